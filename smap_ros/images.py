@@ -1,0 +1,307 @@
+"""ROS image encodings to and from bgr numpy arrays, without ROS and without cv_bridge.
+
+Works on the fields of ``sensor_msgs/Image`` and ``sensor_msgs/CompressedImage``. Rows may be
+padded (``step`` larger than a row of pixels) and 16-bit samples may be big-endian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+
+Image = NDArray[np.uint8]
+
+# An image above this is a broken header or a decompression bomb, not a robot's camera.
+MAX_PIXELS = 100_000_000
+
+# encoding -> (bytes per pixel, conversion to bgr or None when it is bgr already)
+_PACKED: dict[str, tuple[int, int | None]] = {
+    "bgr8": (3, None),
+    "8UC3": (3, None),
+    "rgb8": (3, cv2.COLOR_RGB2BGR),
+    "bgra8": (4, cv2.COLOR_BGRA2BGR),
+    "8UC4": (4, cv2.COLOR_BGRA2BGR),
+    "rgba8": (4, cv2.COLOR_RGBA2BGR),
+    "mono8": (1, cv2.COLOR_GRAY2BGR),
+    "8UC1": (1, cv2.COLOR_GRAY2BGR),
+    "mono16": (2, cv2.COLOR_GRAY2BGR),
+    "yuv422": (2, cv2.COLOR_YUV2BGR_UYVY),
+    "uyvy": (2, cv2.COLOR_YUV2BGR_UYVY),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUY2),
+    "yuyv": (2, cv2.COLOR_YUV2BGR_YUY2),
+}
+_SUBSAMPLED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
+
+ENCODINGS: tuple[str, ...] = tuple(_PACKED)
+
+
+def decode_image(
+    encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: Any
+) -> Image:
+    """A raw ROS image as a bgr array.
+
+    ``bgr8`` without row padding is returned as a view of ``data`` (possibly read-only);
+    everything else is a fresh array. ``mono16`` keeps its upper 8 bits, as cv_bridge does.
+
+    Args:
+        encoding: one of :data:`ENCODINGS` (names of ``sensor_msgs/image_encodings``).
+        height, width: pixels.
+        step: bytes per row.
+        is_bigendian: byte order of 16-bit samples.
+        data: the bytes: bytes, array.array, memoryview or uint8 array.
+
+    Returns:
+        uint8 [height, width, 3], bgr.
+
+    Raises:
+        InputError: if the encoding is unknown, the size is empty or absurd, or ``data`` is
+            shorter than the header says.
+    """
+    if encoding not in _PACKED:
+        raise InputError(
+            f"image encoding {encoding!r} is not supported; expected one of "
+            f"{', '.join(ENCODINGS)}. Convert it first, for example with image_proc"
+        )
+    pixel_bytes, code = _PACKED[encoding]
+    rows = _rows(encoding, height, width, step, pixel_bytes, data)
+    if encoding == "mono16":
+        # Little-endian samples have their upper byte second.
+        gray = np.ascontiguousarray(rows.reshape(height, width, 2)[..., 0 if is_bigendian else 1])
+        return _converted(gray, cv2.COLOR_GRAY2BGR)
+    pixels = rows.reshape(height, width, pixel_bytes) if pixel_bytes > 1 else rows
+    if code is None:
+        return pixels
+    if encoding in _SUBSAMPLED and width % 2:
+        raise InputError(
+            f"{encoding} image is {width} px wide; expected an even width, because two pixels "
+            "share their colour"
+        )
+    return _converted(pixels, code)
+
+
+def encode_image(image: Image, encoding: str = "bgr8") -> tuple[int, bytes]:
+    """The bytes of a raw ROS image, rows not padded, 16-bit samples little-endian.
+
+    Args:
+        image: uint8 [H, W, 3], bgr.
+        encoding: one of :data:`ENCODINGS`.
+
+    Returns:
+        Bytes per row, and the bytes.
+
+    Raises:
+        InputError: if the encoding is unknown, the image isn't uint8 [H, W, 3], or a
+            colour-subsampled encoding is asked for an odd width.
+    """
+    check_image(image)
+    if encoding not in _PACKED:
+        raise InputError(
+            f"can't encode an image as {encoding!r}; expected one of {', '.join(ENCODINGS)}"
+        )
+    width = image.shape[1]
+    if encoding in _SUBSAMPLED and width % 2:
+        raise InputError(f"{encoding} needs an even width, got {width} px; crop one column")
+    encoded = _ENCODERS[encoding](image)
+    return width * _PACKED[encoding][0], encoded.tobytes()
+
+
+def decode_compressed(data: Any, declared: str = "") -> Image:
+    """A ``sensor_msgs/CompressedImage`` as a bgr array.
+
+    The kind is taken from the data itself; ``declared`` (the message's ``format``) is only
+    quoted in errors, because drivers fill it in many ways.
+
+    Args:
+        data: JPEG or PNG file contents: bytes, array.array, memoryview or uint8 array.
+        declared: the message's ``format`` field.
+
+    Returns:
+        uint8 [H, W, 3], bgr.
+
+    Raises:
+        InputError: if the data is neither, is truncated or damaged, or the size in its header
+            is empty or absurd (checked before anything is decompressed).
+    """
+    raw = bytes(_flat(data))
+    if raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        kind, (height, width), complete = "png", _png_size(raw), b"IEND" in raw[-16:]
+    elif raw.startswith(b"\xff\xd8"):
+        kind = "jpeg"
+        height, width, scan = _jpeg_size(raw)
+        complete = raw.rfind(b"\xff\xd9") > scan
+    else:
+        raise InputError(
+            f"compressed image (format {declared!r}, {len(raw)} bytes) is neither jpeg nor png; "
+            f"it starts with {raw[:4].hex(' ') or 'nothing'}"
+        )
+    _check_size(height, width)
+    # OpenCV fills what is missing with grey and says nothing to its caller.
+    if not complete:
+        raise InputError(
+            f"compressed image is truncated: {width}x{height} px {kind} of {len(raw)} bytes has "
+            "no end marker; expected the whole file"
+        )
+    image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(
+            f"compressed image ({width}x{height} px {kind}, {len(raw)} bytes) is damaged"
+        )
+    return image.astype(np.uint8, copy=False)
+
+
+def encode_compressed(image: Image, kind: str = "jpeg", quality: int = 90) -> bytes:
+    """A bgr image as the contents of a JPEG or PNG file.
+
+    Args:
+        image: uint8 [H, W, 3], bgr.
+        kind: ``jpeg`` or ``png``.
+        quality: JPEG quality in [1, 100].
+
+    Raises:
+        InputError: if the image is malformed or the kind unknown.
+    """
+    check_image(image)
+    if kind not in ("jpeg", "png"):
+        raise InputError(f"can't compress an image as {kind!r}; expected jpeg or png")
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else []
+    done, data = cv2.imencode(f".{kind}", image, flags)
+    if not done:
+        raise InputError(f"OpenCV could not write a {image.shape} image as {kind}")
+    return bytes(data.tobytes())
+
+
+def check_image(image: Any) -> None:
+    """Refuse what isn't a bgr image.
+
+    Raises:
+        InputError: unless it is uint8 [H, W, 3] with 0 < H * W <= :data:`MAX_PIXELS`.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
+        got = getattr(image, "dtype", type(image).__name__), getattr(image, "shape", ())
+        raise InputError(f"image is {got[0]} {got[1]}; expected uint8 [height, width, 3] in bgr")
+    if image.shape[2] != 3:
+        raise InputError(f"image has {image.shape[2]} channels; expected 3 (bgr)")
+    _check_size(*image.shape[:2])
+
+
+def _check_size(height: int, width: int) -> None:
+    if height <= 0 or width <= 0:
+        raise InputError(f"image is {width}x{height} px; expected at least 1x1")
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"image is {width}x{height} px; expected at most {MAX_PIXELS // 1_000_000} megapixels. "
+            "Scale it down before it is sent"
+        )
+
+
+def _flat(data: Any) -> Image:
+    """The buffer as uint8 [n], without copying."""
+    try:
+        return np.frombuffer(data, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise InputError(
+            f"image data is {type(data).__name__}; expected bytes, array or uint8 array ({error})"
+        ) from error
+
+
+def _rows(encoding: str, height: int, width: int, step: int, pixel_bytes: int, data: Any) -> Image:
+    """The rows without their padding, uint8 [height, width * pixel_bytes], contiguous."""
+    _check_size(height, width)
+    row = width * pixel_bytes
+    if step < row:
+        raise InputError(
+            f"{encoding} image of {width}x{height} px has step {step}; expected at least {row} "
+            f"bytes per row ({pixel_bytes} per pixel)"
+        )
+    flat = _flat(data) if len(data) else np.zeros(0, np.uint8)
+    # The last row's padding may be left away.
+    needed = step * (height - 1) + row
+    if flat.size < needed:
+        raise InputError(
+            f"{encoding} image of {width}x{height} px with step {step} has {flat.size} bytes; "
+            f"expected {step * height}: the message is truncated"
+        )
+    strided = np.lib.stride_tricks.as_strided(
+        flat, shape=(height, row), strides=(step, 1), writeable=False
+    )
+    return np.ascontiguousarray(strided)
+
+
+def _converted(pixels: Image, code: int) -> Image:
+    return cv2.cvtColor(pixels, code).astype(np.uint8, copy=False)
+
+
+def _png_size(raw: bytes) -> tuple[int, int]:
+    """Height and width from the header of a PNG."""
+    if len(raw) < 24 or raw[12:16] != b"IHDR":
+        raise InputError(f"compressed image is truncated: a png of {len(raw)} bytes has no header")
+    return int.from_bytes(raw[20:24], "big"), int.from_bytes(raw[16:20], "big")
+
+
+def _jpeg_size(raw: bytes) -> tuple[int, int, int]:
+    """Height, width and the offset of the first scan of a JPEG."""
+    size: tuple[int, int] | None = None
+    at = 2
+    while at + 9 <= len(raw) and raw[at] == 0xFF:
+        marker = raw[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        # Start of frame: C0..CF but for the tables C4, C8, CC.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            size = (
+                int.from_bytes(raw[at + 5 : at + 7], "big"),
+                int.from_bytes(raw[at + 7 : at + 9], "big"),
+            )
+        if marker == 0xDA and size:
+            return *size, at
+        at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+    raise InputError(
+        f"compressed image is truncated or damaged: a jpeg of {len(raw)} bytes has no picture "
+        "after its header"
+    )
+
+
+def _mono16(image: Image) -> NDArray[np.uint16]:
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return (gray.astype("<u2") << 8).astype("<u2")
+
+
+def _subsample(image: Image, luma_first: bool) -> Image:
+    """4:2:2 with studio range (BT.601, as OpenCV decodes it); pairs share the mean colour."""
+    pixels = image[..., ::-1].astype(np.float32)  # rgb
+    luma = 16 + pixels @ np.array([65.481, 128.553, 24.966], np.float32) / 255
+    pairs = pixels.reshape(image.shape[0], -1, 2, 3).mean(axis=2)
+    u = 128 + pairs @ np.array([-37.797, -74.203, 112.0], np.float32) / 255
+    v = 128 + pairs @ np.array([112.0, -93.786, -18.214], np.float32) / 255
+    first, second = luma[:, 0::2], luma[:, 1::2]
+    order = (first, u, second, v) if luma_first else (u, first, v, second)
+    packed: Image = np.stack(order, axis=-1).round().clip(0, 255).astype(np.uint8)
+    return packed
+
+
+def _convert_by(code: int) -> Callable[[Image], Image]:
+    return lambda image: _converted(image, code)
+
+
+_ENCODERS: dict[str, Callable[[Image], NDArray[Any]]] = {
+    "bgr8": np.ascontiguousarray,
+    "8UC3": np.ascontiguousarray,
+    "rgb8": _convert_by(cv2.COLOR_BGR2RGB),
+    "bgra8": _convert_by(cv2.COLOR_BGR2BGRA),
+    "8UC4": _convert_by(cv2.COLOR_BGR2BGRA),
+    "rgba8": _convert_by(cv2.COLOR_BGR2RGBA),
+    "mono8": _convert_by(cv2.COLOR_BGR2GRAY),
+    "8UC1": _convert_by(cv2.COLOR_BGR2GRAY),
+    "mono16": _mono16,
+    "yuv422": lambda image: _subsample(image, luma_first=False),
+    "uyvy": lambda image: _subsample(image, luma_first=False),
+    "yuv422_yuy2": lambda image: _subsample(image, luma_first=True),
+    "yuyv": lambda image: _subsample(image, luma_first=True),
+}

@@ -1,0 +1,212 @@
+"""Image encodings: round trips, padding, byte order, and everything malformed."""
+
+import struct
+import zlib
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smap_ros.errors import InputError
+from smap_ros.images import (
+    ENCODINGS,
+    decode_compressed,
+    decode_image,
+    encode_compressed,
+    encode_image,
+)
+
+LOSSLESS = ("bgr8", "8UC3", "rgb8", "bgra8", "8UC4", "rgba8")
+GRAY = ("mono8", "8UC1", "mono16")
+SUBSAMPLED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
+
+
+def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def padded(data: bytes, height: int, step: int, padding: int) -> bytes:
+    rows = np.frombuffer(data, np.uint8).reshape(height, step)
+    return np.pad(rows, ((0, 0), (0, padding)), constant_values=77).tobytes()
+
+
+sizes = st.tuples(st.integers(1, 24), st.integers(1, 24))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(LOSSLESS), sizes, st.integers(0, 7), st.integers(0, 1000))
+def test_colour_survives_encoding_and_row_padding(encoding, size, padding, seed):
+    image = random_image(*size, seed)
+    step, data = encode_image(image, encoding)
+    data = padded(data, size[0], step, padding)
+    decoded = decode_image(encoding, *size, step + padding, False, data)
+    np.testing.assert_array_equal(decoded, image)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(GRAY), sizes, st.integers(0, 5), st.booleans(), st.integers(0, 1000))
+def test_grey_survives_in_both_byte_orders(encoding, size, padding, big, seed):
+    gray = random_image(*size, seed)[..., :1].repeat(3, axis=2)
+    step, data = encode_image(gray, encoding)
+    if encoding == "mono16" and big:
+        data = np.frombuffer(data, "<u2").astype(">u2").tobytes()
+    data = padded(data, size[0], step, padding)
+    decoded = decode_image(encoding, *size, step + padding, big, data)
+    np.testing.assert_array_equal(decoded, gray)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(SUBSAMPLED), st.integers(1, 12), st.integers(1, 12), st.integers(0, 99))
+def test_subsampled_colour_survives_where_pixel_pairs_agree(encoding, height, pairs, seed):
+    image = random_image(height, pairs, seed).repeat(2, axis=1)
+    step, data = encode_image(image, encoding)
+    decoded = decode_image(encoding, height, 2 * pairs, step, False, data)
+    assert np.abs(decoded.astype(int) - image).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("yuv422", [128, 235, 128, 16]),  # U Y V Y
+        ("yuv422_yuy2", [235, 128, 16, 128]),  # Y U Y V
+    ],
+)
+def test_the_two_yuv_orders_are_told_apart(encoding, data):
+    decoded = decode_image(encoding, 1, 2, 4, False, bytes(data))
+    np.testing.assert_array_equal(decoded, [[[255] * 3, [0] * 3]])
+
+
+def test_rgb_is_not_bgr():
+    red = decode_image("rgb8", 1, 1, 3, False, bytes([255, 0, 0]))
+    assert red.tolist() == [[[0, 0, 255]]]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda b: array("B", b)])
+def test_any_buffer_is_read(kind):
+    image = random_image(4, 5)
+    decoded = decode_image("bgr8", 4, 5, 15, False, kind(image.tobytes()))
+    np.testing.assert_array_equal(decoded, image)
+
+
+def test_bgr_is_not_copied():
+    data = np.zeros(12, np.uint8)
+    assert np.shares_memory(decode_image("bgr8", 2, 2, 6, False, data), data)
+
+
+def test_last_row_may_lack_its_padding():
+    data = bytes(range(14))  # two rows of 6 bytes, step 8
+    decoded = decode_image("bgr8", 2, 2, 8, False, data)
+    assert decoded[1].ravel().tolist() == [8, 9, 10, 11, 12, 13]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "height", "width", "step", "size", "message"),
+    [
+        ("bgr8", 4, 4, 12, 47, "48: the message is truncated"),
+        ("bgr8", 4, 4, 12, 0, "has 0 bytes"),
+        ("bgr8", 4, 4, 11, 48, "expected at least 12 bytes per row"),
+        ("bgr8", 0, 0, 0, 0, "0x0 px"),
+        ("bgr8", 0, 4, 12, 0, "4x0 px"),
+        ("bgr8", -1, 4, 12, 48, "4x-1 px"),
+        ("bgr8", 20000, 20000, 60000, 10, "20000x20000 px; expected at most 100 megapixels"),
+        ("yuv422", 2, 3, 6, 12, "expected an even width"),
+        ("16UC1", 2, 2, 4, 8, "'16UC1' is not supported; expected one of bgr8"),
+        ("", 2, 2, 4, 8, "'' is not supported"),
+        ("bayer_rggb8", 2, 2, 2, 4, "image_proc"),
+    ],
+)
+def test_malformed_images_are_refused_with_the_reason(encoding, height, width, step, size, message):
+    with pytest.raises(InputError, match=message):
+        decode_image(encoding, height, width, step, False, bytes(size))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([*ENCODINGS, "nonsense"]),
+    st.integers(-2, 40),
+    st.integers(-2, 40),
+    st.integers(-5, 200),
+    st.booleans(),
+    st.binary(max_size=400),
+)
+def test_any_header_gives_an_image_or_an_input_error(encoding, height, width, step, big, data):
+    try:
+        image = decode_image(encoding, height, width, step, big, data)
+    except InputError:
+        return
+    assert image.shape == (height, width, 3)
+    assert image.dtype == np.uint8
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), None])
+def test_only_bgr_images_are_encoded(image):
+    with pytest.raises(InputError, match="expected uint8"):
+        encode_image(image)
+
+
+def test_unknown_target_encodings_are_refused():
+    with pytest.raises(InputError, match="can't encode an image as 'bgr16'"):
+        encode_image(random_image(2, 2), "bgr16")
+    with pytest.raises(InputError, match="even width"):
+        encode_image(random_image(2, 3), "yuv422")
+    with pytest.raises(InputError, match="expected jpeg or png"):
+        encode_compressed(random_image(2, 2), "webp")
+
+
+def test_png_is_lossless_and_jpeg_is_close():
+    image = cv2.resize(random_image(4, 6), (60, 40), interpolation=cv2.INTER_CUBIC)
+    np.testing.assert_array_equal(decode_compressed(encode_compressed(image, "png")), image)
+    jpeg = decode_compressed(encode_compressed(image, "jpeg", 95), "bgr8; jpeg compressed bgr8")
+    assert np.abs(jpeg.astype(int) - image).mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+@pytest.mark.parametrize("keep", [0.02, 0.1, 0.5, 0.9, 0.99])
+def test_truncated_files_are_refused(kind, keep):
+    data = encode_compressed(random_image(60, 80), kind)
+    with pytest.raises(InputError, match="truncated|neither"):
+        decode_compressed(data[: int(len(data) * keep)])
+
+
+def test_a_damaged_png_is_refused():
+    data = bytearray(encode_compressed(random_image(60, 80), "png"))
+    data[60:90] = bytes(30)
+    with pytest.raises(InputError, match="damaged"):
+        decode_compressed(bytes(data))
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "neither jpeg nor png; it starts with nothing"),
+        (b"GIF89a", "'gif', 6 bytes"),
+        (png_of_size(20000, 20000), "20000x20000 px; expected at most"),
+        (png_of_size(0, 0), "0x0 px"),
+    ],
+)
+def test_wrong_compressed_data_is_refused_before_decoding(data, message):
+    with pytest.raises(InputError, match=message):
+        decode_compressed(data, "gif")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"]), st.binary(max_size=200))
+def test_any_compressed_bytes_give_an_image_or_an_input_error(start, data):
+    try:
+        image = decode_compressed(start + data)
+    except InputError:
+        return
+    assert image.ndim == 3
