@@ -1,0 +1,4 @@
+"""Offline half of smap_ros: networks, targets, losses, training, conversion and export.
+
+Needs torch, which the robot does not: ``smap_ros`` never imports this package.
+"""

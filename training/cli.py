@@ -1,0 +1,105 @@
+"""``smap-train``: make the models that robots run."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smap_ros.errors import SmapError
+
+
+def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
+    """Offer a command whose function is imported when it is called.
+
+    The arguments pass through unseen, ``--help`` included, so the function's own signature
+    is the only description of them.
+
+    Args:
+        target: ``module:function``; nothing is offered where the module isn't installed.
+        summary: help in the list of commands.
+    """
+    module, _, function = target.partition(":")
+    if not _exists(module):
+        return
+
+    def command(context: typer.Context) -> None:
+        inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        inner.command()(getattr(importlib.import_module(module), function))
+        inner(args=context.args, prog_name=f"smap-train {name}")
+
+    app.command(
+        name,
+        help=summary,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(command)
+
+
+def _exists(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its package is missing
+        return False
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, convert and export the networks of smap_ros.",
+)
+
+# Commands that live with their subject: name -> (module:function, help). They are imported
+# when called, and offered only where their module is installed.
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "fit": ("training.fit:run", "Train a network from a configuration."),
+    "export": ("training.export:run", "Export a checkpoint to a bundle that engines load."),
+    "synth": ("training.virtual.cli:run", "Render virtual people with exact 3D labels."),
+}
+
+
+@app.callback()
+def _commands() -> None:
+    """Train, convert and export the networks of smap_ros."""
+
+
+@app.command()
+def convert(
+    model: Annotated[str, typer.Argument(help="Network, e.g. smap or refinenet.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Official checkpoint (.pth).")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
+) -> None:
+    """Convert an official checkpoint; every key and shape is checked, no code in it is run.
+
+    Example: smap-train convert smap SMAP.pth smap.pth
+    """
+    from training.convert import convert as convert_checkpoint  # torch takes a second to import
+
+    summary = convert_checkpoint(model, checkpoint, out)
+    typer.echo(
+        f"{out}: {summary.model}, {summary.parameters:,} parameters in {summary.tensors} tensors, "
+        f"from {summary.source} (sha256 {summary.source_sha256[:12]})"
+    )
+
+
+def main() -> None:
+    """Run the command line; exit code 2 and one clear message for what a user can mend."""
+    try:
+        app()
+    except SmapError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+for _name, (_target, _summary) in _COMMANDS.items():
+    add_lazily(app, _name, _target, _summary)
+
+
+if __name__ == "__main__":
+    main()

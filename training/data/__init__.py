@@ -1,0 +1,1 @@
+"""Data sets and what the networks are taught from them."""

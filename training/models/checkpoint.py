@@ -1,0 +1,202 @@
+"""Checkpoint files: reading anybody's safely, writing and reading our own.
+
+Ours is a ``torch.save`` file with ``{"model": name, "options": {...}, "state_dict": {...}}``;
+it loads with ``weights_only=True``. Files from elsewhere are never unpickled freely: a pickle
+can run any code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smap_ros.errors import InputError
+from training.models import create, entry
+
+
+class Checkpoint(TypedDict):
+    """A network's name, the options it was built with, and its weights on the CPU."""
+
+    model: str
+    options: dict[str, Any]
+    state_dict: dict[str, Tensor]
+
+
+def save_checkpoint(
+    path: Path, model: str, state_dict: Mapping[str, Tensor], **options: Any
+) -> None:
+    """Write a checkpoint; the file appears whole or not at all.
+
+    Args:
+        path: file to write; its folder is made if need be.
+        model: name in the registry.
+        state_dict: weights, moved to the CPU.
+        options: what ``create`` needs beside the name.
+
+    Raises:
+        InputError: if the name is unknown or the file can't be written.
+    """
+    entry(model)
+    weights = {key: value.detach().cpu().clone() for key, value in state_dict.items()}
+    content = {"model": model, "options": options, "state_dict": weights}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"can't write checkpoint {path}: {error.strerror or error}") from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint that ``save_checkpoint`` wrote.
+
+    Raises:
+        InputError: if the file is missing, damaged, or not one of ours.
+    """
+    content = read_untrusted(path)
+    if not isinstance(content, dict) or not isinstance(content.get("model"), str):
+        raise InputError(
+            f"{path} is not a smap_ros checkpoint: expected keys 'model' (a name), 'options' and "
+            "'state_dict'. Convert official files first: smap-train convert MODEL FILE OUT"
+        )
+    entry(content["model"])
+    weights, options = content.get("state_dict"), content.get("options", {})
+    if not is_state_dict(weights) or not isinstance(options, dict):
+        raise InputError(f"{path}: 'state_dict' is not a mapping of names to tensors")
+    return Checkpoint(model=content["model"], options=options, state_dict=dict(weights))
+
+
+def load_model(path: Path) -> nn.Module:
+    """Build the network of a checkpoint with its weights, in eval mode, on the CPU.
+
+    Raises:
+        InputError: as ``load_checkpoint``, or if the weights don't fit the network.
+    """
+    checkpoint = load_checkpoint(path)
+    model = create(checkpoint["model"], **checkpoint["options"])
+    problems = mismatches(checkpoint["state_dict"], model.state_dict())
+    if problems:
+        raise InputError(f"{path} doesn't fit model {checkpoint['model']!r}:\n{problems}")
+    model.load_state_dict(checkpoint["state_dict"], strict=True)
+    return model.eval()
+
+
+def read_untrusted(path: Path) -> Any:
+    """Load a torch file that may come from anywhere, without running code it may hold.
+
+    Besides what ``weights_only`` admits, numpy scalars are (losses, learning rates that
+    training loops leave beside the weights).
+
+    Raises:
+        InputError: if the file is missing, empty, cut off, damaged, or holds pickled code.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} doesn't exist or is not a file")
+    if path.stat().st_size == 0:
+        raise InputError(f"checkpoint {path} is empty")
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol of damaged files
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except OSError as error:
+        raise InputError(f"can't read checkpoint {path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise InputError(_explain(path, error)) from error
+
+
+def is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
+    """Whether a value is a non-empty mapping of names to plain tensors in memory."""
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(key, str) and _is_plain(tensor) for key, tensor in value.items())
+    )
+
+
+def mismatches(got: Mapping[str, Tensor], expected: Mapping[str, Tensor], limit: int = 40) -> str:
+    """What keeps weights from fitting a network, readably; empty if nothing does.
+
+    Args:
+        got: weights at hand.
+        expected: the network's own, of which only keys and shapes are used.
+        limit: keys shown of each kind; the others are counted.
+
+    Returns:
+        Lines that name missing, unexpected and wrongly shaped keys.
+    """
+    missing = [f"{key} {_shape(value)}" for key, value in expected.items() if key not in got]
+    unexpected = [f"{key} {_shape(value)}" for key, value in got.items() if key not in expected]
+    wrong = [
+        f"{key}: got {_shape(got[key])}, expected {_shape(value)}"
+        for key, value in expected.items()
+        if key in got and got[key].shape != value.shape
+    ]
+    lines = []
+    for title, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong)):
+        if keys:
+            lines.append(f"{len(keys)} {title}:")
+            lines += [f"  {key}" for key in keys[:limit]]
+        if len(keys) > limit:
+            lines.append(f"  ... and {len(keys) - limit} more")
+    return "\n".join(lines)
+
+
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.device.type == "cpu"
+        and value.layout is torch.strided
+        and not value.is_quantized
+    )
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"[{', '.join(map(str, tensor.shape))}]"
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled numpy number is made of, under numpy's old and new module names."""
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "efd?"}
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    return [*((scalar, name) for name in names), np.dtype, *kinds]
+
+
+_NUMPY_SCALARS = _numpy_scalars()
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Why a file can't be loaded, in one line."""
+    forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if forbidden:
+        return (
+            f"checkpoint {path} refused: it holds pickled Python code ({forbidden[1]}), which "
+            "would run on loading. Expected only tensors, numbers and text; if you trust its "
+            "source, load it there and save its state_dict() alone"
+        )
+    if isinstance(error, pickle.UnpicklingError):  # torch's text advises to switch safety off
+        detail = "its content is not a pickle of tensors, numbers and text"
+    else:
+        detail = f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no details')}"
+    return (
+        f"checkpoint {path} is damaged, cut off or not a torch file ({detail}). Fetch it again "
+        "and compare its size"
+    )

@@ -1,0 +1,165 @@
+"""Golden files: weights by rule, and outputs of the official code to compare with.
+
+A golden folder holds ``manifest.json`` (every official state-dict key with its shape, dtype
+and fill rule) and ``golden.npz`` (outputs for a stated input). Weights are not stored: each
+tensor is drawn from a generator seeded by its key, so a few hundred kilobytes check a network
+of any size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from smap_ros.errors import InputError
+from training.models import create
+
+# Next to the packages in a source checkout; not part of an installed package.
+GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
+
+RTOL, ATOL = 1e-4, 1e-3  # float32 noise between machines, with a margin
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an output is from its golden values.
+
+    Attributes:
+        max_abs: largest absolute difference.
+        max_rel: ``max_abs`` over the largest golden magnitude.
+        within: every value is within ``ATOL + RTOL * |golden|``.
+    """
+
+    max_abs: float
+    max_rel: float
+    within: bool
+
+
+class Golden:
+    """One golden folder.
+
+    Raises:
+        InputError: if the folder lacks one of its two files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        for name in ("manifest.json", "golden.npz"):
+            if not (folder / name).is_file():
+                raise InputError(f"no golden files in {folder}: {name} is missing")
+        self.folder = folder
+        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays of ``golden.npz``."""
+        with np.load(self.folder / "golden.npz") as stored:
+            return {name: stored[name] for name in stored.files}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Official state-dict keys, in order, with their shapes."""
+        return {name: tuple(shape) for name, shape, _ in self.manifest["entries"]}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict by the fill rules of the manifest."""
+        pairs = zip(self.manifest["entries"], self.manifest["kinds"], strict=True)
+        return {
+            name: torch.from_numpy(self._fill(name, tuple(shape), dtype, kind))
+            for (name, shape, dtype), kind in pairs
+        }
+
+    def inputs(self) -> Tensor:
+        """The network input that the outputs belong to."""
+        shape = tuple(self.manifest["input_shape"])
+        return torch.from_numpy(_generator(0).standard_normal(shape, dtype=np.float32))
+
+    def difference(self, name: str, got: Tensor) -> Difference:
+        """Compare a tensor with the golden array of that name, full or sampled.
+
+        Raises:
+            InputError: if there is no such golden array, or the shapes differ.
+        """
+        values = got.detach().cpu().numpy()
+        if name in self.arrays:
+            expected = self.arrays[name]
+            shape = expected.shape
+        elif f"{name}__sub" in self.arrays:
+            expected = self.arrays[f"{name}__sub"]
+            shape = tuple(self.arrays[f"{name}__shape"])
+        else:
+            raise InputError(f"{self.folder.name} has no golden array {name!r}")
+        if values.shape != shape:
+            raise InputError(f"{name}: got shape {values.shape}, expected {shape}")
+        if name not in self.arrays:
+            values = self._sample(name, values)
+        gap = np.abs(values.astype(np.float64) - expected)
+        return Difference(
+            float(gap.max()),
+            float(gap.max() / np.abs(expected).max()),
+            bool(np.all(gap <= ATOL + RTOL * np.abs(expected))),
+        )
+
+    def _sample(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """The positions of a large array that were stored, checked against the file's own."""
+        positions = _generator(1).integers(0, values.size, size=self.arrays[f"{name}__sub"].size)
+        first = self.arrays[f"{name}__idx8"]
+        if not np.array_equal(positions[: first.size], first):
+            raise InputError(f"{name}: this numpy draws other positions than the golden file's")
+        return values.ravel()[positions]
+
+    def _fill(self, name: str, shape: tuple[int, ...], dtype: str, kind: str) -> NDArray[Any]:
+        if kind == "zero":
+            return np.zeros(shape, dtype)
+        x = _generator(zlib.crc32(name.encode())).standard_normal(shape, dtype=np.float32)
+        if kind == "one":
+            filled = np.float32(1) + np.float32(0.1) * np.tanh(x)
+        elif kind == "small":
+            filled = np.float32(0.05) * x
+        elif kind == "prelu":
+            filled = np.float32(0.25) + np.float32(0.05) * x
+        elif kind == "weight":
+            filled = x * np.float32(self._gain(name) * np.sqrt(2.0 / _fan_in(shape)))
+        else:
+            raise InputError(f"{self.folder.name}: fill rule {kind!r} of {name} is unknown")
+        if name in self.manifest.get("const_overrides", {}):
+            filled = np.broadcast_to(self.manifest["const_overrides"][name], shape)
+        return np.array(filled, dtype=np.float32)
+
+    def _gain(self, name: str) -> float:
+        matching = [
+            gain for pattern, gain in self.manifest["overrides"] if re.search(pattern, name)
+        ]
+        return float(matching[-1] if matching else self.manifest["gain"])
+
+
+def load_golden(name: str) -> tuple[nn.Module, Golden]:
+    """A network in eval mode with its golden weights, and the golden folder.
+
+    Built on the meta device, as initial weights would be overwritten anyway.
+
+    Raises:
+        InputError: if there are no golden files for that network.
+    """
+    golden = Golden(GOLDENS / name)
+    with torch.device("meta"):
+        model = create(name)
+    model.load_state_dict(golden.weights(), strict=True, assign=True)
+    return model.eval(), golden
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def _fan_in(shape: tuple[int, ...]) -> int:
+    return max(1, int(np.prod(shape[1:])))

@@ -1,0 +1,40 @@
+"""SMAP's RefineNet: a small perceptron that corrects one person's 3D joints.
+
+Zhen et al., ECCV 2020, section 3.4. How its input is made from a person and its output put
+back is the estimator's business (``smap_ros.estimators``).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from smap_ros.skeletons import MPI15
+
+_HIDDEN = (160, 256, 256, 128)
+
+
+class RefineNet(nn.Module):
+    """75 -> 160 -> 256 -> 256 -> 128 -> 45, batch normalisation and ReLU between.
+
+    Input: float32 [B, 75], 15 joints (mpi15) by (x, y in network-input pixels; X, Y, Z in
+    camera centimetres); joints other than the root relative to the root's values, missing
+    joints zero. Output: dict with ``out`` [B, 45], root-relative centimetres.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        inputs, outputs = 5 * len(MPI15), 3 * len(MPI15)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for k, width in enumerate(_HIDDEN, start=1):
+            layers[f"layer{k}"] = nn.Sequential(
+                nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU()
+            )
+            inputs = width
+        layers[f"layer{len(_HIDDEN) + 1}"] = nn.Linear(inputs, outputs)
+        self.block = nn.Sequential(layers)
+
+    def forward(self, people: Tensor) -> dict[str, Tensor]:
+        """[B, 75] -> {"out": [B, 45]}."""
+        return {"out": self.block(people)}
