@@ -1,0 +1,345 @@
+"""From associated joints to absolute 3D: SMAP's depth chain and the RefineNet around it.
+
+Works in centimetres and network pixels inside, as SMAP's networks do; metres, image pixels and
+NaN for missing joints outside, as in :class:`smap_ros.bodies.Body`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.camera import Camera, Letterbox
+from smap_ros.errors import InputError
+from smap_ros.skeletons import MPI15
+
+Float = NDArray[np.float32]
+Double = NDArray[np.float64]
+
+JOINTS = len(MPI15)
+LIMBS = np.array(MPI15.limbs, dtype=np.intp)  # [14, 2]
+NECK, PELVIS, TORSO = 0, 2, 1  # joints 0 and 2, and limb 1, which runs from neck to pelvis
+CM_PER_M = 100.0
+REFINE_INPUTS, REFINE_OUTPUTS = 5 * JOINTS, 3 * JOINTS
+
+NO_ROOT = "no_root"
+BAD_ROOT_DEPTH = "bad_root_depth"
+
+
+@dataclass(frozen=True)
+class LiftingConfig:
+    """Settings of the lifting; the defaults are SMAP's.
+
+    Attributes:
+        stride: network pixels per map cell.
+        root: joint the root depth belongs to: 2 (pelvis) or 0 (neck).
+        samples: samples of a bone's relative depth along its limb.
+        percentiles: the samples are clipped to these two percentiles before the mean.
+        centred_pixels: how network pixels become image pixels. False is SMAP's way: scaled and
+            padded about the corner of the image, the two pads equal. True is
+            :meth:`Letterbox.to_image`: the pixel centres of the resize. Must be what the
+            network's training labels were made with.
+    """
+
+    stride: float = 4.0
+    root: int = PELVIS
+    samples: int = 10
+    percentiles: tuple[float, float] = (10.0, 90.0)
+    centred_pixels: bool = False
+
+    def __post_init__(self) -> None:
+        if self.root not in (NECK, PELVIS):
+            raise InputError(f"root is {self.root!r}, expected {PELVIS} (pelvis) or {NECK} (neck)")
+        if not 0 < self.stride < np.inf:
+            raise InputError(f"stride is {self.stride!r}, expected a positive number of pixels")
+        if self.samples < 2:
+            raise InputError(f"samples is {self.samples!r}, expected at least 2 (the bone's ends)")
+        low, high = self.percentiles
+        if not 0 <= low <= high <= 100:
+            raise InputError(
+                f"percentiles are {self.percentiles}, expected two ascending between 0 and 100"
+            )
+
+
+DEFAULT = LiftingConfig()
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """People with absolute 3D joints. N people, in the order of the association.
+
+    Attributes:
+        joints_3d: float32 [N, 15, 3], metres, optical frame; NaN where missing.
+        joints_2d: float32 [N, 15, 2], pixels of the original image; NaN where missing.
+        scores: float32 [N, 15], the heatmaps' peak values; 0 where missing.
+        joints_network: float32 [N, 15, 2], network pixels; 0 where missing.
+        index: int [N], the person's row in the association's result.
+        dropped: people that can't be placed in space, by reason: ``no_root`` (root joint not
+            found), ``bad_root_depth`` (the network's root depth there is NaN, infinite or not
+            in front of the camera). Reasons with nobody are left out.
+    """
+
+    joints_3d: Float
+    joints_2d: Float
+    scores: Float
+    joints_network: Float
+    index: NDArray[np.intp]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.joints_3d)
+
+
+def lift(
+    people: Float,
+    bone_depth: Float,
+    root_depth: Float,
+    *,
+    camera: Camera,
+    letterbox: Letterbox,
+    config: LiftingConfig = DEFAULT,
+) -> Lifted:
+    """Absolute 3D joints of associated people (SMAP, sections 3.1 and 3.4).
+
+    The root's depth is the network's, de-normalised by focal length and image scale; the other
+    joints' depths follow along the bones; x and y are back-projected (lens distortion undone).
+    A joint that comes out at or behind the camera is missing.
+
+    Args:
+        people: float32 [P, 15, 4] from :func:`smap_ros.association.associate`, map cells.
+        bone_depth: float32 [14, h, w], relative depth of each limb's ends, centimetres.
+        root_depth: float32 [h, w], centimetres per focal length in network pixels.
+        camera: intrinsics at the size of the original image.
+        letterbox: how the image was fitted into the network's input.
+        config: stride, root and sampling.
+
+    Returns:
+        The people that can be placed, and how many can't, by reason.
+
+    Raises:
+        InputError: if a shape doesn't fit.
+    """
+    _check(people, bone_depth, root_depth, camera, letterbox)
+    root = people[:, config.root]
+    found = root[:, 3] > 0
+    depth_cm = root_depths(people, root_depth, letterbox.scale * camera.fx, config)
+    placeable = found & np.isfinite(depth_cm) & (depth_cm > 0)
+    index = np.flatnonzero(placeable)
+    counts = {NO_ROOT: np.sum(~found), BAD_ROOT_DEPTH: np.sum(found & ~placeable)}
+
+    people, depth_cm = people[index], depth_cm[index]
+    z_cm = depth_cm[:, None] + relative_depths(people, bone_depth, config)  # [N, 15]
+    scores = np.where(z_cm > 0, people[..., 3], np.float32(0))
+    missing = (scores == 0)[..., None]
+    network = np.where(missing, np.float32(0), people[..., :2] * np.float32(config.stride))
+    pixels = np.where(missing, np.nan, to_image(network, letterbox, config))
+    joints = camera.back_project(pixels, np.where(missing[..., 0], np.nan, z_cm / CM_PER_M))
+    return Lifted(
+        joints_3d=joints.astype(np.float32),
+        joints_2d=pixels.astype(np.float32),
+        scores=scores,
+        joints_network=network,
+        index=index,
+        dropped={reason: int(count) for reason, count in counts.items() if count},
+    )
+
+
+def to_image(points: Float, letterbox: Letterbox, config: LiftingConfig = DEFAULT) -> Double:
+    """Network pixels [..., 2] to pixels of the original image, as the configuration says."""
+    points = points.astype(np.float64)
+    if config.centred_pixels:
+        return np.asarray(letterbox.to_image(points), dtype=np.float64)
+    image = np.array([letterbox.image_width, letterbox.image_height], dtype=np.float64)
+    network = np.array([letterbox.width, letterbox.height], dtype=np.float64)
+    pixels: Double = points / letterbox.scale - (network / letterbox.scale - image) / 2
+    return pixels
+
+
+def root_depths(
+    people: Float, root_depth: Float, focal: float, config: LiftingConfig = DEFAULT
+) -> Double:
+    """Depth of each person's root, centimetres, float64 [P]; 0 where the root is missing.
+
+    Args:
+        people: float32 [P, 15, 4], map cells.
+        root_depth: float32 [h, w], centimetres per focal length in network pixels.
+        focal: focal length in network pixels (image focal length times image scale).
+    """
+    root = people[:, config.root]
+    at = _cells(root[:, :2], root_depth.shape[-2:])
+    depth: Double = root_depth[at[..., 1], at[..., 0]].astype(np.float64) * focal
+    return np.where(root[:, 3] > 0, depth, 0.0)
+
+
+def bone_depths(people: Float, bone_depth: Float, config: LiftingConfig = DEFAULT) -> Double:
+    """Depth of each limb's second joint relative to its first, centimetres, float64 [P, 14].
+
+    The mean of samples along the limb in its channel, each clipped to the percentiles. Samples
+    that are NaN or infinite are left out. 0 where a joint is missing or no sample is left.
+
+    Args:
+        people: float32 [P, 15, 4], map cells.
+        bone_depth: float32 [14, h, w], centimetres.
+        config: stride, number of samples, percentiles.
+    """
+    ends = people[:, LIMBS, :2] * np.float32(config.stride)  # [P, 14, 2, 2], network pixels
+    # In network pixels and float32, then rounded half to even: the reference samples maps
+    # enlarged by the stride with nearest neighbours.
+    start, step = ends[:, :, 0], (ends[:, :, 1] - ends[:, :, 0]) / np.float32(config.samples - 1)
+    number = np.arange(config.samples, dtype=np.float32)[:, None]
+    line = number * step[:, :, None] + start[:, :, None]  # [P, 14, S, 2]
+    line[:, :, -1] = ends[:, :, 1]
+    at = _cells(np.round(line) / np.float32(config.stride), bone_depth.shape[-2:])
+    samples = bone_depth[np.arange(len(LIMBS))[:, None], at[..., 1], at[..., 0]]  # [P, 14, S]
+    means = _clipped_mean(samples.astype(np.float64), config.percentiles)
+    known = (people[:, LIMBS, 3] > 0).all(axis=-1)
+    return np.where(known, means, 0.0)
+
+
+def chain_depths(bones: Double, root: int = PELVIS) -> Double:
+    """Depths of all joints relative to the root, centimetres, float64 [P, 15].
+
+    Args:
+        bones: float64 [P, 14] from :func:`bone_depths`.
+        root: 2 (pelvis): the torso's bone is walked from pelvis to neck; or 0 (neck).
+    """
+    depths = np.zeros((len(bones), JOINTS))
+    if root == PELVIS:
+        depths[:, NECK] = -bones[:, TORSO]
+    for limb, (parent, child) in enumerate(LIMBS):
+        if child != root:
+            depths[:, child] = depths[:, parent] + bones[:, limb]
+    return depths
+
+
+def relative_depths(people: Float, bone_depth: Float, config: LiftingConfig = DEFAULT) -> Double:
+    """Depths of all joints relative to the root, centimetres, float64 [P, 15].
+
+    A bone that is not known adds nothing. Arguments as in :func:`bone_depths`.
+    """
+    return chain_depths(bone_depths(people, bone_depth, config), config.root)
+
+
+def refine_input(lifted: Lifted, config: LiftingConfig = DEFAULT) -> Float:
+    """What RefineNet is fed: float32 [N, 75], 15 joints x (x, y, X, Y, Z).
+
+    Network pixels and centimetres; the root's are absolute, the others' relative to it; zeros
+    for a missing joint.
+    """
+    xyz_cm = np.nan_to_num(lifted.joints_3d.astype(np.float64)) * CM_PER_M
+    rows = np.concatenate([lifted.joints_network, xyz_cm], axis=-1)  # [N, 15, 5]
+    root = rows[:, config.root].copy()
+    rows -= root[:, None]
+    rows[lifted.scores == 0] = 0
+    rows[:, config.root] = root
+    return rows.reshape(len(rows), REFINE_INPUTS).astype(np.float32)
+
+
+def refine_output(output: Float, lifted: Lifted, config: LiftingConfig = DEFAULT) -> Float:
+    """RefineNet's output as absolute joints, metres, float32 [N, 15, 3].
+
+    As in SMAP the refined position is taken for all joints, also those that were found, and
+    the root keeps its place. A joint the network gives no finite position keeps the lifted one
+    (NaN if it has none).
+
+    Args:
+        output: float32 [N, 45], root-relative centimetres.
+        lifted: the people :func:`refine_input` was made from.
+
+    Raises:
+        InputError: if the output doesn't have that shape.
+    """
+    if output.shape != (len(lifted), REFINE_OUTPUTS):
+        raise InputError(
+            f"RefineNet's output has shape {output.shape}, expected "
+            f"{(len(lifted), REFINE_OUTPUTS)}: one row for each of the {len(lifted)} people"
+        )
+    relative = output.reshape(-1, JOINTS, 3).astype(np.float64) / CM_PER_M
+    refined = (lifted.joints_3d[:, config.root, None] + relative).astype(np.float32)
+    unusable = ~np.isfinite(refined).all(axis=-1)  # [N, 15]
+    refined[unusable] = lifted.joints_3d[unusable]
+    refined[:, config.root] = lifted.joints_3d[:, config.root]
+    return refined
+
+
+def register_pred(
+    people: NDArray[np.floating], true_roots: NDArray[np.floating], root: int = PELVIS,
+    max_distance: float = 30.0,
+) -> NDArray[np.intp]:  # fmt: skip
+    """Match people to annotated ones by their root joints in the image, one to one.
+
+    Repeatedly takes the closest remaining pair while it is closer than the limit (SMAP's way,
+    for its evaluation and for RefineNet's training pairs).
+
+    Args:
+        people: float [P, 15, 4], x and y in the pixels of ``true_roots``.
+        true_roots: float [T, 2].
+        root: root joint.
+        max_distance: limit in these pixels (SMAP: 30 network pixels).
+
+    Returns:
+        int [T], the row in ``people`` of each annotated person, -1 where there is none.
+    """
+    matches = np.full(len(true_roots), -1, dtype=np.intp)
+    offsets = true_roots[:, None, :2] - people[None, :, root, :2]
+    distance = np.linalg.norm(offsets, axis=-1)  # [T, P]
+    distance[:, people[:, root, 3] == 0] = np.inf
+    close = np.argwhere(distance < max_distance)
+    order = np.argsort(distance[close[:, 0], close[:, 1]], kind="stable")
+    taken: set[int] = set()
+    for true, person in close[order].tolist():
+        if matches[true] < 0 and person not in taken:
+            matches[true] = person
+            taken.add(person)
+    return matches
+
+
+def _cells(points: Float, size: tuple[int, ...]) -> NDArray[np.intp]:
+    """Map cells, int [..., 2] (x, y), that hold the points [..., 2]; clipped to the map."""
+    height, width = size
+    return np.clip(points.astype(np.intp), 0, (width - 1, height - 1))
+
+
+def _clipped_mean(samples: Double, percentiles: tuple[float, float]) -> Double:
+    """Mean over the last axis after clipping to its percentiles (linear interpolation).
+
+    Values that are not finite are left out; 0 where none is left.
+    """
+    ordered = np.sort(np.where(np.isfinite(samples), samples, np.nan), axis=-1)  # NaN last
+    count = np.isfinite(ordered).sum(axis=-1, keepdims=True)
+    limits = []
+    for percentile in percentiles:
+        position = np.maximum(count - 1, 0) * (percentile / 100)
+        low = np.floor(position).astype(np.intp)
+        below = np.take_along_axis(ordered, low, axis=-1)
+        above = np.take_along_axis(ordered, np.minimum(low + 1, np.maximum(count - 1, 0)), axis=-1)
+        limits.append(below + (above - below) * (position - low))
+    clipped = np.clip(ordered, *limits)
+    total = np.nansum(clipped, axis=-1)
+    mean: Double = total / np.maximum(count[..., 0], 1)
+    return mean
+
+
+def _check(
+    people: Float, bone_depth: Float, root_depth: Float, camera: Camera, letterbox: Letterbox
+) -> None:
+    if people.ndim != 3 or people.shape[1:] != (JOINTS, 4):
+        raise InputError(
+            f"people have shape {people.shape}, expected [P, {JOINTS}, 4] from associate()"
+        )
+    if root_depth.ndim != 2 or 0 in root_depth.shape:
+        raise InputError(f"root_depth has shape {root_depth.shape}, expected [h, w]")
+    if bone_depth.shape != (len(LIMBS), *root_depth.shape):
+        raise InputError(
+            f"bone_depth has shape {bone_depth.shape}, expected "
+            f"{(len(LIMBS), *root_depth.shape)} to go with the root depth"
+        )
+    if (camera.width, camera.height) != (letterbox.image_width, letterbox.image_height):
+        raise InputError(
+            f"the camera is for {camera.width}x{camera.height} px, the letterbox for "
+            f"{letterbox.image_width}x{letterbox.image_height} px; use Camera.resized() or the "
+            "CameraInfo of this image"
+        )
