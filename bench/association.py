@@ -19,6 +19,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from naive_association import naive_associate, synthetic_scene
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -83,7 +84,11 @@ def measure(people: int, runs: int) -> Row:
 
 def table(rows: list[Row]) -> Table:
     """The rows for the terminal."""
-    out = Table(title="Part association, 43 x 128 x 208 maps, one core: ms by stage, peak memory")
+    out = Table(
+        title="Part association, 43 x 128 x 208 maps, one core: ms by stage, peak memory",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     stages = ("peaks", "limbs", "assign")
     for column in ("people", "joints", "pairs", *stages, "total", "budget", "naive", "x", "KiB"):
         out.add_column(column, justify="right", no_wrap=True)
