@@ -1,0 +1,354 @@
+"""Cameras: pinhole intrinsics with distortion, and the letterbox between image and network.
+
+Pixels follow the ROS convention of ``sensor_msgs/CameraInfo``: integer coordinates are
+pixel centres of the original image, x right, y down. The optical frame is x right, y down,
+z forward, in metres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from smap_ros.errors import CameraError
+
+# CameraInfo.distortion_model -> numbers of coefficients it may have.
+DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of a camera at a given image size.
+
+    Attributes:
+        width, height: image size in pixels.
+        fx, fy, cx, cy: focal lengths and principal point in pixels.
+        distortion: coefficients in OpenCV's order; empty when there is none.
+        distortion_model: ``plumb_bob``, ``rational_polynomial`` or ``equidistant`` (fisheye).
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = "plumb_bob"
+
+    def __post_init__(self) -> None:
+        numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
+        if self.width <= 0 or self.height <= 0:
+            raise CameraError(
+                f"image size is {self.width}x{self.height} px; expected positive numbers"
+            )
+        if not all(math.isfinite(v) for v in numbers) or self.fx <= 0 or self.fy <= 0:
+            raise CameraError(
+                f"camera has fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}; expected "
+                "finite numbers and positive focal lengths in pixels. Calibrate the camera, or "
+                "state its horizontal field of view"
+            )
+        if self.distortion:
+            allowed = DISTORTION_MODELS.get(self.distortion_model)
+            if allowed is None:
+                raise CameraError(
+                    f"distortion model {self.distortion_model!r} is unknown; "
+                    f"expected one of {', '.join(DISTORTION_MODELS)}"
+                )
+            if len(self.distortion) not in allowed:
+                raise CameraError(
+                    f"{self.distortion_model} has {len(self.distortion)} distortion coefficients; "
+                    f"expected {' or '.join(map(str, allowed))}"
+                )
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, fov: float) -> Camera:
+        """An ideal camera from a horizontal field of view.
+
+        Args:
+            width, height: image size in pixels.
+            fov: horizontal field of view in radians, in (0, pi).
+
+        Raises:
+            CameraError: if the angle is outside that range.
+        """
+        if not 0 < fov < math.pi:
+            raise CameraError(
+                f"horizontal field of view is {math.degrees(fov):.4g} degrees; "
+                "expected between 0 and 180"
+            )
+        focal = 0.5 * width / math.tan(0.5 * fov)
+        return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+    @classmethod
+    def from_matrix(
+        cls,
+        width: int,
+        height: int,
+        k: Sequence[float] | NDArray[np.floating],
+        distortion: Sequence[float] = (),
+        distortion_model: str = "plumb_bob",
+    ) -> Camera:
+        """From a 3x3 intrinsic matrix as in ``CameraInfo.k`` (9 numbers, row-major).
+
+        All-zero distortion counts as none.
+
+        Raises:
+            CameraError: if the matrix is zero (an uncalibrated camera), has another size, or
+                the coefficients don't fit the model.
+        """
+        matrix = np.asarray(k, dtype=np.float64).reshape(-1)
+        if matrix.size != 9:
+            raise CameraError(f"K has {matrix.size} numbers, expected 9 (3x3, row-major)")
+        if not matrix.any():
+            raise CameraError(
+                "K is all zeros: the camera is not calibrated. Publish a calibrated CameraInfo "
+                "(camera_calibration), or state the horizontal field of view"
+            )
+        coefficients = tuple(float(v) for v in distortion)
+        if not any(coefficients):
+            coefficients = ()
+        fx, cx, fy, cy = matrix[0], matrix[2], matrix[4], matrix[5]
+        return cls(
+            int(width),
+            int(height),
+            float(fx),
+            float(fy),
+            float(cx),
+            float(cy),
+            coefficients,
+            distortion_model or "plumb_bob",
+        )
+
+    @classmethod
+    def from_yaml(cls, path: Path | str) -> Camera:
+        """From a calibration file as ROS's ``camera_calibration`` writes it.
+
+        Raises:
+            CameraError: if the file is unreadable or lacks a field, naming it.
+        """
+        try:
+            data = yaml.safe_load(Path(path).read_text())
+            distortion = data.get("distortion_coefficients", {}).get("data", [])
+            return cls.from_matrix(
+                data["image_width"],
+                data["image_height"],
+                data["camera_matrix"]["data"],
+                distortion,
+                data.get("distortion_model", "plumb_bob"),
+            )
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CameraError(f"can't read the calibration {path}: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise CameraError(
+                f"calibration {path} is incomplete ({error!r}); expected image_width, "
+                "image_height, camera_matrix.data [9], distortion_model, "
+                "distortion_coefficients.data as written by ROS camera_calibration"
+            ) from error
+
+    def to_json(self) -> dict[str, float | int]:
+        """Intrinsics as in ``bodies.json`` (distortion is not part of that contract)."""
+        return {
+            "fx": self.fx,
+            "fy": self.fy,
+            "cx": self.cx,
+            "cy": self.cy,
+            "width": self.width,
+            "height": self.height,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Camera:
+        """Inverse of :meth:`to_json`."""
+        return cls(
+            int(data["width"]),
+            int(data["height"]),
+            float(data["fx"]),
+            float(data["fy"]),
+            float(data["cx"]),
+            float(data["cy"]),
+        )
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """Intrinsic matrix K, float64 [3, 3]."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+
+    @property
+    def fov(self) -> float:
+        """Horizontal field of view without distortion, radians."""
+        return 2 * math.atan(0.5 * self.width / self.fx)
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The same camera after the image was resized; pixel centres stay pixel centres."""
+        sx, sy = width / self.width, height / self.height
+        return Camera(
+            width,
+            height,
+            self.fx * sx,
+            self.fy * sy,
+            (self.cx + 0.5) * sx - 0.5,
+            (self.cy + 0.5) * sy - 0.5,
+            self.distortion,
+            self.distortion_model,
+        )
+
+    def undistort(self, pixels: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Where the pixels would be without lens distortion.
+
+        Args:
+            pixels: float [..., 2]; NaN stays NaN.
+
+        Returns:
+            float64 [..., 2] in pixels of the same intrinsics.
+        """
+        flat = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        if not self.distortion or flat.size == 0:
+            return flat.reshape(pixels.shape).copy()
+        out = np.full_like(flat, np.nan)
+        finite = np.isfinite(flat).all(axis=1)
+        if finite.any():
+            points = flat[finite][:, None]
+            coefficients = np.array(self.distortion)
+            if self.distortion_model == "equidistant":
+                done = cv2.fisheye.undistortPoints(
+                    points, self.matrix, coefficients, P=self.matrix
+                )
+            else:
+                criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
+                done = cv2.undistortPointsIter(
+                    points, self.matrix, coefficients, np.eye(3), self.matrix, criteria
+                )
+            out[finite] = done[:, 0]
+        return out.reshape(pixels.shape)
+
+    def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Pixels of 3D points, with distortion.
+
+        Args:
+            points: float [..., 3], metres, optical frame.
+
+        Returns:
+            float64 [..., 2]; NaN for points at or behind the camera.
+        """
+        flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        out = np.full((len(flat), 2), np.nan)
+        front = np.isfinite(flat).all(axis=1) & (flat[:, 2] > 1e-6)
+        if front.any():
+            visible = flat[front]
+            if not self.distortion:
+                xy = visible[:, :2] / visible[:, 2:]
+                out[front] = xy * (self.fx, self.fy) + (self.cx, self.cy)
+            else:
+                zero = np.zeros(3)
+                project = (
+                    cv2.fisheye.projectPoints
+                    if self.distortion_model == "equidistant"
+                    else cv2.projectPoints
+                )
+                pixels, _ = project(
+                    visible[:, None], zero, zero, self.matrix, np.array(self.distortion)
+                )
+                out[front] = pixels.reshape(-1, 2)
+        return out.reshape(*points.shape[:-1], 2)
+
+    def back_project(
+        self, pixels: NDArray[np.floating], depth: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """3D points of pixels at given depths (z, not ray length).
+
+        Args:
+            pixels: float [..., 2] of the original (distorted) image.
+            depth: float [...], metres.
+
+        Returns:
+            float64 [..., 3], metres, optical frame.
+        """
+        ideal = self.undistort(pixels)
+        depth = np.asarray(depth, dtype=np.float64)
+        x = (ideal[..., 0] - self.cx) / self.fx * depth
+        y = (ideal[..., 1] - self.cy) / self.fy * depth
+        return np.stack([x, y, depth], axis=-1)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Isotropic resize of an image into a network's input, centred, padded with grey.
+
+    ``scale`` is network pixels per image pixel. SMAP's convention: the scale is the smaller of
+    the two ratios, the left and top pads are the floored halves, grey is 128.
+
+    Attributes:
+        image_width, image_height: original image in pixels.
+        width, height: network input in pixels.
+    """
+
+    image_width: int
+    image_height: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if min(self.image_width, self.image_height, self.width, self.height) <= 0:
+            raise CameraError(
+                f"can't letterbox {self.image_width}x{self.image_height} px into "
+                f"{self.width}x{self.height} px: sizes must be positive"
+            )
+
+    @property
+    def scale(self) -> float:
+        """Network pixels per image pixel."""
+        return min(self.width / self.image_width, self.height / self.image_height)
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """Width and height of the image inside the network input, pixels."""
+        return (
+            max(1, min(self.width, round(self.image_width * self.scale))),
+            max(1, min(self.height, round(self.image_height * self.scale))),
+        )
+
+    @property
+    def pad(self) -> tuple[int, int]:
+        """Grey columns on the left and rows on top, pixels."""
+        width, height = self.resized
+        return (self.width - width) // 2, (self.height - height) // 2
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize and pad an image.
+
+        Args:
+            image: uint8 [image_height, image_width, 3].
+
+        Returns:
+            uint8 [height, width, 3].
+        """
+        size, (left, top) = self.resized, self.pad
+        out = np.full((self.height, self.width, 3), 128, dtype=np.uint8)
+        # Area averaging keeps far people from aliasing when the image shrinks by much.
+        method = cv2.INTER_AREA if self.scale < 0.5 else cv2.INTER_LINEAR
+        resized = image if size == image.shape[1::-1] else cv2.resize(image, size, interpolation=method)
+        out[top : top + size[1], left : left + size[0]] = resized
+        return out
+
+    def to_image(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Network pixels [..., 2] to pixels of the original image (pixel centres kept)."""
+        ratio = np.array([self.image_width, self.image_height]) / self.resized
+        return (points - self.pad + 0.5) * ratio - 0.5
+
+    def to_network(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Pixels of the original image [..., 2] to network pixels."""
+        ratio = np.array(self.resized) / (self.image_width, self.image_height)
+        return (points + 0.5) * ratio - 0.5 + self.pad

@@ -1,0 +1,25 @@
+"""The errors a user can cause or must act on.
+
+Each message says what was got, what was expected and what to do. Anything that is
+not one of these is a bug in smap_ros.
+"""
+
+
+class SmapError(Exception):
+    """Base of all errors that smap_ros raises on purpose."""
+
+
+class InputError(SmapError):
+    """Data handed in is malformed: shapes, types, encodings, files, arguments."""
+
+
+class CameraError(SmapError):
+    """The camera's calibration is missing or impossible."""
+
+
+class BundleError(SmapError):
+    """A model bundle is missing, incomplete, altered or contradicts itself."""
+
+
+class EngineError(SmapError):
+    """An inference runtime is not available or can't run the model."""

@@ -1,0 +1,53 @@
+"""Where the files that ship with the package are: models, configuration, launch files."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+
+from smap_ros.errors import InputError
+
+
+@cache
+def share_directory() -> Path:
+    """Folder that holds ``models``, ``config`` and ``launch``.
+
+    In a source checkout (and an editable install) it is the checkout itself; in a
+    colcon or pip installation it is ``<prefix>/share/smap_ros``.
+
+    Raises:
+        InputError: if none of the candidate folders exists, naming them.
+    """
+    package = Path(__file__).resolve().parent
+    candidates = [package.parent]
+    candidates += [parent / "share" / "smap_ros" for parent in package.parents]
+    candidates.append(Path(sys.prefix) / "share" / "smap_ros")
+    for candidate in candidates:
+        if (candidate / "package.xml").is_file() and (candidate / "config").is_dir():
+            return candidate
+    raise InputError(
+        "the files shipped with smap_ros (models, config) were not found; looked in "
+        + ", ".join(str(candidate) for candidate in candidates)
+        + "; reinstall the package with pip or colcon"
+    )
+
+
+def models_directory() -> Path:
+    """Folder of the shipped model bundles."""
+    return share_directory() / "models"
+
+
+def config_directory() -> Path:
+    """Folder of the shipped configuration (node parameters, RViz, demo clip)."""
+    return share_directory() / "config"
+
+
+def cache_directory() -> Path:
+    """Folder for engines built on this machine; created on first use."""
+    import os
+
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "smap_ros"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,280 @@
+"""Training pictures made from photos: several photos side by side, and people cut out and pasted.
+
+SMAP mixes COCO's 2D labels with a 3D set (section 4.1); here single-person photos are composed
+into pictures of several people, so that the network learns to keep people apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.skeletons import MPI15
+from training.data.people import PhotoPerson
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Rng = np.random.Generator
+
+UNKNOWN, OCCLUDED, VISIBLE = 0, 1, 2
+
+
+@dataclass
+class Picture:
+    """A training picture with its labels, all in its own pixels.
+
+    Attributes:
+        image: uint8 [H, W, 3] bgr.
+        joints_2d: float32 [P, 15, 2]; NaN where unknown.
+        visibility: uint8 [P, 15]: 0 unknown, 1 occluded, 2 visible.
+        depth: float32 [P, 15] metres relative to the pelvis; NaN where unknown.
+        root_depth: float32 [P], metres over focal length in pixels; NaN where unknown.
+        trust: float32 [H, W] in [0, 1]: how far the absence of people can be believed.
+        unknown: uint16 [H, W], bit j set where joint j may be present but isn't labelled.
+    """
+
+    image: Image
+    joints_2d: Float
+    visibility: NDArray[np.uint8]
+    depth: Float
+    root_depth: Float
+    trust: Float
+    unknown: NDArray[np.uint16]
+
+    @classmethod
+    def empty(cls, image: Image) -> Picture:
+        """A picture without people."""
+        height, width = image.shape[:2]
+        return cls(
+            image,
+            np.zeros((0, 15, 2), np.float32),
+            np.zeros((0, 15), np.uint8),
+            np.zeros((0, 15), np.float32),
+            np.zeros(0, np.float32),
+            np.ones((height, width), np.float32),
+            np.zeros((height, width), np.uint16),
+        )
+
+    def add(self, joints: Float, visibility: NDArray[np.uint8], depth: Float, root: float) -> None:
+        """Append one person's labels."""
+        self.joints_2d = np.concatenate([self.joints_2d, joints[None]])
+        self.visibility = np.concatenate([self.visibility, visibility[None]])
+        self.depth = np.concatenate([self.depth, depth[None]])
+        self.root_depth = np.append(self.root_depth, np.float32(root))
+
+
+def similarity(
+    rng: Rng, center: Float, target: Float, scale: float, rotation: float
+) -> NDArray[np.float64]:
+    """Affine [2, 3] that turns (radians), scales and moves ``center`` to ``target``."""
+    cos, sin = scale * np.cos(rotation), scale * np.sin(rotation)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.concatenate([linear, (target - linear @ center)[:, None]], axis=1)
+
+
+def transform(affine: NDArray[np.float64], points: Float) -> Float:
+    """Apply an affine [2, 3] to points [..., 2]."""
+    return (points @ affine[:, :2].T + affine[:, 2]).astype(np.float32)
+
+
+def mirrored(person: PhotoPerson, image: Image) -> tuple[Image, Float, Float]:
+    """Mirror image, joints and depth; left and right change places."""
+    joints = person.joints_2d[MPI15.flip].copy()
+    joints[:, 0] = image.shape[1] - 1 - joints[:, 0]
+    return image[:, ::-1], joints, person.depth[MPI15.flip]
+
+
+def _placement(rng: Rng, joints: Float, size: tuple[float, float]) -> tuple[Float, float]:
+    """Centre of a person's joints and the scale that makes their extent a random useful size."""
+    low, high = np.nanmin(joints, axis=0), np.nanmax(joints, axis=0)
+    extent = max(float((high - low).max()), 20.0)
+    wanted = np.exp(rng.uniform(np.log(size[0]), np.log(size[1])))
+    return ((low + high) / 2).astype(np.float32), wanted / extent
+
+
+def _person_view(
+    rng: Rng, person: PhotoPerson, flip: bool
+) -> tuple[Image, Image | None, Float, Float]:
+    image, mask = person.image(), person.person_mask()
+    if not flip:
+        return image, mask, person.joints_2d, person.depth
+    image, joints, depth = mirrored(person, image)
+    return image, None if mask is None else mask[:, ::-1], joints, depth
+
+
+def mosaic(rng: Rng, people: Sequence[PhotoPerson], width: int, height: int) -> Picture:
+    """Photos side by side in columns of random widths, each with its person in the column.
+
+    What lies around the person is real but unlabelled, so it is trusted less.
+    """
+    count = int(rng.choice([1, 2, 3, 4], p=[0.15, 0.3, 0.35, 0.2]))
+    cuts = np.sort(rng.uniform(0.15, 0.85, count - 1)) if count > 1 else np.zeros(0)
+    edges = np.round(np.concatenate([[0], cuts, [1]]) * width).astype(int)
+    picture = Picture.empty(np.zeros((height, width, 3), np.uint8))
+    for left, right in zip(edges[:-1], edges[1:], strict=True):
+        if right - left < 24:
+            continue
+        person = people[rng.integers(len(people))]
+        _add_tile(rng, picture, person, left, right)
+    return picture
+
+
+def _add_tile(rng: Rng, picture: Picture, person: PhotoPerson, left: int, right: int) -> None:
+    height = picture.image.shape[0]
+    image, _, joints, depth = _person_view(rng, person, bool(rng.random() < 0.5))
+    center, scale = _placement(rng, joints, (0.3 * height, 1.15 * height))
+    scale = min(scale, 2.5)
+    # A long person in a narrow column may be cut at the sides, as people at borders are.
+    width = right - left
+    target = np.array(
+        [width * rng.uniform(0.4, 0.6), height * rng.uniform(0.35, 0.65)], np.float32
+    )
+    angle = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-0.6, 0.6)
+    affine = similarity(rng, center, target, scale, angle)
+    border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_CONSTANT
+    color = tuple(int(v) for v in rng.integers(0, 256, 3))
+    inside = cv2.warpAffine(
+        np.ones(image.shape[:2], np.uint8), affine, (width, height), flags=cv2.INTER_NEAREST
+    ).astype(bool)
+    picture.image[:, left:right] = cv2.warpAffine(
+        image, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=color
+    )
+    moved = transform(affine, joints)
+    trust = np.full((height, width), 0.25 if border == cv2.BORDER_CONSTANT else 0.1, np.float32)
+    trust[inside] = 0.35
+    if border == cv2.BORDER_CONSTANT:
+        trust[~inside] = 1.0
+    low, high = np.nanmin(moved, axis=0), np.nanmax(moved, axis=0)
+    margin = 0.12 * float((high - low).max())
+    x0, y0 = np.maximum(low - margin, 0).astype(int)
+    x1, y1 = np.maximum(high + margin, 0).astype(int)
+    trust[y0:y1, x0:x1] = 1.0
+    picture.trust[:, left:right] = trust
+    bits = np.uint16(0)
+    for j in np.flatnonzero(~np.isfinite(moved[:, 0])):
+        bits |= np.uint16(1 << int(j))
+    picture.unknown[:, left:right] = bits
+    moved[:, 0] += left
+    visible = np.isfinite(moved[:, 0])
+    visible &= (moved[:, 0] >= left) & (moved[:, 0] < right)
+    moved[~visible] = np.nan
+    ratio = person.metres_per_pixel / scale
+    picture.add(moved, np.where(visible, VISIBLE, UNKNOWN).astype(np.uint8), depth, ratio)
+
+
+def paste(
+    rng: Rng,
+    picture: Picture,
+    people: Sequence[PhotoPerson],
+    count: int,
+    size: tuple[float, float],
+) -> Picture:
+    """Paste cut-out people over a picture, far ones first; those behind become occluded.
+
+    Args:
+        people: only people with a mask are usable.
+        count: how many.
+        size: smallest and largest extent of a person in pixels.
+    """
+    height, width = picture.image.shape[:2]
+    chosen = []
+    for _ in range(count):
+        person = people[rng.integers(len(people))]
+        image, mask, joints, depth = _person_view(rng, person, bool(rng.random() < 0.5))
+        center, scale = _placement(rng, joints, size)
+        chosen.append((person.metres_per_pixel / scale, image, mask, joints, depth, center, scale))
+    for ratio, image, mask, joints, depth, center, scale in sorted(
+        chosen, key=lambda item: -np.nan_to_num(item[0])
+    ):
+        target = np.array([rng.uniform(0, width), rng.normal(0.5, 0.16) * height], np.float32)
+        affine = similarity(rng, center, target, scale, rng.normal(0, 0.12))
+        cut = cv2.warpAffine(mask, affine, (width, height), flags=cv2.INTER_LINEAR)
+        alpha = (cv2.GaussianBlur(cut, (0, 0), 0.8).astype(np.float32) / 255)[..., None]
+        layer = cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR)
+        picture.image = (picture.image * (1 - alpha) + layer * alpha).astype(np.uint8)
+        solid = cut > 127
+        picture.trust[solid] = 1.0
+        picture.unknown[solid] = 0
+        _occlude(picture, solid)
+        moved = transform(affine, joints)
+        inside = _inside(moved, width, height)
+        moved[~inside] = np.nan
+        picture.add(moved, np.where(inside, VISIBLE, UNKNOWN).astype(np.uint8), depth, ratio)
+    return picture
+
+
+def _inside(points: Float, width: int, height: int) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        low = (points >= 0).all(axis=-1)
+        return low & (points[..., 0] <= width - 1) & (points[..., 1] <= height - 1)
+
+
+def _occlude(picture: Picture, solid: NDArray[np.bool_]) -> None:
+    """Mark the joints that a newly pasted shape covers as occluded."""
+    height, width = solid.shape
+    known = _inside(picture.joints_2d, width, height) & (picture.visibility > 0)
+    people, joints = np.nonzero(known)
+    at = picture.joints_2d[people, joints].astype(int)
+    covered = solid[at[:, 1], at[:, 0]]
+    picture.visibility[people[covered], joints[covered]] = OCCLUDED
+
+
+def background(rng: Rng, people: Sequence[PhotoPerson], width: int, height: int) -> Picture:
+    """An empty scene: the strip of a street photo beside its person, or smooth colour and noise."""
+    if rng.random() < 0.2:
+        image = rng.integers(0, 256, (int(rng.integers(2, 6)), int(rng.integers(2, 9)), 3))
+        smooth = cv2.resize(image.astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+        return Picture.empty(smooth)
+    person = people[rng.integers(len(people))]
+    photo = person.image()
+    box = cv2.boundingRect(cv2.findNonZero(person.person_mask()))
+    left, right = max(box[0] - 4, 0), min(box[0] + box[2] + 4, photo.shape[1])
+    strip = photo[:, :left] if left > photo.shape[1] - right else photo[:, right:]
+    if strip.shape[1] < 24:
+        strip = photo[: max(box[1] - 2, 24)]
+    if rng.random() < 0.5:
+        strip = strip[:, ::-1]
+    scale = max(width / (2 * strip.shape[1]), height / strip.shape[0]) * rng.uniform(1.0, 1.5)
+    strip = cv2.resize(strip, None, fx=scale, fy=scale)
+    wide = cv2.copyMakeBorder(
+        strip, 0, max(0, height - strip.shape[0]), 0, 0, cv2.BORDER_REFLECT_101
+    )
+    while wide.shape[1] < width:
+        wide = np.concatenate([wide, wide[:, ::-1]], axis=1)
+    x = int(rng.integers(0, wide.shape[1] - width + 1))
+    y = int(rng.integers(0, wide.shape[0] - height + 1))
+    picture = Picture.empty(np.ascontiguousarray(wide[y : y + height, x : x + width]))
+    picture.trust[:] = 0.5  # bystanders stand there now and then
+    return picture
+
+
+def degrade(rng: Rng, image: Image) -> Image:
+    """What cameras do: exposure, colour, contrast, blur, motion blur, noise, compression."""
+    out = image.astype(np.float32)
+    if rng.random() < 0.8:
+        gain = rng.uniform(0.6, 1.4) * rng.uniform(0.88, 1.12, 3)
+        mean = out.mean()
+        out = (out - mean) * rng.uniform(0.7, 1.3) + mean * 1.0
+        out = out * gain + rng.uniform(-20, 20)
+    if rng.random() < 0.15:
+        grey = out.mean(axis=2, keepdims=True)
+        out = grey + (out - grey) * rng.uniform(0, 0.6)
+    if rng.random() < 0.35:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.8))
+    elif rng.random() < 0.15:
+        length = int(rng.integers(3, 8))
+        kernel = np.zeros((length, length), np.float32)
+        kernel[length // 2] = 1.0 / length
+        turn = cv2.getRotationMatrix2D((length / 2, length / 2), rng.uniform(0, 180), 1)
+        out = cv2.filter2D(out, -1, cv2.warpAffine(kernel, turn, (length, length)))
+    if rng.random() < 0.5:
+        out = out + rng.normal(0, rng.uniform(1, 10), out.shape).astype(np.float32)
+    image = np.clip(out, 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
+        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+    return image

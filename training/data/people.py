@@ -1,0 +1,185 @@
+"""People in photos: labels of LSPET and CCP brought to mpi15, with pseudo depth where it agrees.
+
+A photo's depth labels are weak-perspective: pseudo 3D landmarks in metres against their own
+pixels give pixels per metre, hence the depth over focal length, Z / f = metres per pixel. That is
+SMAP's normalised root depth (ECCV 2020, section 3.2), so no focal length has to be guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.skeletons import MPI15
+
+# Landmarks of the pseudo labels (BlazePose's 33 points) that are joints of mpi15.
+_BLAZE = {
+    "l_shoulder": 11,
+    "r_shoulder": 12,
+    "l_elbow": 13,
+    "r_elbow": 14,
+    "l_wrist": 15,
+    "r_wrist": 16,
+    "l_hip": 23,
+    "r_hip": 24,
+    "l_knee": 25,
+    "r_knee": 26,
+    "l_ankle": 27,
+    "r_ankle": 28,
+}
+_BLAZE_EARS, _BLAZE_NOSE = (7, 8), 0
+# Head top = ears + 0.60 (ears - neck) - 0.50 (nose - ears): fitted to the labels of LSPET.
+_HEAD_UP, _HEAD_FRONT = 0.60, -0.50
+
+_MIN_VISIBILITY = 0.5
+_MIN_JOINTS = 9  # of the labelled ones; fewer don't make a useful person
+_MAX_DISAGREEMENT = 0.25  # of the torso length, median over joints, for pseudo depth to count
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PhotoPerson:
+    """One labelled person and the photo around them.
+
+    Attributes:
+        photo: encoded image.
+        mask: encoded person mask, or None.
+        joints_2d: float32 [15, 2] pixels; NaN where unknown.
+        depth: float32 [15] metres relative to the pelvis (away is positive); NaN where unknown.
+        metres_per_pixel: root depth over focal length; NaN where unknown.
+    """
+
+    photo: bytes
+    mask: bytes | None
+    joints_2d: Float
+    depth: Float
+    metres_per_pixel: float
+
+    def image(self) -> NDArray[np.uint8]:
+        """The decoded photo, uint8 [H, W, 3] bgr."""
+        return _decode(self.photo, cv2.IMREAD_COLOR)
+
+    def person_mask(self) -> NDArray[np.uint8] | None:
+        """The decoded mask, uint8 [H, W], 255 on the person; None if there is none."""
+        if self.mask is None:
+            return None
+        return ((_decode(self.mask, cv2.IMREAD_GRAYSCALE) > 0) * 255).astype(np.uint8)
+
+
+def _decode(data: bytes, flag: int) -> NDArray[np.uint8]:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if image is None:
+        raise InputError(f"a labelled photo of {len(data)} bytes is not an image; re-copy the data")
+    return image
+
+
+def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
+    """Leeds Sports Pose Extended (Johnson and Everingham, CVPR 2011) with pseudo depth.
+
+    Args:
+        archive: zip of ``images/`` and ``annotations.json``.
+        pseudo: npz with ``names``, ``landmarks`` [n, 33, 3], ``world_m`` [n, 33, 3].
+    """
+    labels = np.load(pseudo)
+    row = {str(name): k for k, name in enumerate(labels["names"])}
+    landmarks, world = labels["landmarks"], labels["world_m"]
+    people = []
+    with zipfile.ZipFile(archive) as files:
+        annotations = json.loads(files.read("annotations.json"))
+        names = annotations["joint_names"]
+        for entry in annotations["images"]:
+            points = np.array(entry["joints"], np.float32)
+            joints = _mpi15_from_lspet(points, names)
+            if np.isfinite(joints[:, 0]).sum() < _MIN_JOINTS:
+                continue
+            depth, scale = np.full(15, np.nan, np.float32), float("nan")
+            k = row.get(entry["image"])
+            if k is not None:
+                pseudo_2d, pseudo_depth, pseudo_scale = _from_blaze(landmarks[k], world[k])
+                if _agrees(joints, pseudo_2d):
+                    depth, scale = pseudo_depth, pseudo_scale
+            people.append(PhotoPerson(files.read(entry["image"]), None, joints, depth, scale))
+    return people
+
+
+def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
+    """Clothing Co-Parsing street photos (Yang et al., CVPR 2014), pseudo-labelled in 2D and depth."""
+    labels = np.load(pseudo)
+    people = []
+    with zipfile.ZipFile(archive) as files:
+        members = {name.removeprefix("ccp_people/"): name for name in files.namelist()}
+        for name, landmarks, world in zip(
+            labels["names"], labels["landmarks"], labels["world_m"], strict=True
+        ):
+            joints, depth, scale = _from_blaze(landmarks, world)
+            if np.isfinite(joints[:, 0]).sum() < _MIN_JOINTS:
+                continue
+            mask = members.get(f"masks/{Path(str(name)).stem}.png")
+            people.append(
+                PhotoPerson(
+                    files.read(members[str(name)]),
+                    files.read(mask) if mask else None,
+                    joints,
+                    depth,
+                    scale,
+                )
+            )
+    return people
+
+
+def _mpi15_from_lspet(points: Float, names: list[str]) -> Float:
+    """Labelled joints [14, (x, y, visible)] to mpi15 [15, 2], NaN where not labelled."""
+    joints = np.full((15, 2), np.nan, np.float32)
+    for k, joint in enumerate(MPI15.joints):
+        if joint in names and points[names.index(joint), 2] > 0:
+            joints[k] = points[names.index(joint), :2]
+    # Pelvis and neck as everywhere in mpi15 here: the midpoints of hips and shoulders. LSPET's own
+    # neck label sits a tenth of a torso higher and only stands in where a shoulder is unlabelled.
+    for middle, side in (("neck", "shoulder"), ("pelvis", "hip")):
+        midpoint = (joints[MPI15.index(f"l_{side}")] + joints[MPI15.index(f"r_{side}")]) / 2
+        if np.isfinite(midpoint).all():
+            joints[MPI15.index(middle)] = midpoint
+    return joints
+
+
+def _from_blaze(landmarks: Float, world: Float) -> tuple[Float, Float, float]:
+    """Pseudo landmarks to mpi15: pixels [15, 2], relative depth [15], metres per pixel."""
+    landmarks, world = landmarks.astype(np.float32), world.astype(np.float32)
+    points = np.full((15, 5), np.nan, np.float32)  # u, v, X, Y, Z
+    raw = np.concatenate([landmarks[:, :2], world], axis=1)
+    raw[~(landmarks[:, 2] > _MIN_VISIBILITY)] = np.nan
+    for joint, k in _BLAZE.items():
+        points[MPI15.index(joint)] = raw[k]
+    for middle, side in (("neck", "shoulder"), ("pelvis", "hip")):
+        pair = [MPI15.index(f"{s}_{side}") for s in "lr"]
+        points[MPI15.index(middle)] = points[pair].mean(axis=0)
+    ears, neck = raw[list(_BLAZE_EARS)].mean(axis=0), points[MPI15.index("neck")]
+    front = raw[_BLAZE_NOSE] - ears
+    points[MPI15.index("head_top")] = ears + _HEAD_UP * (ears - neck) + _HEAD_FRONT * front
+    pixels, metres = points[:, :2], points[:, 2:]
+    known = np.isfinite(points).all(axis=1)
+    scale = float("nan")
+    if known.sum() >= 6:
+        a = pixels[known] - pixels[known].mean(axis=0)
+        b = metres[known, :2] - metres[known, :2].mean(axis=0)
+        pixels_per_metre = float((a * b).sum() / max((b * b).sum(), 1e-6))
+        scale = 1.0 / pixels_per_metre if pixels_per_metre > 1 else float("nan")
+    return pixels, metres[:, 2] - metres[MPI15.root, 2], scale
+
+
+def _agrees(joints: Float, pseudo: Float) -> bool:
+    """Whether a pseudo label is the labelled person, with the same left and right."""
+    both = np.isfinite(joints).all(axis=1) & np.isfinite(pseudo).all(axis=1)
+    torso = np.linalg.norm(joints[MPI15.index("neck")] - joints[MPI15.root])
+    if both.sum() < _MIN_JOINTS or not np.isfinite(torso) or torso < 5:
+        return False
+    distance = np.linalg.norm(joints[both] - pseudo[both], axis=1)
+    return bool(np.median(distance) < _MAX_DISAGREEMENT * torso)
