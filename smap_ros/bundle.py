@@ -371,8 +371,11 @@ def _describe(error: ValidationError) -> str:
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _compare_hash(path: Path, entry: FileEntry, got: str) -> None:

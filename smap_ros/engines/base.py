@@ -1,0 +1,120 @@
+"""The protocol all inference runtimes meet, and the checks they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import EngineError, InputError
+
+Array = NDArray[Any]
+# f32: the network's own arithmetic. auto: what the runtime thinks best, which on CPUs with
+# bfloat16 units (AMX) means 8 bits of mantissa: faster, but not the same numbers.
+Precision = Literal["f32", "auto"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a network.
+
+    Attributes:
+        name: name in the ONNX file.
+        shape: sizes; None where the network takes any.
+        dtype: numpy name of the type of its elements, ``float32`` for example.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Whether an array of that shape fits."""
+        return len(shape) == len(self.shape) and all(
+            want in (None, got) for want, got in zip(self.shape, shape, strict=True)
+        )
+
+    def __str__(self) -> str:
+        sizes = ", ".join("any" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype}[{sizes}]"
+
+
+class Engine(Protocol):
+    """A network loaded by a runtime, warm and ready.
+
+    Not thread-safe: one caller at a time.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the runtime, as ``create_engine`` takes it."""
+
+    @property
+    def device(self) -> str:
+        """What it runs on, for people to read."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The network's inputs."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The network's outputs."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the network.
+
+        Args:
+            inputs: name -> array, exactly the network's inputs.
+
+        Returns:
+            name -> array. They may be the runtime's own memory: valid until the next ``run``.
+
+        Raises:
+            InputError: if an input is missing, unknown, or of a wrong shape or type.
+            EngineError: if the runtime fails or the engine is closed.
+        """
+
+    def close(self) -> None:
+        """Release the network and its device memory; harmless when done twice."""
+
+
+def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:
+    """Refuse inputs that don't fit a network, before a runtime fails on them obscurely.
+
+    Raises:
+        InputError: saying what was got and what is expected.
+    """
+    expected = "; ".join(str(spec) for spec in specs)
+    if set(inputs) != {spec.name for spec in specs}:
+        raise InputError(f"network inputs are {sorted(inputs)}; expected {expected}")
+    for spec in specs:
+        array = inputs[spec.name]
+        if array.dtype != np.dtype(spec.dtype) or not spec.accepts(array.shape):
+            raise InputError(
+                f"network input {spec.name!r} is {array.dtype}{list(array.shape)}; expected {spec}"
+            )
+
+
+def zeros(specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """All-zero inputs for a network; any size counts as 1."""
+    return {
+        spec.name: np.zeros([1 if size is None else size for size in spec.shape], spec.dtype)
+        for spec in specs
+    }
+
+
+def thread_count(threads: int) -> int:
+    """Number of threads to use: as asked, or all cores this process may run on when 0.
+
+    Raises:
+        EngineError: if the number is negative.
+    """
+    if threads < 0:
+        raise EngineError(f"threads is {threads}; expected 0 (all cores) or a positive number")
+    # The affinity, unlike the number of cores, respects taskset and cpusets of containers.
+    return threads or len(os.sched_getaffinity(0))
