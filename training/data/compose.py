@@ -21,6 +21,7 @@ Image = NDArray[np.uint8]
 Rng = np.random.Generator
 
 UNKNOWN, OCCLUDED, VISIBLE = 0, 1, 2
+_MIN_SHOWN = 0.3  # share of a person's joints that must be visible for the labels to stand
 
 
 @dataclass
@@ -135,7 +136,7 @@ def _add_tile(rng: Rng, picture: Picture, person: PhotoPerson, left: int, right:
     )
     angle = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-0.6, 0.6)
     affine = similarity(rng, center, target, scale, angle)
-    border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_CONSTANT
+    border = cv2.BORDER_REFLECT_101 if rng.random() < 0.2 else cv2.BORDER_CONSTANT
     color = tuple(int(v) for v in rng.integers(0, 256, 3))
     inside = cv2.warpAffine(
         np.ones(image.shape[:2], np.uint8), affine, (width, height), flags=cv2.INTER_NEAREST
@@ -204,7 +205,17 @@ def paste(
         inside = _inside(moved, width, height)
         moved[~inside] = np.nan
         picture.add(moved, np.where(inside, VISIBLE, UNKNOWN).astype(np.uint8), depth, ratio)
+    _forget_hidden(picture)
     return picture
+
+
+def _forget_hidden(picture: Picture) -> None:
+    """Drop people of whom hardly anything shows: nobody could find them."""
+    visible = (picture.visibility == VISIBLE).sum(axis=1)
+    hidden = visible < _MIN_SHOWN * np.maximum((picture.visibility > 0).sum(axis=1), 1)
+    picture.joints_2d[hidden] = np.nan
+    picture.visibility[hidden] = UNKNOWN
+    picture.root_depth[hidden] = np.nan
 
 
 def _inside(points: Float, width: int, height: int) -> NDArray[np.bool_]:

@@ -91,6 +91,8 @@ def _limbs(
     count = np.zeros((14, height, width), np.float32)
     depth_count = np.zeros((14, height, width), np.float32)
     for joints, joint_depth in zip(cells, depth, strict=True):
+        if not np.isfinite(joints).any():
+            continue
         extent = np.nanmax(joints, axis=0) - np.nanmin(joints, axis=0)
         half = float(np.clip(0.03 * np.nanmax(extent), *_LIMB_HALF_WIDTH))
         for k, (a, b) in enumerate(_LIMBS):

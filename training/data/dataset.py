@@ -1,0 +1,158 @@
+"""The training set of smap_lite: photos composed on the fly, mixed with virtual scenes."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from smap_ros.errors import InputError
+from smap_ros.skeletons import MPI15
+from training.data import compose
+from training.data.compose import Picture
+from training.data.maps import make_targets
+from training.data.people import PhotoPerson
+
+MEAN, STD = 127.0, 128.0  # EfficientNet-Lite's normalisation of values 0..255
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] bgr to the network's float32 [3, H, W] rgb."""
+    rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
+    return torch.from_numpy((rgb.astype(np.float32) - MEAN) / STD)
+
+
+@dataclass(frozen=True)
+class VirtualScene:
+    """One rendered scene: encoded image and its labels as the shard's json has them."""
+
+    image: bytes
+    labels: dict
+
+    def picture(self, rng: np.random.Generator, width: int, height: int) -> Picture:
+        """A random view of the scene: mirrored, turned, scaled and shifted into the given size.
+
+        Depth over focal length scales with the zoom: people that appear larger are nearer.
+        """
+        image = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR)
+        people = self.labels["people"]
+        joints = np.array([p["joints_2d"] for p in people], np.float32).reshape(-1, 15, 2)
+        points = np.array([p["joints_3d"] for p in people], np.float32).reshape(-1, 15, 3)
+        visibility = np.array([p["visibility"] for p in people], np.uint8).reshape(-1, 15)
+        if rng.random() < 0.5:
+            image = image[:, ::-1]
+            joints = joints[:, MPI15.flip].copy()
+            joints[..., 0] = image.shape[1] - 1 - joints[..., 0]
+            points, visibility = points[:, MPI15.flip], visibility[:, MPI15.flip]
+        rows, columns = image.shape[:2]
+        zoom = max(width / columns, height / rows) * float(rng.uniform(0.95, 1.35))
+        center = np.array([columns / 2, rows / 2], np.float32)
+        slack = np.maximum(np.array([columns, rows]) * zoom - (width, height), 0) / 2
+        target = np.array([width / 2, height / 2]) + rng.uniform(-slack, slack)
+        affine = compose.similarity(
+            rng, center, target.astype(np.float32), zoom, rng.normal(0, 0.05)
+        )
+        view = cv2.warpAffine(image, affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        picture = Picture.empty(view)
+        focal = float(self.labels["camera"]["fx"]) * zoom
+        for uv, xyz, seen in zip(joints, points, visibility, strict=True):
+            moved = compose.transform(affine, uv)
+            inside = ((moved >= 0) & (moved <= (width - 1, height - 1))).all(axis=1)
+            keep = inside & (seen > 0)
+            moved[~keep] = np.nan
+            if not keep.any():
+                continue
+            root = xyz[MPI15.root, 2]
+            picture.add(moved, np.where(keep, seen, 0).astype(np.uint8), xyz[:, 2] - root, root / focal)
+        return picture
+
+
+def read_shards(folder: Path) -> list[VirtualScene]:
+    """All finished shards of a folder written by ``smap-train synth``.
+
+    Raises:
+        InputError: if a shard holds an image without labels.
+    """
+    scenes = []
+    for path in sorted(folder.glob("*.tar")):
+        parts: dict[str, dict[str, bytes]] = {}
+        with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as shard:
+            for member in shard:
+                name, _, kind = member.name.partition(".")
+                data = shard.extractfile(member)
+                if data is not None:
+                    parts.setdefault(name, {})[kind] = data.read()
+        for name, part in parts.items():
+            if not {"jpg", "json"} <= part.keys():
+                raise InputError(f"{path}: sample {name} has {sorted(part)}; expected jpg and json")
+            scenes.append(VirtualScene(part["jpg"], json.loads(part["json"])))
+    return scenes
+
+
+class MixedDataset(Dataset[dict[str, Tensor]]):
+    """Endless mixture, deterministic in (seed, index).
+
+    Args:
+        sports: people with 2D labels and, where it agrees, pseudo depth.
+        street: clothed people, some with masks, with pseudo labels.
+        scenes: virtual scenes; may be empty.
+        size: width and height of the pictures, multiples of 32.
+        length: pictures per epoch.
+        seed: of the whole run.
+        virtual_share: share of pictures that come from virtual scenes.
+    """
+
+    def __init__(
+        self,
+        sports: list[PhotoPerson],
+        street: list[PhotoPerson],
+        scenes: list[VirtualScene],
+        *,
+        size: tuple[int, int],
+        length: int,
+        seed: int,
+        virtual_share: float,
+    ):
+        self.photos = [sports, street]
+        self.cutouts = [person for person in street if person.mask is not None]
+        self.scenes = scenes
+        self.size, self.length, self.seed = size, length, seed
+        self.virtual_share = virtual_share if scenes else 0.0
+        self.epoch = 0
+        if not street and not scenes:
+            raise InputError("no training data: give street photos, virtual scenes, or both")
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        picture = self.picture(rng)
+        picture.image = compose.degrade(rng, picture.image)
+        targets = make_targets(picture)
+        arrays = {name: torch.from_numpy(value) for name, value in vars(targets).items()}
+        return {"image": to_tensor(picture.image), **arrays}
+
+    def picture(self, rng: np.random.Generator) -> Picture:
+        """One composed picture before degradation."""
+        width, height = self.size
+        if rng.random() < self.virtual_share:
+            picture = self.scenes[rng.integers(len(self.scenes))].picture(rng, width, height)
+            if self.cutouts and rng.random() < 0.2:
+                sizes = (0.3 * height, 1.2 * height)
+                compose.paste(rng, picture, self.cutouts, int(rng.integers(1, 3)), sizes)
+            return picture
+        if self.cutouts and rng.random() < 0.3:
+            picture = compose.background(rng, self.cutouts, width, height)
+            count = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.1, 0.2, 0.25, 0.2, 0.15, 0.1]))
+            return compose.paste(rng, picture, self.cutouts, count, (0.2 * height, 1.3 * height))
+        group = self.photos[0] if self.photos[0] and rng.random() < 0.6 else self.photos[1]
+        return compose.mosaic(rng, group or self.photos[0], width, height)

@@ -1,0 +1,235 @@
+"""`smap-train fit`: train smap_lite from a configuration, with exact resume.
+
+Lightning runs the loop, so more devices or nodes are a matter of its own flags (torchrun, SLURM).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import lightning
+import torch
+import typer
+import yaml
+from lightning.pytorch.callbacks import (
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from smap_ros.errors import InputError
+from training.data.dataset import MixedDataset, read_shards
+from training.data.people import PhotoPerson, load_ccp, load_lspet
+from training.losses_lite import LossWeights, lite_losses
+from training.models import create
+from training.models.checkpoint import save_checkpoint
+
+
+class PhotoData(BaseModel):
+    """A photo archive and its pseudo labels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    archive: Path
+    pseudo: Path
+
+
+class FitConfig(BaseModel):
+    """Everything that determines a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path = Field(description="folder of checkpoints and curves; resumed when it has any")
+    sports: PhotoData | None = Field(None, description="Leeds Sports Pose Extended")
+    street: PhotoData | None = Field(None, description="Clothing Co-Parsing photos")
+    virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
+    virtual_share: float = Field(0.5, ge=0, le=1, description="share of pictures from them")
+    holdout: int = Field(500, ge=0, description="last photos of each archive kept for testing")
+    width: int = Field(448, multiple_of=32)
+    height: int = Field(256, multiple_of=32)
+    batch_size: int = Field(16, gt=0)
+    steps: int = Field(gt=0, description="optimiser steps of the whole run")
+    learning_rate: float = Field(1e-3, gt=0, description="of the new layers, at the peak")
+    backbone_rate: float = Field(0.3, ge=0, description="factor on it for the backbone")
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps that warm up")
+    freeze_blocks: int = Field(3, ge=0, le=16, description="backbone blocks kept as they are")
+    ema_decay: float = Field(0.998, gt=0, lt=1)
+    loss: LossWeights = LossWeights()
+    checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
+    workers: int = Field(1, ge=0)
+    threads: int = Field(0, ge=0, description="of torch; 0 leaves its default")
+    seed: int = 0
+    initial: Path | None = Field(None, description="weights to start from instead of ImageNet")
+
+
+class LiteModule(lightning.LightningModule):
+    """smap_lite with its losses and its one-cycle schedule."""
+
+    def __init__(self, config: FitConfig):
+        super().__init__()
+        self.config = config
+        self.model = create("smap_lite", imagenet=config.initial is None)
+        if config.initial is not None:
+            from training.models.checkpoint import load_checkpoint
+
+            self.model.load_state_dict(load_checkpoint(config.initial)["state_dict"])
+        self.model.backbone.freeze(config.freeze_blocks)
+        self.model.to(memory_format=torch.channels_last)
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        terms = lite_losses(self.model(image), batch)
+        weights = vars(self.config.loss)
+        total = sum((weights[name] * value for name, value in terms.items()), torch.zeros(()))
+        self.log_dict(terms, prog_bar=True)
+        self.log("loss", total)
+        return total
+
+    def configure_optimizers(self) -> Any:
+        config = self.config
+        backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
+        new = [p for n, p in self.model.named_parameters() if not n.startswith("backbone.")]
+        rates = [config.learning_rate * config.backbone_rate, config.learning_rate]
+        optimizer = torch.optim.AdamW(
+            [{"params": backbone, "lr": rates[0]}, {"params": new, "lr": rates[1]}],
+            weight_decay=config.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rates, total_steps=config.steps + 1, pct_start=config.warmup
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def load_config(path: Path, overrides: list[str]) -> FitConfig:
+    """Read a YAML configuration and apply ``key=value`` overrides (values are YAML).
+
+    Raises:
+        InputError: if the file is unreadable or a value is refused, naming each.
+    """
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"can't read the configuration {path}: {error}") from error
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise InputError(f"override {override!r} is not of the form key=value")
+        data[key] = yaml.safe_load(value)
+    try:
+        return FitConfig(**data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InputError(f"configuration {path} is refused: " + "; ".join(lines)) from error
+
+
+def training_set(config: FitConfig) -> MixedDataset:
+    """The mixture a configuration asks for, without its held-out photos."""
+    sports: list[PhotoPerson] = []
+    street: list[PhotoPerson] = []
+    if config.sports:
+        sports = load_lspet(config.sports.archive, config.sports.pseudo)
+    if config.street:
+        street = load_ccp(config.street.archive, config.street.pseudo)
+    keep = -config.holdout if config.holdout else None
+    scenes = [scene for folder in config.virtual for scene in read_shards(folder)]
+    return MixedDataset(
+        sports[:keep],
+        street[: -config.holdout // 5 if config.holdout else None],
+        scenes,
+        size=(config.width, config.height),
+        length=config.steps * config.batch_size,
+        seed=config.seed,
+        virtual_share=config.virtual_share,
+    )
+
+
+def data_hash(config: FitConfig) -> str:
+    """sha256 over the training files' names and contents."""
+    digest = hashlib.sha256()
+    files = [p for d in (config.sports, config.street) if d for p in (d.archive, d.pseudo)]
+    files += [p for folder in config.virtual for p in sorted(folder.glob("*.tar"))]
+    for path in files:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def commit() -> str:
+    """The commit of the checkout, with ``+dirty`` when it differs; ``unknown`` outside one."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    head = git("rev-parse", "HEAD")
+    return (head + ("+dirty" if git("status", "--porcelain", "-uno") else "")) if head else "unknown"
+
+
+def fit(config: FitConfig) -> Path:
+    """Train, or resume, and return the path of the final weights."""
+    lightning.seed_everything(config.seed)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    config.out.mkdir(parents=True, exist_ok=True)
+    record = {
+        "config": json.loads(config.model_dump_json()),
+        "commit": commit(),
+        "data_hash": data_hash(config),
+    }
+    (config.out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    module = LiteModule(config)
+    loader = DataLoader(
+        training_set(config),
+        batch_size=config.batch_size,
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+        prefetch_factor=4 if config.workers else None,
+    )
+    trainer = lightning.Trainer(
+        max_steps=config.steps,
+        logger=TensorBoardLogger(config.out, name="", version=""),
+        callbacks=[
+            EMAWeightAveraging(decay=config.ema_decay, update_starting_at_step=50),
+            ModelCheckpoint(
+                config.out,
+                filename="step",
+                save_last=True,
+                every_n_train_steps=config.checkpoint_every,
+                enable_version_counter=False,
+            ),
+            LearningRateMonitor("step"),
+            TQDMProgressBar(refresh_rate=10),
+        ],
+        log_every_n_steps=10,
+        gradient_clip_val=5.0,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    last = config.out / "last.ckpt"
+    trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None)
+    weights = config.out / "smap_lite.pth"
+    save_checkpoint(weights, "smap_lite", module.model.state_dict())
+    return weights
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML, see training/configs/")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+) -> None:
+    """Train smap_lite; run again to resume from the last checkpoint."""
+    weights = fit(load_config(config, overrides or []))
+    typer.echo(f"weights: {weights}")

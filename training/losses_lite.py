@@ -1,0 +1,91 @@
+"""Losses of smap_lite: SMAP's three terms in forms that small networks learn fast.
+
+SMAP (section 4.1) uses mean squared errors with hard mining. Here keypoints use the quality
+focal loss (Li et al., NeurIPS 2020), which needs no mining and gives scores in [0, 1]; depths
+use L1 as in SMAP, the root's on the logarithm so that near and far people count alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms; chosen so that each starts near 1."""
+
+    keypoints: float = 1.0
+    affinities: float = 2.0
+    bone_depth: float = 2.0
+    root_depth: float = 1.0
+
+
+def keypoint_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Quality focal loss, normalised by the number of labelled peaks.
+
+    Args:
+        logits, target, weight: [B, 15, h, w]; target in [0, 1].
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    focus = (logits.sigmoid() - target).square()
+    peaks = (target > 0.5).sum().clamp(min=1)
+    return 4.0 * (focus * cross_entropy * weight).sum() / peaks
+
+
+def affinity_loss(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Squared error of part affinities, normalised by the labelled limb area.
+
+    Args:
+        output, target: [B, 28, h, w].
+        weight: [B, 14, h, w].
+    """
+    error = (output - target).square()
+    error = error[:, 0::2] + error[:, 1::2]
+    on_limb = (target[:, 0::2].square() + target[:, 1::2].square()) > 0
+    # Limbs cover about 1 % of the map: the rest counts a tenth per cell.
+    weight = weight * torch.where(on_limb, 1.0, 0.1)
+    return (error * weight).sum() / on_limb.sum().clamp(min=1)
+
+
+def bone_depth_loss(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """L1 in metres over the labelled limb area; [B, 14, h, w] each."""
+    return ((output - target).abs() * weight).sum() / weight.sum().clamp(min=1)
+
+
+def root_depth_loss(log_depth: Tensor, roots: Tensor) -> Tensor:
+    """L1 of log depth over the 3x3 cells around each labelled root.
+
+    Args:
+        log_depth: [B, 1, h, w].
+        roots: [B, N, 3], rows of (row, column, depth over focal length); depth 0 is no person.
+    """
+    height, width = log_depth.shape[-2:]
+    batch, person = torch.nonzero(roots[..., 2] > 0, as_tuple=True)
+    if len(batch) == 0:
+        return log_depth.sum() * 0.0
+    row, column, depth = roots[batch, person].unbind(-1)
+    offset = torch.arange(-1, 2)
+    rows = (row.long()[:, None, None] + offset[:, None]).clamp(0, height - 1)
+    columns = (column.long()[:, None, None] + offset[None]).clamp(0, width - 1)
+    found = log_depth[batch[:, None, None], 0, rows, columns]
+    return (found - depth.log()[:, None, None]).abs().mean()
+
+
+def lite_losses(output: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The four terms, unweighted, from training-mode outputs and a batch of targets."""
+    return {
+        "keypoints": keypoint_loss(
+            output["keypoint_logits"], batch["keypoints"], batch["keypoint_weight"]
+        ),
+        "affinities": affinity_loss(
+            output["affinities"], batch["affinities"], batch["affinity_weight"]
+        ),
+        "bone_depth": bone_depth_loss(
+            output["bone_depth"], batch["bone_depth"], batch["bone_weight"]
+        ),
+        "root_depth": root_depth_loss(output["root_depth_log"], batch["roots"]),
+    }
