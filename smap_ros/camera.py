@@ -228,8 +228,15 @@ class Camera:
                 )
             else:
                 criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
-                done = cv2.undistortPointsIter(
-                    points, self.matrix, coefficients, np.eye(3), self.matrix, criteria
+                # OpenCV 5 merged the function with a criterion into the plain one.
+                refine = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
+                done = refine(
+                    points,
+                    self.matrix,
+                    coefficients,
+                    R=np.eye(3),
+                    P=self.matrix,
+                    criteria=criteria,
                 )
             out[finite] = done[:, 0]
         return out.reshape(pixels.shape)

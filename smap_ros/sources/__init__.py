@@ -1,0 +1,50 @@
+"""Where images come from: files, folders, videos, cameras and bags, all read the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smap_ros.errors import InputError
+from smap_ros.sources.base import Frame, Source
+from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
+
+__all__ = ["IMAGE_SUFFIXES", "FolderSource", "Frame", "ImageSource", "Source", "open_source"]
+
+_BAG_SUFFIXES = (".mcap", ".db3", ".bag")
+
+
+def open_source(spec: str, *, topic: str | None = None) -> Source:
+    """The reader that fits an input as a user names it.
+
+    Args:
+        spec: image file, folder of images, video file, ROS bag (folder, ``.mcap``, ``.db3``),
+            camera index (``0``), ``/dev/videoN`` or URL (``rtsp://``, ``http://``).
+        topic: image topic of a bag; None picks one and logs which.
+
+    Raises:
+        InputError: if there is no such input, or it can't be opened.
+    """
+    # Video, camera and bag libraries are imported only when one of these is read.
+    if spec.isdecimal() or spec.startswith("/dev/video") or "://" in spec:
+        from smap_ros.sources.device import DeviceSource
+
+        return DeviceSource(spec)
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"input {spec!r} doesn't exist; expected an image, a folder of images, a video, a ROS "
+            "bag, a camera index such as 0, /dev/videoN or a URL"
+        )
+    if path.suffix.lower() in _BAG_SUFFIXES or (path / "metadata.yaml").is_file():
+        from smap_ros.sources.bag import BagSource
+
+        return BagSource(path, topic)
+    if topic is not None:
+        raise InputError(f"a topic ({topic}) is only for ROS bags; {spec} isn't one")
+    if path.is_dir():
+        return FolderSource(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSource(path)
+    from smap_ros.sources.video import VideoSource
+
+    return VideoSource(path)

@@ -1,0 +1,56 @@
+"""What every reader of images provides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.camera import Camera
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a source.
+
+    Attributes:
+        image: uint8 [H, W, 3], bgr; possibly read-only.
+        camera: its calibration where the source knows it (bags), else None.
+        stamp: seconds: time in the file, ROS time in a bag, wall clock of a live camera.
+        index: number of the image in its source, from 0.
+        source: name of the source (file name, topic, device).
+        frame_id: the camera's frame where the source knows it, else empty.
+    """
+
+    image: NDArray[np.uint8]
+    camera: Camera | None
+    stamp: float
+    index: int
+    source: str
+    frame_id: str = ""
+
+
+class Source(Protocol):
+    """Images in order. Iterating starts from the beginning each time, but for live cameras.
+
+    Attributes:
+        name: what a result names as its source.
+        count: number of images if known beforehand; may be an estimate.
+        rate: images per second if known, else None.
+        live: whether images are lost when they aren't taken in time.
+        moving: whether consecutive images show the same scene (video, camera, bag).
+    """
+
+    name: str
+    count: int | None
+    rate: float | None
+    live: bool
+    moving: bool
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:
+        """Release files and devices; iterating afterwards opens them again."""

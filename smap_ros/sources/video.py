@@ -1,0 +1,126 @@
+"""Video files, read with PyAV so that damage is noticed and stamps are the file's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.sources.base import Frame
+
+LOG = logging.getLogger(__name__)
+
+
+class VideoSource:
+    """The frames of a video file, turned upright as the file says.
+
+    A damaged or truncated file gives its frames up to the damage, then a logged warning that
+    says how much is missing.
+
+    Args:
+        path: the file; any container and codec that FFmpeg reads.
+
+    Raises:
+        InputError: if the file isn't a video that can be opened.
+    """
+
+    live = False
+    moving = True
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._path = path
+        self._open: InputContainer | None = None
+        container, stream = self._reopen()
+        self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
+        self.count = _expected_frames(container, stream)
+
+    def __iter__(self) -> Iterator[Frame]:
+        container, stream = self._reopen()
+        last = -1
+        damage = None
+        try:
+            for index, frame in enumerate(container.decode(stream)):
+                if frame.is_corrupt:
+                    damage = "a frame is damaged"
+                    break
+                yield self._frame(frame, index)
+                last = index
+        except (av.error.FFmpegError, ValueError) as error:
+            damage = str(error)
+        finally:
+            self.close()
+        self._report(last + 1, damage)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _frame(self, frame: VideoFrame, index: int) -> Frame:
+        stamp = frame.time if frame.time is not None else index / (self.rate or 1.0)
+        image = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+        return Frame(_upright(image, frame.rotation), None, float(stamp), index, self.name)
+
+    def _reopen(self) -> tuple[InputContainer, VideoStream]:
+        self.close()
+        try:
+            container = av.open(str(self._path))
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise InputError(
+                f"{self._path} can't be opened as a video: {error}. If it was being recorded, the "
+                "recording may not have been closed"
+            ) from error
+        self._open = container
+        if not container.streams.video:
+            self.close()
+            raise InputError(f"{self._path} has no video stream; expected a video file")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        return container, stream
+
+    def _report(self, frames: int, damage: str | None) -> None:
+        """Say what is missing; a file without a single frame is refused."""
+        expected = self.count
+        if frames == 0:
+            reason = damage or "no frame could be decoded"
+            raise InputError(f"{self._path} has no readable video frame: {reason}")
+        if damage:
+            LOG.warning(
+                "%s is damaged after %d%s frames (%s); what follows is left out",
+                self.name, frames, f" of {expected}" if expected else "", damage,
+            )  # fmt: skip
+        # Durations are rounded and may count the gap after the last frame.
+        elif expected and frames < expected - max(2, expected // 50):
+            LOG.warning(
+                "%s ends after %d of about %d frames: the file is truncated or damaged",
+                self.name, frames, expected,
+            )  # fmt: skip
+
+
+def _expected_frames(container: InputContainer, stream: VideoStream) -> int | None:
+    """Frames the file's header promises: counted, or from its duration."""
+    if stream.frames:
+        return int(stream.frames)
+    if not stream.average_rate:
+        return None
+    if stream.duration and stream.time_base:
+        return round(float(stream.duration * stream.time_base * stream.average_rate))
+    if container.duration:
+        return round(container.duration / av.time_base * float(stream.average_rate))
+    return None
+
+
+def _upright(image: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
+    """Turn an image counterclockwise by a multiple of 90 degrees."""
+    turns = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
