@@ -184,7 +184,7 @@ class Camera:
     @property
     def matrix(self) -> NDArray[np.float64]:
         """Intrinsic matrix K, float64 [3, 3]."""
-        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     @property
     def fov(self) -> float:
