@@ -159,12 +159,17 @@ class SmapManifest(Manifest):
     """A network with SMAP's outputs: 15 heatmaps and 28 part affinity channels, 14 bone depths,
     1 root depth, all at ``stride`` of the input.
 
-    ``association`` overrides fields of ``association.AssociationConfig`` by name.
+    Attributes:
+        scales: units of the outputs.
+        stride: network pixels per map cell.
+        centred_pixels: how the training labels counted pixels; see ``LiftingConfig``.
+        association: overrides of fields of ``association.AssociationConfig``, by name.
     """
 
     kind: Literal["smap"]
     scales: SmapScales
     stride: Annotated[int, Field(ge=1, le=32)]
+    centred_pixels: bool = False
     association: dict[str, float | int | bool] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -1,0 +1,48 @@
+"""Estimators by the kind of their bundle."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.engines.base import Precision
+from smap_ros.errors import BundleError
+from smap_ros.estimators.base import Estimator
+
+# Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
+_ESTIMATORS = {
+    "smap": ("smap_ros.estimators.smap", "SmapEstimator"),
+}
+
+
+def create_estimator(
+    bundle: Bundle | str | Path,
+    engine: str = "auto",
+    threads: int = 0,
+    precision: Precision = "f32",
+    **options: Any,
+) -> Estimator:
+    """Load a bundle into the estimator of its kind, warm.
+
+    Args:
+        bundle: a loaded bundle, or the name or path of one.
+        engine, threads, precision: see :func:`smap_ros.engines.create_engine`.
+        options: settings of that estimator, like the fields of ``SmapConfig``.
+
+    Raises:
+        BundleError: if the bundle is missing, damaged or contradicts its network.
+        EngineError: if no runtime can run it.
+        InputError: if an option is unknown or out of range.
+    """
+    bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    if bundle.kind not in _ESTIMATORS:
+        raise BundleError(
+            f"bundle {bundle.name!r} is of kind {bundle.kind!r}, which has no estimator; "
+            f"expected one of {', '.join(_ESTIMATORS)}"
+        )
+    module, name = _ESTIMATORS[bundle.kind]
+    create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
+    return create(bundle, engine=engine, threads=threads, precision=precision, **options)

@@ -1,0 +1,371 @@
+"""SMAP (Zhen et al., ECCV 2020): all people of an image from one pass of one network.
+
+Runs the official networks and smap_lite alike: the bundle's manifest says how the outputs are
+scaled. Heatmaps and part affinity fields are associated to people, bone depths and root depth
+lift them to metres, and an optional RefineNet places the joints that were not seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.association import AssociationConfig, associate
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.bundle import Bundle, SmapManifest
+from smap_ros.camera import Camera, Letterbox
+from smap_ros.engines import Engine, available_engines, create_engine
+from smap_ros.engines.base import Precision, TensorSpec
+from smap_ros.engines.factory import open_model
+from smap_ros.errors import BundleError, EngineError, InputError
+from smap_ros.estimators.base import Image, check_view
+from smap_ros.estimators.lifting import (
+    NO_ROOT,
+    REFINE_INPUTS,
+    REFINE_OUTPUTS,
+    Lifted,
+    LiftingConfig,
+    lift,
+    refine_input,
+    refine_output,
+)
+from smap_ros.estimators.preprocess import Normaliser
+from smap_ros.skeletons import MPI15, Skeleton
+
+log = logging.getLogger(__name__)
+
+Float = NDArray[np.float32]
+
+JOINTS = len(MPI15)
+CM_PER_M = 100.0
+LOG_PERIOD = 10.0  # seconds between repeated warnings
+# Score of a joint that only RefineNet placed: present, but below what the maps can support.
+INFERRED_SCORE = 0.1
+
+NON_FINITE = "non_finite_output"
+FEW_JOINTS, LOW_SCORE, DUPLICATE = "few_joints", "low_score", "duplicate"
+
+
+@dataclass(frozen=True)
+class SmapConfig:
+    """Settings of the estimator.
+
+    SMAP itself filters nobody; ``min_joints=1, min_score=0, duplicate_distance=0`` is that.
+
+    Attributes:
+        min_joints: people with fewer joints found in the image are dropped.
+        min_score: people with a lower score are dropped. A person's score is the sum of the
+            joints' scores over the number of joints of the set: the mean, lowered by each
+            missing joint.
+        duplicate_distance: of two people whose roots are closer than this in space, in metres,
+            the one with the lower score is dropped: two pelvises can't be in one place.
+        refine: run the bundle's refining network, if it has one. It moves all joints but the
+            root, and places those that were not found, with score ``INFERRED_SCORE`` and the
+            image point their position projects to.
+        association: overrides of fields of ``AssociationConfig``, over those of the bundle.
+    """
+
+    min_joints: int = 5
+    min_score: float = 0.15
+    duplicate_distance: float = 0.2
+    refine: bool = True
+    association: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        limits = {
+            "min_joints": (1, JOINTS),
+            "min_score": (0.0, 1.0),
+            "duplicate_distance": (0.0, 10.0),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value!r}; expected {low} to {high}")
+
+
+class SmapEstimator:
+    """Runs bundles of kind ``smap``.
+
+    Args:
+        bundle: the bundle; its manifest gives the input and the outputs' scales.
+        engine: its network, loaded.
+        refine: its refining network, loaded, or None to do without.
+        config: settings.
+
+    Raises:
+        BundleError: if the bundle is of another kind, its association overrides are wrong, or
+            the refining network doesn't map 75 numbers to 45.
+    """
+
+    skeleton: Skeleton = MPI15
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        refine: Engine | None = None,
+        config: SmapConfig | None = None,
+    ) -> None:
+        if not isinstance(bundle.manifest, SmapManifest):
+            raise BundleError(f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected smap")
+        self.config = config or SmapConfig()
+        self._manifest = manifest = bundle.manifest
+        self._engine = engine
+        self._refine = refine
+        if refine is not None:
+            _check_refine(bundle, refine)
+        self._association = _association_config(bundle, self.config)
+        self._lifting = LiftingConfig(
+            stride=manifest.stride, centred_pixels=manifest.centred_pixels
+        )
+        self._normaliser = Normaliser(manifest.input)
+        self._scales = _Scales(manifest)
+        self._warned = -np.inf
+
+    @classmethod
+    def create(
+        cls,
+        bundle: Bundle,
+        engine: str = "auto",
+        threads: int = 0,
+        precision: Precision = "f32",
+        **options: Any,
+    ) -> SmapEstimator:
+        """Load the bundle's networks; see :func:`smap_ros.estimators.create_estimator`."""
+        known = [f.name for f in fields(SmapConfig)]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise InputError(f"unknown options {unknown}; kind smap takes {', '.join(known)}")
+        config = SmapConfig(**options)
+        network = create_engine(bundle, engine, threads, precision)
+        refine = None
+        try:
+            if config.refine and bundle.manifest.files.refine is not None:
+                refine = _open_refine(bundle, network.name)
+            return cls(bundle, network, refine, config)
+        except Exception:
+            network.close()
+            if refine is not None:
+                refine.close()
+            raise
+
+    @property
+    def description(self) -> str:
+        """Bundle, engine and device."""
+        manifest = self._manifest
+        engine = f"{self._engine.name} ({self._engine.device})"
+        return f"{manifest.name} {manifest.version} on {engine}"
+
+    def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
+        """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
+        image = check_view(image, camera)
+        timer = _StageTimer()
+        network_input = self._manifest.input
+        letterbox = Letterbox(
+            camera.width, camera.height, network_input.width, network_input.height
+        )
+        blob = self._normaliser(letterbox.apply(image))
+        timer.lap("preprocess")
+        outputs = self._engine.run({network_input.name: blob})
+        timer.lap("network")
+        maps, bone_depth, root_depth = self._scales(outputs)
+        bad = _count_non_finite(maps, bone_depth, root_depth)
+        if bad:
+            self._warn_non_finite(bad, sum(a.size for a in (maps, bone_depth, root_depth)))
+            return BodyFrame((), camera, stamp, dropped={NON_FINITE: bad}, timings_ms=timer.ms)
+        people = associate(maps, root_depth, config=self._association)
+        timer.lap("association")
+        lifted = lift(
+            people,
+            bone_depth,
+            root_depth,
+            camera=camera,
+            letterbox=letterbox,
+            config=self._lifting,
+        )
+        bodies, dropped = self._bodies(lifted, camera)
+        timer.lap("lifting")
+        return BodyFrame(bodies, camera, stamp, dropped=dropped, timings_ms=timer.ms)
+
+    def close(self) -> None:
+        """Release the networks; harmless when done twice."""
+        self._engine.close()
+        if self._refine is not None:
+            self._refine.close()
+
+    def _bodies(self, lifted: Lifted, camera: Camera) -> tuple[tuple[Body, ...], dict[str, int]]:
+        """Refined and filtered people, nearest first, and how many were dropped by reason."""
+        lifted = _without_unplaced(lifted)
+        scores = np.clip(lifted.scores, 0, 1)
+        person_scores = scores.sum(axis=1) / JOINTS
+        keep, filtered = select_people(
+            lifted.joints_3d[:, MPI15.root], scores > 0, person_scores, self.config
+        )
+        joints_3d, joints_2d = lifted.joints_3d, lifted.joints_2d
+        if self._refine is not None and len(keep):
+            joints_3d, joints_2d, scores = self._refined(lifted, scores, camera)
+        bodies = tuple(
+            Body(joints_3d[k], joints_2d[k], scores[k], float(person_scores[k])) for k in keep
+        )
+        return bodies, dict(Counter(lifted.dropped) + Counter(filtered))
+
+    def _refined(self, lifted: Lifted, scores: Float, camera: Camera) -> tuple[Float, Float, Float]:
+        """3D joints, image points and scores after the refining network."""
+        assert self._refine is not None
+        network_input = refine_input(lifted, self._lifting)
+        output = self._refine.run({self._refine.inputs[0].name: network_input})
+        joints = refine_output(output[self._refine.outputs[0].name], lifted, self._lifting)
+        placed = np.isfinite(joints).all(axis=-1) & (joints[..., 2] > 0)
+        joints[~placed] = np.nan
+        inferred = placed & (scores == 0)
+        scores = np.where(inferred, np.float32(INFERRED_SCORE), np.where(placed, scores, 0))
+        pixels = lifted.joints_2d.copy()
+        pixels[inferred] = camera.project(joints[inferred])
+        pixels[~placed] = np.nan
+        return joints, pixels, scores.astype(np.float32)
+
+    def _warn_non_finite(self, bad: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._warned >= LOG_PERIOD:
+            self._warned = now
+            log.warning(
+                "%s: %d of %d network outputs are NaN or infinite; the frame counts as empty. "
+                "Try another engine, or export the bundle again",
+                self.description,
+                bad,
+                total,
+            )
+
+
+def select_people(
+    roots: Float, found: NDArray[np.bool_], scores: Float, config: SmapConfig
+) -> tuple[list[int], dict[str, int]]:
+    """Which people are believed.
+
+    Args:
+        roots: float32 [N, 3], metres.
+        found: bool [N, 15], joints found in the image.
+        scores: float32 [N], the people's scores.
+        config: the limits.
+
+    Returns:
+        Rows to keep, in their order, and how many were dropped by reason.
+    """
+    dropped: Counter[str] = Counter()
+    kept: list[int] = []
+    # Best first, so that of two duplicates the better one is met, and kept, first.
+    for k in np.argsort(-scores, kind="stable").tolist():
+        if not np.isfinite(roots[k]).all():
+            dropped[NO_ROOT] += 1
+        elif found[k].sum() < config.min_joints:
+            dropped[FEW_JOINTS] += 1
+        elif scores[k] < config.min_score:
+            dropped[LOW_SCORE] += 1
+        elif any(np.linalg.norm(roots[k] - roots[j]) < config.duplicate_distance for j in kept):
+            dropped[DUPLICATE] += 1
+        else:
+            kept.append(k)
+    return sorted(kept), dict(dropped)
+
+
+def _without_unplaced(lifted: Lifted) -> Lifted:
+    """Joints whose pixel has no ideal ray (a lens that can't be undone there) become missing."""
+    unplaced = ~np.isfinite(lifted.joints_3d).all(axis=-1, keepdims=True)
+    return replace(
+        lifted,
+        joints_2d=np.where(unplaced, np.float32(np.nan), lifted.joints_2d),
+        scores=np.where(unplaced[..., 0], np.float32(0), lifted.scores),
+    )
+
+
+class _Scales:
+    """The network's outputs in the units of association and lifting.
+
+    Buffers are used again; outputs that already have the unit are passed on without a copy.
+    """
+
+    def __init__(self, manifest: SmapManifest) -> None:
+        scales = manifest.scales
+        self._names = [manifest.outputs[k].name for k in ("maps", "bone_depth", "root_depth")]
+        grid = manifest.outputs["root_depth"].shape[2:]
+        factor = np.full((43, 1, 1), 1 / scales.paf_scale, np.float32)
+        factor[:JOINTS] = 1 / scales.heatmap_scale
+        bone = np.float32(scales.bone_depth_unit_m * CM_PER_M)  # association and lifting
+        root = np.float32(scales.root_depth_unit_m * CM_PER_M)  # work in SMAP's centimetres
+        self._factors = (factor, np.full((1, 1, 1), bone), np.full((1, 1, 1), root))
+        self._buffers = [np.empty((n, *grid), np.float32) for n in (43, 14, 1)]
+
+    def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[Float, Float, Float]:
+        scaled: list[Float] = []
+        for name, factor, buffer in zip(self._names, self._factors, self._buffers, strict=True):
+            array: Float = outputs[name][0]
+            if np.all(factor == 1):
+                scaled.append(array)
+            else:
+                scaled.append(np.multiply(array, factor, out=buffer))
+        return scaled[0], scaled[1], scaled[2][0]
+
+
+class _StageTimer:
+    """Milliseconds between calls, by stage."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.ms[stage] = (now - self._last) * 1e3
+        self._last = now
+
+
+def _count_non_finite(*arrays: Float) -> int:
+    return sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in arrays)
+
+
+def _association_config(bundle: Bundle, config: SmapConfig) -> AssociationConfig:
+    assert isinstance(bundle.manifest, SmapManifest)
+    overrides = {**bundle.manifest.association, **config.association}
+    known = {f.name for f in fields(AssociationConfig)} - {"stride"}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise BundleError(
+            f"association settings {unknown} of bundle {bundle.name!r} or the options are "
+            f"unknown; expected some of {', '.join(sorted(known))}"
+        )
+    try:
+        return replace(AssociationConfig(stride=bundle.manifest.stride), **overrides)
+    except (InputError, TypeError) as error:
+        raise BundleError(
+            f"association settings of bundle {bundle.name!r} or the options: {error}"
+        ) from error
+
+
+def _open_refine(bundle: Bundle, preferred: str) -> Engine:
+    """The refining network on a CPU runtime: 160,000 weights, microseconds, any number of rows."""
+    names = [name for name in available_engines() if name != "tensorrt"]
+    if not names:
+        raise EngineError(
+            f"bundle {bundle.name!r} has a refining network, which needs a CPU runtime; pip "
+            "install onnxruntime, or create the estimator with refine=False"
+        )
+    return open_model(bundle.read("refine"), preferred if preferred in names else names[0], 1)
+
+
+def _check_refine(bundle: Bundle, refine: Engine) -> None:
+    expected = (TensorSpec("input", (None, REFINE_INPUTS), "float32"),
+                TensorSpec("output", (None, REFINE_OUTPUTS), "float32"))  # fmt: skip
+    got = (*refine.inputs, *refine.outputs)
+    if [(s.shape, s.dtype) for s in got] != [(s.shape, s.dtype) for s in expected]:
+        raise BundleError(
+            f"the refining network of bundle {bundle.name!r} has {', '.join(map(str, got))}; "
+            f"expected float32[any, {REFINE_INPUTS}] to float32[any, {REFINE_OUTPUTS}]. Export it "
+            "with a free first axis"
+        )
