@@ -1,0 +1,1 @@
+"""Pictures of people: skeletons drawn on images, contact sheets, plots in metres."""
