@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,22 +17,22 @@ import torch
 import typer
 import yaml
 from lightning.pytorch.callbacks import (
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
     TQDMProgressBar,
+    WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from smap_ros.errors import InputError
 from training.data.dataset import MixedDataset, read_shards
 from training.data.people import PhotoPerson, load_ccp, load_lspet
 from training.losses_lite import LossWeights, lite_losses
 from training.models import create
-from training.models.checkpoint import save_checkpoint
+from training.models.checkpoint import load_checkpoint, save_checkpoint
 
 
 class PhotoData(BaseModel):
@@ -80,8 +81,6 @@ class LiteModule(lightning.LightningModule):
         self.config = config
         self.model = create("smap_lite", imagenet=config.initial is None)
         if config.initial is not None:
-            from training.models.checkpoint import load_checkpoint
-
             self.model.load_state_dict(load_checkpoint(config.initial)["state_dict"])
         self.model.backbone.freeze(config.freeze_blocks)
         self.model.to(memory_format=torch.channels_last)
@@ -179,8 +178,49 @@ def commit() -> str:
     return (head + ("+dirty" if git("status", "--porcelain", "-uno") else "")) if head else "unknown"
 
 
-def fit(config: FitConfig) -> Path:
-    """Train, or resume, and return the path of the final weights."""
+def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential moving average that starts as the mean, so that no first weights linger."""
+
+    def update(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        # A tenth of the run so far, at most the horizon of the decay.
+        share = max(1 - decay, 10.0 / (10.0 + int(count)))
+        return average + (current - average) * share
+
+    return update
+
+
+class ResumedOrder(Sampler[int]):
+    """Samples in order from where a run stopped; counts as all of them.
+
+    Lightning goes on at the right batch number but starts the loader anew.
+    """
+
+    def __init__(self, total: int, start: int):
+        self.total, self.start = total, start
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.total))
+
+
+def _steps_done(checkpoint: Path) -> int:
+    """Optimiser steps in one of our own training checkpoints; 0 when there is none."""
+    if not checkpoint.exists():
+        return 0
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+
+
+def fit(config: FitConfig, stop_after: int | None = None) -> Path:
+    """Train, or resume, and write ``smap_lite.pth`` with the averaged weights so far.
+
+    Args:
+        stop_after: stop at this step of the run; the next call goes on from there.
+
+    Returns:
+        Path of the weights.
+    """
     lightning.seed_everything(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -192,18 +232,20 @@ def fit(config: FitConfig) -> Path:
     }
     (config.out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
     module = LiteModule(config)
+    dataset, last = training_set(config), config.out / "last.ckpt"
     loader = DataLoader(
-        training_set(config),
+        dataset,
         batch_size=config.batch_size,
+        sampler=ResumedOrder(len(dataset), _steps_done(last) * config.batch_size),
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
         prefetch_factor=4 if config.workers else None,
     )
     trainer = lightning.Trainer(
-        max_steps=config.steps,
+        max_steps=min(config.steps, stop_after or config.steps),
         logger=TensorBoardLogger(config.out, name="", version=""),
         callbacks=[
-            EMAWeightAveraging(decay=config.ema_decay, update_starting_at_step=50),
+            WeightAveraging(avg_fn=_average(config.ema_decay)),
             ModelCheckpoint(
                 config.out,
                 filename="step",
@@ -219,17 +261,25 @@ def fit(config: FitConfig) -> Path:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    last = config.out / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None)
+    trainer.save_checkpoint(last)
     weights = config.out / "smap_lite.pth"
-    save_checkpoint(weights, "smap_lite", module.model.state_dict())
+    # Lightning keeps the averaged weights as the state_dict of a checkpoint.
+    averaged = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
+    save_checkpoint(
+        weights, "smap_lite", {key.removeprefix("model."): v for key, v in averaged.items()}
+    )
     return weights
 
 
 def run(
     config: Annotated[Path, typer.Argument(help="YAML, see training/configs/")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    stop_after: Annotated[int | None, typer.Option(help="Stop at this step of the run.")] = None,
 ) -> None:
-    """Train smap_lite; run again to resume from the last checkpoint."""
-    weights = fit(load_config(config, overrides or []))
+    """Train smap_lite; run again to resume from the last checkpoint.
+
+    Example: smap-train fit training/configs/smap_lite.yaml steps=5000 out=runs/a
+    """
+    weights = fit(load_config(config, overrides or []), stop_after)
     typer.echo(f"weights: {weights}")

