@@ -17,8 +17,8 @@ import torch
 import typer
 import yaml
 from lightning.pytorch.callbacks import (
+    Callback,
     LearningRateMonitor,
-    ModelCheckpoint,
     TQDMProgressBar,
     WeightAveraging,
 )
@@ -178,6 +178,27 @@ def commit() -> str:
     return (head + ("+dirty" if git("status", "--porcelain", "-uno") else "")) if head else "unknown"
 
 
+class KeepLast(Callback):
+    """Write the state of the run every so many steps and at its last one, whole or not at all."""
+
+    def __init__(self, path: Path, every: int):
+        self.path, self.every = path, every
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        step = trainer.global_step
+        if step % self.every == 0 or step == trainer.max_steps:
+            unfinished = self.path.with_suffix(".unfinished")
+            trainer.save_checkpoint(unfinished)
+            unfinished.replace(self.path)
+
+
 def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     """Exponential moving average that starts as the mean, so that no first weights linger."""
 
@@ -246,23 +267,17 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
         logger=TensorBoardLogger(config.out, name="", version=""),
         callbacks=[
             WeightAveraging(avg_fn=_average(config.ema_decay)),
-            ModelCheckpoint(
-                config.out,
-                filename="step",
-                save_last=True,
-                every_n_train_steps=config.checkpoint_every,
-                enable_version_counter=False,
-            ),
+            KeepLast(last, config.checkpoint_every),
             LearningRateMonitor("step"),
             TQDMProgressBar(refresh_rate=10),
         ],
         log_every_n_steps=10,
         gradient_clip_val=5.0,
+        enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
     trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None)
-    trainer.save_checkpoint(last)
     weights = config.out / "smap_lite.pth"
     # Lightning keeps the averaged weights as the state_dict of a checkpoint.
     averaged = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
