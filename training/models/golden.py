@@ -3,7 +3,7 @@
 A golden folder holds ``manifest.json`` (every official state-dict key with its shape, dtype
 and fill rule) and ``golden.npz`` (outputs for a stated input). Weights are not stored: each
 tensor is drawn from a generator seeded by its key, so a few hundred kilobytes check a network
-of any size.
+of any size. A network with variants has several manifests, ``manifest_VARIANT.json``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,16 +49,20 @@ class Difference:
 class Golden:
     """One golden folder.
 
+    Args:
+        folder: where the files are.
+        manifest: file name of the manifest.
+
     Raises:
         InputError: if the folder lacks one of its two files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        for name in ("manifest.json", "golden.npz"):
+    def __init__(self, folder: Path, manifest: str = "manifest.json") -> None:
+        for name in (manifest, "golden.npz"):
             if not (folder / name).is_file():
                 raise InputError(f"no golden files in {folder}: {name} is missing")
         self.folder = folder
-        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        self.manifest: dict[str, Any] = json.loads((folder / manifest).read_text())
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -70,11 +75,19 @@ class Golden:
         """Official state-dict keys, in order, with their shapes."""
         return {name: tuple(shape) for name, shape, _ in self.manifest["entries"]}
 
-    def weights(self) -> dict[str, Tensor]:
-        """The state dict by the fill rules of the manifest."""
+    def weights(self, kept: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The state dict by the fill rules of the manifest.
+
+        Args:
+            kept: tensors that no rule draws (kinds ``keep`` and ``synthetic``: a body model,
+                constants of the architecture), by key.
+        """
+        kept = kept or {}
         pairs = zip(self.manifest["entries"], self.manifest["kinds"], strict=True)
         return {
-            name: torch.from_numpy(self._fill(name, tuple(shape), dtype, kind))
+            name: kept[name]
+            if name in kept
+            else torch.from_numpy(self._fill(name, tuple(shape), dtype, kind))
             for (name, shape, dtype), kind in pairs
         }
 
