@@ -57,6 +57,7 @@ class BagSource:
             info = _camera_info_topic(reader, self._image.topic)
             seconds = (reader.end_time - reader.start_time) * 1e-9
         self._info = info.topic if info else None
+        self.calibrated = info is not None
         self.name = f"{self._path.name}:{self._image.topic}"
         self.count: int | None = self._image.msgcount
         self.rate: float | None = (

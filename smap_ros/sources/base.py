@@ -42,6 +42,7 @@ class Source(Protocol):
         rate: images per second if known, else None.
         live: whether images are lost when they aren't taken in time.
         moving: whether consecutive images show the same scene (video, camera, bag).
+        calibrated: whether the frames come with their camera.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Source(Protocol):
     rate: float | None
     live: bool
     moving: bool
+    calibrated: bool
 
     def __iter__(self) -> Iterator[Frame]: ...
 

@@ -26,6 +26,7 @@ class DeviceSource:
 
     live = True
     moving = True
+    calibrated = False
 
     def __init__(self, spec: str) -> None:
         self.name = spec

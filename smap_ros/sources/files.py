@@ -51,6 +51,7 @@ class ImageSource:
 
     live = False
     moving = False
+    calibrated = False
     rate: float | None = None
 
     def __init__(self, path: Path) -> None:
@@ -76,6 +77,7 @@ class FolderSource:
 
     live = False
     moving = False
+    calibrated = False
     rate: float | None = None
 
     def __init__(self, path: Path) -> None:

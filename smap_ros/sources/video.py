@@ -34,6 +34,7 @@ class VideoSource:
 
     live = False
     moving = True
+    calibrated = False
 
     def __init__(self, path: Path) -> None:
         self.name = path.name

@@ -1,0 +1,266 @@
+"""The files that a run leaves: bodies.json, annotated pictures and videos, sheet and plot."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bodies import BodyFrame
+from smap_ros.errors import InputError
+from smap_ros.viz.contact_sheet import FrameSampler, contact_sheet
+from smap_ros.viz.draw import DrawStyle, draw_frame
+from smap_ros.viz.video import VideoWriter
+
+Image = NDArray[np.uint8]
+
+BODIES = "bodies.json"
+SHEET = "contact_sheet.png"
+PLOT = "poses_3d.png"
+
+# Positions kept per person for the plot; beyond it every second one goes.
+_TRAIL_LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one stage over a run."""
+
+    p50: float
+    p95: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Latency:
+        """Median and 95th percentile of a non-empty list."""
+        p50, p95 = np.percentile(values, (50, 95))
+        return cls(float(p50), float(p95))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        frames: images processed.
+        frames_with_people: those in which somebody was found.
+        people: bodies in all, over all images.
+        tracks: distinct track ids.
+        latency: by stage, in order; ``total`` last.
+        files: what was written, relative to the output folder.
+    """
+
+    frames: int
+    frames_with_people: int
+    people: int
+    tracks: int
+    latency: Mapping[str, Latency]
+    files: tuple[str, ...]
+
+
+@dataclass
+class _Best:
+    """The frame worth plotting: most people, then most certain."""
+
+    key: tuple[int, float] = (-1, 0.0)
+    frame: BodyFrame | None = None
+    image: Image | None = None
+    source: int = 0
+
+
+@dataclass
+class _Tally:
+    frames: int = 0
+    with_people: int = 0
+    people: int = 0
+    ids: set[tuple[int, int]] = field(default_factory=set)
+    timings: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+class ResultWriter:
+    """Writes a run's results as they come; a context manager.
+
+    Everything is bounded in memory but for the timings (a few numbers per frame). Leaving the
+    context finishes all files, also after an error, so that what was done can be used.
+
+    Args:
+        out: folder to write to; made if needed. Earlier results in it are replaced.
+
+    Raises:
+        InputError: if the folder can't be written to.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._tally = _Tally()
+        self._best = _Best()
+        self._sampler = FrameSampler()
+        self._trails: dict[int, dict[int, list[NDArray[np.floating]]]] = {}
+        self._source = -1
+        self._names: set[str] = set()
+        self._files: list[str] = []
+        self._video: VideoWriter | None = None
+        self._moving = False
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            # Under another name until it is whole: a reader never sees half a file.
+            self._json = (out / (BODIES + ".part")).open("w", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"can't write to the output folder {out}: {error.strerror}") from error
+        self._json.write('{"frames":[')
+
+    def __enter__(self) -> ResultWriter:
+        """The writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish all files."""
+        self.close()
+
+    def begin(self, name: str, *, moving: bool, rate: float | None) -> None:
+        """Start a source: what follows goes to its own video, or to pictures.
+
+        Args:
+            name: of the source; names its video where there are several.
+            moving: a video is written instead of single pictures.
+            rate: frames per second of that video, where known.
+        """
+        self._end_video()
+        self._source += 1
+        self._moving = moving
+        self._trails[self._source] = {}
+        if moving:
+            stem = Path(name.partition(":")[0]).stem
+            base = "annotated" if self._source == 0 else f"annotated_{stem}"
+            file = self._unique(base, ".mp4")
+            self._video = VideoWriter(self.out / file, rate or 30.0)
+
+    def add(self, image: Image, frame: BodyFrame) -> None:
+        """Write one image's people.
+
+        Args:
+            image: uint8 [H, W, 3], bgr.
+            frame: its people.
+        """
+        tally = self._tally
+        self._json.write((",\n" if tally.frames else "\n") + json.dumps(frame.to_json()))
+        tally.frames += 1
+        tally.with_people += bool(len(frame))
+        tally.people += len(frame)
+        tally.ids |= {(self._source, body.id) for body in frame if body.id is not None}
+        for stage, value in frame.timings_ms.items():
+            tally.timings[stage].append(value)
+        if frame.timings_ms and "total" not in frame.timings_ms:
+            tally.timings["total"].append(sum(frame.timings_ms.values()))
+        self._draw(image, frame)
+        self._follow(frame)
+        key = (len(frame), sum(body.score for body in frame))
+        if key > self._best.key:
+            self._best = _Best(key, frame, image.copy(), self._source)
+
+    def close(self) -> None:
+        """Finish all files; harmless when done twice."""
+        if self._json.closed:
+            return
+        self._json.write("\n]}\n")
+        self._json.close()
+        (self.out / (BODIES + ".part")).replace(self.out / BODIES)
+        self._end_video()
+        self._files.append(BODIES)
+        cells = self._sampler.cells()
+        if cells:
+            self._save(SHEET, contact_sheet(cells))
+        if self._best.frame is not None:
+            from smap_ros.viz.plot3d import plot_poses
+
+            trails = self._trails.get(self._best.source, {})
+            self._save(PLOT, plot_poses(self._best.frame, self._best.image, trails))
+
+    def summary(self) -> Summary:
+        """What was written; complete after :meth:`close`."""
+        tally = self._tally
+        stages = sorted(tally.timings.items(), key=lambda item: item[0] == "total")
+        return Summary(
+            frames=tally.frames,
+            frames_with_people=tally.with_people,
+            people=tally.people,
+            tracks=len(tally.ids),
+            latency={stage: Latency.of(values) for stage, values in stages},
+            files=tuple(self._files),
+        )
+
+    def _draw(self, image: Image, frame: BodyFrame) -> None:
+        if self._video is not None:
+            people = f"{len(frame)} {'person' if len(frame) == 1 else 'people'}"
+            caption = f"{frame.index}   {frame.stamp:.2f} s   {people}"
+            self._video.add(draw_frame(image, frame, DrawStyle(caption=caption)), frame.stamp)
+            self._sampler.add(image, frame, str(frame.index))
+            return
+        stem = Path(frame.source).stem or "image"
+        self._save(
+            self._unique(f"annotated/{stem}", ".jpg"), draw_frame(image, frame), listed=False
+        )
+        if "annotated/" not in self._files:
+            self._files.append("annotated/")
+        self._sampler.add(image, frame, f"{frame.index}  {stem}")
+
+    def _follow(self, frame: BodyFrame) -> None:
+        trails = self._trails[self._source] if self._moving else {}
+        for body in frame:
+            if body.id is not None and np.isfinite(body.root).all():
+                trail = trails.setdefault(body.id, [])
+                trail.append(body.root.copy())
+                if len(trail) > _TRAIL_LIMIT:
+                    del trail[1::2]
+
+    def _unique(self, base: str, suffix: str) -> str:
+        """A name not given yet in this run."""
+        name, k = f"{base}{suffix}", 1
+        while name in self._names:
+            k += 1
+            name = f"{base}_{k}{suffix}"
+        self._names.add(name)
+        return name
+
+    def _save(self, name: str, image: Image, *, listed: bool = True) -> None:
+        path = self.out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else []
+        if not cv2.imwrite(str(path), image, flags):
+            raise InputError(f"can't write {path}; is the disk full?")
+        if listed:
+            self._files.append(name)
+
+    def _end_video(self) -> None:
+        if self._video is not None:
+            self._video.close()
+            if self._video.path.exists():
+                self._files.append(self._video.path.name)
+            self._video = None
+
+
+def read_bodies(path: Path) -> list[BodyFrame]:
+    """The frames of a ``bodies.json``.
+
+    Raises:
+        InputError: if the file is unreadable, isn't JSON or lacks a field.
+    """
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read {path}: {error}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("frames"), list):
+        raise InputError(f'{path} isn\'t a bodies.json; expected {{"frames": [...]}}')
+    return [BodyFrame.from_json(frame) for frame in data["frames"]]
