@@ -112,7 +112,7 @@ def open_model(model: bytes, name: str, threads: int = 0, precision: Precision =
     return factory(model, threads=threads, precision=precision)
 
 
-def measure(engine: Engine, seconds: float = MEASURE_SECONDS, warm_up: int = 2) -> Latency:
+def measure(engine: Engine, seconds: float, warm_up: int = 2) -> Latency:
     """Time an engine on zeros of its input shape; at least three runs."""
     inputs = zeros(engine.inputs)
     for _ in range(warm_up):
@@ -180,7 +180,7 @@ def _fastest(bundle: Bundle, names: list[str], threads: int, precision: Precisio
             failures.append(f"{name}: {error}")
             log.warning("engine %s can't be used: %s", name, error)
             continue
-        time_ms = measure(engine).median_ms
+        time_ms = measure(engine, MEASURE_SECONDS).median_ms
         log.info("engine %s (%s): %.1f ms a frame", name, engine.device, time_ms)
         slower = best if time_ms < best_ms else engine
         if time_ms < best_ms:

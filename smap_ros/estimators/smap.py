@@ -277,11 +277,11 @@ def select_people(
 
 def _without_unplaced(lifted: Lifted) -> Lifted:
     """Joints whose pixel has no ideal ray (a lens that can't be undone there) become missing."""
-    unplaced = ~np.isfinite(lifted.joints_3d).all(axis=-1, keepdims=True)
+    placed = np.asarray(np.isfinite(lifted.joints_3d).all(axis=-1))
     return replace(
         lifted,
-        joints_2d=np.where(unplaced, np.float32(np.nan), lifted.joints_2d),
-        scores=np.where(unplaced[..., 0], np.float32(0), lifted.scores),
+        joints_2d=np.where(placed[..., None], lifted.joints_2d, np.float32(np.nan)),
+        scores=np.where(placed, lifted.scores, np.float32(0)),
     )
 
 

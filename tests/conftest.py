@@ -1,0 +1,262 @@
+"""Scenes whose people are known, and real ONNX bundles that see them.
+
+The network of such a bundle holds the label maps of its scene as constants and looks only at
+the brightness of the image: a bright one shows the scene, a grey one nobody, and a black one
+makes every output NaN. So the whole way from image to metres runs for real, and can be held
+against the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.camera import Camera
+from smap_ros.skeletons import MPI15
+
+WIDTH, HEIGHT, STRIDE = 448, 256, 4
+LIMBS = np.array(MPI15.limbs)
+BRIGHT, GREY, BLACK = 250, 128, 0
+
+# A standing person about the pelvis, metres, y down; x to the person's left.
+_PERSON = np.array(
+    [
+        [0, -0.50, 0], [0, -0.78, -0.05], [0, 0, 0],
+        [0.20, -0.48, 0], [0.28, -0.20, 0.06], [0.30, 0.04, -0.10],
+        [0.10, 0.02, 0], [0.12, 0.45, -0.06], [0.12, 0.88, 0.04],
+        [-0.20, -0.48, 0], [-0.28, -0.22, -0.08], [-0.34, 0.00, -0.20],
+        [-0.10, 0.02, 0], [-0.12, 0.45, 0.03], [-0.13, 0.88, 0.08],
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scene:
+    """People before a camera.
+
+    Attributes:
+        joints: float64 [N, 15, 3], metres, optical frame, nearest pelvis first.
+        camera: 1280x720 px.
+    """
+
+    joints: np.ndarray
+    camera: Camera
+
+    def image(self, value: int) -> np.ndarray:
+        """A plain image of the camera's size, uint8 [H, W, 3]."""
+        return np.full((self.camera.height, self.camera.width, 3), value, np.uint8)
+
+    @property
+    def scale(self) -> float:
+        """Network pixels per image pixel."""
+        return min(WIDTH / self.camera.width, HEIGHT / self.camera.height)
+
+    def maps(self) -> dict[str, np.ndarray]:
+        """Labels on the network's grid: maps of order 1, bone depths in m, root depths in m/px."""
+        grid = np.stack(
+            np.meshgrid(np.arange(WIDTH // STRIDE), np.arange(HEIGHT // STRIDE)), axis=-1
+        ).astype(float)
+        size = np.array([self.camera.width, self.camera.height])
+        pixels = self.camera.project(self.joints)
+        # SMAP's mapping, and the middle of cell 0 at 0.5: its index is half a cell less.
+        network = (pixels + (np.array([WIDTH, HEIGHT]) / self.scale - size) / 2) * self.scale
+        cells = network / STRIDE - 0.5  # [N, 15, 2]
+        heat = np.exp(-((grid - cells[:, :, None, None]) ** 2).sum(-1) / 2).max(axis=0)
+        fields, bones = zip(*(self._limb(grid, cells, k) for k in range(len(LIMBS))), strict=True)
+        roots = ((grid - cells[:, MPI15.root, None, None]) ** 2).sum(-1).argmin(axis=0)
+        depth = self.joints[:, MPI15.root, 2] / (self.camera.fx * self.scale)
+        return {
+            "maps": np.concatenate([heat, *fields])[None].astype(np.float32),
+            "bone_depth": np.stack(bones)[None].astype(np.float32),
+            "root_depth": depth[roots][None, None].astype(np.float32),
+        }
+
+    def _limb(self, grid: np.ndarray, cells: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        a, b = cells[:, LIMBS[k, 0], None, None], cells[:, LIMBS[k, 1], None, None]
+        along = b - a
+        length = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
+        share = ((grid - a) * along).sum(-1, keepdims=True) / length**2
+        off = np.linalg.norm(grid - a - np.clip(share, 0, 1) * along, axis=-1)  # [N, h, w]
+        owner = off.argmin(axis=0)
+        unit = np.moveaxis((along / length)[owner, 0, 0], -1, 0)  # [2, h, w]
+        rise = self.joints[:, LIMBS[k, 1], 2] - self.joints[:, LIMBS[k, 0], 2]
+        return unit * (off.min(axis=0) < 2), rise[owner]
+
+
+def make_scene(roots: np.ndarray, camera: Camera | None = None) -> Scene:
+    """A scene of standing people.
+
+    Args:
+        roots: float [N, 3], positions of the pelvises, metres.
+    """
+    camera = camera or Camera.from_fov(1280, 720, np.deg2rad(80))
+    roots = np.asarray(roots, dtype=float).reshape(-1, 3)
+    roots = roots[np.argsort(roots[:, 2])]
+    return Scene(roots[:, None] + _PERSON, camera)
+
+
+def scene_model(labels: dict[str, np.ndarray]) -> bytes:
+    """The network described at the top of this file."""
+    constants = {key: numpy_helper.from_array(array, key) for key, array in labels.items()}
+    numbers = {"dark": -0.02, "half": -0.6, "steep": 1000.0, "zero": 0.0, "one": 1.0}
+    scalars = [numpy_helper.from_array(np.float32(v), k) for k, v in numbers.items()]
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=1),
+        helper.make_node("Add", ["mean", "half"], ["above"]),
+        helper.make_node("Mul", ["above", "steep"], ["ramp"]),
+        helper.make_node("Clip", ["ramp", "zero", "one"], ["gate"]),
+        helper.make_node("Add", ["mean", "dark"], ["light"]),
+        helper.make_node("Log", ["light"], ["logarithm"]),  # NaN for a black image
+        helper.make_node("Mul", ["logarithm", "zero"], ["poison"]),
+    ]
+    names = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d"}
+    for key, name in names.items():
+        nodes += [
+            helper.make_node("Mul", [key, "gate"], [f"{key}_gated"]),
+            helper.make_node("Add", [f"{key}_gated", "poison"], [name]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "scene",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, labels[key].shape)
+            for key, name in names.items()
+        ],
+        [*constants.values(), *scalars],
+    )
+    return _serialised(graph)
+
+
+def _serialised(graph: onnx.GraphProto) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    """A valid manifest without its files, with top-level fields changed."""
+    grid = [HEIGHT // STRIDE, WIDTH // STRIDE]
+    return {
+        "name": "scene",
+        "kind": "smap",
+        "version": "1",
+        "input": {
+            "name": "image",
+            "width": WIDTH,
+            "height": HEIGHT,
+            "color": "bgr",
+            "mean": [0, 0, 0],
+            "std": [1, 1, 1],
+        },
+        "outputs": {
+            "maps": {"name": "heatmap_2d", "shape": [1, 43, *grid]},
+            "bone_depth": {"name": "det_d", "shape": [1, 14, *grid]},
+            "root_depth": {"name": "root_d", "shape": [1, 1, *grid]},
+        },
+        "scales": {
+            "heatmap_scale": 1,
+            "paf_scale": 1,
+            "bone_depth_unit_m": 1,
+            "root_depth_unit_m": 1,
+        },
+        "stride": STRIDE,
+        "joint_set": "mpi15",
+        "precision": "fp32",
+        "licence": "Apache-2.0",
+        "provenance": {"data": "none", "command": "pytest", "commit": "unknown"},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="session")
+def scene() -> Scene:
+    """Three people at 3 to 6 metres."""
+    return make_scene(np.array([[-1.2, 0.2, 3.0], [0.4, 0.1, 4.5], [2.0, 0.3, 6.0]]))
+
+
+@pytest.fixture(scope="session")
+def crowd() -> Scene:
+    """Forty people in four rows, their distances different from one to the next."""
+    x, y = np.meshgrid(np.linspace(-7, 7, 10), [-3.6, -1.4, 0.8, 3.0])
+    z = 9 + 0.05 * np.arange(40)
+    return make_scene(np.stack([x.ravel(), y.ravel(), z], axis=-1))
+
+
+@pytest.fixture
+def scene_manifest() -> Callable[..., dict[str, Any]]:
+    """See :func:`manifest`."""
+    return manifest
+
+
+@pytest.fixture
+def scene_onnx() -> Callable[[dict[str, np.ndarray]], bytes]:
+    """See :func:`scene_model`."""
+    return scene_model
+
+
+@pytest.fixture
+def scene_maker() -> Callable[..., Scene]:
+    """See :func:`make_scene`."""
+    return make_scene
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
+    """Write the bundle of a scene: ``make_bundle(scene, model=bytes, refine=path, **manifest)``."""
+
+    def make(
+        scene: Scene, model: bytes | None = None, refine: Path | None = None, **changes: Any
+    ) -> Bundle:
+        source = tmp_path / "source.onnx"
+        source.write_bytes(scene_model(scene.maps()) if model is None else model)
+        return write_bundle(tmp_path / "scene", manifest(**changes), source, refine)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def network_onnx() -> bytes:
+    """A small random convolutional network with SMAP's outputs, for comparing runtimes."""
+    rng = np.random.default_rng(0)
+    layers = [(3, 16, 2), (16, 32, 2), (32, 32, 1), (32, 58, 1)]
+    nodes, weights, source = [], [], "image"
+    for k, (inputs, outputs, stride) in enumerate(layers):
+        kernel = rng.normal(0, np.sqrt(2 / (9 * inputs)), (outputs, inputs, 3, 3))
+        weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w{k}"))
+        attributes = {"strides": [stride, stride], "pads": [1, 1, 1, 1]}
+        nodes.append(helper.make_node("Conv", [source, f"w{k}"], [f"c{k}"], **attributes))
+        nodes.append(helper.make_node("LeakyRelu", [f"c{k}"], [f"r{k}"], alpha=0.1))
+        source = f"r{k}"
+    weights.append(numpy_helper.from_array(np.array([43, 14, 1]), "sizes"))
+    names = ["heatmap_2d", "det_d", "root_d"]
+    nodes.append(helper.make_node("Split", [source, "sizes"], names, axis=1))
+    grid = (HEIGHT // STRIDE, WIDTH // STRIDE)
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, *grid])
+            for name, n in zip(names, (43, 14, 1), strict=True)
+        ],
+        weights,
+    )
+    return _serialised(graph)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep engines and choices that tests make out of the user's cache."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
