@@ -33,6 +33,7 @@ class Entry:
 REGISTRY: dict[str, Entry] = {
     "smap": Entry("training.models.smap:Smap", (1, 3, 512, 832)),
     "refinenet": Entry("training.models.refinenet:RefineNet", (4, 75)),
+    "maed": Entry("training.models.maed:Maed", (1, 16, 3, 224, 224)),
     "smap_lite": Entry("training.models.smap_lite:SmapLite", (1, 3, 256, 448)),
 }
 
