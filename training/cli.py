@@ -59,6 +59,7 @@ app = typer.Typer(
 # when called, and offered only where their module is installed.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("training.fit:run", "Train a network from a configuration."),
+    "evaluate": ("training.evaluate:run", "Measure a bundle on held-out photos and scenes."),
     "export": ("training.export:run", "Export a checkpoint to a bundle that engines load."),
     "synth": ("training.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }
