@@ -1,0 +1,252 @@
+"""The commands of `smap-ros`: their words and help. What they do is imported when run."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="smap-ros",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Real-time, multi-person, absolute 3D human pose for ROS 2 from one RGB camera.",
+)
+engine_app = typer.Typer(
+    rich_markup_mode="rich", no_args_is_help=False, help="Build and inspect engines of a bundle."
+)
+app.add_typer(engine_app, name="engine")
+
+
+class EngineName(str, Enum):
+    """Inference runtimes by name."""
+
+    auto = "auto"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+    tensorrt = "tensorrt"
+
+
+Bundle = Annotated[
+    str, typer.Option("--bundle", "-b", help="Model bundle: a name in models/ or a folder.")
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option("--engine", "-e", help="Inference runtime; auto takes the fastest here."),
+]
+Threads = Annotated[
+    int, typer.Option("--threads", min=0, max=256, help="CPU threads of the engine; 0: all cores.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from smap_ros import __version__
+
+        typer.echo(f"smap-ros {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also log notes.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Real-time, multi-person, absolute 3D human pose for ROS 2 from one RGB camera.
+
+    [bold]Start here[/bold]
+
+    [cyan]smap-ros doctor[/cyan]   what this machine has and lacks
+
+    [cyan]smap-ros demo[/cyan]   the whole ROS 2 graph on the shipped clip
+
+    [cyan]smap-ros estimate clip.mp4 --fov 60 --out out[/cyan]   people of a video, without ROS
+    """
+    logging.getLogger("smap_ros").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+@app.command()
+def estimate(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Image, folder of images, video, ROS bag, camera index, /dev/videoN or URL.",
+        ),
+    ],
+    out: Out,
+    bundle: Bundle = "smap_lite",
+    engine: Engine = EngineName.auto,
+    camera: Annotated[
+        Path | None,
+        typer.Option("--camera", help="Calibration yaml as ROS camera_calibration writes it."),
+    ] = None,
+    fov: Annotated[
+        float | None,
+        typer.Option("--fov", help="Horizontal field of view in degrees, instead of --camera."),
+    ] = None,
+    every: Annotated[int, typer.Option("--every", min=1, help="Take every N-th image.")] = 1,
+    max_frames: Annotated[
+        int | None, typer.Option("--max-frames", min=1, help="Stop after so many images.")
+    ] = None,
+    threads: Threads = 0,
+    topic: Annotated[str | None, typer.Option("--topic", help="Image topic of a bag.")] = None,
+) -> None:
+    """Find the people of images, videos, bags or a camera, without ROS.
+
+    Writes bodies.json, pictures or a video with skeletons, a contact sheet
+    and a 3D plot. Distances need the camera: its calibration or field of view.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros estimate people.jpg --fov 65 --out out[/cyan]
+
+    [cyan]smap-ros estimate walk.mp4 --camera calibration.yaml --every 2 --out out[/cyan]
+
+    [cyan]smap-ros estimate recording.mcap --topic /camera/image_raw --out out[/cyan]
+
+    [cyan]smap-ros estimate 0 --fov 70 --max-frames 300 --out out[/cyan]   a live camera
+    """
+    from smap_ros.cli.estimate import EstimateOptions, run
+
+    run(
+        EstimateOptions(
+            inputs=tuple(inputs),
+            out=out,
+            bundle=bundle,
+            engine=engine.value,
+            camera=camera,
+            fov_degrees=fov,
+            every=every,
+            max_frames=max_frames,
+            threads=threads,
+            topic=topic,
+        )
+    )
+
+
+@app.command()
+def demo(
+    out: Out = Path("out/demo"),
+    bundle: Bundle = "smap_lite",
+    engine: Engine = EngineName.auto,
+    max_frames: Annotated[
+        int | None, typer.Option("--max-frames", min=1, help="Play only the clip's beginning.")
+    ] = None,
+) -> None:
+    """Run the whole ROS 2 graph on the shipped clip, headless, and show what came out.
+
+    Starts camera, pose, smoother and marker nodes as processes, records all
+    topics into a bag, ends with the clip, and prints where the pictures are,
+    the latency by stage, and the error against the clip's ground truth.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros demo[/cyan]
+
+    [cyan]smap-ros demo --out /tmp/demo --engine onnxruntime[/cyan]
+    """
+    from smap_ros.cli.demo import DemoOptions, run
+
+    run(DemoOptions(out=out, bundle=bundle, engine=engine.value, max_frames=max_frames))
+
+
+@app.command()
+def up(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME:=VALUE", help="Launch arguments, as in ros2 launch."),
+    ] = None,
+    show_args: Annotated[
+        bool, typer.Option("--show-args", "-s", help="List the launch arguments and stop.")
+    ] = False,
+) -> None:
+    """Start the live graph, as `ros2 launch smap_ros pose3d.launch.py` does; Ctrl-C ends it.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros up --show-args[/cyan]
+
+    [cyan]smap-ros up source:=0 fov:=65[/cyan]   a webcam
+
+    [cyan]smap-ros up source:=none[/cyan]   a camera driver of your own publishes `image`
+    """
+    from smap_ros.cli.up import run
+
+    run(arguments or [], show_args=show_args)
+
+
+@app.command()
+def bench(
+    bundle: Bundle = "smap_lite",
+    threads: Threads = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the numbers as JSON.")
+    ] = None,
+) -> None:
+    """Measure this machine: each runtime on the bundle's network, and the stages around it.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros bench[/cyan]
+
+    [cyan]smap-ros bench --bundle smap_lite --threads 2 --out bench.json[/cyan]
+    """
+    from smap_ros.cli.bench import run
+
+    run(bundle, threads, out)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine has (ROS, runtimes, GPUs, cameras, models) and how to get the rest.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros doctor[/cyan]
+    """
+    from smap_ros.cli.doctor import run
+
+    run()
+
+
+@engine_app.command()
+def build(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or folder of a bundle.")],
+    engine: Engine = EngineName.auto,
+    threads: Threads = 0,
+) -> None:
+    """Prepare a bundle's network for a runtime on this machine, and keep it for later starts.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros engine build smap_lite --engine openvino[/cyan]
+    """
+    from smap_ros.cli.engine import build as run
+
+    run(bundle, engine.value, threads)
+
+
+@engine_app.command()
+def inspect(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or folder of a bundle.")],
+) -> None:
+    """Check a bundle and show its network, inputs, outputs, licence and where it comes from.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros engine inspect smap_lite[/cyan]
+    """
+    from smap_ros.cli.engine import inspect as run
+
+    run(bundle)

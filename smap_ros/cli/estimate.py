@@ -1,0 +1,104 @@
+"""`smap-ros estimate`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from smap_ros.cli import tables
+from smap_ros.errors import InputError
+from smap_ros.estimators import create_estimator
+from smap_ros.estimators.base import Estimator
+from smap_ros.offline import CameraChoice, estimate_frames
+from smap_ros.results import ResultWriter
+from smap_ros.sources import Source, open_source
+
+
+@dataclass(frozen=True)
+class EstimateOptions:
+    """The words of the command.
+
+    Attributes:
+        inputs: images, folders, videos, bags, cameras.
+        out: folder for the results.
+        bundle, engine, threads: see :func:`smap_ros.estimators.create_estimator`.
+        camera: calibration file.
+        fov_degrees: horizontal field of view.
+        every: take every N-th image.
+        max_frames: stop each input after so many images.
+        topic: image topic of a bag.
+    """
+
+    inputs: tuple[str, ...]
+    out: Path
+    bundle: str = "smap_lite"
+    engine: str = "auto"
+    camera: Path | None = None
+    fov_degrees: float | None = None
+    every: int = 1
+    max_frames: int | None = None
+    threads: int = 0
+    topic: str | None = None
+
+
+def run(options: EstimateOptions) -> None:
+    """Do it, with progress on stderr and a summary on stdout.
+
+    Raises:
+        SmapError: whatever the user has to change.
+        KeyboardInterrupt: when interrupted, after the results so far were written; a live
+            camera is expected to be ended that way.
+    """
+    choice = CameraChoice.of(options.camera, options.fov_degrees)
+    sources = [open_source(spec, topic=options.topic) for spec in options.inputs]
+    for source in sources:
+        choice.require(source)
+    estimator = create_estimator(options.bundle, options.engine, options.threads)
+    started = time.perf_counter()
+    interrupted = False
+    with ResultWriter(options.out) as writer:
+        try:
+            for source in sources:
+                _estimate(source, estimator, choice, options, writer)
+        except KeyboardInterrupt:
+            interrupted = not all(source.live for source in sources)
+    seconds = time.perf_counter() - started
+    summary = writer.summary()
+    if summary.frames == 0 and not interrupted:
+        raise InputError("no image could be read from " + ", ".join(options.inputs))
+    screen = tables.console()
+    rows = [
+        ("model", estimator.description),
+        *tables.people_rows(summary),
+        ("rate with drawing", f"{summary.frames / seconds:.1f} images/s"),
+    ]
+    screen.print(tables.facts("estimate", rows))
+    screen.print(tables.latencies(summary.latency))
+    screen.print(tables.files(options.out, summary.files))
+    estimator.close()
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _estimate(
+    source: Source,
+    estimator: Estimator,
+    choice: CameraChoice,
+    options: EstimateOptions,
+    writer: ResultWriter,
+) -> None:
+    """One input."""
+    total = None if source.count is None else -(-source.count // options.every)
+    if options.max_frames is not None:
+        total = min(total or options.max_frames, options.max_frames)
+    rate = None if source.rate is None else source.rate / options.every
+    writer.begin(source.name, moving=source.moving, rate=rate)
+    with tables.progress() as bar:
+        task = bar.add_task(source.name, total=total)
+        frames = estimate_frames(
+            source, estimator, choice, every=options.every, max_frames=options.max_frames
+        )
+        for image, bodies in frames:
+            writer.add(image, bodies)
+            bar.advance(task)

@@ -1,0 +1,99 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from smap_ros.results import Latency, Summary
+
+# Descriptions of the files a run leaves, by name.
+_MEANINGS = {
+    "bodies.json": "people of every image, 2D and 3D",
+    "contact_sheet.png": "evenly spaced frames at a glance",
+    "poses_3d.png": "people in metres, from the front and from above",
+    "annotated/": "pictures with skeletons",
+    "bag": "all topics as a ROS 2 bag (MCAP)",
+    "logs": "what each node logged",
+}
+
+
+def console() -> Console:
+    """Terminal for results; plain text when piped."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def progress() -> Progress:
+    """Progress on stderr, with the time left; silent when stderr isn't a terminal."""
+    screen = Console(file=sys.stderr)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+
+
+def facts(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    """Names and values."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def latencies(latency: Mapping[str, Latency]) -> Table:
+    """Milliseconds by stage."""
+    table = Table(title="latency in ms", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("stage", style="dim")
+    table.add_column("p50", justify="right")
+    table.add_column("p95", justify="right")
+    for stage, value in latency.items():
+        style = "bold" if stage == "total" else ""
+        name = stage.removesuffix("_ms")
+        table.add_row(name, f"{value.p50:.1f}", f"{value.p95:.1f}", style=style)
+    return table
+
+
+def people_rows(summary: Summary) -> list[tuple[str, str]]:
+    """How many people a run found."""
+    mean = summary.people / summary.frames if summary.frames else 0.0
+    rows = [
+        ("frames with people", f"{summary.frames_with_people} of {summary.frames}"),
+        ("people per frame", f"{mean:.2f}"),
+    ]
+    if summary.tracks:
+        rows.append(("identities", str(summary.tracks)))
+    return rows
+
+
+def files(out: Path, names: Iterable[str]) -> Table:
+    """What was written, relative to the output folder."""
+    table = Table(title=f"in {out}", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column(style="green", no_wrap=True)
+    table.add_column(style="dim")
+    for name in names:
+        meaning = _MEANINGS.get(name.partition("/")[0] if name != "annotated/" else name, "")
+        table.add_row(name, meaning or ("video with skeletons" if name.endswith(".mp4") else ""))
+    return table
