@@ -223,9 +223,7 @@ class Camera:
             points = flat[finite][:, None]
             coefficients = np.array(self.distortion)
             if self.distortion_model == "equidistant":
-                done = cv2.fisheye.undistortPoints(
-                    points, self.matrix, coefficients, P=self.matrix
-                )
+                done = cv2.fisheye.undistortPoints(points, self.matrix, coefficients, P=self.matrix)
             else:
                 criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
                 # OpenCV 5 merged the function with a criterion into the plain one.
@@ -346,7 +344,9 @@ class Letterbox:
         out = np.full((self.height, self.width, 3), 128, dtype=np.uint8)
         # Area averaging keeps far people from aliasing when the image shrinks by much.
         method = cv2.INTER_AREA if self.scale < 0.5 else cv2.INTER_LINEAR
-        resized = image if size == image.shape[1::-1] else cv2.resize(image, size, interpolation=method)
+        resized = (
+            image if size == image.shape[1::-1] else cv2.resize(image, size, interpolation=method)
+        )
         out[top : top + size[1], left : left + size[0]] = resized
         return out
 

@@ -200,7 +200,7 @@ def export_smap_kind(
         if not error <= MAX_RELATIVE_ERROR:
             raise InputError(
                 f"ONNX Runtime and torch differ by {error:.2e} of the outputs' range; expected at "
-                f"most {MAX_RELATIVE_ERROR:.0e}. Nothing was written; report this with the checkpoint"
+                f"most {MAX_RELATIVE_ERROR:.0e}. Nothing was written; please report this"
             )
         return write_bundle(bundle, manifest, path), error
 

@@ -86,6 +86,7 @@ class LiteModule(lightning.LightningModule):
         self.model.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Weighted sum of the losses of one batch; each term is logged."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         terms = lite_losses(self.model(image), batch)
         weights = vars(self.config.loss)
@@ -95,6 +96,7 @@ class LiteModule(lightning.LightningModule):
         return total
 
     def configure_optimizers(self) -> Any:
+        """AdamW with a lower rate for the backbone, on a one-cycle schedule."""
         config = self.config
         backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
         new = [p for n, p in self.model.named_parameters() if not n.startswith("backbone.")]
@@ -175,7 +177,9 @@ def commit() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     head = git("rev-parse", "HEAD")
-    return (head + ("+dirty" if git("status", "--porcelain", "-uno") else "")) if head else "unknown"
+    return (
+        (head + ("+dirty" if git("status", "--porcelain", "-uno") else "")) if head else "unknown"
+    )
 
 
 class KeepLast(Callback):
@@ -192,6 +196,7 @@ class KeepLast(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        """Save when it is time."""
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
             unfinished = self.path.with_suffix(".unfinished")

@@ -134,7 +134,20 @@ def blaze(joints: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.
     """Landmarks of someone 100 px per metre, at depth DEPTH."""
     landmarks = np.zeros((33, 3), np.float32)
     world = np.zeros((33, 3), np.float32)
-    points = {11: 3, 13: 4, 15: 5, 23: 6, 25: 7, 27: 8, 12: 9, 14: 10, 16: 11, 24: 12, 26: 13, 28: 14}
+    points = {
+        11: 3,
+        13: 4,
+        15: 5,
+        23: 6,
+        25: 7,
+        27: 8,
+        12: 9,
+        14: 10,
+        16: 11,
+        24: 12,
+        26: 13,
+        28: 14,
+    }
     for k, joint in points.items():
         landmarks[k] = (*joints[joint], 1)
         world[k] = (*(joints[joint] - joints[MPI15.root]) / 100, DEPTH[joint])

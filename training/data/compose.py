@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -116,7 +117,7 @@ def mosaic(rng: Rng, people: Sequence[PhotoPerson], width: int, height: int) -> 
     cuts = np.sort(rng.uniform(0.15, 0.85, count - 1)) if count > 1 else np.zeros(0)
     edges = np.round(np.concatenate([[0], cuts, [1]]) * width).astype(int)
     picture = Picture.empty(np.zeros((height, width, 3), np.uint8))
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in pairwise(edges):
         if right - left < 24:
             continue
         person = people[rng.integers(len(people))]
@@ -131,9 +132,7 @@ def _add_tile(rng: Rng, picture: Picture, person: PhotoPerson, left: int, right:
     scale = min(scale, 2.5)
     # A long person in a narrow column may be cut at the sides, as people at borders are.
     width = right - left
-    target = np.array(
-        [width * rng.uniform(0.4, 0.6), height * rng.uniform(0.35, 0.65)], np.float32
-    )
+    target = np.array([width * rng.uniform(0.4, 0.6), height * rng.uniform(0.35, 0.65)], np.float32)
     angle = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-0.6, 0.6)
     affine = similarity(rng, center, target, scale, angle)
     border = cv2.BORDER_REFLECT_101 if rng.random() < 0.2 else cv2.BORDER_CONSTANT

@@ -71,7 +71,9 @@ class VirtualScene:
             if not keep.any():
                 continue
             root = xyz[MPI15.root, 2]
-            picture.add(moved, np.where(keep, seen, 0).astype(np.uint8), xyz[:, 2] - root, root / focal)
+            picture.add(
+                moved, np.where(keep, seen, 0).astype(np.uint8), xyz[:, 2] - root, root / focal
+            )
         return picture
 
 

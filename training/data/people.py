@@ -111,7 +111,7 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
 
 
 def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
-    """Clothing Co-Parsing street photos (Yang et al., CVPR 2014), pseudo-labelled in 2D and depth."""
+    """Clothing Co-Parsing street photos (Yang et al., CVPR 2014) with pseudo labels."""
     labels = np.load(pseudo)
     people = []
     with zipfile.ZipFile(archive) as files:

@@ -94,6 +94,7 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of an image [B, 3, H, W], finest first."""
         x = F.relu6(self.stem(x))
         features = []
         for index, block in enumerate(self.blocks):
