@@ -22,6 +22,7 @@ from smap_ros.temporal.assignment import assign
 Float = NDArray[np.float32]
 
 VELOCITY_MEMORY = 0.25  # seconds over which a track's velocity is learnt and forgotten
+POSITION_MEMORY = 0.05  # seconds over which noise of a track's position is averaged away
 # Joint distances are compared with this share of the person's height in the image; as COCO's
 # object keypoint similarity with one constant for all joints (hip and shoulder are about 0.1).
 JOINT_TOLERANCE = 0.1
@@ -193,6 +194,7 @@ class _Track:
         self.id: int | None = None
         self.body = body
         self.born = self.seen = time
+        self._position = body.root.astype(np.float64)  # metres, noise averaged away
         self._velocity = np.zeros(3)  # metres/second
         self._drift = np.zeros(2)  # pixels/second
 
@@ -201,7 +203,11 @@ class _Track:
         gap = time - self.seen
         if gap > 0:
             weight = 1 - math.exp(-gap / VELOCITY_MEMORY)
-            self._velocity += weight * ((body.root - self.body.root) / gap - self._velocity)
+            before = self._position
+            expected = before + self._velocity * _reach(gap)
+            trust = max(0.5, 1 - math.exp(-gap / POSITION_MEMORY))
+            self._position = expected + trust * (body.root - expected)
+            self._velocity += weight * ((self._position - before) / gap - self._velocity)
             moved = _mean_motion(self.body.joints_2d, body.joints_2d)
             if moved is not None:
                 self._drift += weight * (moved / gap - self._drift)
@@ -209,13 +215,16 @@ class _Track:
 
     def predict(self, time: float) -> Body:
         """Where the person should be: as last seen, moved on at fading velocity."""
-        gap = time - self.seen
-        if gap == 0:
-            return self.body
-        reach = VELOCITY_MEMORY * (1 - math.exp(-gap / VELOCITY_MEMORY))  # seconds
-        joints_3d = self.body.joints_3d + (self._velocity * reach).astype(np.float32)
+        reach = _reach(time - self.seen)
+        shift = self._position + self._velocity * reach - self.body.root
+        joints_3d = self.body.joints_3d + shift.astype(np.float32)
         joints_2d = self.body.joints_2d + (self._drift * reach).astype(np.float32)
         return replace(self.body, joints_3d=joints_3d, joints_2d=joints_2d)
+
+
+def _reach(gap: float) -> float:
+    """Seconds of motion at the last velocity in a time over which that velocity fades."""
+    return VELOCITY_MEMORY * (1 - math.exp(-gap / VELOCITY_MEMORY))
 
 
 def _identity(tracked: TrackedBody) -> int:
