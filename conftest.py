@@ -1,0 +1,92 @@
+"""The process environment of all tests: ROS networks kept apart, threads kept few.
+
+Fixtures with data live in ``tests/conftest.py``; this file only makes sure that a test run
+neither hears nor disturbs any other ROS graph, on this machine or on its network.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+# Above 101 the ports of DDS reach into the range that Linux hands to outgoing connections.
+_DOMAINS = range(1, 102)
+# DDS derives its ports from 7400 on; these are only used as locks between test runs.
+_FIRST_LOCK_PORT = 22100
+
+
+class DomainClaims:
+    """ROS domain ids that no other test run on this machine uses.
+
+    An id is claimed by holding a local UDP port, which the system frees even when the run is
+    killed.
+    """
+
+    def __init__(self) -> None:
+        self._locks: list[socket.socket] = []
+        # Start anywhere, so that runs that ended without cleaning up don't meet the next one.
+        self._candidates = iter(sorted(_DOMAINS, key=lambda i: (i - os.getpid()) % len(_DOMAINS)))
+
+    def claim(self) -> int:
+        """Claim the next free id; kept until :meth:`release`."""
+        for domain in self._candidates:
+            lock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                lock.bind(("127.0.0.1", _FIRST_LOCK_PORT + domain))
+            except OSError:
+                lock.close()
+                continue
+            self._locks.append(lock)
+            return domain
+        raise RuntimeError("all 101 ROS domain ids are in use; end other test runs and try again")
+
+    def release(self) -> None:
+        """Give all ids back."""
+        for lock in self._locks:
+            lock.close()
+
+
+_claims = DomainClaims()
+os.environ["ROS_DOMAIN_ID"] = str(_claims.claim())
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="smap_ros_test_log_"))
+# Look-ups in `share` need it; a sourced ROS installation has set it already.
+os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_collection_finish() -> None:
+    """Keep torch, if any test module has imported it, to one thread: steady times and results."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+def pytest_unconfigure() -> None:
+    """Free the domain ids when the run ends."""
+    _claims.release()
+
+
+@pytest.fixture(scope="module")
+def ros_domain() -> Iterator[int]:
+    """A ROS domain id for this test module alone, also set in the environment for its processes."""
+    domain = _claims.claim()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain))
+        yield domain
+
+
+@pytest.fixture
+def child_environment() -> dict[str, str]:
+    """Environment for a Python process that a test starts.
+
+    The ROS wheels mark a process whose library path is set up; a Python of another environment
+    that inherits the mark can't load its own libraries, so it is taken out.
+    """
+    environment = dict(os.environ)
+    environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
+    return environment

@@ -1,0 +1,126 @@
+"""What is installed: manifests that agree, shared files, executables, dependencies."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from catkin_pkg.package import parse_package
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import smap_ros
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = ("camera", "pose3d", "smoother", "markers")
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    warnings: list[str] = []
+    package = parse_package(str(ROOT / "package.xml"), warnings=warnings)
+    assert not warnings
+    return package
+
+
+def test_all_manifests_state_one_version(manifest):
+    assert manifest.version == smap_ros.__version__
+    assert distribution("smap-ros").version == smap_ros.__version__
+    assert re.search(
+        rf"^## {re.escape(smap_ros.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M
+    )
+
+
+@pytest.mark.parametrize(
+    "dependency",
+    [
+        *("rclpy", "sensor_msgs", "geometry_msgs", "visualization_msgs", "diagnostic_msgs"),
+        *("std_msgs", "lifecycle_msgs", "tf2_msgs", "message_filters", "cv_bridge"),
+        *("launch", "launch_ros", "rosidl_default_runtime"),
+    ],
+)
+def test_package_xml_names_what_runs_on_a_robot(manifest, dependency):
+    assert dependency in {depend.name for depend in manifest.exec_depends}
+
+
+def test_package_xml_makes_colcon_build_the_messages_with_cmake(manifest):
+    assert manifest.get_build_type() == "ament_cmake"
+    assert "rosidl_interface_packages" in {group.name for group in manifest.member_of_groups}
+    generators = {depend.name for depend in manifest.buildtool_depends}
+    assert {"ament_cmake", "ament_cmake_python", "rosidl_default_generators"} <= generators
+
+
+def test_every_ros_import_of_the_nodes_is_declared(manifest):
+    imported = set()
+    for path in (ROOT / "smap_ros").rglob("*.py"):
+        imported |= set(
+            re.findall(r"^\s*(?:from|import) (\w+_msgs|\w+_srvs|rclpy)\b", path.read_text(), re.M)
+        )
+    declared = {depend.name for depend in manifest.exec_depends}
+    # hri_msgs is optional by design and absent from some distributions.
+    assert imported - {"hri_msgs"} <= declared
+
+
+def test_share_folder_is_found_through_the_ament_index():
+    share = Path(get_package_share_directory("smap_ros"))
+    assert (share / "package.xml").is_file()
+    assert {path.name for path in (share / "msg").glob("*.msg")} == {
+        path.name for path in (ROOT / "msg").glob("*.msg")
+    }
+    for folder in ("config", "launch", "models"):
+        tracked = {path.name for path in (ROOT / folder).iterdir()} - {"__pycache__"}
+        assert {path.name for path in (share / folder).iterdir()} >= tracked, folder
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_node_executables_are_where_ros2_run_looks(node):
+    executable = Path(get_package_prefix("smap_ros")) / "lib" / "smap_ros" / f"{node}_node"
+    assert os.access(executable, os.X_OK)
+    assert f"from smap_ros.nodes.{node} import main" in executable.read_text()
+
+
+@pytest.mark.parametrize("command", ["smap-ros", "smap-train", *(f"{node}_node" for node in NODES)])
+def test_console_commands_load(command):
+    commands = {point.name: point for point in distribution("smap-ros").entry_points}
+    assert callable(commands[command].load())
+
+
+def dependencies(name: str, extras: frozenset[str], seen: set[str]) -> Iterator[Distribution]:
+    """All distributions that an installation of ``name[extras]`` brings here."""
+    key = f"{canonicalize_name(name)}[{sorted(extras)}]"
+    if key in seen:
+        return
+    seen.add(key)
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:  # a nested description inside a wheel, not a distribution
+        return
+    yield found
+    for text in found.requires or []:
+        need = Requirement(text)
+        if need.marker is None or any(need.marker.evaluate({"extra": e}) for e in ("", *extras)):
+            yield from dependencies(need.name, frozenset(need.extras), seen)
+
+
+def test_a_robot_never_needs_torch():
+    runtime = {
+        canonicalize_name(d.name) for d in dependencies("smap-ros", frozenset({"ros"}), set())
+    }
+    assert {"numpy", "openvino", "ros-jazzy-rclpy"} <= runtime
+    assert not runtime & {"torch", "lightning", "onnx", "opencv-python"}
+
+
+def test_constraints_pin_every_dependency_to_what_is_installed():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    extras = frozenset({"ros", "train", "dev"})
+    for found in dependencies("smap-ros", extras, set()):
+        name = canonicalize_name(found.name)
+        if name != "smap-ros":
+            assert pinned.get(name) == found.version.split("+")[0], f"{name}: run `make lock`"
