@@ -156,8 +156,9 @@ class SmapScales(_Strict):
 
 
 class SmapManifest(Manifest):
-    """A network with SMAP's outputs: 15 heatmaps and 28 part affinity channels, 14 bone depths,
-    1 root depth, all at ``stride`` of the input.
+    """A network with SMAP's outputs, all at ``stride`` of the input.
+
+    15 heatmaps and 28 part affinity channels, 14 bone depths, 1 root depth.
 
     Attributes:
         scales: units of the outputs.

@@ -27,6 +27,9 @@ DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
     "equidistant": (4,),
 }
 
+# An undistorted pixel must project back to within this of where it came from.
+LENS_TOLERANCE_PX = 0.5
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -212,7 +215,8 @@ class Camera:
             pixels: float [..., 2]; NaN stays NaN.
 
         Returns:
-            float64 [..., 2] in pixels of the same intrinsics.
+            float64 [..., 2] in pixels of the same intrinsics; NaN where the lens model can't be
+            undone, which happens far outside the image it was calibrated in.
         """
         flat = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         if not self.distortion or flat.size == 0:
@@ -220,24 +224,35 @@ class Camera:
         out = np.full_like(flat, np.nan)
         finite = np.isfinite(flat).all(axis=1)
         if finite.any():
-            points = flat[finite][:, None]
-            coefficients = np.array(self.distortion)
-            if self.distortion_model == "equidistant":
-                done = cv2.fisheye.undistortPoints(points, self.matrix, coefficients, P=self.matrix)
-            else:
-                criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
-                # OpenCV 5 merged the function with a criterion into the plain one.
-                refine = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
-                done = refine(
-                    points,
-                    self.matrix,
-                    coefficients,
-                    R=np.eye(3),
-                    P=self.matrix,
-                    criteria=criteria,
-                )
-            out[finite] = done[:, 0]
+            out[finite] = self._solve_lens(flat[finite])
         return out.reshape(pixels.shape)
+
+    def _solve_lens(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Ideal pixels of distorted ones, float64 [N, 2], finite in; NaN where there are none."""
+        coefficients = np.array(self.distortion)
+        if self.distortion_model == "equidistant":
+            done = cv2.fisheye.undistortPoints(
+                pixels[:, None], self.matrix, coefficients, P=self.matrix
+            )
+        else:
+            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
+            # OpenCV 5 merged the function with a criterion into the plain one.
+            solve = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
+            done = solve(
+                pixels[:, None],
+                self.matrix,
+                coefficients,
+                R=np.eye(3),
+                P=self.matrix,
+                criteria=criteria,
+            )
+        ideal = np.asarray(done[:, 0], dtype=np.float64)
+        # Where the iteration diverges OpenCV returns whatever it had: only believe solutions.
+        xy = (ideal - (self.cx, self.cy)) / (self.fx, self.fy)
+        again = self.project(np.concatenate([xy, np.ones((len(xy), 1))], axis=1))
+        wrong = ~(np.linalg.norm(again - pixels, axis=1) < LENS_TOLERANCE_PX)
+        ideal[wrong] = np.nan
+        return ideal
 
     def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Pixels of 3D points, with distortion.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
 from pathlib import Path
@@ -72,9 +73,9 @@ def test_bundle_can_be_written_over_itself(folder, scene_manifest):
 
 def test_wrong_manifest_writes_nothing(scene_manifest, tmp_path):
     (tmp_path / "model").write_bytes(b"model")
+    wrong = scene_manifest()
+    del wrong["licence"]
     with pytest.raises(BundleError, match="licence: missing"):
-        wrong = scene_manifest()
-        del wrong["licence"]
         write_bundle(tmp_path / "bundle", wrong, tmp_path / "model")
     assert not (tmp_path / "bundle").exists()
     with pytest.raises(BundleError, match="nothing-here"):
@@ -177,9 +178,11 @@ def test_shipped_bundles_are_whole(name):
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 trees = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -192,10 +195,8 @@ def test_any_field_replaced_by_anything_is_accepted_or_refused_in_words(data):
         place = place[key]
         key = data.draw(st.sampled_from(sorted(place)))
     place[key] = data.draw(trees)
-    try:
-        parse_manifest(manifest)
-    except BundleError as error:
-        assert MANIFEST in str(error)
+    with contextlib.suppress(BundleError):  # any other exception is a bug
+        assert parse_manifest(manifest).kind == "smap"
 
 
 VALID = {

@@ -118,3 +118,8 @@ def thread_count(threads: int) -> int:
         raise EngineError(f"threads is {threads}; expected 0 (all cores) or a positive number")
     # The affinity, unlike the number of cores, respects taskset and cpusets of containers.
     return threads or len(os.sched_getaffinity(0))
+
+
+def cpu_device(threads: int) -> str:
+    """How an engine on the CPU describes its device."""
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from smap_ros.engines.base import Array, Precision, TensorSpec, check_inputs, thread_count, zeros
+from smap_ros.engines.base import (
+    Array,
+    Precision,
+    TensorSpec,
+    check_inputs,
+    cpu_device,
+    thread_count,
+    zeros,
+)
 from smap_ros.errors import EngineError
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
@@ -30,7 +39,7 @@ class OnnxRuntimeEngine:
         del precision
         count = thread_count(threads)
         try:
-            import onnxruntime
+            onnxruntime: Any = importlib.import_module("onnxruntime")
         except ImportError as error:
             raise EngineError(
                 f"onnxruntime is not importable ({error}); pip install onnxruntime"
@@ -49,7 +58,7 @@ class OnnxRuntimeEngine:
             )
         except Exception as error:  # onnxruntime raises a class of its own for each status
             raise EngineError(f"onnxruntime can't load the network: {error}") from error
-        self.device = f"CPU, {count} threads"
+        self.device = cpu_device(count)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
@@ -74,7 +83,7 @@ class OnnxRuntimeEngine:
 def version() -> str | None:
     """Installed version, or None."""
     try:
-        import onnxruntime
+        onnxruntime: Any = importlib.import_module("onnxruntime")
     except ImportError:
         return None
     return str(onnxruntime.__version__)

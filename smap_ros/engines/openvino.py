@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Mapping
 from typing import Any
 
-from smap_ros.engines.base import Array, Precision, TensorSpec, check_inputs, thread_count, zeros
+from smap_ros.engines.base import (
+    Array,
+    Precision,
+    TensorSpec,
+    check_inputs,
+    cpu_device,
+    thread_count,
+    zeros,
+)
 from smap_ros.errors import EngineError
 from smap_ros.paths import cache_directory
 
@@ -31,7 +40,7 @@ class OpenVinoEngine:
     def __init__(self, model: bytes, threads: int = 0, precision: Precision = "f32") -> None:
         count = thread_count(threads)
         try:
-            import openvino
+            openvino: Any = importlib.import_module("openvino")
         except ImportError as error:
             raise EngineError(
                 f"openvino is not importable ({error}); pip install openvino"
@@ -43,7 +52,7 @@ class OpenVinoEngine:
             self._request: Any = compiled.create_infer_request()
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             raise EngineError(f"openvino can't load the network: {error}") from error
-        self.device = f"CPU, {count} threads, {_precision(compiled)}"
+        self.device = f"{cpu_device(count)}, {_precision(compiled)}"
         self.inputs = tuple(_spec(port) for port in compiled.inputs)
         self.outputs = tuple(_spec(port) for port in compiled.outputs)
         self.run(zeros(self.inputs))  # warm-up: the first run allocates
@@ -68,7 +77,7 @@ class OpenVinoEngine:
 def version() -> str | None:
     """Installed version, or None."""
     try:
-        import openvino
+        openvino: Any = importlib.import_module("openvino")
     except ImportError:
         return None
     return str(openvino.__version__).split("-", maxsplit=1)[0]

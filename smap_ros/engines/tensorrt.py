@@ -7,6 +7,7 @@ a side-car that holds their hash, and anything that doesn't match is built anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -223,10 +224,8 @@ def version() -> str | None:
 def _cuda_runtime() -> Any:
     # cuda-python moved the module in version 12.6 and dropped the old name in 13.
     for module in ("cuda.bindings.runtime", "cuda.cudart"):
-        try:
+        with contextlib.suppress(ImportError, OSError):
             return importlib.import_module(module)
-        except (ImportError, OSError):
-            continue
     raise EngineError(
         "cuda-python is missing, which moves images to the GPU; pip install cuda-python of your "
         "CUDA's major version. Or choose engine auto, openvino or onnxruntime"

@@ -145,8 +145,7 @@ def _outputs(names: dict[str, tuple[int, ...]], input_shape=(1, 3, 256, 448), so
         helper.make_node("ReduceMean", [source], ["mean"], keepdims=0),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
     ]
-    for name in names:
-        nodes.append(helper.make_node("Expand", ["nothing", f"shape_{name}"], [name]))
+    nodes += [helper.make_node("Expand", ["nothing", f"shape_{name}"], [name]) for name in names]
     shapes = [
         helper.make_tensor(f"shape_{name}", TensorProto.INT64, [len(shape)], shape)
         for name, shape in names.items()
@@ -173,7 +172,7 @@ RIGHT = {"heatmap_2d": (1, 43, 64, 112), "det_d": (1, 14, 64, 112), "root_d": (1
         (RIGHT, {}, None),
         ({**RIGHT, "spare": (1, 2)}, {}, None),
         ({k: v for k, v in RIGHT.items() if k != "det_d"}, {}, "no output 'det_d'"),
-        ({**RIGHT, "root_d": (1, 2, 64, 112)}, {}, r"'root_d' .* expected float32\[1, 1, 64, 112\]"),
+        ({**RIGHT, "root_d": (1, 2, 64, 112)}, {}, r"'root_d' .*\[1, 1, 64, 112\]"),
         ({**RIGHT, "heatmap_2d": (1, 43, 128, 208)}, {}, "'heatmap_2d'"),
         (RIGHT, {"source": "input"}, "network's input is input"),
         (RIGHT, {"input_shape": (1, 3, 512, 832)}, r"\[1, 3, 512, 832\].*\[1, 3, 256, 448\]"),

@@ -1,0 +1,257 @@
+"""Cameras and letterboxes: round trips, known numbers, refusals."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smap_ros.camera import Camera, Letterbox
+from smap_ros.errors import CameraError
+
+LENSES = {
+    "none": ((), "plumb_bob"),
+    "plumb_bob 5": ((-0.28, 0.08, 0.001, -0.0007, 0.0), "plumb_bob"),
+    "plumb_bob 4": ((0.05, -0.02, 0.0, 0.001), "plumb_bob"),
+    "rational": ((0.2, -0.05, 0.0005, 0.0003, 0.01, 0.5, -0.02, 0.005), "rational_polynomial"),
+    "fisheye": ((-0.01, 0.02, -0.01, 0.002), "equidistant"),
+}
+lenses = pytest.mark.parametrize("lens", LENSES)
+sides = st.integers(1, 4000)
+
+
+def camera(lens: str = "none") -> Camera:
+    distortion, model = LENSES[lens]
+    return Camera(1280, 720, 800, 820, 655.5, 340.25, distortion, model)
+
+
+points = st.tuples(st.floats(-0.7, 0.7), st.floats(-0.4, 0.4), st.floats(0.3, 30)).map(
+    lambda p: np.array([p[0] * p[2], p[1] * p[2], p[2]])
+)
+
+
+@lenses
+@settings(max_examples=40, deadline=None)
+@given(point=points)
+def test_back_projection_undoes_projection(lens, point):
+    view = camera(lens)
+    pixel = view.project(point)
+    assert pixel.shape == (2,)
+    back = view.back_project(pixel, point[2])
+    np.testing.assert_allclose(back, point, atol=2e-4 * point[2])
+
+
+@lenses
+def test_projection_is_opencv_s(lens):
+    view = camera(lens)
+    cloud = np.random.default_rng(0).uniform([-2, -1, 3], [2, 1, 6], (50, 3))
+    zero = np.zeros(3)
+    coefficients = np.array(view.distortion or (0.0,) * 4)
+    project = cv2.fisheye.projectPoints if lens == "fisheye" else cv2.projectPoints
+    expected, _ = project(cloud[:, None], zero, zero, view.matrix, coefficients)
+    np.testing.assert_allclose(view.project(cloud), expected[:, 0], atol=1e-9)
+
+
+@lenses
+@pytest.mark.parametrize("shape", [(0, 2), (2,), (4, 2), (3, 4, 2)])
+def test_shapes_are_kept_and_inputs_untouched(lens, shape):
+    view = camera(lens)
+    pixels = np.random.default_rng(0).uniform(300, 700, shape)
+    before = pixels.copy()
+    ideal = view.undistort(pixels)
+    assert ideal.shape == shape and ideal.dtype == np.float64
+    assert view.back_project(pixels, np.ones(shape[:-1])).shape == (*shape[:-1], 3)
+    ideal += 1
+    np.testing.assert_array_equal(pixels, before)
+
+
+@lenses
+def test_unknown_points_stay_unknown_and_do_not_disturb_others(lens):
+    view = camera(lens)
+    pixels = np.array([[600.0, 300.0], [np.nan, np.nan], [np.nan, 10.0], [700.0, 400.0]])
+    ideal = view.undistort(pixels)
+    assert np.isnan(ideal[1]).all() and np.isnan(ideal[2]).any()
+    np.testing.assert_allclose(ideal[[0, 3]], view.undistort(pixels[[0, 3]]))
+    cloud = np.array([[0, 0, 2.0], [np.nan, 0, 2], [0, 0, 0], [0, 0, -1], [1, 1, 1e-9]])
+    assert np.isfinite(view.project(cloud)).all(axis=1).tolist() == [True, *[False] * 4]
+
+
+@lenses
+def test_pixels_without_an_ideal_ray_are_unknown_not_invented(lens):
+    """Far outside the image a lens polynomial turns back: no ray projects to those pixels."""
+    view = camera(lens)
+    pixels = np.array([[-9000.0, 7000.0], [640.0, 360.0], [30000.0, 360.0]])
+    depth = np.full(3, 2.0)
+    rays = view.back_project(pixels, depth)
+    assert np.isfinite(rays[1]).all()
+    again = view.project(rays)
+    known = np.isfinite(again).all(axis=1)
+    np.testing.assert_allclose(again[known], pixels[known], atol=1.0)
+
+
+@given(degrees=st.floats(1, 179), width=st.integers(2, 8000))
+def test_field_of_view_is_kept(degrees, width):
+    view = Camera.from_fov(width, 480, math.radians(degrees))
+    assert view.fov == pytest.approx(math.radians(degrees))
+    assert (view.cx, view.cy) == ((width - 1) / 2, 239.5)
+    left, right = view.back_project(np.array([[-0.5, 0.0], [width - 0.5, 0.0]]), np.ones(2))[:, 0]
+    assert math.atan(right) - math.atan(left) == pytest.approx(math.radians(degrees))
+
+
+@pytest.mark.parametrize("fov", [0, -1, math.pi, 7, math.nan, math.inf])
+def test_impossible_fields_of_view_are_refused(fov):
+    with pytest.raises(CameraError, match="field of view"):
+        Camera.from_fov(640, 480, fov)
+
+
+@given(width=sides, height=sides, point=points)
+def test_resizing_moves_points_with_the_image(width, height, point):
+    view = camera()
+    small = view.resized(width, height)
+    ratio = np.array([width / 1280, height / 720])
+    expected = (view.project(point) + 0.5) * ratio - 0.5
+    np.testing.assert_allclose(small.project(point), expected, atol=1e-6 * max(width, height))
+
+
+def test_resizing_keeps_distortion():
+    view = camera("plumb_bob 5")
+    small = view.resized(640, 360)
+    assert (small.distortion, small.distortion_model) == (view.distortion, "plumb_bob")
+    back = small.resized(1280, 720)
+    np.testing.assert_allclose(back.matrix, view.matrix)
+
+
+K = [800.0, 0, 320, 0, 810, 240, 0, 0, 1]
+
+
+def test_camera_from_camera_info():
+    view = Camera.from_matrix(640, 480, K, [0.0] * 5, "plumb_bob")
+    assert view == Camera(640, 480, 800, 810, 320, 240)
+    assert Camera.from_matrix(640, 480, np.reshape(K, (3, 3))) == view
+    np.testing.assert_array_equal(view.matrix, np.reshape(K, (3, 3)))
+    assert Camera.from_matrix(640, 480, K, [0.1, 0, 0, 0], "").distortion_model == "plumb_bob"
+    assert Camera.from_json(view.to_json()) == view
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((640, 480, [0.0] * 9), "all zeros"),
+        ((640, 480, K[:8]), "8 numbers, expected 9"),
+        ((640, 480, []), "0 numbers"),
+        ((0, 480, K), "0x480"),
+        ((640, -480, K), "640x-480"),
+        ((640, 480, [-800.0, *K[1:]]), "positive focal"),
+        ((640, 480, [math.nan, *K[1:]]), "finite"),
+        ((640, 480, [*K[:2], math.inf, *K[3:]]), "finite"),
+        ((640, 480, [0.0, *K[1:]]), "positive focal"),
+        ((640, 480, K, [0.1] * 3), "3 distortion coefficients; expected 4 or 5"),
+        ((640, 480, K, [0.1] * 5, "equidistant"), "expected 4"),
+        ((640, 480, K, [0.1] * 5, "double_sphere"), "'double_sphere' is unknown"),
+        ((640, 480, K, [math.nan] * 5), "finite"),
+    ],
+)
+def test_impossible_cameras_are_refused(arguments, words):
+    with pytest.raises(CameraError, match=words):
+        Camera.from_matrix(*arguments)
+
+
+YAML = """
+image_width: 640
+image_height: 480
+camera_name: head
+camera_matrix: {rows: 3, cols: 3, data: [800.0, 0, 320, 0, 810, 240, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [-0.1, 0.01, 0, 0, 0]}
+"""
+
+
+def test_camera_from_a_calibration_file(tmp_path):
+    path = tmp_path / "head.yaml"
+    path.write_text(YAML)
+    assert Camera.from_yaml(path) == Camera(640, 480, 800, 810, 320, 240, (-0.1, 0.01, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "a: [",
+        "words",
+        "\x00",
+        YAML.replace("image_width", "width"),
+        YAML.replace("640", "wide"),
+        YAML.replace("camera_matrix: {", "camera_matrix: {x: 1, ").replace("data", "dat"),
+        YAML.replace("[800.0", "[zero"),
+        YAML.replace("image_height: 480", "image_height: [480]"),
+        YAML.replace("{rows: 1, cols: 5, data: [-0.1, 0.01, 0, 0, 0]}", "5"),
+        YAML.replace("[-0.1, 0.01, 0, 0, 0]", "[a, b, c, d]"),
+        YAML.replace("[-0.1, 0.01, 0, 0, 0]", "0.1"),
+    ],
+)
+def test_broken_calibration_files_are_refused(tmp_path, text):
+    path = tmp_path / "head.yaml"
+    path.write_text(text)
+    with pytest.raises(CameraError):
+        Camera.from_yaml(path)
+
+
+def test_missing_calibration_file_is_refused(tmp_path):
+    with pytest.raises(CameraError, match=r"head\.yaml"):
+        Camera.from_yaml(tmp_path / "head.yaml")
+    with pytest.raises(CameraError):
+        Camera.from_yaml(tmp_path)
+
+
+@given(width=sides, height=sides, x=st.floats(0, 1), y=st.floats(0, 1))
+def test_letterbox_maps_points_there_and_back(width, height, x, y):
+    box = Letterbox(width, height, 448, 256)
+    point = np.array([x * width - 0.5, y * height - 0.5])
+    inside = box.to_network(point)
+    np.testing.assert_allclose(box.to_image(inside), point, atol=1e-6 * max(width, height))
+    (left, top), (w, h) = box.pad, box.resized
+    assert left - 0.5 - 1e-6 <= inside[0] <= left + w - 0.5 + 1e-6
+    assert top - 0.5 - 1e-6 <= inside[1] <= top + h - 0.5 + 1e-6
+
+
+@given(width=sides, height=sides)
+def test_letterbox_fills_one_side_and_centres_the_other(width, height):
+    box = Letterbox(width, height, 448, 256)
+    (w, h), (left, top) = box.resized, box.pad
+    assert w == 448 or h == 256
+    assert left == (448 - w) // 2 and top == (256 - h) // 2
+    assert abs(w - width * box.scale) <= 1 and abs(h - height * box.scale) <= 1
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(1280, 720), (720, 1280), (448, 256), (64, 64), (3000, 10), (1, 1)]
+)
+def test_letterboxed_image_is_padded_with_grey(width, height):
+    box = Letterbox(width, height, 448, 256)
+    out = box.apply(np.full((height, width, 3), 200, np.uint8))
+    (w, h), (left, top) = box.resized, box.pad
+    assert out.shape == (256, 448, 3) and out.dtype == np.uint8
+    assert (out[top : top + h, left : left + w] == 200).all()
+    assert (out == 128).all(axis=-1).sum() == 448 * 256 - w * h
+
+
+def test_letterboxed_image_shows_things_where_points_say():
+    image = np.zeros((720, 1280, 3), np.uint8)
+    image[400:440, 900:940] = 255
+    box = Letterbox(1280, 720, 448, 256)
+    out = box.apply(image)[..., 0].astype(float)
+    out[:2] = out[-2:] = 0  # the pads
+    y, x = np.indices(out.shape)
+    centre = np.array([(x * out).sum(), (y * out).sum()]) / out.sum()
+    np.testing.assert_allclose(box.to_image(centre), [919.5, 419.5], atol=0.3)
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 4, 4), (1, 0, 4, 4), (4, 4, 0, 4), (4, 4, 4, -1)])
+def test_letterbox_of_nothing_is_refused(sizes):
+    with pytest.raises(CameraError, match="positive"):
+        Letterbox(*sizes)
