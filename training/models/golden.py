@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +23,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models import create
+from training.models import create, golden_body
 
 # Next to the packages in a source checkout; not part of an installed package.
 GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
 
 RTOL, ATOL = 1e-4, 1e-3  # float32 noise between machines, with a margin
+
+
+@dataclass(frozen=True)
+class Case:
+    """What shows a network, where its golden folder holds more or less than the usual.
+
+    Attributes:
+        manifest: file name of the manifest.
+        prefix: what the names of its arrays begin with.
+        constants: gives the entries of the state dict that no rule draws.
+    """
+
+    manifest: str = "manifest.json"
+    prefix: str = ""
+    constants: Callable[[], dict[str, Tensor]] = dict
+
+
+_CASES = {"maed": Case("manifest_parallel.json", "parallel_n1t16_", golden_body.maed_constants)}
 
 
 @dataclass(frozen=True)
@@ -52,16 +70,17 @@ class Golden:
     Args:
         folder: where the files are.
         manifest: file name of the manifest.
+        prefix: what the names of this variant's arrays begin with; ``difference`` adds it.
 
     Raises:
         InputError: if the folder lacks one of its two files.
     """
 
-    def __init__(self, folder: Path, manifest: str = "manifest.json") -> None:
+    def __init__(self, folder: Path, manifest: str = "manifest.json", prefix: str = "") -> None:
         for name in (manifest, "golden.npz"):
             if not (folder / name).is_file():
                 raise InputError(f"no golden files in {folder}: {name} is missing")
-        self.folder = folder
+        self.folder, self.prefix = folder, prefix
         self.manifest: dict[str, Any] = json.loads((folder / manifest).read_text())
 
     @cached_property
@@ -91,9 +110,13 @@ class Golden:
             for (name, shape, dtype), kind in pairs
         }
 
-    def inputs(self) -> Tensor:
-        """The network input that the outputs belong to."""
-        shape = tuple(self.manifest["input_shape"])
+    def inputs(self, shape: tuple[int, ...] | None = None) -> Tensor:
+        """The network input that the outputs belong to.
+
+        Args:
+            shape: of the input, where the manifest doesn't state it.
+        """
+        shape = tuple(self.manifest["input_shape"]) if shape is None else shape
         return torch.from_numpy(_generator(0).standard_normal(shape, dtype=np.float32))
 
     def difference(self, name: str, got: Tensor) -> Difference:
@@ -102,6 +125,7 @@ class Golden:
         Raises:
             InputError: if there is no such golden array, or the shapes differ.
         """
+        name = self.prefix + name
         values = got.detach().cpu().numpy()
         if name in self.arrays:
             expected = self.arrays[name]
@@ -163,10 +187,11 @@ def load_golden(name: str) -> tuple[nn.Module, Golden]:
     Raises:
         InputError: if there are no golden files for that network.
     """
-    golden = Golden(GOLDENS / name)
+    case = _CASES.get(name, Case())
+    golden = Golden(GOLDENS / name, case.manifest, case.prefix)
     with torch.device("meta"):
         model = create(name)
-    model.load_state_dict(golden.weights(), strict=True, assign=True)
+    model.load_state_dict(golden.weights(case.constants()), strict=True, assign=True)
     return model.eval(), golden
 
 

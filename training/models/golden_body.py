@@ -25,6 +25,7 @@ from training.models.layers.smpl import (
     VERTICES,
     SmplBody,
 )
+from training.models.maed.body import EXTRA_ROWS, SpinBody
 
 _REST = np.array(  # rest joints, metres, y up, left = +x
     [
@@ -76,6 +77,14 @@ def synthetic_mean_parameters() -> dict[str, Tensor]:
     shape = 0.2 * generator.standard_normal(SHAPES)
     values = {"init_pose": pose, "init_shape": shape, "init_cam": np.array([0.9, 0.01, -0.02])}
     return {name: torch.tensor(value[None], dtype=torch.float32) for name, value in values.items()}
+
+
+def maed_constants() -> dict[str, Tensor]:
+    """The entries of MAED's state dict that hold the body, by their full keys."""
+    body = SpinBody()
+    body.set_body(synthetic_body())
+    body.set_joint_regressors(synthetic_regressor("J_regressor_extra", EXTRA_ROWS))
+    return {f"decoder.smpl.{key}": value for key, value in body.state_dict().items()}
 
 
 def _skinning(own: NDArray[Any], parent: NDArray[Any]) -> NDArray[np.float64]:
