@@ -136,18 +136,15 @@ def _line(
 def _joint(
     canvas: Image, point: NDArray[np.int64], color: RGB, thickness: int, hollow: bool
 ) -> None:
-    radius = max(1.4, 0.95 * thickness)
+    def dot(width: float, ink: RGB) -> None:
+        # A line without length has round ends; OpenCV's small circles are diamonds.
+        _line(canvas, point, point, ink, max(1, round(width)))
 
-    def circle(r: float, ink: RGB, width: int) -> None:
-        size = round(r * 2**_SHIFT)
-        cv2.circle(canvas, _xy(point), size, bgr(ink), width, cv2.LINE_AA, _SHIFT)
-
+    size = max(3.0, 1.9 * thickness)
+    dot(size + 2, OUTLINE)
+    dot(size, color if hollow else mix(color, (255, 255, 255), 0.25))
     if hollow:
-        circle(radius, OUTLINE, max(2, thickness // 2 + 2))
-        circle(radius, color, max(1, thickness // 2))
-        return
-    circle(radius + min(1.0, thickness / 3), OUTLINE, -1)
-    circle(radius, mix(color, (255, 255, 255), 0.25), -1)
+        dot(0.5 * size, OUTLINE)
 
 
 def _xy(point: NDArray[np.int64]) -> tuple[int, int]:
