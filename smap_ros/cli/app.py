@@ -154,7 +154,7 @@ def demo(
 
     [cyan]smap-ros demo[/cyan]
 
-    [cyan]smap-ros demo --out /tmp/demo --engine onnxruntime[/cyan]
+    [cyan]smap-ros demo --out results --engine onnxruntime[/cyan]
     """
     from smap_ros.cli.demo import DemoOptions, run
 
