@@ -14,9 +14,6 @@ from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 
-STEM_WIDTH = 64
-STAGE_WIDTHS = (64, 128, 256, 512)
-
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut: ResNet-18 and -34.
@@ -100,6 +97,8 @@ class ResNet(nn.Module):
         inputs: channels of the image.
         stem_stride: of the 7x7 convolution.
         max_pool: halve the stem's output by 3x3 max pooling.
+        stem_width: channels of the stem; the stages have 1, 2, 4 and 8 times as many, and four
+            times that in bottlenecks. 64 in every official network.
 
     With the usual stem, the stages have strides 4, 8, 16 and 32; ``width`` is the number of
     channels of the last one (512 or 2048).
@@ -109,18 +108,25 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, depth: int, *, inputs: int = 3, stem_stride: int = 2, max_pool: bool = True
+        self,
+        depth: int,
+        *,
+        inputs: int = 3,
+        stem_stride: int = 2,
+        max_pool: bool = True,
+        stem_width: int = 64,
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
             raise InputError(f"no ResNet-{depth}; known depths: {', '.join(map(str, DEPTHS))}")
         block, counts = DEPTHS[depth]
-        self.conv1 = nn.Conv2d(inputs, STEM_WIDTH, 7, stem_stride, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
+        self.conv1 = nn.Conv2d(inputs, stem_width, 7, stem_stride, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem_width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if max_pool else nn.Identity()
-        self.width = STEM_WIDTH
-        for i, (width, count) in enumerate(zip(STAGE_WIDTHS, counts, strict=True), start=1):
+        self.width = stem_width
+        for i, count in enumerate(counts, start=1):
+            width = stem_width * 2 ** (i - 1)
             blocks = [block(self.width, width, 1 if i == 1 else 2)]
             self.width = width * block.expansion
             blocks += [block(self.width, width) for _ in range(count - 1)]
