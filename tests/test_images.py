@@ -167,7 +167,7 @@ def test_png_is_lossless_and_jpeg_is_close():
 @pytest.mark.parametrize("keep", [0.02, 0.1, 0.5, 0.9, 0.99])
 def test_truncated_files_are_refused(kind, keep):
     data = encode_compressed(random_image(60, 80), kind)
-    with pytest.raises(InputError, match="truncated|neither"):
+    with pytest.raises(InputError, match=r"truncated|neither"):
         decode_compressed(data[: int(len(data) * keep)])
 
 

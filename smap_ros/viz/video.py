@@ -48,6 +48,8 @@ class VideoWriter:
         self._start = 0.0
         self._last = -1
         try:
+            # FFmpeg opens the file with the first frame: too late to say that it can't.
+            path.touch()
             self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(f"can't write the video {path}: {error}") from error
