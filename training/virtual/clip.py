@@ -1,0 +1,268 @@
+"""Clips: one film of moving people with its truth, frame by frame.
+
+``truth.json``: ``{"camera", "fps", "joint_set": "mpi15", "frames": [{"index", "stamp", "people",
+"floor"}]}`` with people as in :mod:`training.virtual.truth`; ids are kept over the film.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from smap_ros.camera import Camera
+from smap_ros.errors import InputError
+from training.virtual import surroundings
+from training.virtual.bodies import SEGMENT_INDEX, Body
+from training.virtual.config import ClipConfig, ClipPerson
+from training.virtual.geometry import about
+from training.virtual.motion import Motion
+from training.virtual.parts import Material, Part, merged
+from training.virtual.people import Person, lowest
+from training.virtual.posing import Posed, posed
+from training.virtual.preview import drawn, write_sheet
+from training.virtual.renderer import Frame, Light
+from training.virtual.scene import Studio, view_from
+from training.virtual.sensor import expose
+from training.virtual.surroundings import Extent
+from training.virtual.truth import describe, floor_plane
+from training.virtual.walks import Curve, gait_cycle
+
+log = logging.getLogger(__name__)
+# Mocap frame -> where a body is, pelvis height not yet on the floor.
+Mover = Callable[[int], Posed]
+_SWAY_PERIOD = 6.0
+
+
+def write_clip(config: ClipConfig, preview: Path | None = None) -> None:
+    """Render the film and write ``clip.mp4``, ``camera.yaml`` and ``truth.json``.
+
+    Args:
+        preview: write a contact sheet of twelve frames with skeletons there instead.
+
+    Raises:
+        InputError: if a motion, body or frame rate doesn't exist or fit.
+    """
+    film = Film(config)
+    if preview is not None:
+        chosen = np.linspace(0, film.frames - 1, 12).astype(int)
+        pictures = [film.frame(int(k)) for k in chosen]
+        write_sheet([drawn(rgb, truth, 1) for rgb, truth in pictures], preview, 3)
+        return
+    config.out.mkdir(parents=True, exist_ok=True)
+    truths: list[dict[str, Any]] = []
+
+    def pictures_in_order() -> Iterator[NDArray[np.uint8]]:
+        for k in tqdm(range(film.frames), unit="frame"):
+            rgb, truth = film.frame(k)
+            truths.append(truth)
+            yield rgb
+
+    size = (config.width, config.height)
+    encode(pictures_in_order(), config.out / "clip.mp4", size, config.fps, config.crf)
+    write_camera(film.camera, config.out / "camera.yaml")
+    document = {
+        "camera": film.camera.to_json(),
+        "fps": config.fps,
+        "joint_set": "mpi15",
+        "frames": truths,
+    }
+    (config.out / "truth.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    log.info("wrote %s", config.out)
+
+
+class Film:
+    """Renders any frame of a clip."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        scale = config.supersample
+        large = {"width": config.width * scale, "height": config.height * scale}
+        self.config = config
+        self.studio = Studio(config.model_copy(update=large))
+        if self.studio.motions is None:
+            raise InputError("a clip needs motions; give the mocap file with --motion")
+        rate = self.studio.motions[self.studio.motions.names[0]].fps
+        if rate % config.fps:
+            raise InputError(f"fps is {config.fps}; expected a divisor of the mocap's {rate:g} Hz")
+        self._step = int(rate) // config.fps
+        self.frames = int(round(config.seconds * config.fps))
+        self.camera = Camera.from_fov(
+            config.width, config.height, float(np.radians(config.camera_fov_deg))
+        )
+        self._cast = [self._prepare(person) for person in config.people]
+        self._room, self._light = _stage(config, self.studio)
+
+    def frame(self, index: int) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Picture uint8 RGB [h, w, 3] and truth of frame ``index``."""
+        config, stamp = self.config, index / self.config.fps
+        people = [replace(p, posed=move(index * self._step)) for p, move in self._cast]
+        parts = list(self._room)
+        for k, person in enumerate(people):
+            parts += person.parts(k + 1)
+        eye = np.array([self._sway(stamp), 0.0, config.camera_height])
+        pitch = float(np.radians(config.camera_pitch_deg))
+        view = view_from(self.camera, eye, pitch)
+        size = self.studio.renderer.size
+        large = self.studio.renderer.render(
+            parts, replace(view, camera=self.camera.resized(*size)), self._light, "plain"
+        )
+        frame = reduced(large, config.supersample)
+        found = [
+            describe(person, k, k + 1, self.studio.pool.model, view, frame)
+            for k, person in enumerate(people)
+        ]
+        truth = {
+            "index": index,
+            "stamp": round(stamp, 6),
+            "people": [entry for entry in found if entry is not None],
+            "floor": floor_plane(view),
+        }
+        rng = np.random.default_rng([config.seed, index])
+        return expose(frame.rgb, config.sensor, rng), truth
+
+    def _sway(self, stamp: float) -> float:
+        return self.config.camera_sway * float(np.sin(2 * np.pi * stamp / _SWAY_PERIOD))
+
+    def _prepare(self, settings: ClipPerson) -> tuple[Person, Mover]:
+        """Somebody dressed, and how they move."""
+        studio = self.studio
+        motions = studio.motions
+        if motions is None or settings.motion not in motions.names:
+            names = motions.names if motions else []
+            raise InputError(f"motion {settings.motion!r} is not in the split; it has {names}")
+        if settings.body >= len(studio.pool):
+            raise InputError(f"body {settings.body} is not in the pool of {len(studio.pool)}")
+        body = studio.pool[settings.body]
+        outfit = studio.wardrobe.dress(body, np.random.default_rng([5, settings.look]))
+        motion = motions[settings.motion]
+        start = int(round(settings.start * motion.fps))
+        place = self._walker if len(settings.waypoints) > 1 else self._player
+        mover = place(body, motion, start, settings)
+        # The feet of the whole sequence are put on the floor, not those of each frame.
+        last = self.frames * self._step
+        heights = [lowest(studio.pool.model, body, mover(k)) for k in range(0, last, self._step)]
+        lift = np.array([0.0, 0.0, -float(np.percentile(heights, 25))])
+        at_rest = Person(body, outfit, mover(0), settings.motion, 0.0)
+        return at_rest, lambda frame: mover(frame).moved(lift)
+
+    def _walker(self, body: Body, motion: Motion, start: int, settings: ClipPerson) -> Mover:
+        cycle = gait_cycle(motion)
+        curve = Curve(np.array(settings.waypoints))
+        scale = _leg_length(body) / motion.leg_length
+        model = self.studio.pool.model
+        origin = cycle.at(start)[1] * scale
+
+        def move(frame: int) -> Posed:
+            pose, gone, (sideways, height) = cycle.at(start + frame)
+            distance = gone * scale - origin
+            ahead = curve.direction(distance)
+            heading = about("z", np.arctan2(ahead[1], ahead[0]) + np.pi / 2)
+            offset = heading @ np.array([sideways * scale, 0.0, 0.0])
+            at = np.array([*curve.at(distance), height * scale]) + offset
+            return posed(body, model, pose, heading).moved(at)
+
+        return move
+
+    def _player(self, body: Body, motion: Motion, start: int, settings: ClipPerson) -> Mover:
+        scale = _leg_length(body) / motion.leg_length
+        heading = about("z", np.radians(settings.heading_deg))
+        at = np.array([*settings.waypoints[0], 0.0])
+        ground = np.array([*motion.path[min(start, len(motion) - 1), :2], 0.0])
+        model = self.studio.pool.model
+
+        def move(frame: int) -> Posed:
+            k = min(start + frame, len(motion) - 1)  # the last pose is held
+            shift = heading @ ((motion.path[k] - ground) * scale)
+            return posed(body, model, motion.poses[k].astype(np.float64), heading).moved(at + shift)
+
+        return move
+
+
+def _leg_length(body: Body) -> float:
+    joints = body.joints[[SEGMENT_INDEX[f"l_{s}"] for s in ("thigh", "shin", "foot")]]
+    return float(np.linalg.norm(np.diff(joints, axis=0), axis=1).sum())
+
+
+def reduced(frame: Frame, scale: int) -> Frame:
+    """A frame drawn ``scale`` times too large, at its size: colours averaged, labels sampled."""
+    if scale == 1:
+        return frame
+    h, w = frame.labels.shape
+    rgb = cv2.resize(frame.rgb, (w // scale, h // scale), interpolation=cv2.INTER_AREA)
+    middle = scale // 2
+    pick = (slice(middle, None, scale), slice(middle, None, scale))
+    return Frame(rgb.astype(np.uint8), frame.labels[pick], frame.depth[pick])
+
+
+def _stage(config: ClipConfig, studio: Studio) -> tuple[list[Part], Light]:
+    """A furnished, evenly lit room."""
+    x0, x1, y1, height = config.room
+    rng = np.random.default_rng([config.room_seed, 17])
+    bank = studio.textures
+    parts = surroundings.room(Extent((x0, x1), (-2.0, y1), height), bank, rng)
+    shelf = Material("thing/books1", tint=(0.8, 0.75, 0.7), grey=0.5)
+    parts.append(surroundings.box((x0 + 0.2, y1 - 1.6, 0.95), (0.35, 1.2, 1.9), shelf, 0.0, None))
+    cloth = Material("fabric/folds", tint=(0.35, 0.42, 0.5))
+    base = np.array([0.5 * (x0 + x1) + 0.9, y1 - 0.45, 0.0])
+    parts += surroundings.sofa(base, cloth, 0.0, 1.7)
+    parts += surroundings.plant(np.array([x1 - 0.5, y1 - 0.6, 0.0]), 0.42)
+    light = Light(
+        direction=np.array([-0.36, -0.48, 0.8]),
+        colour=(0.85, 0.82, 0.76),
+        sky=(0.58, 0.6, 0.64),
+        ground=(0.36, 0.34, 0.31),
+        side=(0.26, 0.27, 0.3),
+        side_direction=np.array([0.8, -0.6, 0.0]),
+        softness=2.2,
+        exposure=0.8,
+        centre=np.array([0.0, 0.55 * y1, 0.8]),
+        radius=5.0,
+    )
+    return merged(parts), light
+
+
+def encode(
+    pictures: Iterator[NDArray[np.uint8]], path: Path, size: tuple[int, int], fps: int, crf: int
+) -> None:
+    """Write RGB pictures of ``size`` (width, height) as H.264, or MPEG-4 without that encoder."""
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    options = {"crf": str(crf), "preset": "slow"} if codec == "libx264" else {"qscale:v": "5"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.pix_fmt = "yuv420p"
+        stream.width, stream.height = size
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write_camera(camera: Camera, path: Path) -> None:
+    """Write a calibration as ROS's ``camera_calibration`` does."""
+    k = camera.matrix
+    document = {
+        "image_width": camera.width,
+        "image_height": camera.height,
+        "camera_name": "virtual",
+        "camera_matrix": _matrix(k),
+        "distortion_model": "plumb_bob",
+        "distortion_coefficients": _matrix(np.zeros((1, 5))),
+        "rectification_matrix": _matrix(np.eye(3)),
+        "projection_matrix": _matrix(np.concatenate([k, np.zeros((3, 1))], axis=1)),
+    }
+    path.write_text(yaml.safe_dump(document, sort_keys=False, default_flow_style=None))
+
+
+def _matrix(values: NDArray[np.floating]) -> dict[str, Any]:
+    rows, cols = values.shape
+    return {"rows": rows, "cols": cols, "data": [round(float(v), 6) for v in values.reshape(-1)]}

@@ -1,0 +1,195 @@
+"""Settings of a virtual data set, read from YAML; unknown keys are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from smap_ros.errors import InputError
+
+Range = tuple[float, float]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Strict:
+        for name, value in self:
+            pair = isinstance(value, tuple) and len(value) == 2 and name != "waypoints"
+            if pair and not isinstance(value[0], BaseModel) and value[0] > value[1]:
+                raise ValueError(f"{name} is {value}; expected the smaller number first")
+        return self
+
+
+class CameraSettings(_Strict):
+    """Where cameras are and how they see.
+
+    Attributes:
+        height: metres above the floor; pitch_deg: up is positive; roll_deg: standard deviation.
+        fov_deg: horizontal field of view; distance: of people from the camera, metres.
+    """
+
+    height: Range = (0.3, 3.0)
+    pitch_deg: Range = (-30.0, 30.0)
+    roll_deg: Annotated[float, Field(ge=0, le=20)] = 1.5
+    fov_deg: Range = (45.0, 110.0)
+    distance: Range = (0.8, 12.0)
+
+
+class SensorSettings(_Strict):
+    """Imaging faults, each drawn between none and its limit.
+
+    Attributes:
+        blur: sigma of the lens blur in pixels; motion_blur: longest streak in pixels, applied
+            to a share ``motion_blur_share`` of the pictures.
+        noise: standard deviation of read noise in grey levels.
+        exposure: factor range; cast: largest relative shift of a colour channel.
+        gamma_share, grey_share: of pictures with another tone curve, and without colour.
+        jpeg_quality: range of the encoder's quality.
+    """
+
+    blur: Range = (0.35, 0.9)
+    motion_blur: Annotated[float, Field(ge=0)] = 6.0
+    motion_blur_share: Share = 0.12
+    noise: Range = (0.3, 5.0)
+    exposure: Range = (0.7, 1.35)
+    cast: Share = 0.1
+    gamma_share: Share = 0.3
+    grey_share: Share = 0.06
+    jpeg_quality: tuple[int, int] = (55, 96)
+
+
+class SourceSettings(_Strict):
+    """What scenes are made of; shared by stills and clips.
+
+    Attributes:
+        seed: with the sample's index, determines the sample.
+        width, height: of the pictures in pixels.
+        bodies, body_seed: size and seed of the pool of body shapes.
+        motion: mocap file (see ``training.virtual.motion``); None for procedural poses only.
+        motion_split: ``train`` leaves out the held-out sequences, ``held_out`` uses only these.
+        assets: MakeHuman data folder; None for clothes from helper geometry.
+        backgrounds: folder of pictures without people.
+        backend: of the OpenGL context.
+    """
+
+    seed: int = 0
+    width: Annotated[int, Field(ge=32, le=4096)] = 448
+    height: Annotated[int, Field(ge=32, le=4096)] = 256
+    bodies: Annotated[int, Field(ge=1, le=4096)] = 256
+    body_seed: int = 0
+    motion: Path | None = None
+    motion_split: Literal["train", "held_out", "all"] = "train"
+    assets: Path | None = None
+    backgrounds: Path | None = None
+    backend: Literal["egl"] = "egl"
+    camera: CameraSettings = CameraSettings()
+    sensor: SensorSettings = SensorSettings()
+
+
+class StillsConfig(SourceSettings):
+    """Independent pictures.
+
+    Attributes:
+        out: folder of the shards.
+        samples: number of pictures; shard_size: pictures in a shard.
+        workers: processes.
+        people: fewest and most people placed in a scene.
+        mocap_share: of people in a mocap pose, when there is a mocap file.
+        photo_share: of scenes in front of a picture from ``backgrounds``, when given.
+        outdoor_share: of the other scenes that are outdoors.
+        masks: also write the label picture (0 surroundings, k + 1 the person at list place k).
+    """
+
+    kind: Literal["stills"] = "stills"
+    out: Path = Path("runs/virtual")
+    samples: Annotated[int, Field(ge=1)] = 1000
+    shard_size: Annotated[int, Field(ge=1, le=100_000)] = 250
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    people: tuple[int, int] = (1, 6)
+    mocap_share: Share = 0.55
+    photo_share: Share = 0.2
+    outdoor_share: Share = 0.3
+    masks: bool = True
+
+
+class ClipPerson(_Strict):
+    """One person of a clip.
+
+    Attributes:
+        motion: name of the sequence.
+        start: seconds into it (into its gait cycle for walkers).
+        waypoints: x, y on the floor in metres (camera above the origin, y ahead). Two or more:
+            the sequence's gait carries the person along the curve through them, at the speed
+            it was captured with. One: the sequence is played as it is, starting there.
+        heading_deg: for one waypoint, turn about the vertical of the captured sequence.
+        body: index in the pool; look: seed of the clothes.
+    """
+
+    motion: str
+    start: Annotated[float, Field(ge=0)] = 0.0
+    waypoints: Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]
+    heading_deg: float = 0.0
+    body: Annotated[int, Field(ge=0)] = 0
+    look: int = 0
+
+
+class ClipConfig(SourceSettings):
+    """One film with a fixed or slowly moving camera and its truth.
+
+    Attributes:
+        out: folder of ``clip.mp4``, ``camera.yaml`` and ``truth.json``.
+        fps: must divide the mocap's 60 Hz; seconds: length of the film.
+        crf: H.264 quality (lower is better and larger); supersample: pictures are drawn this
+            many times larger and reduced.
+        camera_height, camera_pitch_deg, camera_fov_deg: the camera's pose and lens.
+        camera_sway: amplitude of its slow sideways movement, metres.
+        room: x from, x to, y to, ceiling height in metres; room_seed: its look.
+        people: who walks where.
+    """
+
+    kind: Literal["clip"] = "clip"
+    out: Path = Path("runs/clip")
+    fps: Annotated[int, Field(ge=1, le=60)] = 15
+    seconds: Annotated[float, Field(gt=0, le=600)] = 6.0
+    crf: Annotated[int, Field(ge=0, le=51)] = 24
+    supersample: Annotated[int, Field(ge=1, le=4)] = 2
+    camera_height: Annotated[float, Field(gt=0)] = 1.6
+    camera_pitch_deg: Annotated[float, Field(ge=-60, le=60)] = -8.0
+    camera_fov_deg: Annotated[float, Field(gt=10, lt=150)] = 65.0
+    camera_sway: float = 0.0
+    room: tuple[float, float, float, float] = (-3.5, 3.5, 7.5, 2.8)
+    room_seed: int = 0
+    people: tuple[ClipPerson, ...]
+
+
+def load_config(path: Path, **overrides: object) -> StillsConfig | ClipConfig:
+    """The settings of a YAML file, ``kind: stills`` (default) or ``kind: clip``.
+
+    Args:
+        overrides: values that replace the file's where they are not None.
+
+    Raises:
+        InputError: if the file is unreadable or a setting is unknown or out of range.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text()) or {}
+        if not isinstance(data, dict):
+            raise ValueError("expected a mapping of settings")
+        data.update({k: v for k, v in overrides.items() if v is not None})
+        kind = ClipConfig if data.get("kind") == "clip" else StillsConfig
+        return kind.model_validate(data)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"can't read the configuration {path}: {error}") from error
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
+        )
+        raise InputError(f"configuration {path} is wrong: {found}") from error
+    except ValueError as error:
+        raise InputError(f"configuration {path} is wrong: {error}") from error

@@ -1,0 +1,152 @@
+"""Motion capture: CMU sequences as poses of the segments.
+
+The file holds, at 60 Hz, ``root_m`` (metres, y up) and ``rotvec`` per joint with ``parents``
+and ``offsets_m``, in row-vector convention: R_global[j] = R_local[j] @ R_global[parent].
+CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu), free for all uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS
+from training.virtual.geometry import aligning, rotation_from_vector
+
+# Sequences never used for training, so that tests and the demo clip show unseen motion.
+HELD_OUT_MOTIONS: frozenset[str] = frozenset(
+    {
+        "basketball_2",
+        "basketball_signal_3",
+        "directing_traffic_4",
+        "jumping_4",
+        "running_5",
+        "soccer_2",
+        "walking_1",
+        "walking_22",
+        "walking_25",
+        "walking_33",
+        "walking_48",
+    }
+)
+
+# y up, facing z  ->  z up, facing -y; x is the left side in both.
+_TO_WORLD = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+# Segment -> mocap joint whose rotation turns it.
+_DRIVER: dict[str, str] = {
+    "pelvis": "root",
+    "spine_low": "lowerback_dummy",
+    "spine_mid": "lowerback",
+    "chest": "upperback",
+    "neck": "lowerneck",
+    "head": "upperneck",
+    **{
+        f"{s}_{segment}": joint.format(s=s)
+        for s in "lr"
+        for segment, joint in (
+            ("clavicle", "{s}clav_dummy"),
+            ("upperarm", "{s}_shoulder"),
+            ("forearm", "{s}_elbow"),
+            ("hand", "{s}_wrist"),
+            ("thigh", "{s}_hip"),
+            ("shin", "{s}_knee"),
+            ("foot", "{s}_ankle"),
+        )
+    },
+}
+_LIMB_END = {"upperarm": "elbow", "forearm": "wrist", "thigh": "knee", "shin": "ankle"}
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One sequence.
+
+    Attributes:
+        name: its name in the file; fps: frames a second.
+        poses: global rotations from neutral, float32 [F, S, 3, 3].
+        path: pelvis position, float64 [F, 3], z up, metres, for a leg of ``leg_length``.
+        leg_length: hip to ankle of the actor, metres.
+    """
+
+    name: str
+    fps: float
+    poses: NDArray[np.float32]
+    path: NDArray[np.float64]
+    leg_length: float
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+class MotionLibrary:
+    """Sequences of one file, converted when first asked for."""
+
+    def __init__(self, path: Path, split: str = "train") -> None:
+        """Open ``path``.
+
+        Args:
+            split: ``train`` (without :data:`HELD_OUT_MOTIONS`), ``held_out`` or ``all``.
+
+        Raises:
+            InputError: if the file is missing, lacks a key or leaves no sequence.
+        """
+        try:
+            with np.load(path) as data:
+                self._arrays = {key: data[key] for key in data.files}
+            self._joints = [str(name) for name in self._arrays["joint_names"]]
+            self._parents = self._arrays["parents"]
+            self._offsets = self._arrays["offsets_m"].astype(np.float64)
+            self._fps = float(self._arrays["fps"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"can't read motions from {path}: {error}; expected an .npz with joint_names, "
+                "parents, offsets_m, fps, seq/NAME/root_m and seq/NAME/rotvec"
+            ) from error
+        every = sorted({key.split("/")[1] for key in self._arrays if key.startswith("seq/")})
+        keep = {
+            "train": lambda name: name not in HELD_OUT_MOTIONS,
+            "held_out": lambda name: name in HELD_OUT_MOTIONS,
+            "all": lambda name: True,
+        }[split]
+        self.names = [name for name in every if keep(name)]
+        if not self.names:
+            raise InputError(f"{path} has no sequence of the split {split!r}; it has {every}")
+        self._made: dict[str, Motion] = {}
+
+    def __getitem__(self, name: str) -> Motion:
+        if name not in self._made:
+            self._made[name] = self._convert(name)
+        return self._made[name]
+
+    def _convert(self, name: str) -> Motion:
+        local = rotation_from_vector(self._arrays[f"seq/{name}/rotvec"])  # [F, J, 3, 3]
+        world = np.empty_like(local)
+        for k, parent in enumerate(self._parents):
+            world[:, k] = local[:, k] if parent < 0 else local[:, k] @ world[:, parent]
+        columns = np.swapaxes(world, -1, -2)  # column vectors from here on
+        poses = np.empty((len(local), len(SEGMENTS), 3, 3), dtype=np.float32)
+        for segment, joint in _DRIVER.items():
+            turn = _TO_WORLD @ columns[:, self._joints.index(joint)] @ _TO_WORLD.T
+            poses[:, SEGMENT_INDEX[segment]] = turn @ self._from_neutral(segment)
+        path = self._arrays[f"seq/{name}/root_m"].astype(np.float64) @ _TO_WORLD.T
+        leg = sum(np.linalg.norm(self._offset(f"l_{joint}")) for joint in ("knee", "ankle"))
+        return Motion(name, self._fps, poses, path, float(leg))
+
+    def _offset(self, joint: str) -> NDArray[np.float64]:
+        return self._offsets[self._joints.index(joint)]
+
+    def _from_neutral(self, segment: str) -> NDArray[np.float64]:
+        """Neutral (limbs straight down) to the zero pose of the capture skeleton (a T)."""
+        side, _, part = segment.partition("_")
+        part = "forearm" if part == "hand" else part
+        if side not in ("l", "r") or part not in _LIMB_END:
+            return np.eye(3)
+        # A chain, as in `straightening`: the lower segment follows the upper one first.
+        upper = {"forearm": "upperarm", "shin": "thigh"}.get(part)
+        before = self._from_neutral(f"{side}_{upper}") if upper else np.eye(3)
+        direction = _TO_WORLD @ self._offset(f"{side}_{_LIMB_END[part]}")
+        return aligning(before @ np.array([0.0, 0, -1]), direction) @ before
