@@ -85,6 +85,8 @@ class BuildMessages(build_ext):
         for pattern in UNUSED_SHARE:
             for path in share.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        # It lists where the build machine's ROS is.
+        shutil.rmtree(staging / "share/ament_index/resource_index/parent_prefix_path")
         files = [*staging.glob("lib/lib*.so"), *staging.glob("lib/smap_ros/*")]
         files += [path for path in (staging / "share").rglob("*") if path.is_file()]
         for path in files:
