@@ -25,6 +25,14 @@ from training.models.checkpoint import is_state_dict, mismatches, read_untrusted
 _CONTAINERS = ("model", "state_dict", "model_state_dict", "network", "net")
 _PREFIX = "module."  # added by DataParallel
 
+# Networks that share official files with others: how their keys begin there, and here.
+# VirtualPose's backbone is saved inside the whole model, beside untrained REN and PEN, and may
+# lie beside trained ones.
+_SHARES: dict[str, dict[str, str]] = {
+    "virtualpose_backbone": {"backbone.": ""},
+    "virtualpose": {"REN.": "REN.", "PEN.": "PEN."},
+}
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -67,7 +75,7 @@ def convert(model: str, source: Path, out: Path, **options: Any) -> Summary:
         network = create(model, **options)
     if out.is_dir() or out.resolve() == source.resolve():
         raise InputError(f"can't write to {out}: expected a new file's name, got {_what(out)}")
-    weights = find_weights(read_untrusted(source), source)
+    weights = own_share(model, find_weights(read_untrusted(source), source))
     expected = network.state_dict()
     problems = mismatches(weights, expected)
     if problems:
@@ -106,6 +114,20 @@ def find_weights(content: object, source: Path) -> dict[str, Tensor]:
     if len(weights) < len(found):
         raise InputError(f"{source} holds some weights twice, with and without {_PREFIX!r}")
     return weights
+
+
+def own_share(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that belong to a network, under its own keys.
+
+    Everything, unless the network shares official files with others and some keys say so.
+    """
+    share = {
+        ours + key.removeprefix(theirs): value
+        for theirs, ours in _SHARES.get(model, {}).items()
+        for key, value in weights.items()
+        if key.startswith(theirs)
+    }
+    return share or weights
 
 
 def _require_finite(weights: Mapping[str, Tensor], source: Path) -> None:

@@ -34,6 +34,11 @@ REGISTRY: dict[str, Entry] = {
     "smap": Entry("training.models.smap:Smap", (1, 3, 512, 832)),
     "refinenet": Entry("training.models.refinenet:RefineNet", (4, 75)),
     "maed": Entry("training.models.maed:Maed", (1, 16, 3, 224, 224)),
+    "mobilehuman": Entry("training.models.mobilehuman:MobileHuman", (1, 3, 256, 256)),
+    "virtualpose_backbone": Entry(
+        "training.models.virtualpose.backbone:PoseDetResNet", (1, 3, 512, 960)
+    ),
+    "virtualpose": Entry("training.models.virtualpose.model:VirtualPose", (1, 21, 128, 240)),
     "smap_lite": Entry("training.models.smap_lite:SmapLite", (1, 3, 256, 448)),
 }
 

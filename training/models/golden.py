@@ -12,7 +12,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models import create, golden_body
+from training.models import create, entry, golden_body
 
 # Next to the packages in a source checkout; not part of an installed package.
 GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
@@ -39,14 +39,40 @@ class Case:
         manifest: file name of the manifest.
         prefix: what the names of its arrays begin with.
         constants: gives the entries of the state dict that no rule draws.
+        arguments: gives what the network is called with, where that isn't one random tensor.
+        outputs: those that are compared, by the names of their arrays; empty for all, whose
+            arrays have the same names.
     """
 
     manifest: str = "manifest.json"
     prefix: str = ""
     constants: Callable[[], dict[str, Tensor]] = dict
+    arguments: Callable[[Golden], tuple[Any, ...]] | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
-_CASES = {"maed": Case("manifest_parallel.json", "parallel_n1t16_", golden_body.maed_constants)}
+def _virtualpose_arguments(golden: Golden) -> tuple[Any, ...]:
+    """Maps and camera; imported on demand, like the networks."""
+    from training.models.virtualpose.golden_scene import golden_scene
+
+    return golden_scene(golden)
+
+
+_CASES = {
+    "maed": Case("manifest_parallel.json", "parallel_n1t16_", golden_body.maed_constants),
+    "virtualpose_backbone": Case(prefix="flip_"),
+    # Joints are summed more precisely than officially: see the network's tests.
+    "virtualpose": Case(
+        arguments=_virtualpose_arguments,
+        outputs={
+            "grid_centers": "nogt_grid_centers",
+            "dec_bboxes": "nogt_dec_bboxes",
+            "dec_depths": "nogt_dec_depths",
+            "depth_map": "depth_map",
+            "root_cubes": "root_cubes",
+        },
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -193,6 +219,30 @@ def load_golden(name: str) -> tuple[nn.Module, Golden]:
         model = create(name)
     model.load_state_dict(golden.weights(case.constants()), strict=True, assign=True)
     return model.eval(), golden
+
+
+def golden_outputs(name: str) -> tuple[dict[str, Tensor], list[Difference]]:
+    """What a network with golden weights says to the golden input.
+
+    Returns:
+        Its outputs, and how far those that have a golden array are from it.
+    """
+    case = _CASES.get(name, Case())
+    model, golden = load_golden(name)
+    if case.arguments is not None:
+        arguments = case.arguments(golden)
+    else:
+        shape = None if "input_shape" in golden.manifest else entry(name).input_shape
+        arguments = (golden.inputs(shape),)
+    with torch.inference_mode():
+        outputs: dict[str, Tensor] = model(*arguments)
+    arrays = case.outputs or {key: key for key in outputs}
+    return outputs, [golden.difference(array, outputs[key]) for key, array in arrays.items()]
+
+
+def takes_one_tensor(name: str) -> bool:
+    """Whether the network is called with one tensor of the registry's ``input_shape``."""
+    return _CASES.get(name, Case()).arguments is None
 
 
 def _generator(seed: int) -> np.random.Generator:
