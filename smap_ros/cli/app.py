@@ -171,15 +171,20 @@ def up(
         bool, typer.Option("--show-args", "-s", help="List the launch arguments and stop.")
     ] = False,
 ) -> None:
-    """Start the live graph, as `ros2 launch smap_ros pose3d.launch.py` does; Ctrl-C ends it.
+    """Start the live graph, as ros2 launch does; Ctrl-C ends it.
+
+    With source:= our camera node is part of it, as in replay.launch.py; without, as in
+    pose3d.launch.py, a driver publishes the images.
 
     [bold]Examples[/bold]
 
     [cyan]smap-ros up --show-args[/cyan]
 
-    [cyan]smap-ros up source:=0 fov:=65[/cyan]   a webcam
+    [cyan]smap-ros up image:=/camera/image_raw camera_info:=/camera/camera_info[/cyan]   a driver
 
-    [cyan]smap-ros up source:=none[/cyan]   a camera driver of your own publishes `image`
+    [cyan]smap-ros up source:=0 fov_deg:=65[/cyan]   a webcam that we read ourselves
+
+    [cyan]smap-ros up source:=walk.mp4 fov_deg:=60 loop:=true[/cyan]
     """
     from smap_ros.cli.up import run
 
@@ -189,22 +194,36 @@ def up(
 @app.command()
 def bench(
     bundle: Bundle = "smap_lite",
+    engine: Annotated[
+        str, typer.Option("--engine", "-e", help="A runtime, auto, or all that are installed.")
+    ] = "all",
     threads: Threads = 0,
+    size: Annotated[
+        tuple[int, int], typer.Option("--size", help="Width and height of the image in pixels.")
+    ] = (1280, 720),
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="How long each runtime is measured.")
+    ] = 3.0,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="A picture instead of random colours.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the numbers as JSON.")
     ] = None,
 ) -> None:
-    """Measure this machine: each runtime on the bundle's network, and the stages around it.
+    """Measure this machine: a bundle in each runtime, from image to people, by stage.
 
     [bold]Examples[/bold]
 
     [cyan]smap-ros bench[/cyan]
 
-    [cyan]smap-ros bench --bundle smap_lite --threads 2 --out bench.json[/cyan]
+    [cyan]smap-ros bench --engine openvino --threads 2 --out bench.json[/cyan]
+
+    [cyan]smap-ros bench --image people.jpg --seconds 10[/cyan]
     """
     from smap_ros.cli.bench import run
 
-    run(bundle, threads, out)
+    run(bundle, engine, threads, size, seconds, image, out)
 
 
 @app.command()

@@ -21,6 +21,8 @@ from rich.table import Table
 
 from smap_ros.results import Latency, Summary
 
+_PIPE_WIDTH = 120
+
 # Descriptions of the files a run leaves, by name.
 _MEANINGS = {
     "bodies.json": "people of every image, 2D and 3D",
@@ -33,8 +35,9 @@ _MEANINGS = {
 
 
 def console() -> Console:
-    """Terminal for results; plain text when piped."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Terminal for results; plain text of a fixed width when piped."""
+    wide = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(file=sys.stdout, highlight=False, width=wide)
 
 
 def progress() -> Progress:
