@@ -60,6 +60,7 @@ app = typer.Typer(
 _COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("training.fit:run", "Train a network from a configuration."),
     "evaluate": ("training.evaluate:run", "Measure a bundle on held-out photos and scenes."),
+    "refine": ("training.refine:run", "Train the refining network of a bundle."),
     "export": ("training.export:run", "Export a checkpoint to a bundle that engines load."),
     "synth": ("training.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }

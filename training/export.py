@@ -147,6 +147,7 @@ def export_smap_kind(
     provenance: dict[str, Any],
     licence: str,
     description: str,
+    refine: Path | None = None,
 ) -> tuple[Bundle, float]:
     """Export a network with SMAP's outputs.
 
@@ -202,7 +203,34 @@ def export_smap_kind(
                 f"ONNX Runtime and torch differ by {error:.2e} of the outputs' range; expected at "
                 f"most {MAX_RELATIVE_ERROR:.0e}. Nothing was written; please report this"
             )
-        return write_bundle(bundle, manifest, path), error
+        refine_path = Path(folder) / "refine.onnx" if refine is not None else None
+        if refine is not None and refine_path is not None:
+            error = max(error, _export_refine(refine, refine_path))
+        return write_bundle(bundle, manifest, path, refine_path), error
+
+
+def _export_refine(checkpoint: Path, path: Path) -> float:
+    """Write a RefineNet for any number of people; its largest relative difference from torch."""
+    content = load_checkpoint(checkpoint)
+    if content["model"] != "refinenet":
+        raise InputError(
+            f"{checkpoint} holds {content['model']!r}; a refining network is refinenet"
+        )
+    network = create("refinenet", **content["options"]).eval()
+    network.load_state_dict(content["state_dict"])
+    example = torch.randn(entry("refinenet").input_shape) * 50  # pixels and centimetres
+    program = torch.onnx.export(
+        _Ordered(network, ("out",)).eval(),
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["image"],
+        output_names=["out"],
+        dynamic_shapes=({0: torch.export.Dim("people")},),
+        verbose=False,
+    )
+    program.save(str(path), external_data=False)
+    return compare(network, path, example, ("out",))
 
 
 def _provenance(run: Path | None, command: str, data: str) -> dict[str, Any]:
@@ -229,6 +257,7 @@ def run(
     checkpoint: Annotated[Path, typer.Argument(help="From smap-train fit or convert.")],
     bundle: Annotated[Path, typer.Argument(help="Folder to write; its name names the bundle.")],
     half: Annotated[bool, typer.Option(help="Store weights as fp16 (half the size).")] = False,
+    refine: Annotated[Path | None, typer.Option(help="RefineNet from smap-train refine.")] = None,
     record: Annotated[Path | None, typer.Option(help="run.json of the training run.")] = None,
     data: Annotated[str, typer.Option(help="What it was trained on, with licences.")] = "unknown",
     command: Annotated[str, typer.Option(help="Command that made the weights.")] = "unknown",
@@ -243,6 +272,7 @@ def run(
         provenance=_provenance(record, command, data),
         licence=licence,
         description=description,
+        refine=refine,
     )
     size = (made.folder / made.manifest.files.model.path).stat().st_size / 1e6
     typer.echo(f"{made.folder}: {size:.1f} MB, ONNX against torch {error:.1e} relative")

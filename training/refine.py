@@ -1,0 +1,271 @@
+"""`smap-train refine`: a RefineNet for one bundle, from its own errors and many simulated poses.
+
+SMAP trains RefineNet (section 3.4) on its network's predictions on the training set. Here the
+errors of a bundle are measured on virtual scenes it wasn't trained on, and poses from motion
+capture and joint limits, seen by random cameras, are disturbed by errors drawn from them: the
+network sees far more poses than were rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from torch.nn import functional as F
+from tqdm import tqdm, trange
+
+from smap_ros.bodies import Body
+from smap_ros.camera import Letterbox
+from smap_ros.errors import InputError
+from smap_ros.estimators import create_estimator
+from smap_ros.estimators.lifting import CM_PER_M, Lifted, refine_input
+from smap_ros.evaluation.metrics import match_by_pelvis
+from smap_ros.skeletons import MPI15
+from training.data.dataset import VirtualScene, read_shards
+from training.evaluate import scene_truth
+from training.models import create
+from training.models.checkpoint import save_checkpoint
+from training.virtual.bodies import BodyPool
+from training.virtual.motion import MotionLibrary
+from training.virtual.poses import random_pose
+from training.virtual.posing import mirrored, mpi15_joints, posed
+
+Float = NDArray[np.float32]
+ROOT = MPI15.root
+
+NETWORK_SIZE = (448, 256)
+_BATCH = 1024
+_MOCAP_SHARE = 0.6
+_HELD_OUT = 0.1  # of the measured people, to see whether refining helps
+_MEASURED_SHARE = 0.3  # of each batch
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """People as a bundle saw them and as they are. M people, metres, network pixels.
+
+    Attributes:
+        found: float32 [M, 15, 3], optical frame; NaN where missing.
+        true: float32 [M, 15, 3].
+        pixels: float32 [M, 15, 2], where the joints were found; NaN where missing.
+        true_pixels: float32 [M, 15, 2].
+    """
+
+    found: Float
+    true: Float
+    pixels: Float
+    true_pixels: Float
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> Pairs:
+        return Pairs(self.found[rows], self.true[rows], self.pixels[rows], self.true_pixels[rows])
+
+    def inputs(self) -> Float:
+        """RefineNet's input, float32 [M, 75]."""
+        present = np.isfinite(self.found).all(axis=-1)
+        lifted = Lifted(
+            joints_3d=self.found,
+            joints_2d=self.pixels,
+            scores=present.astype(np.float32),
+            joints_network=np.nan_to_num(self.pixels),
+            index=np.arange(len(self)),
+            dropped={},
+        )
+        return refine_input(lifted)
+
+    def targets(self) -> Float:
+        """Root-relative truth, float32 [M, 45], centimetres."""
+        relative = self.true - self.true[:, ROOT, None]
+        return (relative * CM_PER_M).reshape(len(self), 45).astype(np.float32)
+
+
+def measure(bundle: str, scenes: list[VirtualScene], engine: str = "auto") -> Pairs:
+    """Run a bundle without refinement on scenes and pair its people with the true ones.
+
+    Raises:
+        InputError: if it finds nobody.
+    """
+    estimator = create_estimator(bundle, engine=engine, refine=False)
+    rows: list[tuple[Float, Float, Float, Float]] = []
+    try:
+        for index, scene in enumerate(tqdm(scenes, desc="measuring", unit="img")):
+            image, truth, _ = scene_truth(scene, index)
+            found = estimator.estimate(image, truth.camera)
+            fit = Letterbox(truth.camera.width, truth.camera.height, *NETWORK_SIZE)
+            for p, t in match_by_pelvis(found.bodies, truth.bodies):
+                rows.append(_pair(found.bodies[p], truth.bodies[t], fit))
+    finally:
+        estimator.close()
+    if not rows:
+        raise InputError(f"{bundle} finds nobody in the {len(scenes)} scenes; train it first")
+    return Pairs(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
+
+
+def _pair(found: Body, true: Body, fit: Letterbox) -> tuple[Float, Float, Float, Float]:
+    pixels = [fit.to_network(body.joints_2d).astype(np.float32) for body in (found, true)]
+    return found.joints_3d, true.joints_3d, pixels[0], pixels[1]
+
+
+class ErrorModel:
+    """Errors of a bundle's people, to be laid over other poses.
+
+    Depth relative to the root is a line through the true one per joint (networks play safe and
+    shrink it) plus a residual; image points are off by a share of the person's size; the root's
+    depth by a factor. All errors of a person are drawn together, so they stay correlated.
+    """
+
+    def __init__(self, pairs: Pairs):
+        depth = pairs.found[..., 2] - pairs.found[:, ROOT, None, 2]
+        true_depth = pairs.true[..., 2] - pairs.true[:, ROOT, None, 2]
+        self.present = np.isfinite(pairs.found).all(axis=-1)
+        self.slope = np.array([_slope(t, d) for t, d in zip(true_depth.T, depth.T, strict=True)])
+        self.residual = np.nan_to_num(depth - self.slope * true_depth)
+        size = _extent(pairs.true_pixels)[:, None, None]
+        self.shift = np.nan_to_num((pairs.pixels - pairs.true_pixels) / size)
+        self.factor = pairs.found[:, ROOT, 2] / pairs.true[:, ROOT, 2]
+
+    def apply(
+        self, rng: np.random.Generator, true: Float, true_pixels: Float, focal: Float
+    ) -> Pairs:
+        """What the bundle might have made of people [M, 15, 3] seen with focal lengths [M]."""
+        rows = rng.integers(len(self.factor), size=len(true))
+        relative = self.slope * (true[..., 2] - true[:, ROOT, None, 2]) + self.residual[rows]
+        depth = true[:, ROOT, 2, None] * self.factor[rows, None] + relative
+        pixels = true_pixels + self.shift[rows] * _extent(true_pixels)[:, None, None]
+        centre = (np.array(NETWORK_SIZE) - 1) / 2
+        plane = (pixels - centre) / focal[:, None, None] * depth[..., None]
+        found = np.concatenate([plane, depth[..., None]], axis=-1)
+        inside = ((pixels >= 0) & (pixels < NETWORK_SIZE)).all(axis=-1)
+        missing = ~(self.present[rows] & inside)
+        missing[:, ROOT] = False
+        found[missing], pixels[missing] = np.nan, np.nan
+        columns = (found, true, pixels, true_pixels)
+        return Pairs(*(column.astype(np.float32) for column in columns))
+
+
+def _slope(true: Float, found: Float) -> float:
+    known = np.isfinite(found) & (np.abs(true) > 1e-6)
+    if not known.any():
+        return 1.0
+    return float((true[known] * found[known]).sum() / (true[known] ** 2).sum())
+
+
+def _extent(pixels: Float) -> Float:
+    """Larger side of each person's box, pixels [M]."""
+    size: Float = (np.nanmax(pixels, axis=1) - np.nanmin(pixels, axis=1)).max(axis=-1)
+    return np.maximum(size, 8.0)
+
+
+def sample_poses(motion: Path | None, count: int, seed: int) -> Float:
+    """Root-relative joints of random bodies in random poses, float32 [count, 15, 3], z up."""
+    rng = np.random.default_rng(seed)
+    pool = BodyPool(512, seed=1)
+    library = MotionLibrary(motion, "train") if motion else None
+    out = np.empty((count, 15, 3), np.float32)
+    for k in trange(count, desc="poses", unit="pose"):
+        body = pool[int(rng.integers(64))]
+        if library is not None and rng.random() < _MOCAP_SHARE:
+            sequence = library[library.names[rng.integers(len(library.names))]]
+            pose = sequence.poses[rng.integers(len(sequence))].astype(np.float64)
+        else:
+            pose, _ = random_pose(rng)
+        if rng.random() < 0.5:
+            pose = mirrored(pose)
+        joints = mpi15_joints(body, pool.model, posed(body, pool.model, pose, np.eye(3)))
+        out[k] = joints - joints[ROOT]
+    return out
+
+
+def view(rng: np.random.Generator, poses: Float) -> tuple[Float, Float, Float]:
+    """Poses [M, 15, 3] before random cameras: joints (optical frame), network pixels, focal."""
+    count = len(poses)
+    yaw = rng.uniform(-np.pi, np.pi, count)
+    pitch = rng.normal(0, np.radians(15), count)
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    x = cos * poses[..., 0].T - sin * poses[..., 1].T
+    y = sin * poses[..., 0].T + cos * poses[..., 1].T
+    z = poses[..., 2].T
+    # World z up, looking along y: optical x right, y down, z forward; then the camera's pitch.
+    down = -z * np.cos(pitch) - y * np.sin(pitch)
+    forward = y * np.cos(pitch) - z * np.sin(pitch)
+    joints = np.stack([x.T, down.T, forward.T], axis=-1)
+    focal = NETWORK_SIZE[0] / 2 / np.tan(rng.uniform(np.radians(45), np.radians(110), count) / 2)
+    tall = np.exp(rng.uniform(np.log(40), np.log(300), count))  # pixels of 1.7 m
+    depth = np.maximum(1.7 * focal / tall, 0.7)
+    at = rng.uniform((40, 60), (NETWORK_SIZE[0] - 40, NETWORK_SIZE[1] - 40), (count, 2))
+    centre = (np.array(NETWORK_SIZE) - 1) / 2
+    joints[..., :2] += ((at - centre) / focal[:, None] * depth[:, None])[:, None]
+    joints[..., 2] = np.maximum(joints[..., 2] + depth[:, None], 0.2)
+    pixels = joints[..., :2] / joints[..., 2:] * focal[:, None, None] + centre
+    return joints.astype(np.float32), pixels.astype(np.float32), focal.astype(np.float32)
+
+
+def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.Module, str]:
+    """Fit a RefineNet.
+
+    Returns:
+        The network in eval mode, and a line that compares held-out errors before and after.
+    """
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    order = rng.permutation(len(pairs))
+    cut = max(1, int(_HELD_OUT * len(pairs)))
+    held_out, measured = pairs[order[:cut]], pairs[order[cut:]]
+    errors = ErrorModel(measured)
+    network = create("refinenet").train()
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    inputs, targets = measured.inputs(), measured.targets()
+    own = int(_MEASURED_SHARE * _BATCH)
+    for _ in trange(steps, desc="refine", unit="step"):
+        joints, pixels, focal = view(rng, poses[rng.integers(len(poses), size=_BATCH - own)])
+        simulated = errors.apply(rng, joints, pixels, focal)
+        rows = rng.integers(len(measured), size=own)
+        x = torch.from_numpy(np.concatenate([simulated.inputs(), inputs[rows]]))
+        y = torch.from_numpy(np.concatenate([simulated.targets(), targets[rows]]))
+        loss = F.smooth_l1_loss(network(x)["out"], y, beta=5.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    network.eval()
+    return network, _comparison(network, held_out)
+
+
+def _comparison(network: torch.nn.Module, pairs: Pairs) -> str:
+    with torch.no_grad():
+        refined = network(torch.from_numpy(pairs.inputs()))["out"].numpy().reshape(-1, 15, 3)
+    truth = pairs.targets().reshape(-1, 15, 3)
+    lifted = (pairs.found - pairs.found[:, ROOT, None]) * CM_PER_M
+    mean: Callable[[Float], float] = lambda e: 10 * float(np.nanmean(e))  # noqa: E731  cm to mm
+    before = np.linalg.norm(lifted - truth, axis=-1)
+    after = np.linalg.norm(refined - truth, axis=-1)
+    found = np.isfinite(before)
+    return (
+        f"{len(pairs)} held-out people, joints found: {mean(before[found]):.1f} mm lifted, "
+        f"{mean(after[found]):.1f} mm refined; joints not found: {mean(after[~found]):.1f} mm"
+    )
+
+
+def run(
+    bundle: Annotated[str, typer.Argument(help="Bundle whose errors are learned.")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
+    virtual: Annotated[Path, typer.Option(help="Shards that the bundle wasn't trained on.")],
+    motion: Annotated[Path | None, typer.Option(help="Motion capture (.npz).")] = None,
+    poses: Annotated[int, typer.Option(help="Poses to sample.", min=1)] = 100_000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=10)] = 6000,
+    seed: int = 0,
+) -> None:
+    """Train the refining network of a bundle; give the result to `smap-train export --refine`."""
+    pairs = measure(bundle, read_shards(virtual))
+    network, comparison = train(pairs, sample_poses(motion, poses, seed), steps, seed)
+    save_checkpoint(out, "refinenet", network.state_dict())
+    typer.echo(comparison)
