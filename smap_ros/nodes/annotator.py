@@ -1,0 +1,85 @@
+"""Pictures with skeletons, made only while somebody looks at them."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.camera import Camera
+from smap_ros.errors import SmapError
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import array_to_image, image_to_array
+from smap_ros.nodes.diagnostics import STEADY
+from smap_ros.viz.draw import draw_frame
+
+LOOK_PERIOD = 0.25  # seconds between two looks at who subscribes
+# Images that wait for their people: half a second at 30 Hz.
+MAX_IMAGES = 16
+
+_Stamp = tuple[int, int]
+
+
+class Annotator:
+    """Publishes ``image_annotated``; takes images only while it has a subscriber.
+
+    Args:
+        node: the node.
+        compressed: the images are CompressedImage.
+    """
+
+    def __init__(self, node: Node, compressed: bool) -> None:
+        self._node = node
+        image = node.resolve_topic_name("image")
+        self._kind: type[Image | CompressedImage] = CompressedImage if compressed else Image
+        self._topic: str = f"{image}/compressed" if compressed else image
+        self._images: OrderedDict[_Stamp, Image | CompressedImage] = OrderedDict()
+        self._subscription: Subscription | None = None
+        self._publisher = node.create_publisher(Image, "image_annotated", qos.SENSOR)
+        self._timer = node.create_timer(LOOK_PERIOD, self._look, clock=STEADY)
+        self.drawn = 0
+        self.draw_ms = 0.0
+
+    def annotate(self, message: BodyArray, bodies: tuple[Body, ...]) -> None:
+        """Draw the people on their image, if it is at hand and somebody looks."""
+        if self._subscription is None:
+            return
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        image = self._images.pop(stamp, None)
+        if image is None:
+            return
+        started = time.perf_counter()
+        try:
+            canvas = image_to_array(image)
+            height, width = canvas.shape[:2]
+            # Drawing uses the people's pixels; of the camera, only the size.
+            camera = Camera.from_fov(width, height, 1.0)
+            canvas = draw_frame(canvas, BodyFrame(bodies, camera))
+        except SmapError as error:
+            self._node.get_logger().error(str(error), throttle_duration_sec=5.0)
+            return
+        self._publisher.publish(array_to_image(canvas, message.header))
+        self.drawn += 1
+        self.draw_ms = (time.perf_counter() - started) * 1e3
+
+    def _look(self) -> None:
+        watched = self._publisher.get_subscription_count() > 0
+        if watched and self._subscription is None:
+            self._subscription = self._node.create_subscription(
+                self._kind, self._topic, self._keep, qos.SENSOR
+            )
+        elif not watched and self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+            self._images.clear()
+
+    def _keep(self, message: Image | CompressedImage) -> None:
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        self._images[stamp] = message
+        while len(self._images) > MAX_IMAGES:
+            self._images.popitem(last=False)

@@ -1,0 +1,218 @@
+"""A camera, a video, a folder of images or a bag as ROS images with their calibration."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Bool, Header
+
+from smap_ros.camera import Camera
+from smap_ros.errors import CameraError, InputError, SmapError
+from smap_ros.graph import CAMERA_NODE
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import (
+    array_to_compressed,
+    array_to_image,
+    info_from_camera,
+    seconds,
+)
+from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
+from smap_ros.nodes.pacing import ConsumerPace, RealTimePace
+from smap_ros.nodes.parameters import NodeParameters
+from smap_ros.nodes.runtime import BAD_INPUT, run
+from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.sources import Frame, Source, open_source
+
+log = logging.getLogger(__name__)
+
+DEFAULT_RATE = 10.0  # hertz, of sources that have none
+ACKNOWLEDGED = Duration(seconds=2.0)
+JOIN_TIMEOUT = 5.0  # seconds
+
+
+class CameraNode(Node):
+    """Publishes ``image`` (or ``image/compressed``), ``camera_info`` and ``end_of_stream``.
+
+    ``end_of_stream`` is latched: false at the start, true after the last image.
+
+    Attributes:
+        exit_status: of the process; not 0 when the source failed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(CAMERA_NODE.name, **options)
+        self._settings = NodeParameters(
+            self, CAMERA_NODE.parameters, locked=lambda: "it takes effect at the start only"
+        )
+        self._source = self._open()
+        self._calibration = self._load_calibration()
+        self.exit_status = 0
+        self._problem = ""
+        self._statistics = FrameStatistics()
+        self._stopping = threading.Event()
+        self._pace = self._make_pace()
+        self._make_publishers()
+        self._diagnostics = Diagnostics(self, "camera", self._health)
+        self._thread = threading.Thread(target=self._stream, name="camera", daemon=True)
+        self._thread.start()
+
+    def destroy_node(self) -> None:
+        """Stop reading, release the source, then the node."""
+        self._stopping.set()
+        self._pace.stop()
+        self._thread.join(JOIN_TIMEOUT)
+        self._source.close()
+        super().destroy_node()
+
+    # --- set-up ---------------------------------------------------------------------------------
+
+    def _open(self) -> Source:
+        source = self._settings.text("source")
+        if not source:
+            raise InputError(
+                "parameter source is empty; expected an image, a folder, a video, a bag, a camera "
+                "index or a URL, for example source:=clip.mp4"
+            )
+        return open_source(source)
+
+    def _load_calibration(self) -> Camera | None:
+        path = self._settings.text("calibration")
+        return Camera.from_yaml(Path(path).expanduser()) if path else None
+
+    def _make_pace(self) -> RealTimePace | ConsumerPace:
+        if self._settings.text("pacing") == "as_consumed" and not self._source.live:
+            pace = ConsumerPace(self._settings.number("consume_timeout"))
+            self.create_subscription(
+                BodyArray,
+                "bodies_raw",
+                lambda message: pace.consumed(seconds(message.header.stamp)),
+                qos.RELIABLE,
+            )
+            return pace
+        rate = self._settings.number("rate")
+        own = self._source.rate if self._source.moving else None
+        return RealTimePace(0.0 if self._source.live and not rate else rate or own or DEFAULT_RATE)
+
+    def _make_publishers(self) -> None:
+        image = self.resolve_topic_name("image")
+        self._compressed = self._settings.flag("compressed")
+        kind, topic = (
+            (CompressedImage, f"{image}/compressed") if self._compressed else (Image, image)
+        )
+        self._images = self.create_publisher(kind, topic, qos.SENSOR)
+        self._infos = self.create_publisher(CameraInfo, "camera_info", qos.SENSOR)
+        self._end = self.create_publisher(Bool, "end_of_stream", qos.LATCHED)
+        self._end.publish(Bool(data=False))
+
+    # --- the thread -----------------------------------------------------------------------------
+
+    def _stream(self) -> None:
+        try:
+            self._play()
+        except SmapError as error:
+            self._fail(str(error))
+        except Exception as error:  # the thread's outermost frame: nobody else would hear of it
+            if rclpy.ok():
+                log.exception("the camera's thread failed")
+                self._fail(f"unexpected error: {error!r}")
+        if not self._stopping.is_set() and rclpy.ok():
+            self._finish()
+
+    def _play(self) -> None:
+        while True:
+            before = self._statistics.processed
+            for frame in self._source:
+                self._pace.wait()
+                if self._stopping.is_set():
+                    return
+                self._show(frame)
+            again = self._settings.flag("loop") and not self._source.live
+            if not again or self._statistics.processed == before:
+                return
+
+    def _show(self, frame: Frame) -> None:
+        """Publish a frame; again, while consumers are only coming up."""
+        started = time.perf_counter()
+        header = Header(frame_id=frame.frame_id or self._settings.text("frame_id"))
+        size = (frame.image.shape[1], frame.image.shape[0])
+        info = info_from_camera(self._camera(frame, size), header, size)
+        if self._compressed:
+            message: Image | CompressedImage = array_to_compressed(
+                frame.image, header, self._settings.whole("jpeg_quality")
+            )
+        else:
+            message = array_to_image(frame.image, header)
+        self._statistics.arrived()
+        ready = time.perf_counter()
+        while not self._stopping.is_set():
+            # The stamp is taken as late as possible: it is what latency is measured from.
+            message.header.stamp = info.header.stamp = self.get_clock().now().to_msg()
+            self._infos.publish(info)
+            self._images.publish(message)
+            if self._pace.published(seconds(message.header.stamp)):
+                break
+        publishing = (time.perf_counter() - ready) * 1e3
+        self._statistics.done(0, publishing, {"prepare": (ready - started) * 1e3})
+
+    def _camera(self, frame: Frame, size: tuple[int, int]) -> Camera | None:
+        camera = self._calibration or frame.camera
+        if camera is None:
+            fov = self._settings.number("fov_deg")
+            return Camera.from_fov(*size, math.radians(fov)) if fov > 0 else None
+        if (camera.width, camera.height) != size:
+            raise CameraError(
+                f"the calibration is for {camera.width}x{camera.height} px, the images of "
+                f"{self._source.name} are {size[0]}x{size[1]} px; calibrate at that size"
+            )
+        return camera
+
+    def _finish(self) -> None:
+        self.get_logger().info(
+            f"end of {self._source.name} after {self._statistics.processed} images"
+        )
+        self._end.publish(Bool(data=True))
+        self._end.wait_for_all_acked(ACKNOWLEDGED)
+        if self._settings.flag("exit_at_end"):
+            rclpy.try_shutdown()
+
+    def _fail(self, text: str) -> None:
+        self._problem = text
+        self.exit_status = BAD_INPUT
+        self.get_logger().error(text)
+
+    # --- diagnostics ----------------------------------------------------------------------------
+
+    def _health(self) -> Health:
+        statistics = self._statistics.values()
+        values = {
+            "source": self._source.name,
+            "images": statistics["frames processed"],
+            "rate out [Hz]": statistics["rate out [Hz]"],
+            "not consumed": str(self._pace.missed),
+        }
+        if self._problem:
+            return Health(Level.ERROR, self._problem, values)
+        if not self._thread.is_alive():
+            return Health(Level.OK, "end of stream", values)
+        return Health(Level.OK, "running", values)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node as a process."""
+    return run([CameraNode], argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

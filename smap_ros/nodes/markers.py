@@ -1,0 +1,125 @@
+"""People for those who look: markers, poses, pictures, TF."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geometry_msgs.msg import PoseArray, TransformStamped
+from rclpy.node import Node
+from visualization_msgs.msg import MarkerArray
+
+from smap_ros.errors import SmapError
+from smap_ros.graph import MARKERS_NODE
+from smap_ros.msg import Body as BodyMessage
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.annotator import Annotator
+from smap_ros.nodes.conversions import bodies_from_message, seconds
+from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
+from smap_ros.nodes.marker_array import MarkerBuilder, MarkerStyle
+from smap_ros.nodes.parameters import NodeParameters
+from smap_ros.nodes.runtime import run
+from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.parameters import Value
+
+try:  # comes with a ROS distribution; there is no wheel of it
+    from tf2_msgs.msg import TFMessage
+except ImportError:
+    TFMessage = None
+
+
+class MarkersNode(Node):
+    """Subscribes ``bodies``; publishes ``markers``, ``poses``, ``image_annotated`` and TF."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(MARKERS_NODE.name, **options)
+        self._settings = NodeParameters(self, MARKERS_NODE.parameters, accept=self._accept)
+        self._style = marker_style(self._settings.values())
+        self._builder = MarkerBuilder()
+        self._problem = ""
+        self._statistics = FrameStatistics()
+        self._markers = self.create_publisher(MarkerArray, "markers", qos.RELIABLE)
+        self._poses = self.create_publisher(PoseArray, "poses", qos.RELIABLE)
+        self._transforms = self._make_transforms()
+        self._annotator = Annotator(self, self._settings.flag("compressed"))
+        self.create_subscription(BodyArray, "bodies", self._on_bodies, qos.RELIABLE)
+        self._diagnostics = Diagnostics(self, "visualization", self._health)
+
+    def _make_transforms(self) -> Any:
+        if not self._settings.flag("tf"):
+            return None
+        if TFMessage is None:
+            self.get_logger().warning(
+                "tf is on, but tf2_msgs isn't installed: no TF frames. It comes with a ROS "
+                "distribution (ros-jazzy-tf2-msgs), not from PyPI"
+            )
+            return None
+        return self.create_publisher(TFMessage, "/tf", 100)
+
+    def _on_bodies(self, message: BodyArray) -> None:
+        started = time.perf_counter()
+        self._statistics.arrived()
+        try:
+            bodies = bodies_from_message(message)
+        except SmapError as error:
+            self._statistics.rejected += 1
+            self._problem = str(error)
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+            return
+        self._problem = ""
+        predicted = (body.predicted for body in message.bodies)
+        people = list(zip(bodies, predicted, strict=True))
+        self._markers.publish(self._builder.build(people, message.header, self._style))
+        poses = [body.pose for body in message.bodies]
+        self._poses.publish(PoseArray(header=message.header, poses=poses))
+        if self._transforms is not None:
+            frames = [_transform(body, message) for body in message.bodies if _has_frame(body)]
+            self._transforms.publish(TFMessage(transforms=frames))
+        self._annotator.annotate(message, bodies)
+        latency = self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
+        work = {"building": (time.perf_counter() - started) * 1e3}
+        self._statistics.done(len(bodies), latency * 1e3, work)
+
+    def _accept(self, values: Mapping[str, Value]) -> None:
+        self._style = marker_style(values)
+
+    def _health(self) -> Health:
+        values = {**self._statistics.values(), "pictures": str(self._annotator.drawn)}
+        if self._problem:
+            return Health(Level.ERROR, self._problem, values)
+        return Health(Level.OK, "running", values)
+
+
+def marker_style(values: Mapping[str, Value]) -> MarkerStyle:
+    """The style that the node's parameters mean."""
+    return MarkerStyle(
+        joint_diameter=float(values["joint_diameter"]),
+        limb_width=float(values["limb_width"]),
+        labels=bool(values["labels"]),
+        lifetime=float(values["lifetime"]),
+    )
+
+
+def _has_frame(body: BodyMessage) -> bool:
+    return bool(body.pose_oriented) and body.id != BodyMessage.UNTRACKED
+
+
+def _transform(body: BodyMessage, message: BodyArray) -> TransformStamped:
+    transform = TransformStamped(header=message.header, child_frame_id=f"body_{body.id}")
+    position = body.pose.position
+    translation = transform.transform.translation
+    translation.x, translation.y, translation.z = position.x, position.y, position.z
+    transform.transform.rotation = body.pose.orientation
+    return transform
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node as a process."""
+    return run([MarkersNode], argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

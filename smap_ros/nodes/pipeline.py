@@ -1,0 +1,144 @@
+"""One image message to one message of people, with every way in which that can go wrong."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from smap_ros.bodies import BodyFrame
+from smap_ros.camera import Camera
+from smap_ros.errors import CameraError, SmapError
+from smap_ros.estimators import Estimator
+from smap_ros.msg import BodyArray
+from smap_ros.nodes.conversions import body_array, camera_from_info, image_to_array, seconds
+from smap_ros.nodes.statistics import FrameStatistics
+
+log = logging.getLogger(__name__)
+
+# Cameras remembered by frame; a publisher that invents frames must not fill the memory.
+MAX_FRAMES = 16
+
+
+class CameraChoice:
+    """Which camera an image was taken with.
+
+    Attributes:
+        fov_deg: stated horizontal field of view in degrees; above 0 it takes the place of
+            CameraInfo.
+    """
+
+    def __init__(self) -> None:
+        self.fov_deg = 0.0
+        self._infos: dict[str, CameraInfo] = {}
+
+    def take_info(self, info: CameraInfo) -> None:
+        """The newest calibration of its frame."""
+        infos = self._infos
+        if info.header.frame_id not in infos and len(infos) >= MAX_FRAMES:
+            infos = {}
+        self._infos = {**infos, info.header.frame_id: info}
+
+    def camera(self, frame_id: str, width: int, height: int) -> Camera:
+        """The camera of an image.
+
+        Raises:
+            CameraError: if nothing is known of it, or what is known is no calibration.
+        """
+        if self.fov_deg > 0:
+            # From the field of view at hand, so that a change takes effect on the next image.
+            return Camera.from_fov(width, height, math.radians(self.fov_deg))
+        info = self._infos.get(frame_id)
+        if info is None:
+            known = ", ".join(repr(name) for name in self._infos) or "none"
+            raise CameraError(
+                f"no CameraInfo for frame {frame_id!r} (frames with one: {known}); publish the "
+                "calibration on camera_info with the image's frame_id, or set the parameter "
+                "fov_deg to the horizontal field of view in degrees"
+            )
+        try:
+            return camera_from_info(info)
+        except CameraError as error:
+            raise CameraError(
+                f"CameraInfo of frame {frame_id!r}: {error} (parameter fov_deg, in degrees)"
+            ) from error
+
+
+class Pipeline:
+    """Runs an estimator on messages, and counts.
+
+    Args:
+        estimator: closed with the pipeline.
+        cameras: tells the camera of an image.
+
+    Attributes:
+        statistics: what was counted.
+        problem: kind and text of the last problem; empty when the last frame went well.
+        problem_time: when it occurred, by ``time.monotonic``.
+    """
+
+    def __init__(self, estimator: Estimator, cameras: CameraChoice) -> None:
+        self._estimator = estimator
+        self._cameras = cameras
+        self.description = estimator.description
+        self.statistics = FrameStatistics()
+        self.problem: tuple[str, str] = ("", "")
+        self.problem_time = 0.0
+        self._stages: dict[str, float] = {}
+
+    def process(self, message: Image | CompressedImage) -> BodyArray | None:
+        """The people of an image, or None when it can't be used; then ``problem`` says why."""
+        try:
+            started = time.perf_counter()
+            image = image_to_array(message)
+            height, width = image.shape[:2]
+            camera = self._cameras.camera(message.header.frame_id, width, height)
+            decoded = time.perf_counter()
+            frame = self._estimator.estimate(image, camera, seconds(message.header.stamp))
+            estimated = time.perf_counter()
+            bodies = body_array(
+                ((body, False) for body in frame),
+                message.header,
+                (width, height),
+                self._estimator.skeleton,
+            )
+        except SmapError as error:
+            self._failed(type(error).__name__, str(error))
+            return None
+        except Exception as error:  # a bug must cost a frame, not the robot its eyes
+            log.exception("unexpected error on an image")
+            self._failed(type(error).__name__, f"unexpected error: {error!r}")
+            return None
+        self._stages = {
+            "decode": (decoded - started) * 1e3,
+            **frame.timings_ms,
+            "message": (time.perf_counter() - estimated) * 1e3,
+        }
+        self._judge(frame)
+        return bodies
+
+    def finish(self, people: int, latency: float) -> None:
+        """Count a frame whose people were published, ``latency`` seconds after its stamp."""
+        self.statistics.done(people, latency * 1e3, self._stages)
+
+    def close(self) -> None:
+        """Release the estimator."""
+        self._estimator.close()
+
+    def _judge(self, frame: BodyFrame) -> None:
+        bad = frame.dropped.get("non_finite_output", 0)
+        if bad:
+            text = (
+                f"{bad} network outputs are NaN or infinite, nobody can be found: try another "
+                "engine, or export the bundle again"
+            )
+            self._failed("NonFinite", text, rejected=False)
+        else:
+            self.problem = ("", "")
+
+    def _failed(self, kind: str, text: str, rejected: bool = True) -> None:
+        self.statistics.rejected += rejected
+        self.problem_time = time.monotonic()
+        self.problem = (kind, text)

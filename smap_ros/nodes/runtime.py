@@ -1,0 +1,93 @@
+"""Running nodes as a process: start, spin, stop in order, exit status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import (
+    Executor,
+    ExternalShutdownException,
+    MultiThreadedExecutor,
+    SingleThreadedExecutor,
+)
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.node import Node
+
+from smap_ros.errors import SmapError
+
+BAD_INPUT = 2  # exit status
+
+NodeFactory = Callable[[], Node]
+
+
+class RosLogHandler(logging.Handler):
+    """Hands what the library logs on to a ROS logger."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__(logging.INFO)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record at the same level."""
+        message = self.format(record)
+        # One call site per level: rclpy remembers the level of each place that logs.
+        if record.levelno >= logging.ERROR:
+            self._logger.error(message)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(message)
+        else:
+            self._logger.info(message)
+
+
+def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> int:
+    """Run nodes in this process until it is interrupted or a node ends it.
+
+    Several nodes share a multi-threaded executor.
+
+    Args:
+        factories: make the nodes, once ROS is initialised.
+        argv: command line with ROS arguments; None takes the process's own.
+
+    Returns:
+        Exit status: 0, 2 when a node refuses its parameters, or what a node has as its
+        ``exit_status``.
+    """
+    rclpy.init(args=None if argv is None else list(argv))
+    logger = rclpy.logging.get_logger("smap_ros")
+    handler = RosLogHandler(logger)
+    library = logging.getLogger("smap_ros")
+    library.addHandler(handler)
+    library.setLevel(logging.INFO)
+    nodes: list[Node] = []
+    try:
+        for factory in factories:
+            nodes.append(factory())  # noqa: PERF401  what was made is destroyed if the next fails
+        _spin(nodes)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (SmapError, ParameterException) as error:
+        logger.fatal(str(error))
+        return BAD_INPUT
+    finally:
+        for node in nodes:
+            node.destroy_node()
+        library.removeHandler(handler)
+        rclpy.try_shutdown()
+    return max((int(getattr(node, "exit_status", 0)) for node in nodes), default=0)
+
+
+def _spin(nodes: Sequence[Node]) -> None:
+    executor: Executor
+    if len(nodes) == 1:
+        executor = SingleThreadedExecutor()
+    else:
+        executor = MultiThreadedExecutor(num_threads=len(nodes))
+    for node in nodes:
+        executor.add_node(node)
+    try:
+        executor.spin()
+    finally:
+        executor.shutdown()

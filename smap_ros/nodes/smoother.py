@@ -1,0 +1,97 @@
+"""Raw people to people with identities and smooth joints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rclpy.node import Node
+
+from smap_ros.errors import SmapError
+from smap_ros.graph import SMOOTHER_NODE
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
+from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
+from smap_ros.nodes.parameters import NodeParameters
+from smap_ros.nodes.runtime import run
+from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.parameters import Value
+from smap_ros.skeletons import get_skeleton
+from smap_ros.temporal import BodySmoother, OneEuroConfig, SmootherConfig, TrackerConfig
+
+
+class SmootherNode(Node):
+    """Subscribes ``bodies_raw``; publishes ``bodies``, by ascending id."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(SMOOTHER_NODE.name, **options)
+        self._settings = NodeParameters(self, SMOOTHER_NODE.parameters, accept=self._accept)
+        self._smoother = BodySmoother(smoother_config(self._settings.values()))
+        self._view = ("", "")  # frame and joint set of the stream
+        self._problem = ""
+        self._statistics = FrameStatistics()
+        self._publisher = self.create_publisher(BodyArray, "bodies", qos.RELIABLE)
+        self.create_subscription(BodyArray, "bodies_raw", self._on_bodies, qos.RELIABLE)
+        self._diagnostics = Diagnostics(self, "smoothing", self._health)
+
+    def _on_bodies(self, message: BodyArray) -> None:
+        started = time.perf_counter()
+        self._statistics.arrived()
+        try:
+            bodies = bodies_from_message(message)
+            skeleton = get_skeleton(message.skeleton)
+        except SmapError as error:
+            self._statistics.rejected += 1
+            self._problem = str(error)
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+            return
+        self._problem = ""
+        view = (message.header.frame_id, message.skeleton)
+        if view != self._view:
+            self._smoother.reset()
+            self._view = view
+        tracked = self._smoother.update(bodies, seconds(message.header.stamp))
+        out = body_array(
+            ((person.body, person.predicted) for person in tracked),
+            message.header,
+            (message.image_width, message.image_height),
+            skeleton,
+        )
+        self._publisher.publish(out)
+        latency = self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
+        work = {"smoothing": (time.perf_counter() - started) * 1e3}
+        self._statistics.done(len(out.bodies), latency * 1e3, work)
+
+    def _accept(self, values: Mapping[str, Value]) -> None:
+        self._smoother.config = smoother_config(values)
+
+    def _health(self) -> Health:
+        values = self._statistics.values()
+        if self._problem:
+            return Health(Level.ERROR, self._problem, values)
+        return Health(Level.OK, "running", values)
+
+
+def smoother_config(values: Mapping[str, Value]) -> SmootherConfig:
+    """The configuration that the node's parameters mean.
+
+    Raises:
+        InputError: if they contradict each other.
+    """
+    tracker = {k: float(values[k]) for k in TrackerConfig.__dataclass_fields__}
+    one_euro = {k: float(values[k]) for k in OneEuroConfig.__dataclass_fields__}
+    return SmootherConfig(
+        TrackerConfig(**tracker), OneEuroConfig(**one_euro), smooth=bool(values["smooth"])
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node as a process."""
+    return run([SmootherNode], argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
