@@ -251,6 +251,19 @@ def test_letterboxed_image_shows_things_where_points_say():
     np.testing.assert_allclose(box.to_image(centre), [919.5, 419.5], atol=0.3)
 
 
+@pytest.mark.parametrize("size", [(2560, 1440), (1281, 723), (1920, 1080), (900, 500)])
+def test_shrinking_keeps_the_mean_of_fine_patterns(size):
+    """Aliasing would turn a fine checkerboard into stripes."""
+    width, height = size
+    board = (np.indices((height, width)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    box = Letterbox(width, height, 448, 256)
+    out = box.apply(np.repeat(board[..., None], 3, axis=-1))
+    (w, h), (left, top) = box.resized, box.pad
+    inside = out[top : top + h, left : left + w].astype(float)
+    assert abs(inside.mean() - 127.5) < 3
+    assert inside.std() < 45, "stripes would have 127"
+
+
 @pytest.mark.parametrize("sizes", [(0, 1, 4, 4), (1, 0, 4, 4), (4, 4, 0, 4), (4, 4, 4, -1)])
 def test_letterbox_of_nothing_is_refused(sizes):
     with pytest.raises(CameraError, match="positive"):
