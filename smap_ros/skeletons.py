@@ -102,6 +102,27 @@ H36M17 = _skeleton(
     "pelvis",
 )
 
+# Human3.6M as MobileHumanPose uses it: with the thorax, the mean of the shoulders.
+H36M18 = _skeleton(
+    "h36m18",
+    " ".join((*H36M17.joints, "thorax")),
+    "pelvis-r_hip r_hip-r_knee r_knee-r_ankle pelvis-l_hip l_hip-l_knee l_knee-l_ankle "
+    "pelvis-spine spine-thorax thorax-neck neck-nose nose-head_top thorax-l_shoulder "
+    "l_shoulder-l_elbow l_elbow-l_wrist thorax-r_shoulder r_shoulder-r_elbow r_elbow-r_wrist",
+    "pelvis",
+)
+
+# MuCo-3DHP order: MPI-INF-3DHP's and the ends of hands and feet.
+MUCO21 = _skeleton(
+    "muco21",
+    " ".join((*MPI17.joints, "r_hand", "l_hand", "r_foot", "l_foot")),
+    "neck-head head-head_top neck-spine spine-pelvis neck-r_shoulder r_shoulder-r_elbow "
+    "r_elbow-r_wrist neck-l_shoulder l_shoulder-l_elbow l_elbow-l_wrist pelvis-r_hip r_hip-r_knee "
+    "r_knee-r_ankle pelvis-l_hip l_hip-l_knee l_knee-l_ankle r_wrist-r_hand l_wrist-l_hand "
+    "r_ankle-r_foot l_ankle-l_foot",
+    "pelvis",
+)
+
 COCO17 = _skeleton(
     "coco17",
     "nose l_eye r_eye l_ear r_ear l_shoulder r_shoulder l_elbow r_elbow l_wrist r_wrist "
@@ -125,8 +146,29 @@ SMPL24 = _skeleton(
     "pelvis",
 )
 
+# SMPL's joints and the points of the face that 3DCrowdNet adds: what its 2D poses are given in.
+SMPL30 = _skeleton(
+    "smpl30",
+    " ".join((*SMPL24.joints, "nose", "l_eye", "r_eye", "l_ear", "r_ear", "head_top")),
+    " ".join(f"{SMPL24.joints[a]}-{SMPL24.joints[b]}" for a, b in SMPL24.limbs)
+    + " head-nose nose-l_eye nose-r_eye l_eye-l_ear r_eye-r_ear head-head_top",
+    "pelvis",
+)
+
+# The nodes of 3DCrowdNet's joint graph.
+CROWD15 = _skeleton(
+    "crowd15",
+    "pelvis l_hip r_hip l_knee r_knee l_ankle r_ankle neck head_top l_shoulder r_shoulder "
+    "l_elbow r_elbow l_wrist r_wrist",
+    "pelvis-l_hip l_hip-l_knee l_knee-l_ankle pelvis-r_hip r_hip-r_knee r_knee-r_ankle "
+    "pelvis-neck neck-head_top neck-l_shoulder l_shoulder-l_elbow l_elbow-l_wrist "
+    "neck-r_shoulder r_shoulder-r_elbow r_elbow-r_wrist",
+    "pelvis",
+)
+
 SKELETONS: dict[str, Skeleton] = {
-    skeleton.name: skeleton for skeleton in (MPI15, MPI17, H36M17, COCO17, SMPL24)
+    skeleton.name: skeleton
+    for skeleton in (MPI15, MPI17, H36M17, H36M18, MUCO21, COCO17, SMPL24, SMPL30, CROWD15)
 }
 
 # Joints a set lacks but others imply: name -> joints whose mean stands for it.
