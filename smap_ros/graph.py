@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smap_ros.errors import InputError
@@ -243,9 +243,16 @@ REPLAY = Graph(
     "replay",
     "People in 3D from a video, a folder of images, a bag or a camera that we read ourselves.",
     (
+        Argument(
+            replace(
+                CAMERA_NODE.parameter("source"),
+                description=f"{CAMERA_NODE.parameter('source').description}; empty: the clip that "
+                "ships, with its calibration",
+            ),
+            ((CAMERA_NODE.name, "source"),),
+        ),
         *_sets(
             CAMERA_NODE,
-            "source",
             "calibration",
             "fov_deg",
             "rate",
@@ -281,12 +288,10 @@ def plan(graph: Graph, values: Mapping[str, str | Value] | None = None) -> Plan:
     typed = {argument.name: argument.value.default for argument in graph.arguments}
     for name, given in (values or {}).items():
         typed[name] = _typed(graph.argument(name).value, given)
-    if "source" in typed and not typed["source"]:
-        raise InputError(
-            f"{graph.name} needs a source; for example source:=video.mp4, a folder or 0"
-        )
     members = [m.type for m in graph.members if not m.enabled or typed[m.enabled]]
     chosen = {name: typed[name] for name in values or {}}
+    if typed.get("source") == "":
+        chosen |= _shipped_clip()
     parameters = {node.name: _parameters(graph, node, chosen) for node in members}
     groups = [members] if typed["composed"] else [[node] for node in members]
     file = str(typed["params_file"])
@@ -317,6 +322,12 @@ def _typed(value: Parameter, given: str | Value) -> Value:
     if problem is not None:
         raise InputError(problem)
     return given
+
+
+def _shipped_clip() -> dict[str, Value]:
+    """The source that stands in where none is given: the demo's clip and its calibration."""
+    demo = config_directory() / "demo"
+    return {"source": str(demo / "clip.mp4"), "calibration": str(demo / "camera.yaml")}
 
 
 def _parameters(graph: Graph, node: NodeType, chosen: Mapping[str, Value]) -> dict[str, Value]:

@@ -1,0 +1,12 @@
+"""People in 3D from a video, a folder of images, a bag or a camera that we read ourselves.
+
+ros2 launch smap_ros replay.launch.py source:=/path/to/video.mp4 fov_deg:=60
+"""
+
+from smap_ros.graph import REPLAY
+from smap_ros.launch_description import describe
+
+
+def generate_launch_description():
+    """Read by ``ros2 launch``; ``--show-args`` lists the arguments."""
+    return describe(REPLAY)
