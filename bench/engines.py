@@ -104,7 +104,7 @@ def table(title: str, rows: list[Row]) -> Table:
     """The rows with the ratio to the reference."""
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in ("engine", "precision"):
-        out.add_column(name)
+        out.add_column(name, no_wrap=True)
     for name in ("threads", "start ms", "least", "median", "cpu", "speed", "error"):
         out.add_column(name, justify="right")
     references = {row.threads: row for row in reversed(rows) if row.engine == REFERENCE}

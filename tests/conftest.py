@@ -105,6 +105,7 @@ def make_scene(roots: np.ndarray, camera: Camera | None = None) -> Scene:
 
 def scene_model(labels: dict[str, np.ndarray]) -> bytes:
     """The network described at the top of this file."""
+    height, width = (STRIDE * n for n in labels["maps"].shape[2:])
     constants = {key: numpy_helper.from_array(array, key) for key, array in labels.items()}
     numbers = {"dark": -0.02, "half": -0.6, "steep": 1000.0, "zero": 0.0, "one": 1.0}
     scalars = [numpy_helper.from_array(np.float32(v), k) for k, v in numbers.items()]
@@ -126,7 +127,7 @@ def scene_model(labels: dict[str, np.ndarray]) -> bytes:
     graph = helper.make_graph(
         nodes,
         "scene",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, height, width])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, labels[key].shape)
             for key, name in names.items()

@@ -295,21 +295,23 @@ class _Scales:
         scales = manifest.scales
         self._names = [manifest.outputs[k].name for k in ("maps", "bone_depth", "root_depth")]
         grid = manifest.outputs["root_depth"].shape[2:]
-        factor = np.full((43, 1, 1), 1 / scales.paf_scale, np.float32)
-        factor[:JOINTS] = 1 / scales.heatmap_scale
-        bone = np.float32(scales.bone_depth_unit_m * CM_PER_M)  # association and lifting
-        root = np.float32(scales.root_depth_unit_m * CM_PER_M)  # work in SMAP's centimetres
-        self._factors = (factor, np.full((1, 1, 1), bone), np.full((1, 1, 1), root))
+        # Divided and not multiplied by the inverse: to the last bit as SMAP scales.
+        maps = np.full((43, 1, 1), scales.paf_scale, np.float32)
+        maps[:JOINTS] = scales.heatmap_scale
+        # Association and lifting work in SMAP's centimetres.
+        units = (scales.bone_depth_unit_m, scales.root_depth_unit_m)
+        depths = [np.full((1, 1, 1), 1 / (unit * CM_PER_M), np.float32) for unit in units]
+        self._divisors = (maps, *depths)
         self._buffers = [np.empty((n, *grid), np.float32) for n in (43, 14, 1)]
 
     def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[Float, Float, Float]:
         scaled: list[Float] = []
-        for name, factor, buffer in zip(self._names, self._factors, self._buffers, strict=True):
+        for name, divisor, buffer in zip(self._names, self._divisors, self._buffers, strict=True):
             array: Float = outputs[name][0]
-            if np.all(factor == 1):
+            if np.all(divisor == 1):
                 scaled.append(array)
             else:
-                scaled.append(np.multiply(array, factor, out=buffer))
+                scaled.append(np.divide(array, divisor, out=buffer))
         return scaled[0], scaled[1], scaled[2][0]
 
 

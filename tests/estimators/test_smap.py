@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from smap_ros.estimators import create_estimator
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap import INFERRED_SCORE, SmapConfig, select_people
 
+GOLDENS = Path(__file__).parents[1] / "goldens" / "smap_post"
 BRIGHT, GREY, BLACK = 250, 128, 0
 OFFICIAL = {
     "heatmap_scale": 255,
@@ -252,6 +256,81 @@ def test_refining_network_moves_joints_and_places_the_missing(
     body = plain.estimate(scene.image(BRIGHT), scene.camera).bodies[0]
     assert body.scores[5] == 0 and np.isnan(body.joints_3d[5]).all()
     assert np.isnan(body.joints_2d[5]).all()
+
+
+def _official_refine_onnx():
+    """RefineNet with the goldens' weights: four times linear, batch norm, ReLU; then linear."""
+    content = json.loads((GOLDENS / "refinenet_manifest.json").read_text())
+    weights = {}
+    for (name, shape, _), kind in zip(content["entries"], content["kinds"], strict=True):
+        seed = np.random.PCG64(zlib.crc32(name.encode()))
+        x = np.random.Generator(seed).standard_normal(tuple(shape), dtype=np.float32)
+        gain = content["gain"] * np.sqrt(2 / shape[-1]) if kind == "weight" else 1
+        fills = {"one": lambda x: 1 + np.float32(0.1) * np.tanh(x), "small": lambda x: 0.05 * x}
+        weights[name] = (fills.get(kind, lambda x: x)(x) * np.float32(gain)).astype(np.float32)
+    nodes, source = [], "input"
+    for k in range(1, 5):
+        linear, norm = f"block.layer{k}.0", f"block.layer{k}.1"
+        names = [f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+        terms = [source, f"{linear}.weight", f"{linear}.bias"]
+        nodes += [
+            helper.make_node("Gemm", terms, [linear], transB=1),
+            helper.make_node("BatchNormalization", [linear, *names], [norm], epsilon=1e-5),
+            helper.make_node("Relu", [norm], [f"out{k}"]),
+        ]
+        source = f"out{k}"
+    terms = [source, "block.layer5.weight", "block.layer5.bias"]
+    nodes.append(helper.make_node("Gemm", terms, ["out"], transB=1))
+    graph = helper.make_graph(
+        nodes,
+        "refine",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["people", 75])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["people", 45])],
+        [numpy_helper.from_array(v, k) for k, v in weights.items() if v.ndim],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_whole_way_gives_smap_s_own_results(
+    scene, make_bundle, scene_onnx, scene_manifest, tmp_path, engine
+):
+    """Official output maps, through scaling, association, lifting and RefineNet, to 1e-3 cm."""
+    golden = np.load(GOLDENS / "post.npz")
+    noise = np.random.Generator(np.random.PCG64(11)).standard_normal((14, 128, 208), np.float32)
+    labels = {
+        "maps": golden["maps16"].astype(np.float32)[None],
+        "bone_depth": (golden["det_d16"].astype(np.float32) + np.float32(0.5) * noise)[None],
+        "root_depth": golden["rdepth16"].astype(np.float32)[None, None],
+    }
+    lens = json.loads((GOLDENS / "post_scale.json").read_text())["scale"]
+    camera = Camera(1920, 1080, lens["f_x"], lens["f_y"], lens["cx"], lens["cy"])
+    refine = tmp_path / "refine.onnx"
+    refine.write_bytes(_official_refine_onnx().SerializeToString())
+    bundle = make_bundle(
+        scene,
+        scene_onnx(labels),
+        refine=refine,
+        scales=OFFICIAL,
+        input={**scene_manifest()["input"], "width": 832, "height": 512},
+        outputs={
+            key: {"name": scene_manifest()["outputs"][key]["name"], "shape": value.shape}
+            for key, value in labels.items()
+        },
+    )
+    image = np.full((1080, 1920, 3), BRIGHT, np.uint8)
+    official = {"min_joints": 1, "min_score": 0, "duplicate_distance": 0}
+    # The goldens keep the annotated people, in the annotations' order.
+    rows = [
+        int(np.flatnonzero((golden["pred_bodys_2d_netpx"] == person).all(axis=(1, 2)))[0])
+        for person in golden["registered"]
+    ]
+    for with_refine, key in ((False, "pred_3d"), (True, "refined")):
+        estimator = create_estimator(bundle, engine, threads=1, refine=with_refine, **official)
+        frame = estimator.estimate(image, camera)
+        for row, expected in zip(rows, golden[key], strict=True):
+            got = np.nan_to_num(frame.bodies[row].joints_3d) * 100
+            np.testing.assert_allclose(got, expected[:, :3], rtol=0, atol=1e-3)
 
 
 def test_refining_network_of_other_sizes_is_refused(scene, make_bundle, network_onnx, tmp_path):
