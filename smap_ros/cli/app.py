@@ -140,9 +140,17 @@ def demo(
     out: Out = Path("out/demo"),
     bundle: Bundle = "smap_lite",
     engine: Engine = EngineName.auto,
-    max_frames: Annotated[
-        int | None, typer.Option("--max-frames", min=1, help="Play only the clip's beginning.")
+    threads: Threads = 0,
+    clip: Annotated[
+        Path | None, typer.Option("--clip", help="A video of your own instead of the shipped one.")
     ] = None,
+    camera: Annotated[Path | None, typer.Option("--camera", help="Its calibration yaml.")] = None,
+    fov: Annotated[
+        float | None, typer.Option("--fov", help="Its horizontal field of view in degrees.")
+    ] = None,
+    real_time: Annotated[
+        bool, typer.Option("--real-time", help="Play at the clip's pace, dropping frames if slow.")
+    ] = False,
 ) -> None:
     """Run the whole ROS 2 graph on the shipped clip, headless, and show what came out.
 
@@ -155,10 +163,23 @@ def demo(
     [cyan]smap-ros demo[/cyan]
 
     [cyan]smap-ros demo --out results --engine onnxruntime[/cyan]
+
+    [cyan]smap-ros demo --clip walk.mp4 --fov 60 --real-time[/cyan]
     """
     from smap_ros.cli.demo import DemoOptions, run
 
-    run(DemoOptions(out=out, bundle=bundle, engine=engine.value, max_frames=max_frames))
+    run(
+        DemoOptions(
+            out=out,
+            bundle=bundle,
+            engine=engine.value,
+            threads=threads,
+            clip=clip,
+            camera=camera,
+            fov_degrees=fov,
+            real_time=real_time,
+        )
+    )
 
 
 @app.command()

@@ -56,6 +56,19 @@ def progress() -> Progress:
     )
 
 
+def waiting() -> Progress:
+    """A spinner on stderr for what has no known end; silent when stderr isn't a terminal."""
+    screen = Console(file=sys.stderr)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+
+
 def facts(title: str, rows: Iterable[tuple[str, str]]) -> Table:
     """Names and values."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
@@ -73,9 +86,8 @@ def latencies(latency: Mapping[str, Latency]) -> Table:
     table.add_column("p50", justify="right")
     table.add_column("p95", justify="right")
     for stage, value in latency.items():
-        style = "bold" if stage == "total" else ""
-        name = stage.removesuffix("_ms")
-        table.add_row(name, f"{value.p50:.1f}", f"{value.p95:.1f}", style=style)
+        style = "bold" if stage == "total" or stage.startswith("image to") else ""
+        table.add_row(stage, f"{value.p50:.1f}", f"{value.p95:.1f}", style=style)
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,27 @@ _NOT_COLOUR = ("depth", "disparity", "infra", "mask", "annotated", "debug", "the
 _ERRORS = (AnyReaderError, ReaderError, SerdeError, TypesysError, OSError, ValueError, KeyError)
 
 
+@contextmanager
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """A bag, open for reading.
+
+    Raises:
+        InputError: if it can't be opened.
+    """
+    try:
+        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader.open()
+    except _ERRORS as error:
+        raise InputError(
+            f"{path} can't be opened as a ROS bag: {error}. A rosbag2 is a folder with "
+            "metadata.yaml (`ros2 bag reindex` rebuilds it)"
+        ) from error
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
 class BagSource:
     """The images of one topic, each with the last CameraInfo before it.
 
@@ -52,7 +74,7 @@ class BagSource:
         # A file of a rosbag2 needs the metadata that lie beside it.
         inside = path.suffix in (".mcap", ".db3") and (path.parent / "metadata.yaml").is_file()
         self._path = path.parent if inside else path
-        with self._reader() as reader:
+        with open_bag(self._path) as reader:
             self._image = _pick_topic(reader, topic, self._path)
             info = _camera_info_topic(reader, self._image.topic)
             seconds = (reader.end_time - reader.start_time) * 1e-9
@@ -67,7 +89,7 @@ class BagSource:
     def __iter__(self) -> Iterator[Frame]:
         index = -1
         try:
-            with self._reader() as reader:
+            with open_bag(self._path) as reader:
                 camera = self._first_camera(reader)
                 wanted = [
                     c for c in reader.connections if c.topic in (self._image.topic, self._info)
@@ -90,17 +112,6 @@ class BagSource:
 
     def close(self) -> None:
         """Nothing is held open between iterations."""
-
-    def _reader(self) -> AnyReader:
-        try:
-            reader = AnyReader([self._path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-            reader.open()
-        except _ERRORS as error:
-            raise InputError(
-                f"{self._path} can't be opened as a ROS bag: {error}. A rosbag2 is a folder with "
-                "metadata.yaml (`ros2 bag reindex` rebuilds it)"
-            ) from error
-        return reader
 
     def _first_camera(self, reader: AnyReader) -> Camera | None:
         """The first calibration: an image may come just before it."""

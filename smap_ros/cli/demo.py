@@ -1,0 +1,235 @@
+"""`smap-ros demo`: the whole graph as processes on the shipped clip, and what came of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.progress import Progress
+
+from smap_ros.cli import tables
+from smap_ros.errors import InputError, SmapError
+from smap_ros.evaluation.metrics import Accuracy, compare
+from smap_ros.evaluation.truth import read_truth
+from smap_ros.graph import REPLAY, Plan, ProcessPlan, plan
+from smap_ros.launcher import Launcher
+from smap_ros.paths import config_directory
+from smap_ros.recording import Recording, read_recording, stage_latency
+from smap_ros.results import Latency, ResultWriter, Summary, read_bodies
+
+BAG, LOGS = "bag", "logs"
+RECORDER = "recorder_node"
+_TIMEOUT = 600.0  # seconds
+_TICK = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """The words of the command.
+
+    Attributes:
+        out: folder for the results; an earlier demo's bag and logs in it are replaced.
+        bundle, engine, threads: of the pose node.
+        clip: video to play; None plays the shipped clip, whose truth is known.
+        camera: calibration of that video.
+        fov_degrees: its horizontal field of view, instead.
+        real_time: play at the clip's own pace, so that a slow machine drops frames.
+    """
+
+    out: Path
+    bundle: str = "smap_lite"
+    engine: str = "auto"
+    threads: int = 0
+    clip: Path | None = None
+    camera: Path | None = None
+    fov_degrees: float | None = None
+    real_time: bool = False
+
+
+def run(options: DemoOptions) -> None:
+    """Run the graph to the clip's end and show the results.
+
+    Raises:
+        InputError: if ROS or the clip is missing, or the output folder can't be written to.
+        SmapError: if a node failed, naming its log.
+    """
+    _require_ros()
+    _clear(options.out)
+    _play(options)
+    recording = read_recording(options.out / BAG)
+    with ResultWriter(options.out) as writer:
+        stamps = recording.processed
+        rate = (len(stamps) - 1) / recording.seconds if recording.seconds else None
+        writer.begin("demo", moving=True, rate=rate)
+        for image, frame in recording.frames("bodies"):
+            writer.add(image, frame)
+    accuracy = None if options.clip is not None else _accuracy(options.out, recording)
+    _show(options.out, recording, writer.summary(), accuracy)
+
+
+def demo_plan(options: DemoOptions) -> Plan:
+    """The graph of the demo: that of ``replay.launch.py``, and the recorder.
+
+    Raises:
+        InputError: if a file is missing or both calibration and field of view are given.
+    """
+    demo = config_directory() / "demo"
+    clip = options.clip or demo / "clip.mp4"
+    if not clip.is_file():
+        raise InputError(f"the clip {clip} doesn't exist")
+    values: dict[str, str] = {
+        "source": str(clip.absolute()),
+        "pacing": "real_time" if options.real_time else "as_consumed",
+        "bundle": options.bundle,
+        "engine": options.engine,
+        "threads": str(options.threads),
+    }
+    if options.fov_degrees is not None and options.camera is not None:
+        raise InputError("both a calibration and a field of view were given; give one")
+    if options.fov_degrees is not None:
+        values["fov_deg"] = str(options.fov_degrees)
+    elif options.camera is not None or options.clip is None:
+        values["calibration"] = str((options.camera or demo / "camera.yaml").absolute())
+    else:
+        raise InputError("a clip of your own needs --camera CALIBRATION.yaml or --fov DEGREES")
+    planned = plan(REPLAY, values)
+    recorder = ProcessPlan(
+        executable=RECORDER,
+        module="smap_ros.nodes.recorder",
+        nodes=(RECORDER,),
+        namespace="",
+        parameters={RECORDER: {"output": str((options.out / BAG).absolute())}},
+        remappings=(),
+        parameter_file=planned.processes[0].parameter_file,
+        log_level="info",
+    )
+    return replace(planned, processes=(recorder, *planned.processes))
+
+
+def _require_ros() -> None:
+    missing = [name for name in ("rclpy", "smap_ros.msg") if not _importable(name)]
+    if missing:
+        raise InputError(
+            f"the demo runs real ROS 2 nodes, and {' and '.join(missing)} can't be imported; run "
+            "`make demo` in a checkout, or build the package with colcon and source its setup. "
+            "`smap-ros estimate` works without ROS"
+        )
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _clear(out: Path) -> None:
+    """Make the folder; remove what an earlier demo left, and only that."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (BAG, LOGS):
+            if (out / name).is_dir():
+                shutil.rmtree(out / name)
+    except OSError as error:
+        raise InputError(f"can't write to the output folder {out}: {error.strerror}") from error
+
+
+def _play(options: DemoOptions) -> None:
+    """Start everything, wait for the clip's end, stop everything."""
+    environment = dict(os.environ)
+    # The demo must neither hear nor disturb another robot, or a demo beside it.
+    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    logs = options.out / LOGS
+    planned = demo_plan(options)
+    sys.stderr.write(
+        f"starting {', '.join(process.executable for process in planned.processes)} "
+        f"(ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']})\n"
+    )
+    with Launcher(planned, environment, logs) as launcher, tables.waiting() as bar:
+        status = _wait(launcher, bar)
+    if status is None:
+        raise SmapError(f"the graph did not end within {_TIMEOUT:g} s; the logs are in {logs}")
+    if status:
+        raise SmapError(f"a node ended with status {status}: {_complaint(logs)}")
+
+
+def _wait(launcher: Launcher, bar: Progress) -> int | None:
+    end = time.monotonic() + _TIMEOUT
+    bar.add_task("the graph is running on the clip", total=None)
+    status = None
+    while status is None and time.monotonic() < end:
+        status = launcher.wait(_TICK)
+    return status
+
+
+def _complaint(logs: Path) -> str:
+    """The last error that a node logged, and where the rest is."""
+    for path in sorted(logs.glob("*.log")):
+        lines = path.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if "[FATAL]" in line or "[ERROR]" in line]
+        if errors:
+            return f"{errors[-1]} (log {path})"
+    return f"the logs are in {logs}"
+
+
+def _accuracy(out: Path, recording: Recording) -> Accuracy | None:
+    """Error against the clip's truth; None when the frames can't be told apart."""
+    path = config_directory() / "demo" / "truth.json"
+    if not path.is_file():
+        return None
+    truth = read_truth(path)
+    if len(recording.image_stamps) != len(truth):
+        sys.stderr.write(
+            f"warning: {len(recording.image_stamps)} of {len(truth)} images reached the recorder, "
+            "so they can't be compared with the truth\n"
+        )
+        return None
+    return compare(read_bodies(out / "bodies.json"), truth)
+
+
+def _show(out: Path, recording: Recording, summary: Summary, accuracy: Accuracy | None) -> None:
+    incoming, processed = len(recording.image_stamps), len(recording.processed)
+    rate = (processed - 1) / recording.seconds if recording.seconds else 0.0
+    pose = _task(recording, "pose3d_node")
+    rows = [
+        ("model", pose.get("model", "unknown")),
+        ("frames in / processed / dropped", f"{incoming} / {processed} / {incoming - processed}"),
+        ("rate", f"{rate:.1f} images/s"),
+        *tables.people_rows(summary),
+    ]
+    if accuracy is not None:
+        rows += [
+            ("recall / precision", f"{accuracy.recall:.0%} / {accuracy.precision:.0%}"),
+            ("joint error (MPJPE, pelvis aligned)", f"{accuracy.mpjpe_mm:.0f} mm"),
+            ("joint error (PA-MPJPE)", f"{accuracy.pa_mpjpe_mm:.0f} mm"),
+            ("distance error (median)", f"{accuracy.root_depth_percent:.1f} %"),
+        ]
+    screen = tables.console()
+    screen.print(tables.facts("demo: the ROS 2 graph on the shipped clip", rows))
+    screen.print(tables.latencies(_latency(recording, pose)))
+    screen.print(tables.files(out, [*summary.files, BAG + "/", LOGS + "/"]))
+
+
+def _latency(recording: Recording, pose: dict[str, str]) -> dict[str, Latency]:
+    """Stages inside the pose node, then the way of an image to each topic."""
+    stages = {
+        name: Latency(*values) for name, values in stage_latency(pose).items() if name != "latency"
+    }
+    for topic in ("bodies_raw", "bodies"):
+        if recording.latency_ms.get(topic):
+            stages[f"image to {topic}"] = Latency.of(recording.latency_ms[topic])
+    return stages
+
+
+def _task(recording: Recording, node: str) -> dict[str, str]:
+    """The diagnostic values of a node."""
+    for name, values in recording.diagnostics.items():
+        if name.partition(":")[0].rpartition("/")[2] == node:
+            return values
+    return {}
