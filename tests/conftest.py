@@ -192,19 +192,19 @@ def crowd() -> Scene:
     return make_scene(np.stack([x.ravel(), y.ravel(), z], axis=-1))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scene_manifest() -> Callable[..., dict[str, Any]]:
     """See :func:`manifest`."""
     return manifest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scene_onnx() -> Callable[[dict[str, np.ndarray]], bytes]:
     """See :func:`scene_model`."""
     return scene_model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scene_maker() -> Callable[..., Scene]:
     """See :func:`make_scene`."""
     return make_scene
