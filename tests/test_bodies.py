@@ -136,7 +136,7 @@ VALID = BodyFrame((body(),), CAMERA).to_json()
     ],
 )
 def test_other_json_is_refused(change):
-    with pytest.raises(InputError, match="not a |has shape"):
+    with pytest.raises(InputError, match=r"not a |has shape"):
         BodyFrame.from_json({**VALID, **change})
 
 

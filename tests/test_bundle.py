@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smap_ros.bundle import (
@@ -185,7 +185,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_field_replaced_by_anything_is_accepted_or_refused_in_words(data):
     manifest = copy.deepcopy(VALID)

@@ -50,8 +50,6 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         # By default idle workers spin, which takes a robot's other processes their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Subnormal numbers are some hundred times slower and carry nothing here.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]

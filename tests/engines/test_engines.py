@@ -101,6 +101,17 @@ def test_inputs_need_not_be_contiguous(bundle, name):
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
+def test_arithmetic_of_the_process_is_left_alone(bundle, name):
+    """Runtimes can flush subnormal numbers to zero, and do it in their caller's thread too."""
+    engine = create_engine(bundle, name, threads=1)
+    for _ in range(2):
+        engine.run({"image": image()})
+        tiny = np.array([1e-40], np.float32)
+        assert (tiny / 2 > 0).all()
+        assert float("1e-310") * 0.5 > 0
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
 def test_closed_engine_says_so(bundle, name):
     engine = create_engine(bundle, name, threads=1)
     engine.close()
