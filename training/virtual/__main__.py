@@ -1,8 +1,15 @@
-"""``python -m training.virtual CONFIG.yaml``."""
+"""``python -m training.virtual CONFIG.yaml``: the same as ``smap-train synth``."""
+
+import sys
 
 import typer
 
-from training.virtual.cli import main
+from smap_ros.errors import SmapError
+from training.virtual.cli import run
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(run)
+    except SmapError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import multiprocessing as mp
 import os
 import time
@@ -14,7 +13,6 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from smap_ros.errors import SmapError
 from training.virtual.bodies import BodyPool
 from training.virtual.clip import write_clip
 from training.virtual.config import ClipConfig, StillsConfig, load_config
@@ -22,40 +20,37 @@ from training.virtual.preview import drawn, write_sheet
 from training.virtual.scene import Stills
 from training.virtual.shards import claim_folder, missing_shards, write_shard
 
-log = logging.getLogger(__name__)
 _PREVIEW_COLUMNS, _PREVIEW_ROWS = 4, 5
 
 
 def run(
-    config: Path,
+    config: Annotated[Path, typer.Argument(help="YAML settings of a data set or clip.")],
     *,
-    out: Path | None = None,
-    assets: Path | None = None,
-    motion: Path | None = None,
-    backgrounds: Path | None = None,
-    samples: int | None = None,
-    workers: int | None = None,
-    preview: Path | None = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
+    assets: Annotated[Path | None, typer.Option(help="MakeHuman data folder.")] = None,
+    motion: Annotated[Path | None, typer.Option(help="Motion capture file (.npz).")] = None,
+    backgrounds: Annotated[Path | None, typer.Option(help="Photos without people.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Number of pictures.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    preview: Annotated[Path | None, typer.Option(help="Only write this contact sheet.")] = None,
 ) -> None:
-    """Make the data set or clip that a configuration describes.
+    """Make pictures of virtual people with exact ground truth.
 
-    Args:
-        config: YAML file, see :mod:`training.virtual.config`.
-        out, assets, motion, backgrounds, samples, workers: replace the file's settings.
-        preview: only write a contact sheet of the first samples with skeletons.
+    Options replace the settings of the file. Runs that were stopped go on where they were.
 
-    Raises:
-        InputError: for wrong settings or unreadable assets.
-        EngineError: if no OpenGL context can be made.
+    Example: smap-train synth training/virtual/configs/stills.yaml --preview sheet.png
     """
     given = {"out": out, "assets": assets, "motion": motion, "backgrounds": backgrounds}
     settings = load_config(config, **given, samples=samples, workers=workers)
     if isinstance(settings, ClipConfig):
         write_clip(settings, preview)
+        typer.echo(f"wrote {preview or settings.out}")
     elif preview is not None:
         _write_preview(settings, preview)
+        typer.echo(f"wrote {preview}")
     else:
-        _write_shards(settings)
+        rate = _write_shards(settings)
+        typer.echo(f"{settings.out}: complete, {rate:.1f} pictures a second in this run")
 
 
 def _write_preview(config: StillsConfig, path: Path) -> None:
@@ -63,16 +58,16 @@ def _write_preview(config: StillsConfig, path: Path) -> None:
     count = min(_PREVIEW_COLUMNS * _PREVIEW_ROWS, config.samples)
     samples = [stills.sample(k) for k in range(count)]
     write_sheet([drawn(s.rgb, s.truth) for s in samples], path, _PREVIEW_COLUMNS)
-    log.info("wrote %s", path)
 
 
-def _write_shards(config: StillsConfig) -> None:
+def _write_shards(config: StillsConfig) -> float:
+    """Make the missing shards; pictures a second."""
     claim_folder(config)
     todo = missing_shards(config)
     sizes = [min((k + 1) * config.shard_size, config.samples) - k * config.shard_size for k in todo]
     with tqdm(total=config.samples, initial=config.samples - sum(sizes), unit="img") as bar:
         if not todo:
-            return
+            return 0.0
         BodyPool(config.bodies, config.body_seed)  # made once, before processes ask for it
         start = time.perf_counter()
         if config.workers == 1:
@@ -81,7 +76,7 @@ def _write_shards(config: StillsConfig) -> None:
                 write_shard(stills, shard, lambda: bar.update())
         else:
             _in_parallel(config, todo, bar)
-    log.info("%d pictures, %.1f a second", sum(sizes), sum(sizes) / (time.perf_counter() - start))
+    return sum(sizes) / (time.perf_counter() - start)
 
 
 def _in_parallel(config: StillsConfig, todo: list[int], bar: tqdm) -> None:
@@ -110,33 +105,3 @@ def _work(config: StillsConfig, shards: mp.Queue, ticks: mp.Queue) -> None:
     stills = Stills(config)
     while (shard := shards.get()) is not None:
         write_shard(stills, shard, lambda: ticks.put(1))
-
-
-def main(
-    config: Annotated[Path, typer.Argument(help="YAML settings of a data set or clip.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
-    assets: Annotated[Path | None, typer.Option(help="MakeHuman data folder.")] = None,
-    motion: Annotated[Path | None, typer.Option(help="Motion capture file (.npz).")] = None,
-    backgrounds: Annotated[
-        Path | None, typer.Option(help="Folder of photos without people.")
-    ] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Number of pictures.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
-    preview: Annotated[Path | None, typer.Option(help="Only write this contact sheet.")] = None,
-) -> None:
-    """Make pictures of virtual people with exact ground truth."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run(
-            config,
-            out=out,
-            assets=assets,
-            motion=motion,
-            backgrounds=backgrounds,
-            samples=samples,
-            workers=workers,
-            preview=preview,
-        )
-    except SmapError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error

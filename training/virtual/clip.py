@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,6 @@ from training.virtual.surroundings import Extent
 from training.virtual.truth import describe, floor_plane
 from training.virtual.walks import Curve, gait_cycle
 
-log = logging.getLogger(__name__)
 # Mocap frame -> where a body is, pelvis height not yet on the floor.
 Mover = Callable[[int], Posed]
 _SWAY_PERIOD = 6.0
@@ -78,7 +76,6 @@ def write_clip(config: ClipConfig, preview: Path | None = None) -> None:
         "frames": truths,
     }
     (config.out / "truth.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
-    log.info("wrote %s", config.out)
 
 
 class Film:

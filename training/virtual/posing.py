@@ -129,6 +129,11 @@ def posed(
     return Posed(rotations, translations, joints)
 
 
+def at_rest(body: Body) -> Posed:
+    """The body as modelled: arms half raised, legs apart, origin where the model has it."""
+    return Posed(neutral_pose(), np.zeros((len(SEGMENTS), 3)), body.joints)
+
+
 def mpi15_joints(body: Body, model: BodyModel, person: Posed) -> NDArray[np.float64]:
     """The mpi15 joints of a posed body in the world, [15, 3].
 

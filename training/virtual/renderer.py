@@ -141,23 +141,29 @@ class Renderer:
         Args:
             backdrop: name of the texture behind everything, stretched over the picture.
         """
+        with self._gl:  # several renderers may live in one process
+            drawables = [self._upload(part) for part in parts]
+            try:
+                return self._draw_all(parts, drawables, view, light, backdrop)
+            finally:
+                for vertices, scene, caster, indices, own_indices in drawables:
+                    for item in (scene, caster, vertices) + ((indices,) if own_indices else ()):
+                        item.release()
+
+    def _draw_all(
+        self, parts: list[Part], drawables: list, view: View, light: Light, backdrop: str
+    ) -> Frame:
         gl = self._gl
-        drawables = [self._upload(part) for part in parts]
-        try:
-            gl.enable(gl.DEPTH_TEST)
-            self._draw_shadows(parts, drawables, light)
-            self._target.use()
-            self._target.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
-            gl.disable(gl.DEPTH_TEST)
-            self._texture(backdrop).use(0)
-            self._quad.render(self._strip)
-            gl.enable(gl.DEPTH_TEST)
-            self._draw(parts, drawables, view, light)
-            return self._read()
-        finally:
-            for vertices, scene, caster, indices, own_indices in drawables:
-                for item in (scene, caster, vertices) + ((indices,) if own_indices else ()):
-                    item.release()
+        gl.enable(gl.DEPTH_TEST)
+        self._draw_shadows(parts, drawables, light)
+        self._target.use()
+        self._target.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
+        gl.disable(gl.DEPTH_TEST)
+        self._texture(backdrop).use(0)
+        self._quad.render(self._strip)
+        gl.enable(gl.DEPTH_TEST)
+        self._draw(parts, drawables, view, light)
+        return self._read()
 
     def _upload(self, part: Part):  # OpenGL objects
         gl = self._gl

@@ -27,24 +27,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
-from training.virtual.bodies import BodyModel
+from training.virtual.bodies import Body, BodyModel
 from training.virtual.people import Person
+from training.virtual.posing import at_rest, mpi15_joints
 from training.virtual.renderer import Frame, View
 
 OUTSIDE, OCCLUDED, VISIBLE = 0, 1, 2
-# Flesh and cloth between a joint and the surface in front of it, metres on a body of 1.7 m.
-_DEPTH_OF = {
-    "neck": 0.14,
-    "head_top": 0.13,
-    "pelvis": 0.2,
-    "shoulder": 0.13,
-    "elbow": 0.1,
-    "wrist": 0.08,
-    "hip": 0.18,
-    "knee": 0.11,
-    "ankle": 0.11,
-}
-_MARGIN = np.array([_DEPTH_OF[name.removeprefix("l_").removeprefix("r_")] for name in MPI15.joints])
+# Flesh and cloth between a limb's joint and the surface in front of it, metres on a body of
+# 1.7 m; joints of the trunk are measured on each body.
+_LIMB_DEPTH = {"head_top": 0.13, "shoulder": 0.13, "elbow": 0.1, "wrist": 0.08, "knee": 0.11}
+_LIMB_DEPTH["ankle"] = _LIMB_DEPTH["knee"]
+_CLOTH = 0.04
+
+
+def flesh_depth(body: Body, model: BodyModel) -> NDArray[np.float64]:
+    """How far in front of each joint the body's own surface may be, metres [15].
+
+    Neck and pelvis are midpoints deep inside the trunk, seen from the side through half its
+    breadth; hips through the belly or the seat.
+    """
+    rest = mpi15_joints(body, model, at_rest(body))
+    skin = body.vertices[model.skin_vertices[::3]]
+    out = np.empty(len(MPI15))
+    for k, name in enumerate(MPI15.joints):
+        part = name.removeprefix("l_").removeprefix("r_")
+        if part in _LIMB_DEPTH:
+            out[k] = _LIMB_DEPTH[part] * body.height / 1.7
+            continue
+        level = np.abs(skin[:, 2] - rest[k, 2]) < 0.04
+        # At rest the body faces -y with its arms away from the hips.
+        slab = skin[level & (np.abs(skin[:, 0] - rest[k, 0]) < 0.06)] - rest[k]
+        out[k] = np.abs(slab[:, 1]).max() + _CLOTH
+        if part in ("neck", "pelvis"):
+            pair = "l_shoulder" if part == "neck" else "l_hip"
+            half = np.linalg.norm(rest[MPI15.index(pair)] - rest[k])
+            out[k] = max(out[k], half + 0.09 + _CLOTH)
+    return out
 
 
 def joint_visibility(
@@ -52,7 +70,7 @@ def joint_visibility(
     pixels: NDArray[np.floating],
     frame: Frame,
     label: int,
-    height: float,
+    flesh: NDArray[np.floating],
 ) -> NDArray[np.int64]:
     """Visibility of one person's joints by comparison with the depth picture.
 
@@ -61,14 +79,14 @@ def joint_visibility(
 
     Args:
         joints: in the optical frame [15, 3]; pixels: their projections [15, 2].
-        label: the person's label in ``frame.labels``; height: body height in metres.
+        label: the person's label in ``frame.labels``; flesh: see :func:`flesh_depth`.
     """
     h, w = frame.labels.shape
     column, row = np.rint(pixels).astype(np.int64).T
     inside = (column >= 0) & (column < w) & (row >= 0) & (row < h) & (joints[:, 2] > 0)
     column, row = np.clip(column, 0, w - 1), np.clip(row, 0, h - 1)
     own = frame.labels[row, column] == label
-    margin = np.where(own, _MARGIN * height / 1.7, 0.0)
+    margin = np.where(own, flesh, 0.0)
     seen = frame.depth[row, column] >= joints[:, 2] - margin
     return np.where(inside, np.where(seen, VISIBLE, OCCLUDED), OUTSIDE)
 
@@ -79,7 +97,8 @@ def describe(
     """Truth of one person, or None if nothing of them can be in the picture."""
     joints = view.to_camera(person.joints(model))
     pixels = view.project(joints)
-    visibility = joint_visibility(joints, pixels, frame, label, person.body.height)
+    flesh = flesh_depth(person.body, model)
+    visibility = joint_visibility(joints, pixels, frame, label, flesh)
     count = int((frame.labels == label).sum())
     if count == 0 and not visibility.any():
         return None

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smap_ros.errors import InputError
+from training.virtual.config import ClipConfig, StillsConfig, load_config
+
+SHIPPED = Path(__file__).parents[3] / "training" / "virtual" / "configs"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("colour: 3", "colour: Extra inputs are not permitted"),
+        ("camera: {hight: [1, 2]}", "camera.hight: Extra inputs"),
+        ("camera: {height: [2, 1]}", "expected the smaller number first"),
+        ("samples: 0", "samples: Input should be greater than or equal to 1"),
+        ("motion_split: test", "motion_split: Input should be 'train'"),
+        ("[1, 2]", "expected a mapping"),
+        ("samples: [", "can't read the configuration"),
+        ("kind: clip\npeople: [{motion: a, waypoints: []}]", "waypoints"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(tmp_path, text, complaint):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert complaint in str(caught.value)
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="can't read"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_options_replace_settings_and_none_keeps_them(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("samples: 10\nworkers: 2")
+    config = load_config(path, samples=4, workers=None)
+    assert isinstance(config, StillsConfig)
+    assert (config.samples, config.workers) == (4, 2)
+
+
+def test_shipped_configurations_are_valid():
+    assert isinstance(load_config(SHIPPED / "stills.yaml"), StillsConfig)
+    demo = load_config(SHIPPED / "demo_clip.yaml")
+    assert isinstance(demo, ClipConfig)
+    assert demo.motion_split == "held_out"
+    assert demo.body_seed != load_config(SHIPPED / "stills.yaml").body_seed
