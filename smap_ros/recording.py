@@ -60,11 +60,16 @@ class Recording:
         stamps = self.processed
         return (stamps[-1] - stamps[0]) / NANOSECONDS if len(stamps) > 1 else 0.0
 
-    def frames(self, topic: str = "bodies") -> Iterator[tuple[NDArray[np.uint8], BodyFrame]]:
+    def frames(
+        self, topic: str = "bodies", *, source: str = "", rate: float | None = None
+    ) -> Iterator[tuple[NDArray[np.uint8], BodyFrame]]:
         """The processed images with their people, in order; indices count all images.
 
         Args:
             topic: ``bodies`` or ``bodies_raw``.
+            source: name of the frames' source; the bag's by default.
+            rate: images per second, for stamps as in the original; None takes the times at
+                which they were shown. Both count from the first image.
         """
         people = self.bodies.get(topic, {})
         index = {stamp: k for k, stamp in enumerate(self.image_stamps)}
@@ -78,9 +83,9 @@ class Recording:
                         BodyFrame(
                             bodies=people[stamp],
                             camera=self.camera,
-                            stamp=(stamp - start) / NANOSECONDS,
+                            stamp=index[stamp] / rate if rate else (stamp - start) / NANOSECONDS,
                             frame_id=message.header.frame_id,
-                            source=topic,
+                            source=source or self.path.name,
                             index=index[stamp],
                         ),
                     )

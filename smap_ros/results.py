@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ Image = NDArray[np.uint8]
 BODIES = "bodies.json"
 SHEET = "contact_sheet.png"
 PLOT = "poses_3d.png"
+
+# People below this score don't make a frame worth showing.
+_DOUBTFUL = 0.3
 
 # Positions kept per person for the plot; beyond it every second one goes.
 _TRAIL_LIMIT = 2000
@@ -67,9 +71,9 @@ class Summary:
 
 @dataclass
 class _Best:
-    """The frame worth plotting: most people, then most certain."""
+    """The frame worth plotting."""
 
-    key: tuple[int, float] = (-1, 0.0)
+    certainty: float = -math.inf
     frame: BodyFrame | None = None
     image: Image | None = None
     source: int = 0
@@ -166,9 +170,10 @@ class ResultWriter:
             tally.timings["total"].append(sum(frame.timings_ms.values()))
         self._draw(image, frame)
         self._follow(frame)
-        key = (len(frame), sum(body.score for body in frame))
-        if key > self._best.key:
-            self._best = _Best(key, frame, image.copy(), self._source)
+        # Many people, but not doubtful ones.
+        certainty = sum(body.score - _DOUBTFUL for body in frame)
+        if certainty > self._best.certainty:
+            self._best = _Best(certainty, frame, image.copy(), self._source)
 
     def close(self) -> None:
         """Finish all files; harmless when done twice."""

@@ -21,6 +21,7 @@ from smap_ros.launcher import Launcher
 from smap_ros.paths import config_directory
 from smap_ros.recording import Recording, read_recording, stage_latency
 from smap_ros.results import Latency, ResultWriter, Summary, read_bodies
+from smap_ros.sources import open_source
 
 BAG, LOGS = "bag", "logs"
 RECORDER = "recorder_node"
@@ -62,11 +63,12 @@ def run(options: DemoOptions) -> None:
     _clear(options.out)
     _play(options)
     recording = read_recording(options.out / BAG)
+    # A clip that waits for the nodes is shown at its own pace again.
+    rate = None if options.real_time else open_source(str(_clip(options))).rate
     with ResultWriter(options.out) as writer:
-        stamps = recording.processed
-        rate = (len(stamps) - 1) / recording.seconds if recording.seconds else None
-        writer.begin("demo", moving=True, rate=rate)
-        for image, frame in recording.frames("bodies"):
+        name = _clip(options).name
+        writer.begin(name, moving=True, rate=rate)
+        for image, frame in recording.frames("bodies", source=name, rate=rate):
             writer.add(image, frame)
     accuracy = None if options.clip is not None else _accuracy(options.out, recording)
     _show(options.out, recording, writer.summary(), accuracy)
@@ -79,7 +81,7 @@ def demo_plan(options: DemoOptions) -> Plan:
         InputError: if a file is missing or both calibration and field of view are given.
     """
     demo = config_directory() / "demo"
-    clip = options.clip or demo / "clip.mp4"
+    clip = _clip(options)
     if not clip.is_file():
         raise InputError(f"the clip {clip} doesn't exist")
     values: dict[str, str] = {
@@ -109,6 +111,10 @@ def demo_plan(options: DemoOptions) -> Plan:
         log_level="info",
     )
     return replace(planned, processes=(recorder, *planned.processes))
+
+
+def _clip(options: DemoOptions) -> Path:
+    return options.clip or config_directory() / "demo" / "clip.mp4"
 
 
 def _require_ros() -> None:
@@ -211,7 +217,7 @@ def _show(out: Path, recording: Recording, summary: Summary, accuracy: Accuracy 
             ("distance error (median)", f"{accuracy.root_depth_percent:.1f} %"),
         ]
     screen = tables.console()
-    screen.print(tables.facts("demo: the ROS 2 graph on the shipped clip", rows))
+    screen.print(tables.facts("demo: the ROS 2 graph", rows))
     screen.print(tables.latencies(_latency(recording, pose)))
     screen.print(tables.files(out, [*summary.files, BAG + "/", LOGS + "/"]))
 

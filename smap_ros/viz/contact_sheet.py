@@ -37,7 +37,7 @@ class FrameSampler:
         width: their width in pixels.
     """
 
-    def __init__(self, count: int = 40, width: int = 320) -> None:
+    def __init__(self, count: int = 40, width: int = 400) -> None:
         self._count = count
         self._width = width
         self._every = 1

@@ -102,12 +102,14 @@ def draw_body(canvas: Image, body: Body, color: RGB, weak_score: float = WEAK_SC
     points[seen] = np.rint(np.clip(body.joints_2d[seen], -8192, 16384) * 2**_SHIFT).astype(int)
     bones = [(a, b) for a, b in skeleton.limbs if seen[a] and seen[b]]
     weak = body.scores < weak_score
-    for outline in (True, False):
+    # Around thin bones a wide outline would be all that is seen.
+    edge = 2 if thickness > 1 else 0
+    for outline in (True, False) if edge else (False,):
         for a, b in bones:
             width = max(1, round(thickness * (0.5 if weak[a] or weak[b] else 1.0)))
             side = skeleton.side(b) if skeleton.side(b) != "middle" else skeleton.side(a)
             ink = OUTLINE if outline else side_color(color, side)
-            _line(canvas, points[a], points[b], ink, width + (2 if outline else 0))
+            _line(canvas, points[a], points[b], ink, width + (edge if outline else 0))
     for joint in np.flatnonzero(seen):
         ink = side_color(color, skeleton.side(int(joint)))
         _joint(canvas, points[joint], ink, thickness, bool(weak[joint]))
@@ -118,7 +120,7 @@ def bone_thickness(body: Body, image_height: int) -> int:
     size = max(body.box[2:])
     if not np.isfinite(size):
         return 2
-    return int(np.clip(round(size / 75), 1 if size < 110 else 2, max(3, image_height // 110)))
+    return int(np.clip(round(size / 75), 1 if size < 130 else 2, max(3, image_height // 110)))
 
 
 def _distance(body: Body, at_unknown: float = np.nan) -> float:
@@ -140,8 +142,9 @@ def _joint(
         # A line without length has round ends; OpenCV's small circles are diamonds.
         _line(canvas, point, point, ink, max(1, round(width)))
 
-    size = max(3.0, 1.9 * thickness)
-    dot(size + 2, OUTLINE)
+    size = max(2.0, 1.9 * thickness)
+    if thickness > 1:
+        dot(size + 2, OUTLINE)
     dot(size, color if hollow else mix(color, (255, 255, 255), 0.25))
     if hollow:
         dot(0.5 * size, OUTLINE)
