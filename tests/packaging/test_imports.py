@@ -93,8 +93,14 @@ sys.meta_path.insert(0, Absent())
 import smap_ros
 names = [m.name for m in pkgutil.walk_packages(smap_ros.__path__, "smap_ros.")]
 for name in names:
-    if not name.endswith("__main__") and "smap_ros_s__" not in name:
+    if name.endswith("__main__") or "smap_ros_s__" in name:
+        continue
+    try:
         importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # ROS's launch isn't on PyPI; what needs it is only imported by the launch files.
+        if error.name not in {"launch", "launch_ros"}:
+            raise
 sys.stdout.write(f"{len(names)} modules")
 """
 

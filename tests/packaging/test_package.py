@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -17,7 +18,7 @@ from packaging.utils import canonicalize_name
 import smap_ros
 
 ROOT = Path(__file__).resolve().parents[2]
-NODES = ("camera", "pose3d", "smoother", "markers")
+NODES = ("camera", "pose3d", "smoother", "markers", "composed", "recorder")
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,28 @@ def test_constraints_pin_every_dependency_to_what_is_installed():
         name = canonicalize_name(found.name)
         if name != "smap-ros":
             assert pinned.get(name) == found.version.split("+")[0], f"{name}: run `make lock`"
+
+
+def test_every_library_that_the_runtime_imports_is_declared():
+    """Optional ones (ROS, TensorRT, CUDA) aside, nothing may arrive by way of another package."""
+    names = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
+    optional = {"tensorrt", "pycuda", "cuda", "smap_ros", "rclpy", "launch", "launch_ros"}
+    optional |= {"ament_index_python", "message_filters", "builtin_interfaces", "rcl_interfaces"}
+    pattern = re.compile(r"^\s*(?:from (\w+)[\w.]* import|import (\w+))", re.M)
+    imported = {
+        first or second
+        for path in (ROOT / "smap_ros").rglob("*.py")
+        if "msg" not in path.parts
+        for first, second in pattern.findall(path.read_text())
+    }
+    third_party = {
+        canonicalize_name(names.get(name, name))
+        for name in imported - optional - set(sys.stdlib_module_names)
+        if not name.endswith(("_msgs", "_srvs"))
+    }
+    declared = {
+        canonicalize_name(Requirement(text).name)
+        for text in distribution("smap-ros").requires or []
+        if "extra" not in text
+    }
+    assert third_party <= declared
