@@ -38,8 +38,11 @@ def test_bodies_have_human_measures(pool):
     np.testing.assert_allclose(pool.model.weights.sum(1), 1, atol=1e-5)
 
 
-def test_pool_is_the_same_every_time(pool):
+@pytest.mark.slow  # builds the bodies anew with torch
+def test_pool_is_the_same_when_built_again(pool, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     again = BodyPool(len(pool), 5)
+    assert list((tmp_path / "smap_ros" / "virtual").glob("bodies-*-8-5.npz"))
     np.testing.assert_array_equal(again[3].vertices, pool[3].vertices)
     np.testing.assert_array_equal(again.female, pool.female)
 

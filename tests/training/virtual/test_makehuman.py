@@ -1,0 +1,91 @@
+"""MakeHuman garments, on a folder made for the test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from smap_ros.errors import InputError
+from training.virtual.makehuman import MakeHumanWardrobe
+from training.virtual.outfits import worn
+from training.virtual.posing import at_rest
+from training.virtual.textures import TextureBank
+
+# The first start of anny on a machine takes about a minute.
+pytestmark = pytest.mark.timeout(600)
+BOUND = (100, 101, 102, 103)  # base vertices that the test garment is bound to
+OFFSET_ROW = "100 101 102 0.5 0.25 0.25 1.0 2.0 3.0"
+
+
+def write_garment(folder: Path, name: str, rows: list[str], deleted: str = "") -> None:
+    home = folder / name
+    home.mkdir(parents=True)
+    (home / f"{name}.mhclo").write_text(
+        f"# test\nname {name}\nobj_file {name}.obj\nx_scale 5399 11998 2.0\n"
+        "z_scale 962 5320 2.0\ny_scale 791 881 2.0\nverts 0\n"
+        f"material {name}.mhmat\n" + "\n".join(rows) + f"\ndelete_verts\n{deleted}\n"
+    )
+    (home / f"{name}.mhmat").write_text("diffuseTexture cloth.png\nshininess 0.2\n")
+    (home / f"{name}.obj").write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
+    )
+    # The material names a .png, the folder has .webp: textures are often converted.
+    cv2.imwrite(str(home / "cloth.webp"), np.full((8, 8, 3), 90, np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    exact = [str(v) for v in BOUND]
+    write_garment(tmp_path / "clothes", "male_suit", exact, "100 - 102 7")
+    write_garment(tmp_path / "clothes", "female_suit", [*exact[:3], OFFSET_ROW])
+    write_garment(tmp_path / "hair", "short01", exact)
+    (tmp_path / "skins" / "a").mkdir(parents=True)
+    for sex in ("male", "female"):
+        path = tmp_path / "skins" / "a" / f"young_{sex}_diffuse.webp"
+        cv2.imwrite(str(path), np.full((8, 8, 3), 128, np.uint8))
+    return tmp_path
+
+
+def test_garment_is_bound_to_the_body(folder, pool):
+    wardrobe = MakeHumanWardrobe(folder, pool.model, TextureBank())
+    [suit] = wardrobe._suits["male"]
+    for body in (pool[0], pool[5]):
+        np.testing.assert_allclose(suit.fitted(body), body.vertices[list(BOUND)], atol=1e-6)
+    assert suit.hidden == {7, 100, 101, 102}
+    np.testing.assert_allclose(suit.weights, pool.model.weights[list(BOUND)], atol=1e-6)
+
+
+def test_offsets_grow_with_the_body(folder, pool):
+    wardrobe = MakeHumanWardrobe(folder, pool.model, TextureBank())
+    [suit] = wardrobe._suits["female"]
+    body = pool[2]
+    v = body.vertices
+    # MakeHuman's x, y (up), z (front) are the body's x, z, -y.
+    size = [
+        abs(v[a, k] - v[b, k]) / 2 for a, b, k in ((5399, 11998, 0), (962, 5320, 1), (791, 881, 2))
+    ]
+    bound = 0.5 * v[100] + 0.25 * v[101] + 0.25 * v[102]
+    expected = bound + (1.0 * size[0], -3.0 * size[1], 2.0 * size[2])
+    np.testing.assert_allclose(suit.fitted(body)[3], expected, atol=1e-6)
+
+
+def test_dressed_body_hides_covered_skin(folder, pool):
+    wardrobe = MakeHumanWardrobe(folder, pool.model, TextureBank())
+    man = next(pool[k] for k in range(len(pool)) if not pool.female[k])
+    parts = worn(wardrobe.dress(man, np.random.default_rng(0)), at_rest(man), 4)
+    assert {part.label for part in parts} == {4}
+    skin = parts[0]
+    shown = skin.positions[np.unique(skin.faces)]
+    for hidden in (100, 101, 102):
+        assert np.linalg.norm(shown - man.vertices[hidden], axis=1).min() > 1e-4
+
+
+def test_incomplete_folders_are_refused(folder, pool):
+    with pytest.raises(InputError, match=r"no clothes named male\*"):
+        MakeHumanWardrobe(folder / "nothing", pool.model, TextureBank())
+    (folder / "clothes" / "male_suit" / "male_suit.obj").unlink()
+    with pytest.raises(InputError, match=r"can't read the MakeHuman garment"):
+        MakeHumanWardrobe(folder, pool.model, TextureBank())
