@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -46,20 +47,15 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[Frame]:
         container, stream = self._reopen()
-        last = -1
-        damage = None
+        count = 0
+        damage: list[str] = []
         try:
-            for index, frame in enumerate(container.decode(stream)):
-                if frame.is_corrupt:
-                    damage = "a frame is damaged"
-                    break
-                yield self._frame(frame, index)
-                last = index
-        except (av.error.FFmpegError, ValueError) as error:
-            damage = str(error)
+            for frame in _decode(container, stream, damage):
+                yield self._frame(frame, count)
+                count += 1
         finally:
             self.close()
-        self._report(last + 1, damage)
+        self._report(count, damage[0] if damage else None)
 
     def close(self) -> None:
         """Close the file."""
@@ -106,6 +102,30 @@ class VideoSource:
                 "%s ends after %d of about %d frames: the file is truncated or damaged",
                 self.name, frames, expected,
             )  # fmt: skip
+
+
+def _decode(
+    container: InputContainer, stream: VideoStream, damage: list[str]
+) -> Iterator[VideoFrame]:
+    """Frames up to the first damage, whose description is then put into the list."""
+    packets = container.demux(stream)
+    while not damage:
+        frames: list[VideoFrame] = []
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            frames = packet.decode()
+        except (av.error.FFmpegError, ValueError) as error:
+            damage.append(str(error))
+            # Good frames before the damage are still under way in the decoder's threads.
+            with suppress(av.error.FFmpegError):
+                frames = stream.codec_context.decode(None)
+        for frame in frames:
+            if frame.is_corrupt:
+                damage.append("a frame is damaged")
+                return
+            yield frame
 
 
 def _expected_frames(container: InputContainer, stream: VideoStream) -> int | None:
