@@ -54,25 +54,26 @@ class SpatioTemporalAttention(nn.Module):
 
     def _mix(self, x: Tensor, length: int) -> Tensor:
         if self.mode == "vanilla":
-            return self._spatial(self.qkv(x))
+            return self._within(self.qkv(x))
         if self.mode == "temporal":
-            return self._temporal(self.qkv(x.mean(dim=1, keepdim=True)), length)
+            return self._along_time(self.qkv(x.mean(dim=1, keepdim=True)), length)
         if self.mode == "coupling":
             clips = self.qkv(x).unflatten(0, (-1, length)).flatten(1, 2)  # [N, T * P, 3C]
-            return self._spatial(clips).unflatten(1, (length, -1)).flatten(0, 1)
+            return self._within(clips).unflatten(1, (length, -1)).flatten(0, 1)
         if self.mode == "series":
-            return self._temporal(self.qkv(self._spatial(self.qkv(x))), length)
+            return self._along_time(self.qkv(self._within(self.qkv(x))), length)
         qkv = self.qkv(x)
-        return self._blend(self._spatial(qkv), self._temporal(qkv, length))
+        return self._blend(self._within(qkv), self._along_time(qkv, length))
 
-    def _spatial(self, qkv: Tensor) -> Tensor:
+    def _within(self, qkv: Tensor) -> Tensor:
         """Over the tokens of each batch entry: [B, P, 3C] -> [B, P, C]."""
         return attend(*split_heads(qkv, self.heads))
 
-    def _temporal(self, qkv: Tensor, length: int) -> Tensor:
-        """Over the frames of a clip, each token index for itself: as ``_spatial``."""
-        clips = qkv.unflatten(0, (-1, length)).transpose(1, 2)  # [N, P, T, 3C]
-        mixed = attend(*split_heads(clips, self.heads))  # [N, P, T, C]
+    def _along_time(self, qkv: Tensor, length: int) -> Tensor:
+        """Over the frames of a clip, each token index for itself: as ``_within``."""
+        tokens = qkv.shape[1]
+        tracks = qkv.unflatten(0, (-1, length)).transpose(1, 2).flatten(0, 1)  # [N * P, T, 3C]
+        mixed = self._within(tracks).unflatten(0, (-1, tokens))  # [N, P, T, C]
         return mixed.transpose(1, 2).flatten(0, 1)
 
     def _blend(self, spatial: Tensor, temporal: Tensor) -> Tensor:

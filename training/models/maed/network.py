@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from training.models.layers.resnetv2 import STRIDE
+from training.models.layers.smpl_files import (
+    EXTRA_FILE,
+    H36M_FILE,
+    MEAN_FILE,
+    load_joint_regressor,
+    load_mean_parameters,
+    load_smpl,
+)
 from training.models.maed.attention import MODES, Mode
+from training.models.maed.body import EXTRA_ROWS, H36M_ROWS
 from training.models.maed.decoder import IterativeDecoder, KinematicTreeDecoder
 from training.models.maed.encoder import Encoder
 
@@ -40,8 +50,7 @@ class Maed(nn.Module):
     3D is in SMPL's own frame turned by the root's rotation: the axes of the optical frame, but
     not placed; ``body.camera_translation`` of ``cam`` places it before the crop's camera.
 
-    Checkpoints hold the body; without one, ``decoder.smpl.set_body`` and
-    ``decoder.smpl.set_joint_regressors`` fill it.
+    Checkpoints hold the body; without one, ``load_body`` fills it from the user's files.
 
     Args:
         mode: how attention spans space and time: parallel, series, coupling, vanilla, temporal.
@@ -74,6 +83,26 @@ class Maed(nn.Module):
             )
         self.encoder = Encoder(mode, image_size, width, depth, heads, tuple(blocks))
         self.decoder = _DECODERS[decoder](width)
+
+    def load_body(self, folder: Path) -> None:
+        """Fill the body from the user's own files; ``layers.smpl_files`` tells which and whence.
+
+        Args:
+            folder: holds ``SMPL_NEUTRAL.pkl`` (or ``.npz``) and ``J_regressor_extra.npy``; the
+                iterative decoder also needs ``smpl_mean_params.npz``. ``J_regressor_h36m.npy``
+                is used if it is there.
+
+        Raises:
+            InputError: if a file is missing, damaged or of another kind. Nothing is filled then.
+        """
+        body = load_smpl(folder)
+        extra = load_joint_regressor(folder / EXTRA_FILE, EXTRA_ROWS)
+        h36m = folder / H36M_FILE
+        human36m = load_joint_regressor(h36m, H36M_ROWS) if h36m.exists() else None
+        if isinstance(self.decoder, IterativeDecoder):
+            self.decoder.set_mean(*load_mean_parameters(folder / MEAN_FILE))
+        self.decoder.smpl.set_body(body)
+        self.decoder.smpl.set_joint_regressors(extra, human36m)
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Estimate; see the class for input and results.
