@@ -77,7 +77,8 @@ $(BIN)/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.to
         *(need for extra in sys.argv[1:] for need in extras[extra]), sep="\n")' $(1) \
   > $(VENV)/requirements.txt
 $(PIP) --requirement $(VENV)/requirements.txt
-$(PIP) --no-build-isolation --no-deps --editable .
+# setuptools warns that an editable install is editable.
+PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps --editable .
 endef
 
 # The runtime, without torch.
