@@ -6,6 +6,7 @@ size, and three heads. Module names give the official state-dict keys.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from training.models.layers.resnet import ResNet
@@ -64,11 +65,15 @@ class PoseDetResNet(ResNet):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
         """Predict; see the class."""
-        features = self.features(image)
-        pose = self.final_layer(features)
-        if self.flip_test and not self.training:
-            mirrored = self.final_layer(self.features(image.flip(-1)))
-            pose = (pose + mirrored.flip(-1)[:, self._flip]) / 2
+        if self.training or not self.flip_test:
+            features = self.features(image)
+            pose = self.final_layer(features)
+        else:  # as one batch: faster on a GPU, and each weight stands once in an exported graph
+            both = self.features(torch.cat([image, image.flip(-1)]))
+            features = both[: len(image)]
+            plain, mirrored = self.final_layer(both).chunk(2)
+            partner = torch.tensor(self._flip, device=image.device)
+            pose = (plain + mirrored.flip(-1).index_select(1, partner)) / 2
         return {"pose": pose, "bbox": self.bbox(features), "depth": self.depth(features)}
 
     def features(self, image: Tensor) -> Tensor:

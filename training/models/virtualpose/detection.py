@@ -42,8 +42,8 @@ def decode(
     peaks = root * (F.max_pool2d(root, 3, 1, 1) == root)
     scores, inds = peaks.flatten(1).topk(count, dim=1)
     valid = (scores >= threshold)[..., None]
-    column, row = inds % width, torch.div(inds, width, rounding_mode="floor")
-    xys = torch.stack([column, row], dim=-1).to(root.dtype) + 0.5
+    row = torch.div(inds, width, rounding_mode="floor")
+    xys = torch.stack([inds - row * width, row], dim=-1).to(root.dtype) + 0.5
     reach = gather(sides, inds).clamp(min=0)
     corners = torch.cat([xys - reach[..., :2], xys + reach[..., 2:]], dim=-1)
     depths = torch.where(valid, gather(depth, inds).clamp(min=0), -1.0)

@@ -19,22 +19,23 @@ WEIGHT_DEPTH, WEIGHT_CUBE, WEIGHT_JOINTS = 0.1, 1000.0, 1.0  # stage 2
 
 
 def backbone_losses(
-    outputs: dict[str, Tensor], heatmaps: Tensor, truth: Truth
+    outputs: dict[str, Tensor], heatmaps: Tensor, labelled: Tensor, truth: Truth
 ) -> dict[str, Tensor]:
     """Losses of ``PoseDetResNet``, not weighted.
 
     Args:
         outputs: of the network in training mode.
         heatmaps: [B, J, h, w], what ``pose`` should be.
+        labelled: [B, J], 1 for joints that somebody in the image has, else 0.
 
     Returns:
         Scalars ``loss_2d``, the mean squared error of the heatmaps, and ``loss_bbox``, the mean
         distance error at the roots, cells.
     """
     sides = gather(outputs["bbox"], truth.inds)
-    mask = truth.in_view[..., None].expand_as(sides)
+    mask, known = truth.in_view[..., None].expand_as(sides), labelled[..., None, None]
     return {
-        "loss_2d": F.mse_loss(outputs["pose"], heatmaps),
+        "loss_2d": F.mse_loss(outputs["pose"] * known, heatmaps * known),
         "loss_bbox": _masked_l1(sides, truth.sides, mask),
     }
 

@@ -89,7 +89,8 @@ class RootEstimation(nn.Module):
 
     def forward(self, maps: Tensor, cameras: Cameras) -> Roots:
         """Heatmaps and box distances [B, joints + 4, h, w] and B cameras -> candidates."""
-        depth_map = self.depth_net.depth_map(maps[:, DEPTH_JOINTS])
+        seen = torch.tensor(DEPTH_JOINTS, device=maps.device)
+        depth_map = self.depth_net.depth_map(maps.index_select(1, seen))
         detections = self.detect(maps, depth_map)
         root_cubes = self.v2v_net(self.cubes(maps, detections, cameras))[:, 0]
         return Roots(depth_map, detections, root_cubes, *self.peaks(root_cubes))
@@ -129,7 +130,7 @@ class RootEstimation(nn.Module):
         _, y_bins, z_bins = config.space_bins
         row = torch.div(index, z_bins, rounding_mode="floor")
         x = torch.div(row, y_bins, rounding_mode="floor")
-        bins = torch.stack([x, row % y_bins, index % z_bins], dim=-1).to(cubes.dtype)
+        bins = torch.stack([x, row - x * y_bins, index - row * z_bins], dim=-1).to(cubes.dtype)
         size, center = cubes.new_tensor(config.space_size_mm), config.space_center_mm
         last = cubes.new_tensor(config.space_bins) - 1
         return bins / last * size + cubes.new_tensor(center) - size / 2, scores
