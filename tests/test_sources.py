@@ -148,6 +148,7 @@ def test_a_truncated_video_gives_what_is_there_and_a_warning(tmp_path, caplog, n
     frames = list(open_source(str(path)))
     assert 100 * keep - 15 < len(frames) < 100
     assert [number(frame.image) for frame in frames] == [k % 12 for k in range(len(frames))]
+    assert np.diff([frame.stamp for frame in frames]) == pytest.approx(0.1, abs=2e-3)
     assert f"after {len(frames)}" in caplog.text
     assert "damaged" in caplog.text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -51,7 +52,7 @@ class VideoSource:
         damage: list[str] = []
         try:
             for frame in _decode(container, stream, damage):
-                yield self._frame(frame, count)
+                yield self._frame(frame, count, stream.time_base)
                 count += 1
         finally:
             self.close()
@@ -63,10 +64,14 @@ class VideoSource:
             self._open.close()
             self._open = None
 
-    def _frame(self, frame: VideoFrame, index: int) -> Frame:
-        stamp = frame.time if frame.time is not None else index / (self.rate or 1.0)
+    def _frame(self, frame: VideoFrame, index: int, base: Fraction | None) -> Frame:
+        # Not frame.time: frames that a damaged decoder gives back have no time base of their own.
+        if frame.pts is not None and base is not None:
+            stamp = float(frame.pts * base)
+        else:
+            stamp = index / (self.rate or 1.0)
         image = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-        return Frame(_upright(image, frame.rotation), None, float(stamp), index, self.name)
+        return Frame(_upright(image, frame.rotation), None, stamp, index, self.name)
 
     def _reopen(self) -> tuple[InputContainer, VideoStream]:
         self.close()
