@@ -29,6 +29,7 @@ from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds, skeleton_info
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
+from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.pipeline import CameraChoice, Pipeline
 from smap_ros.nodes.runtime import run
@@ -49,6 +50,7 @@ class Pose3dNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(POSE3D_NODE.name, **options)
+        refuse_wrong_transitions(self)
         self._pipeline: Pipeline | None = None
         self._worker: NewestWins[Image | CompressedImage] | None = None
         self._publisher: LifecyclePublisher | None = None
@@ -197,7 +199,12 @@ class Pose3dNode(LifecycleNode):
         if bodies is None:
             self._report(*pipeline.problem)
             return
-        publisher.publish(bodies)
+        try:
+            publisher.publish(bodies)
+        except RuntimeError:  # of the middleware, when the process is ending
+            if self.context.ok():
+                raise
+            return
         now = self.get_clock().now().nanoseconds * 1e-9
         pipeline.finish(len(bodies.bodies), now - seconds(bodies.header.stamp))
 

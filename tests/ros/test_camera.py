@@ -1,0 +1,216 @@
+"""The camera node in a process of its own: files in, images with calibration out."""
+
+from __future__ import annotations
+
+import time
+
+import av
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Bool
+
+from smap_ros.camera import Camera
+from smap_ros.images import encode_compressed
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import camera_from_info, image_to_array, seconds
+from smap_ros.nodes.pacing import ConsumerPace, RealTimePace
+
+NODE = "camera_node"
+FRAMES = 20
+SIZE = (320, 240)
+CALIBRATION = """
+image_width: {width}
+image_height: 240
+camera_name: test
+camera_matrix: {{rows: 3, cols: 3, data: [300.0, 0, 161.0, 0, 301.0, 119.0, 0, 0, 1]}}
+distortion_model: plumb_bob
+distortion_coefficients: {{rows: 1, cols: 5, data: [0.1, -0.05, 0, 0, 0]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Twenty frames at 20 Hz that get brighter."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=20)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.bit_rate = 4_000_000
+        for k in range(FRAMES):
+            image = np.full((SIZE[1], SIZE[0], 3), 20 + 10 * k, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+class Consumer:
+    """Answers each image with the people in it: none, after a while."""
+
+    def __init__(self, observer, delay=0.0):
+        self.images = []
+        self._answers = observer.publisher(BodyArray, "bodies_raw")
+        self._delay = delay
+        observer.node.create_subscription(Image, "image", self._take, qos.SENSOR)
+
+    def _take(self, message):
+        self.images.append(message)
+        time.sleep(self._delay)
+        self._answers.publish(BodyArray(header=message.header))
+
+    def brightness(self):
+        return [int(image_to_array(message).mean()) for message in self.images]
+
+
+def test_as_consumed_leaves_no_frame_out_however_slow_the_consumer(start, observer, clip):
+    infos = observer.collect(CameraInfo, "camera_info", qos.SENSOR)
+    node = start(NODE, source=str(clip), pacing="as_consumed", fov_deg=60.0, frame_id="eye")
+    time.sleep(1.0)  # the consumer comes later than the camera
+    consumer = Consumer(observer, delay=0.08)
+    assert node.wait() == 0
+    assert f"end of clip.mp4 after {FRAMES} images" in node.log
+    # The first may be shown more than once, until it is answered.
+    shown = consumer.brightness()
+    assert len({round(b / 10) for b in shown}) == FRAMES and shown == sorted(shown)
+    stamps = [seconds(message.header.stamp) for message in consumer.images]
+    assert stamps == sorted(set(stamps)) and abs(stamps[-1] - time.time()) < 10
+    info = infos[-1]
+    assert info.header.frame_id == consumer.images[-1].header.frame_id == "eye"
+    assert camera_from_info(info).fov == pytest.approx(np.deg2rad(60))
+    assert {seconds(i.header.stamp) for i in infos} >= {stamps[-1]}
+
+
+def test_real_time_keeps_the_videos_pace_and_the_end_is_latched(start, observer, clip):
+    images = observer.collect(Image, "image", qos.SENSOR)
+    node = start(NODE, source=str(clip), exit_at_end=False)
+    observer.wait(lambda: "end of clip.mp4" in node.log, "the end")
+    end = observer.collect(Bool, "end_of_stream", qos.LATCHED)
+    observer.wait(lambda: end and end[-1].data, "the latched end of stream")
+    assert node.alive
+    stamps = [seconds(message.header.stamp) for message in images]
+    assert len(stamps) >= FRAMES // 2  # discovery may cost the first
+    assert np.median(np.diff(stamps)) == pytest.approx(0.05, abs=0.015)
+    observer.wait(
+        lambda: (s := observer.status(NODE)) and s.message == "end of stream", "diagnostics"
+    )
+
+
+def test_loop_and_rate(start, observer, clip):
+    images = observer.collect(Image, "image", qos.SENSOR)
+    node = start(NODE, source=str(clip), loop=True, rate=100.0)
+    observer.wait(lambda: len(images) > 3 * FRAMES, "three rounds")
+    assert node.alive and "end of" not in node.log
+    assert node.interrupt() == 0
+
+
+def test_calibration_file_and_compressed_images(start, observer, clip, tmp_path):
+    (tmp_path / "camera.yaml").write_text(CALIBRATION.format(width=320))
+    images = observer.collect(CompressedImage, "image/compressed", qos.SENSOR)
+    infos = observer.collect(CameraInfo, "camera_info", qos.SENSOR)
+    start(
+        NODE, source=str(clip), loop=True, compressed=True,
+        calibration=str(tmp_path / "camera.yaml"),
+    )  # fmt: skip
+    observer.wait(lambda: images and infos, "images")
+    assert image_to_array(images[-1]).shape == (240, 320, 3)
+    expected = Camera(320, 240, 300.0, 301.0, 161.0, 119.0, (0.1, -0.05, 0.0, 0.0, 0.0))
+    assert camera_from_info(infos[-1]) == expected
+
+
+def test_without_calibration_the_camera_says_so_with_a_zero_k(start, observer, clip):
+    infos = observer.collect(CameraInfo, "camera_info", qos.SENSOR)
+    start(NODE, source=str(clip), loop=True)
+    observer.wait(lambda: infos, "a CameraInfo")
+    assert not any(infos[-1].k) and (infos[-1].width, infos[-1].height) == SIZE
+
+
+def test_a_calibration_for_another_size_is_an_error_and_a_status(start, clip, tmp_path):
+    (tmp_path / "camera.yaml").write_text(CALIBRATION.format(width=640))
+    node = start(NODE, source=str(clip), calibration=str(tmp_path / "camera.yaml"))
+    assert node.wait() == 2
+    assert "640x240" in node.log and "320x240" in node.log and "Traceback" not in node.log
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({}, "source is empty"),
+        ({"source": "nowhere.mp4"}, "doesn't exist"),
+        ({"source": "nowhere.mp4", "rate": -1.0}, "rate"),
+        ({"source": "nowhere.mp4", "pacing": "leisurely"}, "real_time, as_consumed"),
+    ],
+)
+def test_a_source_or_parameter_that_is_wrong_ends_the_node_with_one_line(start, parameters, reason):
+    node = start(NODE, **parameters)
+    assert node.wait() == 2
+    assert reason in node.log and "Traceback" not in node.log
+
+
+def test_a_folder_with_a_broken_image_goes_on_and_a_video_that_ends_in_mid_frame_ends_in_order(
+    start, observer, clip, tmp_path
+):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k in range(3):
+        jpeg = encode_compressed(np.full((240, 320, 3), 60 * k, np.uint8))
+        (folder / f"{k}.jpg").write_bytes(jpeg if k != 1 else b"not a picture")
+    node = start(NODE, source=str(folder), rate=50.0)
+    assert node.wait() == 0
+    assert "after 2 images" in node.log and "1.jpg" in node.log
+    short = tmp_path / "short.mp4"
+    with av.open(str(clip)) as source, av.open(str(tmp_path / "long.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = (tmp_path / "long.mkv").read_bytes()
+    short = tmp_path / "short.mkv"
+    short.write_bytes(data[: int(len(data) * 0.6)])
+    node = start(NODE, source=str(short), rate=200.0)
+    assert node.wait() == 0
+    assert "truncated" in node.log or "damaged" in node.log
+    assert "Traceback" not in node.log
+
+
+def test_diagnostics_name_the_source_and_its_rate(start, observer, clip):
+    start(NODE, source=str(clip), loop=True)
+    values = observer.wait(
+        lambda: (v := observer.values(NODE)) and float(v["rate out [Hz]"]) > 10 and v, "a rate"
+    )
+    assert values["source"] == "clip.mp4"
+    assert observer.status(NODE).level == DiagnosticStatus.OK
+
+
+# --- pacing -------------------------------------------------------------------------------------
+
+
+def test_real_time_pace_neither_bursts_nor_drifts():
+    pace = RealTimePace(50)
+    times = []
+    for k in range(12):
+        pace.wait()
+        times.append(time.monotonic())
+        if k == 5:
+            time.sleep(0.1)  # a slow frame
+    gaps = np.diff(times)
+    assert gaps.min() > 0.01
+    assert times[5] - times[0] == pytest.approx(0.1, abs=0.03)
+
+
+def test_consumer_pace_counts_what_nobody_answers():
+    pace = ConsumerPace(timeout=0.05)
+    assert not pace.published(1.0)  # nobody there yet: show it again
+    pace.consumed(1.0)
+    assert pace.published(1.5)  # the answer to the first showing will do at the start only
+    assert pace.published(2.0)
+    assert pace.missed == 2
+    pace.consumed(3.0)
+    assert pace.published(3.0)
+    assert pace.missed == 2
+    pace.stop()
+    assert pace.published(9.0)

@@ -1,0 +1,246 @@
+"""The pose node in a process of its own: images in, people out, whatever is thrown at it."""
+
+from __future__ import annotations
+
+import array
+import shutil
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from sensor_msgs.msg import CompressedImage
+
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import array_to_compressed
+
+BRIGHT, GREY, BLACK = 250, 128, 0
+FRAME = "robot/camera_optical"
+NODE = "pose3d_node"
+ENGINE = {"engine": "onnxruntime", "threads": 1}
+
+
+def stamp_of(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def answer(observer, bodies, stamp):
+    """The people of the image of a stamp."""
+    return observer.wait(
+        lambda: next((m for m in list(bodies) if stamp_of(m) == stamp), None),
+        f"the people of {stamp}",
+    )
+
+
+def change_state(observer, transition):
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return observer.call(ChangeState, f"{NODE}/change_state", request).success
+
+
+def state(observer):
+    return observer.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.id
+
+
+def set_parameter(observer, name, value):
+    kinds = {
+        str: (ParameterType.PARAMETER_STRING, "string_value"),
+        int: (ParameterType.PARAMETER_INTEGER, "integer_value"),
+        float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
+    }
+    kind, field = kinds[type(value)]
+    parameter = Parameter(name=name, value=ParameterValue(type=kind, **{field: value}))
+    request = SetParameters.Request(parameters=[parameter])
+    return observer.call(SetParameters, f"{NODE}/set_parameters", request).results[0]
+
+
+@pytest.fixture
+def running(start, observer, eye, scene_bundle):
+    """The node, active and calibrated, and the people it publishes."""
+    node = start(NODE, bundle=scene_bundle, **ENGINE)
+    bodies = observer.collect(BodyArray, "bodies_raw")
+    eye.ready()
+    observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher of people")
+    shown = []
+
+    def first():  # best effort: until the first gets through
+        eye.calibrate()
+        shown.append(eye.show())
+        time.sleep(0.2)
+        return any(stamp_of(m) in shown for m in list(bodies))
+
+    observer.wait(first, "the first people")
+    return node, bodies
+
+
+def test_without_or_with_an_uncalibrated_camera_there_is_an_error_and_no_people(
+    start, observer, eye, scene_bundle
+):
+    node = start(NODE, bundle=scene_bundle, **ENGINE)
+    bodies = observer.collect(BodyArray, "bodies_raw")
+    eye.ready()
+
+    def shown_error(text):
+        eye.show()
+        time.sleep(0.2)
+        status = observer.status(NODE)
+        return status and status.level == DiagnosticStatus.ERROR and text in status.message
+
+    observer.wait(lambda: shown_error("no CameraInfo for frame"), "an error: no CameraInfo")
+    eye.calibrate(None)
+    observer.wait(lambda: shown_error("K is all zeros"), "an error: zero K")
+    assert bodies == []
+    assert "fov_deg" in node.log and "camera_info" in node.log
+    assert node.log.count("[ERROR]") <= 5  # throttled
+    assert set_parameter(observer, "fov_deg", 80.0).successful
+    assert len(answer(observer, bodies, eye.show()).bodies) == 3
+    assert set_parameter(observer, "fov_deg", 0.0).successful
+    eye.calibrate()
+    assert len(answer(observer, bodies, eye.show()).bodies) == 3
+
+
+def test_no_image_is_a_warning_that_names_the_topic(start, observer, scene_bundle):
+    start(NODE, "-r", "image:=/front/image_raw", bundle=scene_bundle, **ENGINE)
+    observer.wait(
+        lambda: (s := observer.status(NODE)) and s.level == DiagnosticStatus.WARN
+        and "/front/image_raw" in s.message,
+        "a warning about the silent topic",
+    )  # fmt: skip
+
+
+def test_compressed_images_and_their_damage(start, observer, eye, scene_bundle):
+    node = start(NODE, bundle=scene_bundle, compressed=True, fov_deg=80.0, **ENGINE)
+    bodies = observer.collect(BodyArray, "bodies_raw")
+    images = observer.publisher(CompressedImage, "image/compressed", qos.SENSOR)
+    observer.wait(images.get_subscription_count, "a subscriber of image/compressed")
+    observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher of people")
+
+    def jpeg():
+        return array_to_compressed(np.full((720, 1280, 3), 250, np.uint8), eye.header(), 90)
+
+    def answered():
+        stamp = eye.show(jpeg(), images)
+        time.sleep(0.3)
+        return any(stamp_of(m) == stamp for m in bodies)
+
+    observer.wait(answered, "people of a jpeg")
+    for damaged in (jpeg().data[:5000], array.array("B", b"GIF89a and so on")):
+        message = jpeg()
+        message.data = damaged
+        eye.show(message, images)
+        assert len(answer(observer, bodies, eye.show(jpeg(), images)).bodies) == 3
+    observer.wait(lambda: observer.values(NODE).get("frames rejected") == "2", "two rejected")
+    assert node.alive
+
+
+def test_forty_people(start, observer, eye, bundles, crowd):
+    start(NODE, bundle=bundles(crowd), fov_deg=80.0, **ENGINE)
+    bodies = observer.collect(BodyArray, "bodies_raw")
+    eye.ready()
+
+    def seen():
+        eye.show()
+        time.sleep(0.3)
+        return bodies and len(bodies[-1].bodies)
+
+    assert observer.wait(seen, "people") == 40
+
+
+def test_lifecycle(start, observer, eye, scene_bundle):
+    node = start(NODE, bundle=scene_bundle, autostart=False, fov_deg=80.0, **ENGINE)
+    bodies = observer.collect(BodyArray, "bodies_raw")
+    assert state(observer) == State.PRIMARY_STATE_UNCONFIGURED
+    for _ in range(2):  # everything works a second time
+        assert change_state(observer, Transition.TRANSITION_CONFIGURE)
+        assert state(observer) == State.PRIMARY_STATE_INACTIVE
+        assert eye.images.get_subscription_count() == 0
+        refused = set_parameter(observer, "bundle", "another")
+        assert not refused.successful and "clean up" in refused.reason
+        assert change_state(observer, Transition.TRANSITION_ACTIVATE)
+        eye.ready()
+        observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher")
+        bodies.clear()
+        observer.wait(lambda: (eye.show(), time.sleep(0.2), bodies)[-1], "people")
+        assert change_state(observer, Transition.TRANSITION_DEACTIVATE)
+        observer.wait(lambda: eye.images.get_subscription_count() == 0, "no subscriber left")
+        assert change_state(observer, Transition.TRANSITION_CLEANUP)
+        assert state(observer) == State.PRIMARY_STATE_UNCONFIGURED
+        # Not configured: parameters are free again.
+        assert set_parameter(observer, "min_score", 0.1).successful
+    assert not change_state(observer, Transition.TRANSITION_ACTIVATE)  # from unconfigured
+    assert change_state(observer, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert node.alive and "Traceback" not in node.log
+
+
+def test_a_missing_or_corrupt_bundle_fails_configure_and_the_node_lives(
+    start, observer, scene_bundle, tmp_path
+):
+    node = start(NODE, bundle=str(tmp_path / "nowhere"), **ENGINE)
+    observer.wait(
+        lambda: (s := observer.status(NODE)) and s.level == DiagnosticStatus.ERROR
+        and "no bundle" in s.message,
+        "an error: no bundle",
+    )  # fmt: skip
+    assert "can't configure: no bundle" in node.log
+    assert state(observer) == State.PRIMARY_STATE_UNCONFIGURED
+    corrupt = tmp_path / "corrupt"
+    shutil.copytree(scene_bundle, corrupt)
+    model = bytearray((corrupt / "model.onnx").read_bytes())
+    model[100] ^= 0xFF
+    (corrupt / "model.onnx").write_bytes(model)
+    unknown = tmp_path / "unknown"
+    shutil.copytree(scene_bundle, unknown)
+    text = (unknown / "bundle.yaml").read_text()
+    (unknown / "bundle.yaml").write_text(text + "treshold: 0.5\n")
+    for folder, reason in ((corrupt, "altered or damaged"), (unknown, "treshold: unknown key")):
+        assert set_parameter(observer, "bundle", str(folder)).successful
+        assert not change_state(observer, Transition.TRANSITION_CONFIGURE)
+        assert state(observer) == State.PRIMARY_STATE_UNCONFIGURED
+        assert reason in node.log
+    assert set_parameter(observer, "bundle", scene_bundle).successful
+    assert change_state(observer, Transition.TRANSITION_CONFIGURE)
+    assert state(observer) == State.PRIMARY_STATE_INACTIVE
+    assert "Traceback" not in node.log
+
+
+def test_parameters_are_described_and_refused_with_a_reason(start, observer, scene_bundle):
+    start(NODE, bundle=scene_bundle, autostart=False, **ENGINE)
+    request = DescribeParameters.Request(names=["engine", "threads", "fov_deg"])
+    answer_ = observer.call(DescribeParameters, f"{NODE}/describe_parameters", request)
+    engine, threads, fov = answer_.descriptors
+    assert "openvino" in engine.additional_constraints and engine.description
+    assert (threads.integer_range[0].from_value, threads.integer_range[0].to_value) == (0, 256)
+    assert fov.floating_point_range[0].to_value == 179.0 and "degrees" in fov.description
+    cases = [
+        ("engine", "abacus", "expected one of auto, openvino"),
+        ("threads", -1, "threads"),
+        ("fov_deg", 200.0, "fov_deg"),
+        ("fov_deg", float("nan"), "fov_deg"),
+        ("fov_deg", "wide", "DOUBLE"),
+    ]
+    for name, value, reason in cases:
+        result = set_parameter(observer, name, value)
+        assert not result.successful and reason in result.reason, (name, value, result.reason)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"), [({"engine": "abacus"}, "engine"), ({"threads": 999}, "threads")]
+)
+def test_a_parameter_that_is_wrong_at_the_start_ends_the_node_with_one_line(
+    start, parameters, reason
+):
+    node = start(NODE, **parameters)
+    assert node.wait() == 2
+    assert reason in node.log and "Traceback" not in node.log
+
+
+def test_an_interrupt_while_working_ends_in_order(running, eye):
+    node, _ = running
+    for _ in range(5):
+        eye.show()
+    assert node.interrupt() == 0
+    assert "Traceback" not in node.log

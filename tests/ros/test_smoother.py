@@ -1,0 +1,129 @@
+"""The smoother node over DDS: raw people in, people with identities out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.exceptions import ParameterException
+from rclpy.parameter import Parameter
+from std_msgs.msg import Header
+
+from smap_ros.bodies import Body
+from smap_ros.camera import Camera
+from smap_ros.msg import Body as BodyMessage
+from smap_ros.msg import BodyArray
+from smap_ros.nodes.conversions import bodies_from_message, body_array, stamp_of
+from smap_ros.nodes.smoother import SmootherNode
+from smap_ros.skeletons import MPI15
+
+CAMERA = Camera.from_fov(1280, 720, np.deg2rad(70))
+SHAPE = np.random.default_rng(3).uniform([-0.3, -0.7, -0.2], [0.3, 0.9, 0.2], (15, 3))
+SHAPE[2] = 0  # pelvis
+
+
+def person(root):
+    joints = (np.asarray(root, float) + SHAPE).astype(np.float32)
+    pixels = CAMERA.project(joints).astype(np.float32)
+    return Body(joints, pixels, np.full(15, 0.8, np.float32), 0.8)
+
+
+def message(time, *roots, frame="eye"):
+    header = Header(frame_id=frame, stamp=stamp_of(time))
+    return body_array([(person(root), False) for root in roots], header, (1280, 720), MPI15)
+
+
+@pytest.fixture
+def wired(spin, observer):
+    """Publish raw people; what comes back for a stamp."""
+    spin(SmootherNode)
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    out = observer.collect(BodyArray, "bodies")
+    observer.wait(raw.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+
+    def through(sent):
+        raw.publish(sent)
+        return observer.wait(
+            lambda: next((m for m in list(out) if m.header == sent.header), None), "the answer"
+        )
+
+    return through
+
+
+def test_identities_last_and_header_size_and_joint_set_go_through(wired):
+    for k in range(10):
+        answer = wired(message(100 + k * 0.1, (0.1 * k, 0, 4), (-0.1 * k, 0, 5)))
+        assert [body.id for body in answer.bodies] == [0, 1]
+        assert not any(body.predicted for body in answer.bodies)
+        assert (answer.skeleton, answer.image_width, answer.image_height) == ("mpi15", 1280, 720)
+    depth = [body.pose.position.z for body in answer.bodies]
+    assert depth == pytest.approx([4, 5], abs=0.01)
+
+
+def test_a_gap_is_filled_and_marked(wired):
+    for k in range(5):
+        wired(message(100 + k * 0.1, (0, 0, 4)))
+    gap = wired(message(100.5))
+    assert [(body.id, body.predicted) for body in gap.bodies] == [(0, True)]
+    assert wired(message(101.2)).bodies == []
+
+
+def test_a_bag_that_starts_again_and_another_camera_start_anew(wired):
+    wired(message(100.0, (0, 0, 4)))
+    assert [b.id for b in wired(message(100.1, (0, 0, 4))).bodies] == [0]
+    assert [b.id for b in wired(message(50.0, (0, 0, 4))).bodies] == [1]
+    assert [b.id for b in wired(message(50.1, (0, 0, 4), frame="other")).bodies] == [2]
+
+
+def test_malformed_people_cost_their_message_only(wired, observer):
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    observer.wait(raw.get_subscription_count, "the node")
+    for k, spoiled in enumerate(
+        [
+            {"joints": [0, 1, 99], "positions": [Point()] * 3},
+            {"joints": [0, 1], "positions": [Point()]},
+        ]
+    ):
+        bad = message(10.0 + k, (0, 0, 4))
+        bad.bodies = [BodyMessage(**spoiled)]
+        raw.publish(bad)
+    bad = message(12.0, (0, 0, 4))
+    bad.skeleton = "octopus8"
+    raw.publish(bad)
+    observer.wait(
+        lambda: observer.values("smoother_node").get("frames rejected") == "3", "three rejected"
+    )
+    assert len(wired(message(20.0, (0, 0, 4))).bodies) == 1
+
+
+def test_parameters_take_effect_and_contradictions_are_refused(wired, observer):
+    def set_together(**values):
+        parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        name = "smoother_node/set_parameters_atomically"
+        return observer.call(SetParametersAtomically, name, request).result
+
+    refused = set_together(fill_time=2.0, death_time=1.0)
+    assert not refused.successful and "fill_time <= death_time" in refused.reason
+    assert not set_together(beta=-1.0).successful
+    assert set_together(smooth=False, birth_score=0.9).successful
+    assert wired(message(100.0, (0, 0, 4))).bodies == []  # 0.8 must last now
+    wired(message(100.1, (0, 0, 4)))
+    (body,) = bodies_from_message(wired(message(100.2, (0.3, 0, 4))))
+    np.testing.assert_allclose(body.joints_3d, person((0.3, 0, 4)).joints_3d, atol=1e-6)
+
+
+def test_a_contradiction_at_the_start_is_refused(spin):
+    with pytest.raises(ParameterException, match="beta"):
+        spin(SmootherNode, beta=-3.0)
+    with pytest.raises(Exception, match="fill_time"):
+        spin(SmootherNode, fill_time=3.0, death_time=1.0)
+
+
+def test_stamps_survive_as_they_are(wired):
+    sent = message(1.0, (0, 0, 4))
+    sent.header.stamp = Time(sec=2_000_000_000, nanosec=999_999_999)
+    assert wired(sent).header.stamp == sent.header.stamp
