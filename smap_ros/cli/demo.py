@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from smap_ros.bundle import load_bundle
 from smap_ros.cli import tables
 from smap_ros.errors import InputError, SmapError
 from smap_ros.evaluation.metrics import Accuracy, compare
@@ -27,6 +28,7 @@ BAG, LOGS = "bag", "logs"
 RECORDER = "recorder_node"
 _TIMEOUT = 600.0  # seconds
 _TICK = 0.5  # seconds
+_NO_MODEL = "can't configure"  # what the pose node logs when its model can't be loaded
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def demo_plan(options: DemoOptions) -> Plan:
         values["calibration"] = str((options.camera or demo / "camera.yaml").absolute())
     else:
         raise InputError("a clip of your own needs --camera CALIBRATION.yaml or --fov DEGREES")
+    load_bundle(options.bundle)  # refused here, rather than in a node's log
     planned = plan(REPLAY, values)
     recorder = ProcessPlan(
         executable=RECORDER,
@@ -158,19 +161,28 @@ def _play(options: DemoOptions) -> None:
         f"(ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']})\n"
     )
     with Launcher(planned, environment, logs) as launcher, tables.waiting() as bar:
-        status = _wait(launcher, bar)
+        status = _wait(launcher, bar, logs / "pose3d_node.log")
     if status is None:
         raise SmapError(f"the graph did not end within {_TIMEOUT:g} s; the logs are in {logs}")
     if status:
         raise SmapError(f"a node ended with status {status}: {_complaint(logs)}")
 
 
-def _wait(launcher: Launcher, bar: Progress) -> int | None:
+def _wait(launcher: Launcher, bar: Progress, pose_log: Path) -> int | None:
+    """Exit status of the graph, or None when the time is over.
+
+    Raises:
+        SmapError: if the pose node can't load its model: it stays up, to be configured anew,
+            and the clip would wait for it in vain.
+    """
     end = time.monotonic() + _TIMEOUT
     bar.add_task("the graph is running on the clip", total=None)
     status = None
     while status is None and time.monotonic() < end:
         status = launcher.wait(_TICK)
+        for line in pose_log.read_text(errors="replace").splitlines():
+            if _NO_MODEL in line:
+                raise SmapError(f"pose3d_node {line[line.index(_NO_MODEL) :]} (log {pose_log})")
     return status
 
 
