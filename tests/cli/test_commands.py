@@ -100,3 +100,14 @@ def test_engine_build_makes_the_engine_ready(smap_ros, bundle):
     done = smap_ros("engine", "build", bundle, "--engine", "onnxruntime", "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert "onnxruntime on CPU, 1 thread" in done.stdout
+
+
+def test_the_demo_without_ros_says_how_to_get_it(python):
+    script = (
+        "import sys; sys.modules['rclpy'] = None; from smap_ros.cli import main;"
+        "sys.exit(main(['demo', '--out', 'out']))"
+    )
+    done = python("-c", script)
+    assert done.returncode == 2
+    assert "rclpy can't be imported" in done.stderr
+    assert "`smap-ros estimate` works without ROS" in done.stderr
