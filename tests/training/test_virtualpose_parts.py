@@ -1,19 +1,14 @@
-"""VirtualPose's geometry, decoding, training, conversion and graphs, in small."""
+"""VirtualPose's decoding, training, conversion and graphs, in small."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from training.convert import convert
@@ -24,18 +19,12 @@ from training.models.golden import GOLDENS, Golden
 from training.models.virtualpose import graphs
 from training.models.virtualpose.backbone import PoseDetResNet
 from training.models.virtualpose.cameras import (
-    BEHIND_PIXEL,
     Cameras,
-    depth_unit_mm,
-    level_pose,
     make_camera,
     orbit_pose,
-    project,
-    to_cells,
 )
-from training.models.virtualpose.config import JOINTS, VirtualPoseConfig, flip_order
+from training.models.virtualpose.config import JOINTS, flip_order
 from training.models.virtualpose.detection import Detections, decode
-from training.models.virtualpose.golden_scene import golden_scene
 from training.models.virtualpose.losses import backbone_losses, pose_losses
 from training.models.virtualpose.model import Roots, VirtualPose
 
@@ -83,74 +72,6 @@ def batched(values: list[Cameras]) -> Cameras:
 
 def tensor(scene: Abstraction) -> Tensor:
     return torch.from_numpy(scene.maps)[None]
-
-
-# cameras
-
-
-def test_cameras_from_angles_and_their_pixels_are_the_official_ones():
-    golden = Golden(GOLDENS / "virtualpose")
-    camera = golden_scene(golden)[1]
-    rotation, position = orbit_pose(0.02, 0.12, 0.5, 5200.0, 1000.0)
-    np.testing.assert_allclose(camera.rotation[0], rotation, atol=1e-7)
-    np.testing.assert_allclose(camera.position_mm[0], position, atol=1e-3)
-    points = torch.from_numpy(golden.arrays["people_3d"]).float().reshape(1, -1, 3)
-    pixels, depth = project(camera, points)
-    np.testing.assert_allclose(pixels[0], golden.arrays["proj_xy"], atol=1e-3)
-    np.testing.assert_allclose(depth[0], golden.arrays["proj_z"], atol=1e-2)
-    assert float(depth_unit_mm(camera, VirtualPoseConfig())) == pytest.approx(711.1111051771376)
-
-
-def test_lenses_bend_pixels_like_opencv():
-    distortion = (-0.2, 0.05, 0.002, -0.001, 0.01)
-    camera = make_camera(np.eye(3), np.zeros(3), INTRINSICS, IMAGE_SIZE, distortion)
-    points = np.random.default_rng(0).uniform([-800, -500, 1500], [800, 500, 4000], (50, 3))
-    pixels, depth = project(camera, torch.from_numpy(points).float()[None])
-    expected = Camera(*IMAGE_SIZE, *INTRINSICS, distortion).project(points)
-    np.testing.assert_allclose(pixels[0], expected, atol=1e-3)
-    np.testing.assert_allclose(depth[0], points[:, 2], rtol=1e-6)
-
-
-def test_points_behind_the_camera_are_far_outside():
-    camera = make_camera(np.eye(3), np.zeros(3), INTRINSICS, IMAGE_SIZE)
-    pixels, depth = project(camera, torch.tensor([[[100.0, 50.0, -2000.0], [0.0, 0.0, 0.0]]]))
-    assert (pixels == BEHIND_PIXEL).all()
-    assert depth[0].tolist() == [-2000.0, 0.0]
-
-
-def test_images_are_resized_isotropically_into_the_middle():
-    config = VirtualPoseConfig(**SMALL)
-    corners = torch.tensor([[[0.0, 0.0], [320.0, 180.0], [160.0, 90.0]]])
-    cells = to_cells(corners, torch.tensor([[320.0, 180.0]]), config)[0]
-    zoom = 128 / 180
-    left = (256 - 320 * zoom) / 2
-    expected = [[left / 4, 0.0], [64 - left / 4, 32.0], [32.0, 16.0]]
-    torch.testing.assert_close(cells, torch.tensor(expected))
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    roll=st.floats(-1.0, 1.0),
-    pitch=st.floats(-1.2, 1.2),
-    height=st.floats(100.0, 3000.0),
-    ahead=st.floats(500.0, 6000.0),
-)
-def test_level_pose_feels_gravity_and_sees_the_origin_ahead(roll, pitch, height, ahead):
-    rotation, position = level_pose(roll, pitch, height, ahead)
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
-    assert np.linalg.det(rotation) == pytest.approx(1.0)
-    down = rotation @ [0.0, 0.0, -1.0]
-    expected = [
-        -math.sin(roll) * math.cos(pitch),
-        math.cos(roll) * math.cos(pitch),
-        math.sin(pitch),
-    ]
-    np.testing.assert_allclose(down, expected, atol=1e-12)
-    foot = np.array([position[0], position[1], 0.0])  # below the camera, on the floor
-    np.testing.assert_allclose(rotation @ (foot - position), np.array(expected) * height)
-    ahead_of_it = rotation @ (np.zeros(3) - foot)
-    assert ahead_of_it[2] == pytest.approx(ahead * math.cos(pitch))
-    assert np.linalg.norm(ahead_of_it) == pytest.approx(ahead)
 
 
 # detection and candidates

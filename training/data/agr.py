@@ -89,7 +89,7 @@ def abstraction(
     pixels, depth = project(exact, points)
     cells = to_cells(pixels, exact.image_size, config).numpy().reshape(*joints_mm.shape[:2], 2)
     size = np.array(config.map_size)
-    in_image = ((cells >= 0) & (cells < size)).all(-1)
+    in_image = np.all((cells >= 0) & (cells < size), axis=-1)
     roots, sides = cells[:, ROOT], box_sides(cells, config.map_size)
     in_view = in_image[:, ROOT]
     column, row = np.where(in_view[:, None], roots, 0).astype(np.int64).T

@@ -6,6 +6,8 @@ size, and three heads. Module names give the official state-dict keys.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ class PoseDetResNet(ResNet):
         flip_test: bool = True,
         head_width: int = 256,
         deconvolutions: int = 3,
-        **resnet: int | bool,
+        **resnet: Any,
     ) -> None:
         super().__init__(depth, **resnet)
         self.flip_test = flip_test

@@ -143,6 +143,7 @@ class Export:
             external_data=False,
             verbose=False,
         )
+        assert program is not None  # it is, with dynamo
         program.save(str(path), external_data=False)
 
 

@@ -120,7 +120,7 @@ class RootEstimation(nn.Module):
         unit = depth_unit_mm(cameras, config)
         weight = detection_weight(voxels, detections, unit, config.depth_sigma_mm)
         values = sample(maps[:, : config.joints], voxels) * weight[:, None]
-        return values.clamp(0, 1).unflatten(2, config.space_bins)
+        return values.clamp(0, 1).reshape(*values.shape[:2], *config.space_bins)
 
     def peaks(self, root_cubes: Tensor) -> tuple[Tensor, Tensor]:
         """Local maxima of the root cubes [B, X, Y, Z]: world mm [B, K, 3], scores [B, K]."""
@@ -163,7 +163,7 @@ class PoseEstimation(nn.Module):
         bins = (self.config.person_bins,) * 3
         grid = grid_mm((self.config.person_size_mm,) * 3, bins, roots_mm)
         values = sample(heatmaps, locate(cameras, grid, self.config))
-        return values.clamp(0, 1).unflatten(2, bins)
+        return values.clamp(0, 1).reshape(*values.shape[:2], *bins)
 
     def expect(self, scores: Tensor) -> Tensor:
         """Soft argmax: [N, J, bins, bins, bins] -> mean offset from the cube's centre, [N, J, 3].
