@@ -69,28 +69,28 @@ $(BIN)/python:
 	@$(PIP) pip setuptools wheel
 
 # What builds the messages, straight from pyproject.toml: the package itself is built without
-# isolation, against the ROS that it will run with.
+# isolation, against the ROS that it will run with. (setuptools warns that an editable install is
+# one; not worth a line to the user.)
 define install_requirements
-$(BIN)/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
+@$(BIN)/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
   extras = project["project"]["optional-dependencies"]; \
   print(*project["build-system"]["requires"], *project["project"]["dependencies"], \
         *(need for extra in sys.argv[1:] for need in extras[extra]), sep="\n")' $(1) \
   > $(VENV)/requirements.txt
-$(PIP) --requirement $(VENV)/requirements.txt
-# setuptools warns that an editable install is editable.
-PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps --editable .
+@$(PIP) --requirement $(VENV)/requirements.txt
+@PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --no-deps --editable .
 endef
 
 # The runtime, without torch.
 $(RUNTIME): | $(BIN)/python
 	@echo "Installing the runtime (once; some minutes)"
-	@$(call install_requirements,ros)
+	$(call install_requirements,ros)
 	@rm -f $(VENV)/.runtime-*
 	@touch $@
 
 # Everything. It includes the runtime, so that a first `make test` builds the package once.
 $(DEVELOPMENT): | $(BIN)/python
 	@echo "Installing everything for development (once; some minutes)"
-	@$(call install_requirements,ros train dev)
+	$(call install_requirements,ros train dev)
 	@rm -f $(VENV)/.runtime-* $(VENV)/.development-*
 	@touch $(RUNTIME) $@
