@@ -43,7 +43,8 @@ class VirtualScene:
         Depth over focal length scales with the zoom: people that appear larger are nearer.
         """
         image = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR)
-        people = self.labels["people"]
+        # Nobody could find those of whom no pixel shows.
+        people = [person for person in self.labels["people"] if person.get("pixels", 1) > 0]
         joints = np.array([p["joints_2d"] for p in people], np.float32).reshape(-1, 15, 2)
         points = np.array([p["joints_3d"] for p in people], np.float32).reshape(-1, 15, 3)
         visibility = np.array([p["visibility"] for p in people], np.uint8).reshape(-1, 15)
