@@ -168,7 +168,8 @@ class ProcessPlan:
         else:
             own = ["--nodes", ",".join(self.nodes), "--parameters", json.dumps(self.parameters)]
         if self.namespace:
-            ros += ["-r", f"__ns:={self.namespace}"]
+            # rcl only takes a namespace that is fully qualified.
+            ros += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for source, target in self.remappings:
             ros += ["-r", f"{source}:={target}"]
         return [*own, *ros, "--log-level", self.log_level]

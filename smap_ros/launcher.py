@@ -23,8 +23,6 @@ from smap_ros.middleware import middleware_environment
 log = logging.getLogger(__name__)
 
 POLL = 0.05  # seconds
-# After the source has ended, what is under way still gets through.
-DRAIN = 1.0  # seconds
 # A node that is asked to stop may be in the middle of loading an engine.
 STOP_TIMEOUT = 10.0  # seconds
 
@@ -96,7 +94,6 @@ class Launcher:
                 if status != 0 or not process.ends_graph:
                     log.error("%s ended with status %d", process.executable, status)
                     return status or 1
-                time.sleep(DRAIN)
                 return 0
             if end is not None and time.monotonic() >= end:
                 return None

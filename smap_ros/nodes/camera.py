@@ -38,6 +38,9 @@ from smap_ros.sources import Frame, Source, open_source
 log = logging.getLogger(__name__)
 
 DEFAULT_RATE = 10.0  # hertz, of sources that have none
+# After the last image, what is under way still gets through before the process, which may hold
+# the other nodes too, ends.
+DRAIN = 1.0  # seconds
 ACKNOWLEDGED = Duration(seconds=2.0)
 JOIN_TIMEOUT = 5.0  # seconds
 
@@ -184,7 +187,7 @@ class CameraNode(Node):
         )
         self._end.publish(Bool(data=True))
         self._end.wait_for_all_acked(ACKNOWLEDGED)
-        if self._settings.flag("exit_at_end"):
+        if self._settings.flag("exit_at_end") and not self._stopping.wait(DRAIN):
             rclpy.try_shutdown()
 
     def _fail(self, text: str) -> None:

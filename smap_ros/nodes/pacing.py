@@ -8,6 +8,8 @@ import time
 # Until the first answer, consumers may still be loading their model.
 START_PATIENCE = 120.0  # seconds
 START_RETRY = 0.5  # seconds between two showings of the first image
+# Who answers is there; discovery among all the others (recorder, smoother) can take as long.
+SETTLE = 2.0  # seconds
 
 
 class RealTimePace:
@@ -47,18 +49,19 @@ class RealTimePace:
 class ConsumerPace:
     """One frame at a time: the next when the people of the last have arrived.
 
-    The first frame is shown again and again until somebody answers, so that no frame is lost
-    while the other nodes start.
+    The first frame is shown again and again until somebody answers, and once more when the rest
+    of the graph has had time to find itself, so that no frame is lost while the nodes start.
 
     Args:
         timeout: longest wait for an answer after the first, seconds.
+        settle: wait after the first answer, seconds.
 
     Attributes:
         missed: frames that nobody answered.
     """
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(self, timeout: float, settle: float = SETTLE) -> None:
+        self._timeout, self._settle = timeout, settle
         self._answered = -1.0  # stamp of the newest answer, seconds
         self._started = time.monotonic()
         self._changed = threading.Condition()
@@ -89,6 +92,9 @@ class ConsumerPace:
                 lambda: self._stopped or self._answered >= wanted,
                 START_RETRY if starting else self._timeout,
             )
+            if answered and starting:
+                self._changed.wait_for(lambda: self._stopped, self._settle)
+                return self._stopped
             if answered:
                 return True
             if starting and time.monotonic() - self._started < START_PATIENCE:

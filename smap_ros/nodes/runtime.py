@@ -55,8 +55,12 @@ def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> 
         Exit status: 0, 2 when a node refuses its parameters, or what a node has as its
         ``exit_status``.
     """
-    rclpy.init(args=None if argv is None else list(argv))
     logger = rclpy.logging.get_logger("smap_ros")
+    try:
+        rclpy.init(args=None if argv is None else list(argv))
+    except RuntimeError as error:  # rclpy's errors: ROS arguments it can't read
+        logger.fatal(f"ROS can't start: {error}")
+        return BAD_INPUT
     handler = RosLogHandler(logger)
     library = logging.getLogger("smap_ros")
     library.addHandler(handler)

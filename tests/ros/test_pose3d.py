@@ -238,6 +238,12 @@ def test_a_parameter_that_is_wrong_at_the_start_ends_the_node_with_one_line(
     assert reason in node.log and "Traceback" not in node.log
 
 
+def test_ros_arguments_that_cant_be_read_end_the_node_with_one_line(start):
+    node = start(NODE, "-r", "__ns:=not/absolute")
+    assert node.wait() == 2
+    assert "__ns:=not/absolute" in node.log and "Traceback" not in node.log
+
+
 def test_an_interrupt_while_working_ends_in_order(running, eye):
     node, _ = running
     for _ in range(5):

@@ -1,0 +1,112 @@
+"""The whole graph, started for real from its data: in processes, and composed in one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+
+from smap_ros.graph import REPLAY, plan
+from smap_ros.launcher import Launcher
+from smap_ros.msg import BodyArray
+
+FRAMES = 8
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, scene):
+    """Bright frames, in which the scene's bundle sees three people."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        for _ in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(scene.image(250), format="bgr24")
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def replay(clip, bundle, **values):
+    return plan(
+        REPLAY,
+        {
+            "source": str(clip),
+            "fov_deg": 80.0,
+            "bundle": bundle,
+            "engine": "onnxruntime",
+            "threads": 1,
+            **values,
+        },
+    )
+
+
+@pytest.mark.parametrize("composed", [False, True], ids=["processes", "composed"])
+def test_a_clip_goes_all_the_way_and_the_graph_ends_by_itself(
+    observer, clip, scene_bundle, tmp_path, composed
+):
+    """Starts up to four Python processes with an inference runtime: seconds."""
+    planned = replay(clip, scene_bundle, pacing="as_consumed", composed=composed, namespace="robot")
+    bodies = observer.collect(BodyArray, "/robot/bodies")
+    launcher = Launcher(planned, log_directory=tmp_path)
+    with launcher:
+        assert len(launcher.pids) == (1 if composed else 4)
+        assert launcher.wait(60) == 0, _logs(tmp_path)
+        status = launcher.stop()
+    assert set(status.values()) == {0}, _logs(tmp_path)
+    stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in bodies]
+    # The observer may be discovered after the first frames have passed.
+    assert len(stamps) >= FRAMES // 2 and stamps == sorted(set(stamps))
+    assert [body.id for body in bodies[-1].bodies] == [0, 1, 2]
+    depth = sorted(body.pose.position.z for body in bodies[-1].bodies)
+    np.testing.assert_allclose(depth, [3.0, 4.5, 6.0], atol=0.05)
+    assert "Traceback" not in _logs(tmp_path)
+
+
+def test_a_node_that_fails_ends_the_graph_with_its_status(tmp_path, scene_bundle):
+    launcher = Launcher(replay("nowhere.mp4", scene_bundle), log_directory=tmp_path)
+    with launcher:
+        assert launcher.wait(60) == 2
+        status = launcher.stop()
+    assert status["camera_node"] == 2
+    assert "doesn't exist" in (tmp_path / "camera_node.log").read_text()
+
+
+def test_an_interrupt_ends_the_starter_and_all_its_nodes(clip, scene_bundle, tmp_path):
+    script = tmp_path / "starter.py"
+    script.write_text(
+        "import sys\n"
+        "from smap_ros.graph import REPLAY, plan\n"
+        "from smap_ros.launcher import Launcher\n"
+        f"values = {{'source': {str(clip)!r}, 'bundle': {scene_bundle!r}, 'loop': True,\n"
+        "          'fov_deg': 80.0, 'engine': 'onnxruntime', 'composed': True}\n"
+        "launcher = Launcher(plan(REPLAY, values))\n"
+        "spawn = launcher._spawn\n"
+        "def announced(process):\n"
+        "    running = spawn(process)\n"
+        "    print(running.pid, flush=True)\n"
+        "    return running\n"
+        "launcher._spawn = announced\n"
+        "sys.exit(launcher.run())\n"
+    )
+    starter = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    pid = int(starter.stdout.readline())
+    time.sleep(2)
+    os.kill(pid, 0)  # there
+    starter.send_signal(signal.SIGINT)
+    assert starter.wait(20) == 0
+    starter.stdout.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def _logs(folder):
+    return "\n".join(f"{path.name}:\n{path.read_text()[-1500:]}" for path in folder.glob("*.log"))
