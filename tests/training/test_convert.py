@@ -213,7 +213,7 @@ def test_cut_off_and_altered_files_are_refused_or_read_never_crash(tmp_path, wei
     try:
         convert("refinenet", path, tmp_path / "o.pth")
     except InputError as error:
-        assert str(path) in str(error)
+        assert str(path) in str(error)  # noqa: PT017 - harmless changes may convert
 
 
 @pytest.mark.parametrize(
