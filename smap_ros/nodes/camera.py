@@ -133,7 +133,11 @@ class CameraNode(Node):
         if not self._stopping.is_set() and rclpy.ok():
             self._finish()
 
+    def _has_consumer(self) -> bool:
+        return bool(self._images.get_subscription_count() and self.count_publishers("bodies_raw"))
+
     def _play(self) -> None:
+        self._pace.start(self._has_consumer)
         while True:
             before = self._statistics.processed
             for frame in self._source:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
+POLL = 0.05  # seconds
 # Until the first answer, consumers may still be loading their model.
 START_PATIENCE = 120.0  # seconds
-START_RETRY = 0.5  # seconds between two showings of the first image
+START_RETRY = 2.0  # seconds between two showings of an image that nobody has answered yet
 # Who answers is there; discovery among all the others (recorder, smoother) can take as long.
 SETTLE = 2.0  # seconds
 
@@ -29,6 +31,9 @@ class RealTimePace:
         self._next = 0.0
         self._stopped = threading.Event()
 
+    def start(self, ready: Callable[[], bool]) -> None:
+        """Begin at once: a camera doesn't wait."""
+
     def wait(self) -> None:
         """Wait for a frame's turn."""
         now = time.monotonic()
@@ -49,24 +54,31 @@ class RealTimePace:
 class ConsumerPace:
     """One frame at a time: the next when the people of the last have arrived.
 
-    The first frame is shown again and again until somebody answers, and once more when the rest
-    of the graph has had time to find itself, so that no frame is lost while the nodes start.
+    It begins when the graph is up. Should the first frame get lost all the same, it is shown
+    again until somebody answers.
 
     Args:
         timeout: longest wait for an answer after the first, seconds.
-        settle: wait after the first answer, seconds.
+        retry: wait for an answer to the first frame until it is shown again, seconds.
 
     Attributes:
         missed: frames that nobody answered.
     """
 
-    def __init__(self, timeout: float, settle: float = SETTLE) -> None:
-        self._timeout, self._settle = timeout, settle
+    def __init__(self, timeout: float, retry: float = START_RETRY) -> None:
+        self._timeout, self._retry = timeout, retry
         self._answered = -1.0  # stamp of the newest answer, seconds
         self._started = time.monotonic()
         self._changed = threading.Condition()
         self._stopped = False
         self.missed = 0
+
+    def start(self, ready: Callable[[], bool]) -> None:
+        """Wait until the consumer is there, and the rest of the graph has found itself."""
+        while not ready() and time.monotonic() - self._started < START_PATIENCE:
+            if self._pause(POLL):
+                return
+        self._pause(SETTLE)
 
     def wait(self) -> None:
         """Nothing to wait for: the last frame was answered, or given up."""
@@ -90,17 +102,19 @@ class ConsumerPace:
         with self._changed:
             answered = self._changed.wait_for(
                 lambda: self._stopped or self._answered >= wanted,
-                START_RETRY if starting else self._timeout,
+                self._retry if starting else self._timeout,
             )
-            if answered and starting:
-                self._changed.wait_for(lambda: self._stopped, self._settle)
-                return self._stopped
             if answered:
                 return True
             if starting and time.monotonic() - self._started < START_PATIENCE:
                 return False
             self.missed += 1
             return True
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait; True when stopped meanwhile."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._stopped, seconds)
 
     def stop(self) -> None:
         """End all waiting."""
