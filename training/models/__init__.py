@@ -35,6 +35,8 @@ REGISTRY: dict[str, Entry] = {
     "refinenet": Entry("training.models.refinenet:RefineNet", (4, 75)),
     "maed": Entry("training.models.maed:Maed", (1, 16, 3, 224, 224)),
     "mobilehuman": Entry("training.models.mobilehuman:MobileHuman", (1, 3, 256, 256)),
+    "crowdnet": Entry("training.models.crowdnet:CrowdNet", (1, 3, 256, 256)),
+    "hap_crowdnet": Entry("training.models.crowdnet:HapCrowdNet", (1, 3, 256, 256)),
     "virtualpose_backbone": Entry(
         "training.models.virtualpose.backbone:PoseDetResNet", (1, 3, 512, 960)
     ),

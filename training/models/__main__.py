@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from training.models import REGISTRY, create, entry
-from training.models.golden import GOLDENS, Difference, golden_outputs, takes_one_tensor
+from training.models.golden import Difference, golden_folder, golden_outputs, takes_one_tensor
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def _row(name: str, *, check: bool) -> tuple[str, str, str, str, str]:
     with torch.device("meta"):
         model = create(name).eval()
     parameters = sum(p.numel() for p in model.parameters())
-    if check and (GOLDENS / name).is_dir():
+    if check and golden_folder(name).is_dir():
         outputs, differences = golden_outputs(name)
         error = _error(differences)
     else:

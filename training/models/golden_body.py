@@ -23,6 +23,7 @@ from training.models.layers.smpl import (
     POSE_FEATURES,
     SHAPES,
     VERTICES,
+    Smpl,
     SmplBody,
 )
 from training.models.maed.body import EXTRA_ROWS, SpinBody
@@ -85,6 +86,13 @@ def maed_constants() -> dict[str, Tensor]:
     body.set_body(synthetic_body())
     body.set_joint_regressors(synthetic_regressor("J_regressor_extra", EXTRA_ROWS))
     return {f"decoder.smpl.{key}": value for key, value in body.state_dict().items()}
+
+
+def crowdnet_constants() -> dict[str, Tensor]:
+    """The entries of 3DCrowdNet's state dict that hold the body, by their full keys."""
+    body = Smpl("smplpytorch")
+    body.set_body(synthetic_body())
+    return {f"human_model_layer.{key}": value for key, value in body.state_dict().items()}
 
 
 def _skinning(own: NDArray[Any], parent: NDArray[Any]) -> NDArray[np.float64]:

@@ -196,8 +196,9 @@ class Lpwo(Backbone):
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, 256, 256] -> [B, joints * 64, 64, 64]."""
         groups, decoder = self._parts
+        parts: list[_Part] = [*groups, self.last_conv, *decoder, self.final_layer]
         x: Tensor = self.first_conv(image)
-        for part in (*groups, self.last_conv, *decoder, self.final_layer):
+        for part in parts:
             x = part(x)
         return x
 
@@ -221,7 +222,8 @@ class Lpres(Backbone):
         groups, decoder = self._parts
         earlier = self.first_conv(image)
         x = groups[0](earlier)
-        for part in (*groups[1:], self.last_conv, *decoder):
+        parts: list[_Part] = [*groups[1:], self.last_conv, *decoder]
+        for part in parts:
             earlier, x = x, part(torch.cat([_fit(earlier, x), x], 1))
         volumes: Tensor = self.final_layer(x)
         return volumes
