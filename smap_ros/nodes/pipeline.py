@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import dataclass
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -20,6 +21,21 @@ log = logging.getLogger(__name__)
 
 # Cameras remembered by frame; a publisher that invents frames must not fill the memory.
 MAX_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An image that has arrived.
+
+    Attributes:
+        message: the image.
+        transport: seconds from its stamp to its arrival.
+        time: of the arrival, by ``time.monotonic``.
+    """
+
+    message: Image | CompressedImage
+    transport: float
+    time: float
 
 
 class CameraChoice:
@@ -88,8 +104,10 @@ class Pipeline:
         self.problem_time = 0.0
         self._stages: dict[str, float] = {}
 
-    def process(self, message: Image | CompressedImage) -> BodyArray | None:
+    def process(self, arrival: Arrival) -> BodyArray | None:
         """The people of an image, or None when it can't be used; then ``problem`` says why."""
+        message = arrival.message
+        waiting = time.monotonic() - arrival.time
         try:
             started = time.perf_counter()
             image = image_to_array(message)
@@ -112,6 +130,8 @@ class Pipeline:
             self._failed(type(error).__name__, f"unexpected error: {error!r}")
             return None
         self._stages = {
+            "transport": arrival.transport * 1e3,
+            "waiting": waiting * 1e3,
             "decode": (decoded - started) * 1e3,
             **frame.timings_ms,
             "message": (time.perf_counter() - estimated) * 1e3,

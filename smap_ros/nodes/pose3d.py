@@ -31,7 +31,7 @@ from smap_ros.nodes.conversions import seconds, skeleton_info
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.parameters import NodeParameters
-from smap_ros.nodes.pipeline import CameraChoice, Pipeline
+from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.worker import NewestWins
 from smap_ros.parameters import Value
@@ -52,7 +52,7 @@ class Pose3dNode(LifecycleNode):
         super().__init__(POSE3D_NODE.name, **options)
         refuse_wrong_transitions(self)
         self._pipeline: Pipeline | None = None
-        self._worker: NewestWins[Image | CompressedImage] | None = None
+        self._worker: NewestWins[Arrival] | None = None
         self._publisher: LifecyclePublisher | None = None
         self._info_publisher: Publisher | None = None
         self._subscriptions_made: list[Subscription] = []
@@ -189,13 +189,17 @@ class Pose3dNode(LifecycleNode):
             return
         self._last_image = time.monotonic()
         pipeline.statistics.arrived()
-        worker.put(message)
+        worker.put(Arrival(message, self._age(message), self._last_image))
 
-    def _work(self, message: Image | CompressedImage) -> None:
+    def _age(self, message: Image | CompressedImage | BodyArray) -> float:
+        """Seconds since a message's stamp."""
+        return self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
+
+    def _work(self, arrival: Arrival) -> None:
         """Runs in the worker's thread."""
         pipeline, publisher = self._pipeline, self._publisher
         assert pipeline is not None and publisher is not None
-        bodies = pipeline.process(message)
+        bodies = pipeline.process(arrival)
         if bodies is None:
             self._report(*pipeline.problem)
             return
@@ -205,8 +209,7 @@ class Pose3dNode(LifecycleNode):
             if self.context.ok():
                 raise
             return
-        now = self.get_clock().now().nanoseconds * 1e-9
-        pipeline.finish(len(bodies.bodies), now - seconds(bodies.header.stamp))
+        pipeline.finish(len(bodies.bodies), self._age(bodies))
 
     def _report(self, kind: str, text: str) -> None:
         """Log a problem, each kind at most once in a period."""
