@@ -14,192 +14,14 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from smap_ros.errors import BundleError
+from smap_ros.manifest import MANIFEST, FileEntry, Manifest, parse_manifest
 from smap_ros.paths import models_directory
-from smap_ros.skeletons import SKELETONS
-
-MANIFEST = "bundle.yaml"
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Pixels = Annotated[int, Field(ge=16, le=8192)]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileEntry(_Strict):
-    """A file of the bundle: ``path`` relative to its folder, ``sha256`` of the content."""
-
-    path: Text
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-    @field_validator("path")
-    @classmethod
-    def _stays_inside(cls, path: str) -> str:
-        # Lexical on purpose: `colcon build --symlink-install` makes the files themselves links
-        # into the source tree, and the sha256 already pins what a link may lead to.
-        parts = PurePosixPath(path.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in path:
-            raise ValueError("the path must be relative and stay inside the bundle's folder")
-        return path
-
-
-class Files(_Strict):
-    """``model``: the network. ``refine``: optional network that refines the lifted joints."""
-
-    model: FileEntry
-    refine: FileEntry | None = None
-
-
-class InputSpec(_Strict):
-    """The network's image input, float32 [1, 3, height, width].
-
-    ``mean`` and ``std``, in the order of ``color``, apply to value / 255. The image is fitted
-    by ``camera.Letterbox``; other fits don't exist, so ``letterbox`` is always true.
-    """
-
-    name: Text
-    width: Pixels
-    height: Pixels
-    color: Literal["bgr", "rgb"]
-    mean: tuple[Finite, Finite, Finite]
-    std: tuple[Positive, Positive, Positive]
-    letterbox: Literal[True] = True
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the input tensor."""
-        return (1, 3, self.height, self.width)
-
-
-class OutputSpec(_Strict):
-    """One output of the network: its name in the ONNX file and its exact shape."""
-
-    name: Text
-    shape: tuple[Annotated[int, Field(gt=0)], ...]
-
-
-class Metric(_Strict):
-    """A measured number and the command that measured it."""
-
-    value: Finite
-    command: Text
-
-
-class Provenance(_Strict):
-    """Where the weights come from, well enough to make them again.
-
-    Attributes:
-        data: what the model was trained on, with sources and licences.
-        command: the command that made it.
-        commit: version of the code, or ``unknown`` for imported weights.
-        seed: seed of the run, if it had one.
-        data_hash: hash over the training data, if it was taken.
-        metrics: name -> value and the command that measured it.
-    """
-
-    data: Text
-    command: Text
-    commit: Text
-    seed: int | None = None
-    data_hash: str | None = None
-    metrics: dict[str, Metric] = Field(default_factory=dict)
-
-
-class Manifest(_Strict):
-    """What every kind of bundle states. See the subclasses for what each kind adds."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    kind: str
-    version: Text
-    description: str = ""
-    files: Files
-    input: InputSpec
-    outputs: dict[str, OutputSpec]
-    joint_set: str
-    precision: Literal["fp32", "fp16", "int8"]
-    licence: Text
-    provenance: Provenance
-
-    @field_validator("joint_set")
-    @classmethod
-    def _known_joint_set(cls, name: str) -> str:
-        if name not in SKELETONS:
-            raise ValueError(f"expected one of {', '.join(SKELETONS)}")
-        return name
-
-
-class SmapScales(_Strict):
-    """From the numbers of the network to working units.
-
-    Attributes:
-        heatmap_scale: heatmaps are divided by this (255 for the official SMAP).
-        paf_scale: part affinity fields are divided by this (127 for the official SMAP).
-        bone_depth_unit_m: metres per unit of the bone depths (0.01 for centimetres).
-        root_depth_unit_m: metres per unit of Z where the root depth is Z / f, f being the
-            focal length in network pixels (0.01 for the official SMAP: cm per pixel).
-    """
-
-    heatmap_scale: Positive
-    paf_scale: Positive
-    bone_depth_unit_m: Positive
-    root_depth_unit_m: Positive
-
-
-class SmapManifest(Manifest):
-    """A network with SMAP's outputs, all at ``stride`` of the input.
-
-    15 heatmaps and 28 part affinity channels, 14 bone depths, 1 root depth.
-
-    Attributes:
-        scales: units of the outputs.
-        stride: network pixels per map cell.
-        centred_pixels: how the training labels counted pixels; see ``LiftingConfig``.
-        association: overrides of fields of ``association.AssociationConfig``, by name.
-    """
-
-    kind: Literal["smap"]
-    scales: SmapScales
-    stride: Annotated[int, Field(ge=1, le=32)]
-    centred_pixels: bool = False
-    association: dict[str, float | int | bool] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _outputs_fit(self) -> SmapManifest:
-        if self.joint_set != "mpi15":
-            raise ValueError(f"joint_set is {self.joint_set!r}; kind smap works on mpi15")
-        if self.input.width % self.stride or self.input.height % self.stride:
-            raise ValueError(
-                f"input {self.input.width}x{self.input.height} is not a multiple of stride "
-                f"{self.stride}"
-            )
-        grid = (self.input.height // self.stride, self.input.width // self.stride)
-        expected = {"maps": 43, "bone_depth": 14, "root_depth": 1}
-        if set(self.outputs) != set(expected):
-            raise ValueError(
-                f"outputs are {sorted(self.outputs)}; kind smap has {sorted(expected)}"
-            )
-        for name, channels in expected.items():
-            shape = (1, channels, *grid)
-            if self.outputs[name].shape != shape:
-                raise ValueError(
-                    f"outputs.{name}.shape is {list(self.outputs[name].shape)}; "
-                    f"expected {list(shape)} for this input and stride"
-                )
-        return self
-
-
-# kind -> its manifest; a new kind of model adds a line here and one in estimators/factory.py.
-MANIFESTS: dict[str, type[Manifest]] = {"smap": SmapManifest}
 
 
 @dataclass(frozen=True)
@@ -226,11 +48,11 @@ class Bundle:
 
     @property
     def model_hash(self) -> str:
-        """sha256 of the network."""
+        """sha256 of the network that sees the image."""
         return self.manifest.files.model.sha256
 
-    def read(self, which: Literal["model", "refine"] = "model") -> bytes:
-        """Content of a file, checked against its sha256.
+    def read(self, role: str = "model") -> bytes:
+        """Content of a file by its role in the manifest's ``files``, checked against its sha256.
 
         Runtimes get these bytes and not the path: what is run is what was checked, and an ONNX
         file can't pull in data from files that the manifest doesn't name.
@@ -238,9 +60,9 @@ class Bundle:
         Raises:
             BundleError: if the bundle has no such file, or it is unreadable or altered.
         """
-        entry: FileEntry | None = getattr(self.manifest.files, which)
+        entry = self.manifest.files.entries.get(role)
         if entry is None:
-            raise BundleError(f"bundle {self.name!r} has no {which!r} file")
+            raise BundleError(f"bundle {self.name!r} has no {role!r} file")
         try:
             content = (self.folder / entry.path).read_bytes()
         except OSError as error:
@@ -268,32 +90,15 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     """
     folder = _find(name_or_path)
     manifest = parse_manifest(_read_yaml(folder / MANIFEST), source=str(folder / MANIFEST))
-    for entry in (manifest.files.model, manifest.files.refine):
-        if entry is not None:
-            path = folder / entry.path
-            if not path.is_file():
-                raise BundleError(
-                    f"{path} is missing although {MANIFEST} names it; copy the whole bundle "
-                    "again (with git, check that large files were fetched: git lfs pull)"
-                )
-            _compare_hash(path, entry, _sha256(path))
+    for entry in manifest.files.entries.values():
+        path = folder / entry.path
+        if not path.is_file():
+            raise BundleError(
+                f"{path} is missing although {MANIFEST} names it; copy the whole bundle "
+                "again (with git, check that large files were fetched: git lfs pull)"
+            )
+        _compare_hash(path, entry, _sha256(path))
     return Bundle(folder, manifest)
-
-
-def parse_manifest(data: Mapping[str, Any], source: str = MANIFEST) -> Manifest:
-    """Validate the content of a manifest.
-
-    Raises:
-        BundleError: naming each wrong field, what it holds and what is expected.
-    """
-    kind = data.get("kind")
-    model = MANIFESTS.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        raise BundleError(f"{source}: kind is {kind!r}; expected one of {', '.join(MANIFESTS)}")
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise BundleError(f"{source} is not valid: {_describe(error)}") from error
 
 
 def write_bundle(
@@ -301,6 +106,7 @@ def write_bundle(
     manifest: Mapping[str, Any],
     model: Path | str,
     refine: Path | str | None = None,
+    **others: Path | str,
 ) -> Bundle:
     """Make a bundle: copy the files, hash them, write and check the manifest.
 
@@ -309,6 +115,7 @@ def write_bundle(
         manifest: all fields of the manifest but ``files``.
         model: the ONNX file of the network, weights embedded.
         refine: optional ONNX file of the refining network.
+        others: ONNX files of further networks, by their role in the kind's ``files``.
 
     Returns:
         The bundle as loaded back from disk.
@@ -317,15 +124,17 @@ def write_bundle(
         BundleError: if the manifest is invalid (nothing is written then) or a file unreadable.
     """
     folder = Path(folder)
-    sources = {"model": Path(model)} | ({"refine": Path(refine)} if refine is not None else {})
+    given = {"model": model, "refine": refine, **others}
+    sources = {role: Path(path) for role, path in given.items() if path is not None}
     try:
         files = {
-            key: {"path": f"{key}.onnx", "sha256": _sha256(path)} for key, path in sources.items()
+            role: {"path": f"{role}.onnx", "sha256": _sha256(path)}
+            for role, path in sources.items()
         }
         checked = parse_manifest({**manifest, "files": files}, source="the manifest given")
         folder.mkdir(parents=True, exist_ok=True)
-        for key, path in sources.items():
-            target = folder / f"{key}.onnx"
+        for role, path in sources.items():
+            target = folder / f"{role}.onnx"
             if not (target.exists() and target.samefile(path)):
                 shutil.copyfile(path, target)
         text = yaml.safe_dump(checked.model_dump(mode="json", exclude_none=True), sort_keys=False)
@@ -359,21 +168,6 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise BundleError(f"{path} holds {type(data).__name__}; expected a mapping of fields")
     return data
-
-
-def _describe(error: ValidationError) -> str:
-    """Pydantic's findings in our words: field, what was got, what to do."""
-    findings = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "bundle"
-        if item["type"] == "extra_forbidden":
-            findings.append(f"{where}: unknown key; remove it or correct its spelling")
-        elif item["type"] == "missing":
-            findings.append(f"{where}: missing; add it")
-        else:
-            got = "" if isinstance(item["input"], dict) else f"got {item['input']!r:.80}; "
-            findings.append(f"{where}: {got}{item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(findings)
 
 
 def _sha256(path: Path) -> str:

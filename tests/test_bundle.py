@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from smap_ros.bundle import (
     MANIFEST,
-    Metric,
     list_bundles,
     load_bundle,
     parse_manifest,
     write_bundle,
 )
 from smap_ros.errors import BundleError
+from smap_ros.manifest import Metric
 
 HASH = "0" * 64
 

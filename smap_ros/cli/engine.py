@@ -46,8 +46,10 @@ def inspect(bundle: str) -> None:
         ("bundle", f"{loaded.name} {manifest.version}, kind {manifest.kind}"),
         ("description", manifest.description or "-"),
         ("folder", str(loaded.folder)),
-        ("model", f"{manifest.files.model.path}, sha256 {manifest.files.model.sha256[:16]}... ok"),
-        ("refining network", manifest.files.refine.path if manifest.files.refine else "none"),
+        *(
+            (role, f"{entry.path}, sha256 {entry.sha256[:16]}... ok")
+            for role, entry in manifest.files.entries.items()
+        ),
         ("input", f"{wanted.name}: {wanted.width}x{wanted.height} px, {wanted.color}"),
         *(
             (f"output {role}", f"{output.name} {list(output.shape)}")

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bundle import InputSpec
+from smap_ros.manifest import InputSpec
 
 
 class Normaliser:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from smap_ros.association import AssociationConfig, associate
 from smap_ros.bodies import Body, BodyFrame
-from smap_ros.bundle import Bundle, SmapManifest
+from smap_ros.bundle import Bundle
 from smap_ros.camera import Camera, Letterbox
 from smap_ros.engines import Engine, available_engines, create_engine
 from smap_ros.engines.base import Precision, TensorSpec
@@ -37,6 +37,7 @@ from smap_ros.estimators.lifting import (
     refine_output,
 )
 from smap_ros.estimators.preprocess import Normaliser
+from smap_ros.manifest import SmapManifest
 from smap_ros.skeletons import MPI15, Skeleton
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ class SmapEstimator:
         network = create_engine(bundle, engine, threads, precision)
         refine = None
         try:
-            if config.refine and bundle.manifest.files.refine is not None:
+            if config.refine and "refine" in bundle.manifest.files.entries:
                 refine = _open_refine(bundle, network.name)
             return cls(bundle, network, refine, config)
         except Exception:

@@ -18,7 +18,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "msg" not in path.par
 # Rooms by height; a room imports its own height or below. Rooms not listed stand at MIDDLE.
 MIDDLE = 2
 HEIGHTS = {
-    **dict.fromkeys(("errors", "skeletons", "camera", "bodies", "bundle", "images", "paths"), 0),
+    **dict.fromkeys(
+        ("errors", "skeletons", "camera", "bodies", "manifest", "bundle", "images", "paths"), 0
+    ),
     **dict.fromkeys(("engines", "association"), 1),
     **dict.fromkeys(("estimators", "temporal", "evaluation", "viz"), MIDDLE),
     **dict.fromkeys(("nodes", "cli", "__main__"), 3),
