@@ -220,7 +220,7 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
     cut = max(1, int(_HELD_OUT * len(pairs)))
     held_out, measured = pairs[order[:cut]], pairs[order[cut:]]
     errors = ErrorModel(measured)
-    network = create("refinenet").train()
+    network = create("refinenet", residual=True).train()
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     inputs, targets = measured.inputs(), measured.targets()
@@ -267,5 +267,5 @@ def run(
     """Train the refining network of a bundle; give the result to `smap-train export --refine`."""
     pairs = measure(bundle, read_shards(virtual))
     network, comparison = train(pairs, sample_poses(motion, poses, seed), steps, seed)
-    save_checkpoint(out, "refinenet", network.state_dict())
+    save_checkpoint(out, "refinenet", network.state_dict(), residual=True)
     typer.echo(comparison)

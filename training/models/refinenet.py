@@ -21,10 +21,14 @@ class RefineNet(nn.Module):
     Input: float32 [B, 75], 15 joints (mpi15) by (x, y in network-input pixels; X, Y, Z in
     camera centimetres); joints other than the root relative to the root's values, missing
     joints zero. Output: dict with ``out`` [B, 45], root-relative centimetres.
+
+    Args:
+        residual: predict what to add to the input's positions; SMAP predicts the positions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, residual: bool = False) -> None:
         super().__init__()
+        self.residual = residual
         inputs, outputs = 5 * len(MPI15), 3 * len(MPI15)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for k, width in enumerate(_HIDDEN, start=1):
@@ -37,4 +41,9 @@ class RefineNet(nn.Module):
 
     def forward(self, people: Tensor) -> dict[str, Tensor]:
         """[B, 75] -> {"out": [B, 45]}."""
-        return {"out": self.block(people)}
+        out = self.block(people)
+        if self.residual:
+            positions = people.unflatten(1, (len(MPI15), 5))[..., 2:].clone()
+            positions[:, MPI15.root] = 0  # the input has the root's absolute position there
+            out = out + positions.flatten(1)
+        return {"out": out}

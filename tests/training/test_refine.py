@@ -1,0 +1,109 @@
+"""The refining network's training data: views of poses, and errors like a bundle's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.nn import Module
+
+from smap_ros.skeletons import MPI15
+from training.export import _export_refine
+from training.models.checkpoint import save_checkpoint
+from training.refine import NETWORK_SIZE, ErrorModel, Pairs, train, view
+
+# A standing person about the pelvis, metres, world axes (z up, facing -y).
+STANDING = np.array(
+    [
+        *[(0, 0, 0.5), (0, 0, 0.78), (0, 0, 0)],
+        *[(0.2, 0, 0.48), (0.28, 0, 0.2), (0.3, -0.1, 0.0)],
+        *[(0.1, 0, 0), (0.12, -0.05, -0.42), (0.12, 0, -0.85)],
+        *[(-0.2, 0, 0.48), (-0.28, 0, 0.2), (-0.3, -0.1, 0.0)],
+        *[(-0.1, 0, 0), (-0.12, -0.05, -0.42), (-0.12, 0, -0.85)],
+    ],
+    np.float32,
+)
+
+
+def poses(count: int) -> np.ndarray:
+    """Standing people of many sizes."""
+    sizes = np.random.default_rng(1).uniform(0.8, 1.2, (count, 1, 1))
+    return (STANDING * sizes).astype(np.float32)
+
+
+def shrunken(count: int, seed: int) -> Pairs:
+    """What a bundle that halves relative depth and sees everything 10 % too far would find."""
+    rng = np.random.default_rng(seed)
+    true, pixels, focal = view(rng, poses(count))
+    depth = true[:, MPI15.root, 2, None] * 1.1 + 0.5 * (true[..., 2] - true[:, MPI15.root, None, 2])
+    centre = (np.array(NETWORK_SIZE) - 1) / 2
+    plane = (pixels - centre) / focal[:, None, None] * depth[..., None]
+    found = np.concatenate([plane, depth[..., None]], axis=-1).astype(np.float32)
+    return Pairs(found, true, pixels, pixels)
+
+
+def test_views_are_in_front_project_where_they_say_and_turn_all_ways() -> None:
+    joints, pixels, focal = view(np.random.default_rng(0), poses(500))
+    assert (joints[..., 2] > 0).all()
+    centre = (np.array(NETWORK_SIZE) - 1) / 2
+    projected = joints[..., :2] / joints[..., 2:] * focal[:, None, None] + centre
+    np.testing.assert_allclose(projected, pixels, atol=1e-2)
+    # Bones keep their lengths unless a joint had to be kept in front of the camera.
+    thigh = np.linalg.norm(joints[:, 6] - joints[:, 7], axis=-1)
+    expected = np.linalg.norm(poses(500)[:, 6] - poses(500)[:, 7], axis=-1)
+    assert (np.abs(thigh - expected) < 1e-3).mean() > 0.95
+    assert (joints[:, 1, 1] < joints[:, 8, 1]).mean() > 0.97  # heads up: y points down
+    sides = joints[:, MPI15.index("l_shoulder"), 0] - joints[:, MPI15.index("r_shoulder"), 0]
+    assert 0.3 < (sides > 0).mean() < 0.7
+
+
+def test_the_error_model_finds_and_applies_the_errors_it_was_shown() -> None:
+    model = ErrorModel(shrunken(400, 0))
+    moving = [j for j in range(15) if j != MPI15.root]
+    np.testing.assert_allclose(model.slope[moving], 0.5, atol=1e-3)
+    np.testing.assert_allclose(model.factor, 1.1, rtol=1e-4)
+    rng = np.random.default_rng(5)
+    true, pixels, focal = view(rng, poses(300))
+    found = model.apply(rng, true, pixels, focal)
+    relative = found.found[..., 2] - found.found[:, MPI15.root, None, 2]
+    expected = 0.5 * (true[..., 2] - true[:, MPI15.root, None, 2])
+    seen = np.isfinite(relative)
+    assert seen.mean() > 0.5
+    np.testing.assert_allclose(relative[seen], expected[seen], atol=2e-2)
+
+
+def test_joints_that_fall_outside_the_picture_are_missing_but_the_root_is_not() -> None:
+    rng = np.random.default_rng(5)
+    true, pixels, focal = view(rng, poses(300))
+    found = ErrorModel(shrunken(100, 0)).apply(rng, true, pixels, focal)
+    outside = ((pixels < 0) | (pixels >= NETWORK_SIZE)).any(axis=-1)
+    outside[:, MPI15.root] = False
+    assert outside.any()
+    assert np.isnan(found.found[outside]).all()
+    assert np.isfinite(found.found[:, MPI15.root]).all()
+    assert (found.inputs().reshape(-1, 15, 5)[outside] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def refined() -> tuple[Module, str]:
+    """Trained for some hundred steps; takes several seconds, the least that shows learning."""
+    return train(shrunken(600, 0), poses(2000), steps=250, seed=0)
+
+
+def test_training_undoes_the_errors(refined: tuple[Module, str]) -> None:
+    words = refined[1].split()
+    before, after = (float(words[words.index(w) - 2]) for w in ("lifted,", "refined;"))
+    assert before > 40  # the shrunken depth alone
+    assert after < 0.7 * before
+
+
+def test_it_exports_for_any_number_of_people(refined: tuple[Module, str], tmp_path: Path) -> None:
+    import onnxruntime
+
+    path, weights = tmp_path / "refine.pth", refined[0].state_dict()
+    save_checkpoint(path, "refinenet", weights, residual=True)
+    assert _export_refine(path, tmp_path / "refine.onnx") < 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
+    name = session.get_inputs()[0].name
+    for people in (1, 7):
+        (out,) = session.run(None, {name: np.zeros((people, 75), np.float32)})
+        assert out.shape == (people, 45)
