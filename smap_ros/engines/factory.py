@@ -56,6 +56,19 @@ def available_engines() -> dict[str, str]:
     return {name: version for name, version in versions.items() if version is not None}
 
 
+def cpu_runtime(preferred: str) -> str | None:
+    """A runtime for networks whose sizes vary, which TensorRT doesn't take.
+
+    Args:
+        preferred: taken if it is such a runtime.
+
+    Returns:
+        Name of a runtime on the CPU, or None when none is installed.
+    """
+    names = [name for name in available_engines() if name != "tensorrt"]
+    return preferred if preferred in names else next(iter(names), None)
+
+
 def create_engine(
     bundle: Bundle,
     name: str = "auto",

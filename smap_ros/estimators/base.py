@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +15,16 @@ from smap_ros.errors import CameraError, InputError
 from smap_ros.images import check_image
 from smap_ros.skeletons import Skeleton
 
+log = logging.getLogger(__name__)
+
 Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+NON_FINITE = "non_finite_output"  # reason under which a frame's bad outputs are counted
+FEW_JOINTS = "few_joints"
+LOG_PERIOD = 10.0  # seconds between repeated warnings
+# Score of a joint that was inferred, not seen: present, but below what the maps can support.
+INFERRED_SCORE = 0.1
 
 # Longest side of an image; larger ones are broken headers, or would exhaust a robot's memory.
 MAX_SIDE = 16384
@@ -80,3 +91,48 @@ def check_view(image: Any, camera: Camera) -> Image:
         )
     contiguous: Image = np.ascontiguousarray(image)
     return contiguous
+
+
+class StageTimer:
+    """Milliseconds between calls, by stage.
+
+    Attributes:
+        ms: stage -> milliseconds, in order.
+    """
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """End a stage; the next one begins."""
+        now = time.perf_counter()
+        self.ms[stage] = (now - self._last) * 1e3
+        self._last = now
+
+
+class OutputCheck:
+    """Counts NaN and infinite outputs of a network, and warns of them now and then."""
+
+    def __init__(self) -> None:
+        self._warned = -np.inf
+
+    def __call__(self, description: str, *arrays: Float) -> int:
+        """How many numbers are not finite.
+
+        Args:
+            description: of the estimator, for the log.
+            arrays: float32, the outputs.
+        """
+        bad = sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in arrays)
+        now = time.monotonic()
+        if bad and now - self._warned >= LOG_PERIOD:
+            self._warned = now
+            log.warning(
+                "%s: %d of %d network outputs are NaN or infinite; the frame counts as empty. "
+                "Try another engine, or export the bundle again",
+                description,
+                bad,
+                sum(array.size for array in arrays),
+            )
+        return bad

@@ -7,8 +7,6 @@ lift them to metres, and an optional RefineNet places the joints that were not s
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -21,11 +19,20 @@ from smap_ros.association import AssociationConfig, associate
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundle import Bundle
 from smap_ros.camera import Camera, Letterbox
-from smap_ros.engines import Engine, available_engines, create_engine
+from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.base import Precision, TensorSpec
-from smap_ros.engines.factory import open_model
+from smap_ros.engines.factory import cpu_runtime, open_model
 from smap_ros.errors import BundleError, EngineError, InputError
-from smap_ros.estimators.base import Image, check_view
+from smap_ros.estimators.base import (
+    FEW_JOINTS,
+    INFERRED_SCORE,
+    NON_FINITE,
+    Float,
+    Image,
+    OutputCheck,
+    StageTimer,
+    check_view,
+)
 from smap_ros.estimators.lifting import (
     NO_ROOT,
     REFINE_INPUTS,
@@ -40,18 +47,10 @@ from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest import SmapManifest
 from smap_ros.skeletons import MPI15, Skeleton
 
-log = logging.getLogger(__name__)
-
-Float = NDArray[np.float32]
-
 JOINTS = len(MPI15)
 CM_PER_M = 100.0
-LOG_PERIOD = 10.0  # seconds between repeated warnings
-# Score of a joint that only RefineNet placed: present, but below what the maps can support.
-INFERRED_SCORE = 0.1
 
-NON_FINITE = "non_finite_output"
-FEW_JOINTS, LOW_SCORE, DUPLICATE = "few_joints", "low_score", "duplicate"
+LOW_SCORE, DUPLICATE = "low_score", "duplicate"
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class SmapEstimator:
         )
         self._normaliser = Normaliser(manifest.input)
         self._scales = _Scales(manifest)
-        self._warned = -np.inf
+        self._check_outputs = OutputCheck()
 
     @classmethod
     def create(
@@ -167,7 +166,7 @@ class SmapEstimator:
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
         image = check_view(image, camera)
-        timer = _StageTimer()
+        timer = StageTimer()
         network_input = self._manifest.input
         letterbox = Letterbox(
             camera.width, camera.height, network_input.width, network_input.height
@@ -177,9 +176,8 @@ class SmapEstimator:
         outputs = self._engine.run({network_input.name: blob})
         timer.lap("network")
         maps, bone_depth, root_depth = self._scales(outputs)
-        bad = _count_non_finite(maps, bone_depth, root_depth)
+        bad = self._check_outputs(self.description, maps, bone_depth, root_depth)
         if bad:
-            self._warn_non_finite(bad, sum(a.size for a in (maps, bone_depth, root_depth)))
             return BodyFrame((), camera, stamp, dropped={NON_FINITE: bad}, timings_ms=timer.ms)
         people = associate(maps, root_depth, config=self._association)
         timer.lap("association")
@@ -231,18 +229,6 @@ class SmapEstimator:
         pixels[inferred] = camera.project(joints[inferred])
         pixels[~placed] = np.nan
         return joints, pixels, scores.astype(np.float32)
-
-    def _warn_non_finite(self, bad: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._warned >= LOG_PERIOD:
-            self._warned = now
-            log.warning(
-                "%s: %d of %d network outputs are NaN or infinite; the frame counts as empty. "
-                "Try another engine, or export the bundle again",
-                self.description,
-                bad,
-                total,
-            )
 
 
 def select_people(
@@ -316,23 +302,6 @@ class _Scales:
         return scaled[0], scaled[1], scaled[2][0]
 
 
-class _StageTimer:
-    """Milliseconds between calls, by stage."""
-
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.ms[stage] = (now - self._last) * 1e3
-        self._last = now
-
-
-def _count_non_finite(*arrays: Float) -> int:
-    return sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in arrays)
-
-
 def _association_config(bundle: Bundle, config: SmapConfig) -> AssociationConfig:
     assert isinstance(bundle.manifest, SmapManifest)
     overrides = {**bundle.manifest.association, **config.association}
@@ -353,13 +322,13 @@ def _association_config(bundle: Bundle, config: SmapConfig) -> AssociationConfig
 
 def _open_refine(bundle: Bundle, preferred: str) -> Engine:
     """The refining network on a CPU runtime: 160,000 weights, microseconds, any number of rows."""
-    names = [name for name in available_engines() if name != "tensorrt"]
-    if not names:
+    runtime = cpu_runtime(preferred)
+    if runtime is None:
         raise EngineError(
             f"bundle {bundle.name!r} has a refining network, which needs a CPU runtime; pip "
             "install onnxruntime, or create the estimator with refine=False"
         )
-    return open_model(bundle.read("refine"), preferred if preferred in names else names[0], 1)
+    return open_model(bundle.read("refine"), runtime, 1)
 
 
 def _check_refine(bundle: Bundle, refine: Engine) -> None:

@@ -15,8 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, CameraError, InputError
 from smap_ros.estimators import create_estimator
+from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.estimators.smap import INFERRED_SCORE, SmapConfig, select_people
+from smap_ros.estimators.smap import SmapConfig, select_people
 from smap_ros.manifest import InputSpec
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "smap_post"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smap_ros.camera import Camera
+from smap_ros.mounting import level_pose
 from training.models.golden import GOLDENS, Golden
 from training.models.virtualpose.cameras import (
     BEHIND_PIXEL,
     depth_unit_mm,
-    level_pose,
     make_camera,
     orbit_pose,
     project,
@@ -68,26 +66,24 @@ def test_images_are_resized_isotropically_into_the_middle():
     torch.testing.assert_close(cells, torch.tensor(expected))
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    roll=st.floats(-1.0, 1.0),
-    pitch=st.floats(-1.2, 1.2),
-    height=st.floats(100.0, 3000.0),
-    ahead=st.floats(500.0, 6000.0),
-)
-def test_level_pose_feels_gravity_and_sees_the_origin_ahead(roll, pitch, height, ahead):
-    rotation, position = level_pose(roll, pitch, height, ahead)
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
-    assert np.linalg.det(rotation) == pytest.approx(1.0)
-    down = rotation @ [0.0, 0.0, -1.0]
-    expected = [
-        -math.sin(roll) * math.cos(pitch),
-        math.cos(roll) * math.cos(pitch),
-        math.sin(pitch),
-    ]
-    np.testing.assert_allclose(down, expected, atol=1e-12)
-    foot = np.array([position[0], position[1], 0.0])  # below the camera, on the floor
-    np.testing.assert_allclose(rotation @ (foot - position), np.array(expected) * height)
-    ahead_of_it = rotation @ (np.zeros(3) - foot)
-    assert ahead_of_it[2] == pytest.approx(ahead * math.cos(pitch))
-    assert np.linalg.norm(ahead_of_it) == pytest.approx(ahead)
+@pytest.mark.parametrize("pitch", [-0.3, 0.0, 0.5])
+def test_a_level_robot_is_a_virtual_camera_without_yaw_or_roll(pitch):
+    virtual, position = orbit_pose(0.0, pitch, 0.0, 5000.0, 1000.0)
+    mounted, place = level_pose(0.0, pitch, position[2], position[0])
+    np.testing.assert_allclose(mounted, virtual, atol=1e-12)
+    np.testing.assert_allclose(place, position, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(roll=st.floats(-0.5, 0.5), pitch=st.floats(-0.5, 0.5), height=st.floats(0.3, 2.5))
+def test_world_points_land_where_the_robots_camera_sees_them(roll, pitch, height):
+    """The projection inside the networks is ``Camera.project`` in the optical frame."""
+    distortion = (-0.1, 0.02, 0.001, -0.002, 0.0)
+    rotation, position = level_pose(roll, pitch, height * 1000, 4000.0)
+    camera = make_camera(rotation, position, INTRINSICS, IMAGE_SIZE, distortion)
+    points = np.random.default_rng(0).uniform([-3000, -800, 0], [1500, 800, 2000], (40, 3))
+    pixels, depth = project(camera, torch.from_numpy(points).float()[None])
+    seen = (points - position) @ rotation.T / 1000
+    expected = Camera(*IMAGE_SIZE, *INTRINSICS, distortion).project(seen)
+    np.testing.assert_allclose(pixels[0], expected, atol=0.02)
+    np.testing.assert_allclose(depth[0] / 1000, seen[:, 2], atol=1e-5)

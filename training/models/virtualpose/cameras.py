@@ -70,7 +70,7 @@ def orbit_pose(
 
     This is how the official code makes virtual cameras. With roll and pitch together its axes
     are not exactly perpendicular: x rolls, z doesn't, and y is their cross product. A robot
-    with both angles should use ``level_pose``.
+    with both angles should use ``smap_ros.mounting.level_pose``.
 
     Args:
         roll: the right side of the image up, radians.
@@ -90,30 +90,6 @@ def orbit_pose(
     )
     rotation = np.stack([right, np.cross(forward, right), forward])
     return rotation, np.array([0.0, 0.0, height_mm]) - forward * distance_mm
-
-
-def level_pose(
-    roll: float, pitch: float, height_mm: float, ahead_mm: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pose of a robot's camera in a world that is level, with the origin ahead on the floor.
-
-    The world's x axis points from the origin towards the camera, as in ``orbit_pose`` with yaw
-    zero, so roots are searched around a point ``ahead_mm`` before the robot.
-
-    Args:
-        roll: the right side of the image up, radians.
-        pitch: looking down, radians.
-        height_mm: of the camera above the floor.
-        ahead_mm: horizontal distance from the camera to the world's origin.
-
-    Returns:
-        Rotation, float64 [3, 3], world to optical frame, exactly orthonormal; position,
-        float64 [3], mm.
-    """
-    level, _ = orbit_pose(0.0, pitch, 0.0, 0.0, 0.0)
-    c, s = math.cos(roll), math.sin(roll)
-    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    return turn @ level, np.array([ahead_mm, 0.0, height_mm])
 
 
 def project(cameras: Cameras, points_mm: Tensor) -> tuple[Tensor, Tensor]:

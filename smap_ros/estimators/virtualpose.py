@@ -1,0 +1,364 @@
+"""VirtualPose (Su et al., ECCV 2022): people found in a space above a level floor.
+
+Three networks: a backbone turns the image into heatmaps and boxes; a second one projects them
+into the searched space and finds people's roots there; a third one finds the joints in a cube
+around each root. The projections need to know how the camera is mounted: how high, and how far
+it looks down.
+
+The official preparation of the image is kept: resized isotropically about its middle without
+a shift by half a pixel, on black.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.bundle import Bundle
+from smap_ros.camera import Camera
+from smap_ros.engines import Engine, create_engine
+from smap_ros.engines.base import Precision
+from smap_ros.engines.factory import cpu_runtime, open_model
+from smap_ros.errors import BundleError, CameraError, EngineError, InputError
+from smap_ros.estimators.base import (
+    FEW_JOINTS,
+    INFERRED_SCORE,
+    NON_FINITE,
+    Float,
+    Image,
+    OutputCheck,
+    StageTimer,
+    check_view,
+)
+from smap_ros.estimators.lifting import NO_ROOT
+from smap_ros.estimators.preprocess import Normaliser
+from smap_ros.manifest import VirtualPoseManifest
+from smap_ros.mounting import level_pose
+from smap_ros.skeletons import MPI15, Skeleton
+
+log = logging.getLogger(__name__)
+
+JOINTS = len(MPI15)
+LENS_COEFFICIENTS = 5  # k1, k2, p1, p2, k3
+ASSUMED_HEIGHT = 1.0  # metres, of a camera whose height isn't stated
+MIN_DEPTH = 0.05  # metres; nearer joints are not before the camera
+
+# What the second and third network take of the camera, without the batch axis.
+CAMERA_INPUTS = {
+    "rotation": (3, 3),
+    "position": (3,),
+    "intrinsics": (4,),
+    "distortion": (LENS_COEFFICIENTS,),
+    "image_size": (2,),
+}
+
+
+@dataclass(frozen=True)
+class VirtualPoseConfig:
+    """Settings of the estimator.
+
+    Attributes:
+        camera_height: of the camera above the floor, metres; None assumes 1 m and warns.
+        camera_pitch_deg: how far the camera looks down, degrees.
+        camera_roll_deg: how far the right side of the image is turned up, degrees.
+        ahead: horizontal distance from the camera to the middle of the searched space, metres;
+            None lets that space begin at the camera.
+        min_score: people with a lower score of their root are left out; None takes the
+            bundle's threshold.
+        min_joints: people of whom the heatmaps show fewer joints are left out.
+    """
+
+    camera_height: float | None = None
+    camera_pitch_deg: float = 0.0
+    camera_roll_deg: float = 0.0
+    ahead: float | None = None
+    min_score: float | None = None
+    min_joints: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "camera_height": (0.01, 100.0),
+            "camera_pitch_deg": (-89.0, 89.0),
+            "camera_roll_deg": (-180.0, 180.0),
+            "ahead": (-100.0, 100.0),
+            "min_score": (0.0, 1.0),
+            "min_joints": (0, JOINTS),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"{name} is {value!r}; expected {low:g} to {high:g}")
+
+
+class VirtualPoseEstimator:
+    """Runs bundles of kind ``virtualpose``.
+
+    Args:
+        bundle: the bundle.
+        backbone, root, pose: its networks, loaded; closed with the estimator.
+        config: settings.
+
+    Raises:
+        BundleError: if the bundle is of another kind, or the networks don't fit together.
+    """
+
+    skeleton: Skeleton = MPI15
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backbone: Engine,
+        root: Engine,
+        pose: Engine,
+        config: VirtualPoseConfig | None = None,
+    ) -> None:
+        self._manifest = manifest = _manifest(bundle)
+        self.config = config or VirtualPoseConfig()
+        self._engines = (backbone, root, pose)
+        maps = manifest.outputs["maps"]
+        camera = {name: (1, *shape) for name, shape in CAMERA_INPUTS.items()}
+        people = manifest.max_people
+        found = {"roots": (1, people, 3), "scores": (1, people)}
+        _check(bundle, "root", root, {"maps": maps.shape, **camera}, found)
+        poses = {"maps": maps.shape, "roots": (2, 3), **camera}
+        _check(bundle, "pose", pose, poses, {"joints": (2, manifest.joints, 3)})
+        self._normaliser = Normaliser(manifest.input)
+        self._check_outputs = OutputCheck()
+        self._mounting = _mounting(manifest, self.config)
+
+    @classmethod
+    def create(
+        cls,
+        bundle: Bundle,
+        engine: str = "auto",
+        threads: int = 0,
+        precision: Precision = "f32",
+        **options: Any,
+    ) -> VirtualPoseEstimator:
+        """Load the bundle's networks; see :func:`smap_ros.estimators.create_estimator`.
+
+        ``engine`` is that of the backbone. The others run on it as well, unless it is TensorRT:
+        their number of people varies, so they run on a CPU runtime then.
+        """
+        known = [f.name for f in fields(VirtualPoseConfig)]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise InputError(
+                f"unknown options {unknown}; kind virtualpose takes {', '.join(known)}"
+            )
+        config = VirtualPoseConfig(**options)
+        _manifest(bundle)
+        if config.camera_height is None:
+            log.warning(
+                "camera_height isn't stated: assuming a camera %g m above the floor",
+                ASSUMED_HEIGHT,
+            )
+        opened = [create_engine(bundle, engine, threads, precision)]
+        try:
+            runtime = cpu_runtime(opened[0].name)
+            if runtime is None:
+                raise EngineError(
+                    f"bundle {bundle.name!r} has networks that need a CPU runtime; pip install "
+                    "onnxruntime"
+                )
+            # One by one and not in a comprehension: if one fails, the others are closed.
+            opened.append(open_model(bundle.read("root"), runtime, threads, precision))
+            opened.append(open_model(bundle.read("pose"), runtime, threads, precision))
+            return cls(bundle, *opened, config=config)
+        except Exception:
+            for network in opened:
+                network.close()
+            raise
+
+    @property
+    def description(self) -> str:
+        """Bundle, engine and device."""
+        engine = f"{self._engines[0].name} ({self._engines[0].device})"
+        return f"{self._manifest.name} {self._manifest.version} on {engine}"
+
+    def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
+        """See :meth:`smap_ros.estimators.base.Estimator.estimate`.
+
+        Raises:
+            CameraError: as there, or if the lens isn't of the model ``plumb_bob``.
+        """
+        image = check_view(image, camera)
+        backbone, root, pose = self._engines
+        spec, timer = self._manifest.input, StageTimer()
+        view = {**self._mounting, **camera_inputs(camera)}
+        fit = network_fit(camera, spec.width, spec.height)
+        blob = self._normaliser(_fitted(image, fit, (spec.width, spec.height)))
+        timer.lap("preprocess")
+        maps: Float = backbone.run({spec.name: blob})[self._manifest.outputs["maps"].name]
+        timer.lap("network")
+        bad = self._check_outputs(self.description, maps)
+        if bad:
+            return BodyFrame((), camera, stamp, dropped={NON_FINITE: bad}, timings_ms=timer.ms)
+        candidates = root.run({"maps": maps, **view})
+        roots, scores = self._believed(candidates["roots"][0], candidates["scores"][0])
+        timer.lap("roots")
+        if len(roots) == 0:
+            return BodyFrame((), camera, stamp, timings_ms=timer.ms)
+        joints: Float = pose.run({"maps": maps, "roots": roots, **view})["joints"][:, :JOINTS]
+        timer.lap("joints")
+        cells = _cells(camera.project(joints), fit, self._manifest.stride)
+        seen = heat_at(maps[0, :JOINTS], cells)
+        bodies, dropped = self._bodies(joints, seen, scores, camera)
+        timer.lap("bodies")
+        return BodyFrame(bodies, camera, stamp, dropped=dropped, timings_ms=timer.ms)
+
+    def close(self) -> None:
+        """Release the networks; harmless when done twice."""
+        for engine in self._engines:
+            engine.close()
+
+    def _believed(self, roots: Float, scores: Float) -> tuple[Float, Float]:
+        """Candidates that are people: world [N, 3], metres, and their scores [N]."""
+        limit = self.config.min_score
+        limit = self._manifest.root_threshold if limit is None else limit
+        people = (scores > limit) & np.isfinite(roots).all(axis=-1)
+        return np.ascontiguousarray(roots[people]), np.clip(scores[people], 0, 1)
+
+    def _bodies(
+        self, joints: Float, seen: Float, scores: Float, camera: Camera
+    ) -> tuple[tuple[Body, ...], dict[str, int]]:
+        """People nearest first, and how many were dropped by reason.
+
+        Args:
+            joints: [N, 15, 3], metres, optical frame.
+            seen: [N, 15], heat where the joints are seen.
+            scores: [N], of the people.
+            camera: of the image.
+        """
+        placed = np.isfinite(joints).all(axis=-1) & (joints[..., 2] > MIN_DEPTH)
+        joints = np.where(placed[..., None], joints, np.float32(np.nan))
+        certain = np.where(placed, np.clip(seen, INFERRED_SCORE, 1), 0).astype(np.float32)
+        pixels = camera.project(joints).astype(np.float32)
+        rooted = placed[:, MPI15.root]
+        enough = (placed & (seen > INFERRED_SCORE)).sum(axis=1) >= self.config.min_joints
+        dropped = {NO_ROOT: int((~rooted).sum()), FEW_JOINTS: int((rooted & ~enough).sum())}
+        kept = np.flatnonzero(rooted & enough)
+        kept = kept[np.argsort(joints[kept, MPI15.root, 2], kind="stable")]
+        bodies = tuple(Body(joints[k], pixels[k], certain[k], float(scores[k])) for k in kept)
+        return bodies, {reason: count for reason, count in dropped.items() if count}
+
+
+def camera_inputs(camera: Camera) -> dict[str, Float]:
+    """What the networks take of the intrinsics.
+
+    Returns:
+        ``intrinsics`` [1, 4] (fx, fy, cx, cy), ``distortion`` [1, 5] (k1, k2, p1, p2, k3) and
+        ``image_size`` [1, 2], pixels.
+
+    Raises:
+        CameraError: if the lens needs more coefficients, or another model.
+    """
+    lens = camera.distortion
+    while len(lens) > LENS_COEFFICIENTS and lens[-1] == 0:
+        lens = lens[:-1]
+    # The rational model begins with the coefficients of plumb_bob; the fisheye's are others.
+    if len(lens) > LENS_COEFFICIENTS or (lens and camera.distortion_model == "equidistant"):
+        raise CameraError(
+            f"the lens is {camera.distortion_model} with {len(lens)} coefficients; VirtualPose "
+            f"takes plumb_bob with up to {LENS_COEFFICIENTS}. Rectify the images (image_proc) "
+            "and give the rectified camera's calibration"
+        )
+    padded = (*lens, *(0.0,) * (LENS_COEFFICIENTS - len(lens)))
+    values = {
+        "intrinsics": (camera.fx, camera.fy, camera.cx, camera.cy),
+        "distortion": padded,
+        "image_size": (camera.width, camera.height),
+    }
+    return {name: np.array([value], np.float32) for name, value in values.items()}
+
+
+def network_fit(camera: Camera, width: int, height: int) -> NDArray[np.float64]:
+    """The official warp from image to network pixels, float64 [2, 3]."""
+    zoom = min(width / camera.width, height / camera.height)
+    return np.array(
+        [
+            [zoom, 0.0, (width - zoom * camera.width) / 2],
+            [0.0, zoom, (height - zoom * camera.height) / 2],
+        ]
+    )
+
+
+def heat_at(heatmaps: Float, cells: NDArray[np.floating]) -> Float:
+    """Heat of each joint at its cell.
+
+    Args:
+        heatmaps: float32 [J, h, w].
+        cells: [N, J, 2], x and y in map cells; NaN where unknown.
+
+    Returns:
+        float32 [N, J], of the nearest cell; 0 outside of the maps.
+    """
+    height, width = heatmaps.shape[1:]
+    nearest = np.rint(np.nan_to_num(cells, nan=-1.0, posinf=-1.0, neginf=-1.0))
+    inside = np.all((nearest >= 0) & (nearest < (width, height)), axis=-1)
+    x, y = np.moveaxis(np.where(inside[..., None], nearest, 0).astype(np.intp), -1, 0)
+    heat = heatmaps[np.arange(len(heatmaps)), y, x]
+    return np.where(inside, heat, np.float32(0))
+
+
+def _cells(pixels: NDArray[np.float64], fit: NDArray[np.float64], stride: int) -> Any:
+    return (pixels * fit[0, 0] + fit[:, 2]) / stride
+
+
+def _fitted(image: Image, fit: NDArray[np.float64], size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.warpAffine(image, fit, size, flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def _mounting(manifest: VirtualPoseManifest, config: VirtualPoseConfig) -> dict[str, Float]:
+    """The camera's pose in the searched world: ``rotation`` [1, 3, 3], ``position`` [1, 3], m."""
+    space = manifest.space
+    # The middle of the space is ahead of the camera; the world's origin isn't if it is off it.
+    ahead = space.size_m[0] / 2 if config.ahead is None else config.ahead
+    rotation, position = level_pose(
+        math.radians(config.camera_roll_deg),
+        math.radians(config.camera_pitch_deg),
+        ASSUMED_HEIGHT if config.camera_height is None else config.camera_height,
+        space.center_m[0] + ahead,
+    )
+    return {
+        "rotation": rotation[None].astype(np.float32),
+        "position": position[None].astype(np.float32),
+    }
+
+
+def _manifest(bundle: Bundle) -> VirtualPoseManifest:
+    if not isinstance(bundle.manifest, VirtualPoseManifest):
+        raise BundleError(
+            f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected virtualpose"
+        )
+    return bundle.manifest
+
+
+def _check(
+    bundle: Bundle,
+    role: str,
+    engine: Engine,
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Refuse a network that doesn't take and give what the estimator hands on."""
+    got = {spec.name: spec for spec in (*engine.inputs, *engine.outputs)}
+    wrong = [
+        f"{name} {list(shape)}"
+        for name, shape in {**inputs, **outputs}.items()
+        if name not in got or not got[name].accepts(shape) or got[name].dtype != "float32"
+    ]
+    if wrong or {spec.name for spec in engine.inputs} != set(inputs):
+        raise BundleError(
+            f"the {role} network of bundle {bundle.name!r} has {', '.join(map(str, got.values()))}"
+            f"; expected float32 {', '.join(wrong) or 'inputs ' + ', '.join(inputs)}. Its files "
+            "don't belong together; export the bundle again"
+        )
