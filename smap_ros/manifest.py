@@ -20,6 +20,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Pixels = Annotated[int, Field(ge=16, le=8192)]
 Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 BOX_SIDES = 4  # channels of a person's box in VirtualPose's maps
 
@@ -61,12 +62,10 @@ class Networks(_Strict):
         return {role: entry for role, entry in files.items() if entry is not None}
 
 
-class InputSpec(_Strict):
+class ImageInput(_Strict):
     """The network's image input, float32 [1, 3, height, width].
 
-    ``mean`` and ``std``, in the order of ``color``, apply to value / 255. The image is fitted
-    isotropically into the middle; other fits don't exist, so ``letterbox`` is always true. The
-    kind decides on the colour of the border and on fractions of a pixel.
+    ``mean`` and ``std``, in the order of ``color``, apply to value / 255.
     """
 
     name: Text
@@ -75,12 +74,49 @@ class InputSpec(_Strict):
     color: Literal["bgr", "rgb"]
     mean: tuple[Finite, Finite, Finite]
     std: tuple[Positive, Positive, Positive]
-    letterbox: Literal[True] = True
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the input tensor."""
         return (1, 3, self.height, self.width)
+
+    @property
+    def white(self) -> float:
+        """What a pixel of value 255 is before mean and std apply."""
+        return 1.0
+
+
+class InputSpec(ImageInput):
+    """Input that is a whole image, fitted isotropically into the middle.
+
+    Other fits don't exist, so ``letterbox`` is always true. The kind decides on the colour of
+    the border and on fractions of a pixel.
+    """
+
+    letterbox: Literal[True] = True
+
+
+class CropInput(ImageInput):
+    """Input that is a square crop about a person.
+
+    Attributes:
+        pixel_range: 1 when ``mean`` and ``std`` apply to value / 255, as usual; 255 when they
+            apply to the value itself. The official weights of MobileHumanPose need 255: their
+            preprocessing leaves the division out, and they were trained that way.
+    """
+
+    pixel_range: Literal[1, 255] = 1
+
+    @property
+    def white(self) -> float:
+        """What a pixel of value 255 is before mean and std apply."""
+        return float(self.pixel_range)
+
+    @model_validator(mode="after")
+    def _is_square(self) -> CropInput:
+        if self.width != self.height:
+            raise ValueError(f"input is {self.width}x{self.height}; crops are square")
+        return self
 
 
 class OutputSpec(_Strict):
@@ -120,12 +156,12 @@ class Provenance(_Strict):
 class Manifest(_Strict):
     """What every kind of bundle states. See the subclasses for what each kind adds."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     kind: str
     version: Text
     description: str = ""
     files: Networks
-    input: InputSpec
+    input: ImageInput
     outputs: dict[str, OutputSpec]
     joint_set: str
     precision: Literal["fp32", "fp16", "int8"]
@@ -176,6 +212,7 @@ class SmapManifest(Manifest):
     """
 
     kind: Literal["smap"]
+    input: InputSpec
     files: SmapFiles
     scales: SmapScales
     stride: Annotated[int, Field(ge=1, le=32)]
@@ -246,6 +283,7 @@ class VirtualPoseManifest(Manifest):
     """
 
     kind: Literal["virtualpose"]
+    input: InputSpec
     files: VirtualPoseFiles
     stride: Annotated[int, Field(ge=1, le=32)]
     max_people: Annotated[int, Field(ge=1, le=1000)]
@@ -275,8 +313,48 @@ class VirtualPoseManifest(Manifest):
         return self.outputs["maps"].shape[1] - BOX_SIDES
 
 
+class TopdownManifest(Manifest):
+    """A network that sees a crop of one person; another bundle finds the people.
+
+    Its output ``coords`` gives each joint's x, y and z in 0-based cells: x and y span the crop,
+    z the depths from ``depth_half_range_m`` before to as far behind the root's. A free first
+    axis of input and output lets several crops run at once.
+
+    Attributes:
+        first_stage: name of the bundle that finds the people, beside this one or shipped.
+        cells: along each axis of the cube.
+        depth_half_range_m: half of the depth that the cube spans.
+        box_margin: side of the crop over the longer side of the box about a person's joints.
+        flip_test: look at the mirrored crop too; twice the time.
+    """
+
+    kind: Literal["topdown"]
+    input: CropInput
+    first_stage: Name
+    cells: Annotated[int, Field(ge=2, le=1024)]
+    depth_half_range_m: Positive
+    box_margin: Annotated[float, Field(ge=1, le=4)]
+    flip_test: bool = False
+
+    @model_validator(mode="after")
+    def _outputs_fit(self) -> TopdownManifest:
+        shape = (1, len(SKELETONS[self.joint_set]), 3)
+        if set(self.outputs) != {"coords"}:
+            raise ValueError(f"outputs are {sorted(self.outputs)}; kind topdown has ['coords']")
+        if self.outputs["coords"].shape != shape:
+            raise ValueError(
+                f"outputs.coords.shape is {list(self.outputs['coords'].shape)}; expected "
+                f"{list(shape)} for joint set {self.joint_set}"
+            )
+        return self
+
+
 # kind -> its manifest; a new kind of model adds a line here and one in estimators/factory.py.
-MANIFESTS: dict[str, type[Manifest]] = {"smap": SmapManifest, "virtualpose": VirtualPoseManifest}
+MANIFESTS: dict[str, type[Manifest]] = {
+    "smap": SmapManifest,
+    "virtualpose": VirtualPoseManifest,
+    "topdown": TopdownManifest,
+}
 
 
 def parse_manifest(data: Mapping[str, Any], source: str = MANIFEST) -> Manifest:

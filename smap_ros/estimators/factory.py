@@ -15,6 +15,8 @@ from smap_ros.estimators.base import Estimator
 # Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
 _ESTIMATORS = {
     "smap": ("smap_ros.estimators.smap", "SmapEstimator"),
+    "topdown": ("smap_ros.estimators.topdown", "TopdownEstimator"),
+    "virtualpose": ("smap_ros.estimators.virtualpose", "VirtualPoseEstimator"),
 }
 
 
@@ -30,7 +32,7 @@ def create_estimator(
     Args:
         bundle: a loaded bundle, or the name or path of one.
         engine, threads, precision: see :func:`smap_ros.engines.create_engine`.
-        options: settings of that estimator, like the fields of ``SmapConfig``.
+        options: settings of that estimator, the fields of ``SmapConfig`` or ``VirtualPoseConfig``.
 
     Raises:
         BundleError: if the bundle is missing, damaged or contradicts its network.

@@ -1,4 +1,4 @@
-"""From a letterboxed image to the tensor a network takes."""
+"""From a letterboxed image or a crop to the tensor a network takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.manifest import InputSpec
+from smap_ros.manifest import ImageInput
 
 
 class Normaliser:
@@ -19,8 +19,8 @@ class Normaliser:
         spec: the input as the bundle's manifest describes it.
     """
 
-    def __init__(self, spec: InputSpec) -> None:
-        values = np.arange(256)[:, None] / 255.0
+    def __init__(self, spec: ImageInput) -> None:
+        values = np.arange(256)[:, None] / 255.0 * spec.white
         tables = ((values - np.array(spec.mean)) / np.array(spec.std)).astype(np.float32)
         self._source = (0, 1, 2) if spec.color == "bgr" else (2, 1, 0)
         self._tables = [np.ascontiguousarray(tables[:, k]) for k in range(3)]
