@@ -33,6 +33,13 @@ class EngineName(str, Enum):
     tensorrt = "tensorrt"
 
 
+class Protocol(str, Enum):
+    """Ways to measure; see smap_ros.evaluation."""
+
+    virtual = "virtual"
+    pck2d = "pck2d"
+
+
 Bundle = Annotated[
     str, typer.Option("--bundle", "-b", help="Model bundle: a name in models/ or a folder.")
 ]
@@ -245,6 +252,61 @@ def bench(
     from smap_ros.cli.bench import run
 
     run(bundle, engine, threads, size, seconds, image, out)
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[
+        str, typer.Argument(metavar="PRED", help="A bodies.json, or a bundle: name or folder.")
+    ],
+    truth: Annotated[
+        Path,
+        typer.Argument(
+            metavar="GT",
+            help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder.",
+        ),
+    ],
+    protocol: Annotated[Protocol, typer.Option("--protocol", "-p", help="What is measured.")],
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", "-r", help="Folder for all numbers, plots and the worst cases."),
+    ] = None,
+    engine: Engine = EngineName.auto,
+    threads: Threads = 0,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            "--last",
+            min=0,
+            help="pck2d: take the last N photos, 0 for all. Without it 500, as training keeps.",
+        ),
+    ] = None,
+) -> None:
+    """Measure people found, or a bundle, against the truth.
+
+    virtual: people in metres on rendered scenes. pck2d: joints in labelled photos.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros evaluate --protocol virtual smap_lite data/virtual_test --report report[/cyan]
+
+    [cyan]smap-ros evaluate --protocol virtual out/bodies.json config/demo/truth.json[/cyan]
+
+    [cyan]smap-ros evaluate --protocol pck2d smap_lite lspet_train.zip --report report[/cyan]
+    """
+    from smap_ros.cli.evaluate import EvaluateOptions, run
+
+    run(
+        EvaluateOptions(
+            protocol=protocol.value,
+            predictions=predictions,
+            truth=truth,
+            report=report,
+            engine=engine.value,
+            threads=threads,
+            last=last,
+        )
+    )
 
 
 @app.command()

@@ -29,6 +29,9 @@ _MEANINGS = {
     "contact_sheet.png": "evenly spaced frames at a glance",
     "poses_3d.png": "people in metres, from the front and from above",
     "annotated/": "pictures with skeletons",
+    "report.json": "all numbers, and the command that made them",
+    "plots.png": "errors by joint and by group",
+    "gallery.png": "the worst cases: true and predicted people",
     "bag": "all topics as a ROS 2 bag (MCAP)",
     "logs": "what each node logged",
 }

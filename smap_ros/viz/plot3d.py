@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
@@ -19,6 +17,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.viz import colors
 from smap_ros.viz.colors import hexa, person_color, side_color
 from smap_ros.viz.draw import WEAK_SCORE, draw_resized
+from smap_ros.viz.figures import dark_figure, rendered, style_axes
 
 Image = NDArray[np.uint8]
 Trails = Mapping[int, Sequence[NDArray[np.floating]]]
@@ -39,8 +38,7 @@ def plot_poses(frame: BodyFrame, image: Image | None = None, trails: Trails | No
     Returns:
         uint8 [H, W, 3], bgr, about 1920 px wide.
     """
-    figure = Figure(figsize=(16, 9), dpi=120, facecolor=hexa(colors.BACKGROUND))
-    FigureCanvasAgg(figure)
+    figure = dark_figure(16, 9)
     grid = figure.add_gridspec(
         2, 2, left=0.05, right=0.975, top=0.865, bottom=0.125, wspace=0.13, hspace=0.2
     )
@@ -49,8 +47,8 @@ def plot_poses(frame: BodyFrame, image: Image | None = None, trails: Trails | No
         _picture(figure.add_subplot(grid[0, 0]), frame, image)
     front = figure.add_subplot(grid[1, 0] if image is not None else grid[:, 0])
     above = figure.add_subplot(grid[:, 1])
-    _style(front, "Front", "x  [m]  right of the camera", "height above the camera  [m]")
-    _style(above, "From above", "x  [m]  right of the camera", "z  [m]  away from the camera")
+    style_axes(front, "Front", "x  [m]  right of the camera", "height above the camera  [m]")
+    style_axes(above, "From above", "x  [m]  right of the camera", "z  [m]  away from the camera")
     _field_of_view(above, frame, shown, trails or {})
     for identity, points in (trails or {}).items():
         _trail(above, identity, points)
@@ -62,7 +60,7 @@ def plot_poses(frame: BodyFrame, image: Image | None = None, trails: Trails | No
     _limits(front, shown, _FRONT, {})
     _limits(above, shown, _ABOVE, trails or {})
     _titles(figure, frame, shown)
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def _picture(axes: Axes, frame: BodyFrame, image: Image) -> None:
@@ -72,18 +70,6 @@ def _picture(axes: Axes, frame: BodyFrame, image: Image) -> None:
     axes.set_anchor("W")
     axes.set_title("Picture", color=hexa(colors.TEXT), fontsize=12, loc="left", pad=8)
     axes.set_axis_off()
-
-
-def _style(axes: Axes, title: str, x_label: str, y_label: str) -> None:
-    axes.set_facecolor(hexa(colors.PANEL))
-    axes.set_title(title, color=hexa(colors.TEXT), fontsize=12, loc="left", pad=8)
-    axes.set_xlabel(x_label, color=hexa(colors.MUTED), fontsize=10)
-    axes.set_ylabel(y_label, color=hexa(colors.MUTED), fontsize=10)
-    axes.tick_params(colors=hexa(colors.MUTED), labelsize=9, length=0)
-    axes.grid(True, color=hexa(colors.GRID), linewidth=0.7)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_color(hexa(colors.GRID))
 
 
 def _skeleton(axes: Axes, body: Body, color: colors.RGB, view: tuple[int, int, int, int]) -> None:
@@ -216,11 +202,3 @@ def _projected(
     """Coordinates [..., 2] (right, up) of a view from points [..., 3]."""
     right, right_sign, up, up_sign = view
     return np.stack([right_sign * points[..., right], up_sign * points[..., up]], axis=-1)
-
-
-def _rendered(figure: Figure) -> Image:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="rgba", facecolor=figure.get_facecolor())
-    width, height = (round(v * figure.dpi) for v in figure.get_size_inches())
-    rgba = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
-    return np.ascontiguousarray(rgba[..., 2::-1])

@@ -1,0 +1,163 @@
+"""Leeds Sports Pose Extended (Johnson and Everingham, CVPR 2011): photos with 2D joints.
+
+The archive is a zip file, or a folder, of ``images/`` and ``annotations.json``: ``joint_names``
+(14) and ``images``, each with ``image``, ``width``, ``height`` and ``joints`` [14][x, y, labelled].
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.camera import Camera
+from smap_ros.errors import InputError
+from smap_ros.images import decode_compressed
+from smap_ros.skeletons import MPI15
+
+ANNOTATIONS = "annotations.json"
+MIN_JOINTS = 9  # labelled ones, of the 15; fewer don't make a useful person
+_FOV = math.radians(60)  # a guess: where joints are in the picture doesn't depend on it
+
+Float = NDArray[np.float32]
+
+
+class PhotoFiles:
+    """Files of a zip archive or of a folder, by name.
+
+    Raises:
+        InputError: if the path is neither.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._zip: zipfile.ZipFile | None = None
+        if path.is_dir():
+            return
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"can't open {path}: {getattr(error, 'strerror', None) or error}; expected a zip "
+                f"file or a folder of images/ and {ANNOTATIONS}"
+            ) from error
+
+    def read(self, name: str) -> bytes:
+        """Content of a file.
+
+        Raises:
+            InputError: if it is missing or damaged.
+        """
+        try:
+            if self._zip is not None:
+                return self._zip.read(name)
+            return (self._path / name).read_bytes()
+        except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"can't read {name} of {self._path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of one labelled person; others may be in it without labels.
+
+    Attributes:
+        name: of the file in the archive.
+        width, height: pixels.
+        joints_2d: float32 [15, 2], mpi15, pixels; NaN where not labelled.
+        files: the archive.
+    """
+
+    name: str
+    width: int
+    height: int
+    joints_2d: Float
+    files: PhotoFiles
+
+    @property
+    def key(self) -> str:
+        """What predictions of this photo are named by: the stem of its file."""
+        return Path(self.name).stem
+
+    @property
+    def camera(self) -> Camera:
+        """A camera for what needs one; its field of view is a guess."""
+        return Camera.from_fov(self.width, self.height, _FOV)
+
+    def encoded(self) -> bytes:
+        """The photo as it is in the archive (JPEG)."""
+        return self.files.read(self.name)
+
+    def image(self) -> NDArray[np.uint8]:
+        """The photo, uint8 [H, W, 3] bgr.
+
+        Raises:
+            InputError: if it is missing or damaged, or hasn't the size that its labels say.
+        """
+        try:
+            image = decode_compressed(self.encoded())
+        except InputError as error:
+            raise InputError(f"photo {self.name}: {error}") from error
+        if image.shape[1::-1] != (self.width, self.height):
+            raise InputError(
+                f"photo {self.name} is {image.shape[1]}x{image.shape[0]} px, but its labels say "
+                f"{self.width}x{self.height} px; copy the data again"
+            )
+        return image
+
+
+def read_lspet(path: Path) -> list[Photo]:
+    """The photos with at least :data:`MIN_JOINTS` labelled joints, in the order of the labels.
+
+    Training and testing both take theirs from this list, so that a tail kept from training
+    (``holdout`` of ``smap-train fit``) is the same photos here.
+
+    Raises:
+        InputError: if the archive or its labels can't be read.
+    """
+    files = PhotoFiles(path)
+    try:
+        data: Any = json.loads(files.read(ANNOTATIONS))
+        names = list(data["joint_names"])
+        photos = []
+        for entry in data["images"]:
+            joints = mpi15_joints(np.array(entry["joints"], np.float32), names)
+            if np.isfinite(joints[:, 0]).sum() >= MIN_JOINTS:
+                size = int(entry["width"]), int(entry["height"])
+                photos.append(Photo(str(entry["image"]), *size, joints, files))
+        return photos
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{ANNOTATIONS} of {path} is malformed ({error!r}); expected joint_names and images "
+            "with image, width, height and joints [14][x, y, labelled]"
+        ) from error
+
+
+def mpi15_joints(points: Float, names: list[str]) -> Float:
+    """Labelled joints brought to mpi15.
+
+    Neck and pelvis are the midpoints of shoulders and hips, as everywhere in mpi15. LSPET's own
+    neck label sits a tenth of a torso higher and only stands in where a shoulder is unlabelled.
+
+    Args:
+        points: float32 [14, 3]: x, y in pixels, and whether it is labelled.
+        names: of these joints.
+
+    Returns:
+        float32 [15, 2], NaN where not labelled.
+    """
+    joints = np.full((len(MPI15), 2), np.nan, np.float32)
+    for k, joint in enumerate(MPI15.joints):
+        if joint in names and points[names.index(joint), 2] > 0:
+            joints[k] = points[names.index(joint), :2]
+    for middle, side in (("neck", "shoulder"), ("pelvis", "hip")):
+        midpoint = (joints[MPI15.index(f"l_{side}")] + joints[MPI15.index(f"r_{side}")]) / 2
+        if np.isfinite(midpoint).all():
+            joints[MPI15.index(middle)] = midpoint
+    return joints
