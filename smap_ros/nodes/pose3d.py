@@ -6,6 +6,7 @@ cleanup releases model and device.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.worker import NewestWins
 from smap_ros.parameters import Value
+
+log = logging.getLogger(__name__)
 
 LOG_PERIOD = 5.0  # seconds between two log messages of one kind
 # A problem is reported for so long after it last occurred.
@@ -76,10 +79,10 @@ class Pose3dNode(LifecycleNode):
         try:
             self._load()
         except SmapError as error:
-            self._failure = str(error)
-            self.get_logger().error(f"can't configure: {error}")
-            self._release()
-            return FAILURE
+            return self._refuse_to_configure(str(error))
+        except Exception as error:  # rclpy would swallow it: say what happened, and live on
+            log.exception("unexpected error on configure")
+            return self._refuse_to_configure(f"unexpected error: {error!r}")
         self._failure = ""
         return super().on_configure(state)
 
@@ -123,6 +126,12 @@ class Pose3dNode(LifecycleNode):
             return
         if self.trigger_configure() == SUCCESS:
             self.trigger_activate()
+
+    def _refuse_to_configure(self, reason: str) -> TransitionCallbackReturn:
+        self._failure = reason
+        self.get_logger().error(f"can't configure: {reason}")
+        self._release()
+        return FAILURE
 
     # --- resources ------------------------------------------------------------------------------
 
