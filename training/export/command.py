@@ -1,0 +1,76 @@
+"""The command line of the export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smap_ros.errors import InputError
+from training.export.smap import export_smap_kind
+from training.export.virtualpose import export_virtualpose_kind
+from training.models.checkpoint import load_checkpoint
+
+
+def _provenance(run: Path | None, command: str, data: str) -> dict[str, Any]:
+    """Origin of the weights: from the record that ``smap-train fit`` wrote, or as stated."""
+    if run is None:
+        return {"data": data, "command": command, "commit": "unknown"}
+    try:
+        record = json.loads(run.read_text())
+        return {
+            "data": data,
+            "command": command,
+            "commit": record["commit"],
+            "seed": record["config"]["seed"],
+            "data_hash": record["data_hash"],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{run} is not the record of a training run ({error!r}); expected run.json as written "
+            "by smap-train fit"
+        ) from error
+
+
+def run(
+    checkpoint: Annotated[Path, typer.Argument(help="From smap-train fit or convert.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder to write; its name names the bundle.")],
+    half: Annotated[bool, typer.Option(help="Store weights as fp16 (half the size).")] = False,
+    refine: Annotated[Path | None, typer.Option(help="RefineNet from smap-train refine.")] = None,
+    backbone: Annotated[
+        Path | None, typer.Option(help="virtualpose_backbone that belongs to a virtualpose.")
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="run.json of the training run.")] = None,
+    data: Annotated[str, typer.Option(help="What it was trained on, with licences.")] = "unknown",
+    command: Annotated[str, typer.Option(help="Command that made the weights.")] = "unknown",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
+    description: Annotated[str, typer.Option(help="One line about the model.")] = "",
+) -> None:
+    """Export a checkpoint to a bundle; ONNX is compared with torch before anything is written."""
+    facts: dict[str, Any] = {
+        "half": half,
+        "provenance": _provenance(record, command, data),
+        "licence": licence,
+        "description": description,
+    }
+    if load_checkpoint(checkpoint)["model"] == "virtualpose":
+        _refuse("--refine", refine, "a virtualpose")
+        if backbone is None:
+            raise InputError(
+                f"{checkpoint} holds VirtualPose without its backbone; name the checkpoint of its "
+                "virtualpose_backbone with --backbone"
+            )
+        made, error = export_virtualpose_kind(checkpoint, backbone, bundle, **facts)
+    else:
+        _refuse("--backbone", backbone, "anything but a virtualpose")
+        made, error = export_smap_kind(checkpoint, bundle, refine=refine, **facts)
+    files = made.manifest.files.entries.values()
+    size = sum((made.folder / entry.path).stat().st_size for entry in files) / 1e6
+    typer.echo(f"{made.folder}: {size:.1f} MB, ONNX against torch {error:.1e} relative")
+
+
+def _refuse(option: str, value: Path | None, what: str) -> None:
+    if value is not None:
+        raise InputError(f"{option} is of no use for {what}; leave it out")

@@ -1,0 +1,117 @@
+"""From torch to ONNX: writing networks, halving their files, comparing the two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from smap_ros.errors import InputError
+
+OPSET = 18  # read by OpenVINO, ONNX Runtime and TensorRT 10 alike
+MAX_RELATIVE_ERROR = 1e-3
+MIN_HALF = 256  # smaller constants stay fp32: they weigh nothing and may be shapes or gains
+
+
+class Ordered(nn.Module):
+    """The network with its outputs as a tuple, which the exporter names."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]):
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        outputs = self.network(image)
+        return tuple(outputs[name] for name in self.names)
+
+
+def to_onnx(network: nn.Module, example: Tensor, outputs: tuple[str, ...], path: Path) -> None:
+    """Write a network in eval mode as ONNX with static shapes and embedded weights."""
+    program = torch.onnx.export(
+        Ordered(network.eval(), outputs).eval(),
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["image"],
+        output_names=list(outputs),
+        external_data=False,
+        verbose=False,
+    )
+    program.save(str(path), external_data=False)
+
+
+def fuse_batch_norm(network: nn.Module) -> None:
+    """Fold each batch norm that follows a convolution in an ``nn.Sequential`` into it."""
+    for sequence in network.modules():
+        if not isinstance(sequence, nn.Sequential):
+            continue
+        for index in range(1, len(sequence)):
+            conv, norm = sequence[index - 1], sequence[index]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index - 1] = fuse_conv_bn_eval(conv, norm)
+                sequence[index] = nn.Identity()
+
+
+def rounded(weights: Tensor) -> Tensor:
+    """To what ``store_half`` keeps of them."""
+    halved = weights.is_floating_point() and weights.numel() >= MIN_HALF
+    return weights.half().float() if halved else weights
+
+
+def store_half(path: Path) -> None:
+    """Store large weights as fp16 behind a Cast: half the file, arithmetic stays fp32.
+
+    Runtimes fold the casts away when they load the model.
+    """
+    model = onnx.load(path)
+    kept, casts = [], []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.size < MIN_HALF:
+            kept.append(tensor)
+            continue
+        name = f"{tensor.name}__fp16"
+        kept.append(numpy_helper.from_array(array.astype(np.float16), name))
+        casts.append(helper.make_node("Cast", [name], [tensor.name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def compare(network: nn.Module, path: Path, example: Tensor, names: tuple[str, ...]) -> float:
+    """Largest difference between ONNX Runtime and torch, relative to each output's range."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    got = session.run(list(names), {"image": example.numpy()})
+    with torch.no_grad():
+        expected = network(example)
+    worst = 0.0
+    for name, array in zip(names, got, strict=True):
+        reference = expected[name].numpy()
+        scale = max(float(np.abs(reference).max()), 1e-6)
+        worst = max(worst, float(np.abs(array - reference).max()) / scale)
+    return worst
+
+
+def require_agreement(error: float) -> None:
+    """Refuse to make a bundle of a network that ONNX Runtime runs differently.
+
+    Raises:
+        InputError: if the relative difference is too large, or NaN.
+    """
+    if not error <= MAX_RELATIVE_ERROR:
+        raise InputError(
+            f"ONNX Runtime and torch differ by {error:.2e} of the outputs' range; expected at "
+            f"most {MAX_RELATIVE_ERROR:.0e}. Nothing was written; please report this"
+        )

@@ -1,0 +1,143 @@
+"""Bundles of kind ``smap``: the official network and smap_lite, with or without RefineNet."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import smap_ros
+from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.errors import InputError
+from training.export.networks import (
+    OPSET,
+    Ordered,
+    compare,
+    fuse_batch_norm,
+    require_agreement,
+    rounded,
+    store_half,
+    to_onnx,
+)
+from training.models import create, entry
+from training.models.checkpoint import load_checkpoint
+
+_IMAGENET_BGR = {"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
+
+# What a manifest says of each exportable network beside its shapes. SMAP's units are those of
+# the official code: heatmaps times 255, affinities times 127, centimetres.
+_SMAP_KIND: dict[str, dict[str, Any]] = {
+    "smap": {
+        "input": {"color": "bgr", **_IMAGENET_BGR},
+        "scales": {
+            "heatmap_scale": 255.0,
+            "paf_scale": 127.0,
+            "bone_depth_unit_m": 0.01,
+            "root_depth_unit_m": 0.01,
+        },
+        "centred_pixels": False,
+    },
+    "smap_lite": {
+        "input": {"color": "rgb", "mean": (127 / 255,) * 3, "std": (128 / 255,) * 3},
+        "scales": {
+            "heatmap_scale": 1.0,
+            "paf_scale": 1.0,
+            "bone_depth_unit_m": 1.0,
+            "root_depth_unit_m": 1.0,
+        },
+        "centred_pixels": True,
+    },
+}
+_OUTPUTS = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d"}
+
+
+def export_smap_kind(
+    checkpoint: Path,
+    bundle: Path,
+    *,
+    half: bool,
+    provenance: dict[str, Any],
+    licence: str,
+    description: str,
+    refine: Path | None = None,
+) -> tuple[Bundle, float]:
+    """Export a network with SMAP's outputs.
+
+    Returns:
+        The bundle and the largest relative difference between ONNX Runtime and torch.
+
+    Raises:
+        InputError: if the network has no such outputs or ONNX and torch disagree.
+    """
+    content = load_checkpoint(checkpoint)
+    name = content["model"]
+    if name not in _SMAP_KIND:
+        raise InputError(
+            f"{checkpoint} holds {name!r}; bundles can be made of {', '.join(_SMAP_KIND)}"
+        )
+    options = {key: value for key, value in content["options"].items() if key != "imagenet"}
+    network = create(name, **options).eval()
+    network.load_state_dict(content["state_dict"])
+    if half:  # round first, so that torch and ONNX hold the same numbers
+        fuse_batch_norm(network)
+        network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
+    example = torch.randn(entry(name).input_shape, generator=torch.Generator().manual_seed(0))
+    names = tuple(_OUTPUTS.values())
+    with torch.no_grad():
+        shapes = {key: tuple(value.shape) for key, value in network(example).items()}
+    facts = _SMAP_KIND[name]
+    height, width = example.shape[2:]
+    manifest = {
+        "name": bundle.name,
+        "kind": "smap",
+        "version": smap_ros.__version__,
+        "description": description,
+        "input": {"name": "image", "width": width, "height": height, **facts["input"]},
+        "outputs": {
+            key: {"name": output, "shape": shapes[output]} for key, output in _OUTPUTS.items()
+        },
+        "joint_set": "mpi15",
+        "precision": "fp16" if half else "fp32",
+        "licence": licence,
+        "provenance": provenance,
+        "scales": facts["scales"],
+        "stride": height // shapes["heatmap_2d"][2],
+        "centred_pixels": facts["centred_pixels"],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        to_onnx(network, example, names, path)
+        if half:
+            store_half(path)
+        error = compare(network, path, example, names)
+        require_agreement(error)
+        refine_path = Path(folder) / "refine.onnx" if refine is not None else None
+        if refine is not None and refine_path is not None:
+            error = max(error, _export_refine(refine, refine_path))
+        return write_bundle(bundle, manifest, path, refine_path), error
+
+
+def _export_refine(checkpoint: Path, path: Path) -> float:
+    """Write a RefineNet for any number of people; its largest relative difference from torch."""
+    content = load_checkpoint(checkpoint)
+    if content["model"] != "refinenet":
+        raise InputError(
+            f"{checkpoint} holds {content['model']!r}; a refining network is refinenet"
+        )
+    network = create("refinenet", **content["options"]).eval()
+    network.load_state_dict(content["state_dict"])
+    example = torch.randn(entry("refinenet").input_shape) * 50  # pixels and centimetres
+    program = torch.onnx.export(
+        Ordered(network, ("out",)).eval(),
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["image"],
+        output_names=["out"],
+        dynamic_shapes=({0: torch.export.Dim("people")},),
+        verbose=False,
+    )
+    program.save(str(path), external_data=False)
+    return compare(network, path, example, ("out",))
