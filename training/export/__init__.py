@@ -3,6 +3,14 @@
 from training.export.command import run
 from training.export.networks import compare, to_onnx
 from training.export.smap import export_smap_kind
+from training.export.topdown import export_topdown_kind
 from training.export.virtualpose import export_virtualpose_kind
 
-__all__ = ["compare", "export_smap_kind", "export_virtualpose_kind", "run", "to_onnx"]
+__all__ = [
+    "compare",
+    "export_smap_kind",
+    "export_topdown_kind",
+    "export_virtualpose_kind",
+    "run",
+    "to_onnx",
+]

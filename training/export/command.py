@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from smap_ros.errors import InputError
 from training.export.smap import export_smap_kind
+from training.export.topdown import export_topdown_kind
 from training.export.virtualpose import export_virtualpose_kind
 from training.models.checkpoint import load_checkpoint
 
@@ -42,6 +44,10 @@ def run(
     backbone: Annotated[
         Path | None, typer.Option(help="virtualpose_backbone that belongs to a virtualpose.")
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE for a mobilehuman's bundle, e.g. flip_test=true."),
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="run.json of the training run.")] = None,
     data: Annotated[str, typer.Option(help="What it was trained on, with licences.")] = "unknown",
     command: Annotated[str, typer.Option(help="Command that made the weights.")] = "unknown",
@@ -55,7 +61,10 @@ def run(
         "licence": licence,
         "description": description,
     }
-    if load_checkpoint(checkpoint)["model"] == "virtualpose":
+    model = load_checkpoint(checkpoint)["model"]
+    if model != "mobilehuman":
+        _refuse("--set", setting, "anything but a mobilehuman")
+    if model == "virtualpose":
         _refuse("--refine", refine, "a virtualpose")
         if backbone is None:
             raise InputError(
@@ -63,6 +72,11 @@ def run(
                 "virtualpose_backbone with --backbone"
             )
         made, error = export_virtualpose_kind(checkpoint, backbone, bundle, **facts)
+    elif model == "mobilehuman":
+        _refuse("--refine", refine, "a mobilehuman")
+        _refuse("--backbone", backbone, "a mobilehuman")
+        settings = _settings(setting or [])
+        made, error = export_topdown_kind(checkpoint, bundle, settings=settings, **facts)
     else:
         _refuse("--backbone", backbone, "anything but a virtualpose")
         made, error = export_smap_kind(checkpoint, bundle, refine=refine, **facts)
@@ -71,6 +85,20 @@ def run(
     typer.echo(f"{made.folder}: {size:.1f} MB, ONNX against torch {error:.1e} relative")
 
 
-def _refuse(option: str, value: Path | None, what: str) -> None:
-    if value is not None:
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """Fields of a manifest from NAME=VALUE, the values read as YAML."""
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise InputError(f"--set {text!r}: expected NAME=VALUE")
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {text!r}: {value!r} is no YAML value") from error
+    return settings
+
+
+def _refuse(option: str, value: Path | list[str] | None, what: str) -> None:
+    if value:
         raise InputError(f"{option} is of no use for {what}; leave it out")

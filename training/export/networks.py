@@ -32,8 +32,19 @@ class Ordered(nn.Module):
         return tuple(outputs[name] for name in self.names)
 
 
-def to_onnx(network: nn.Module, example: Tensor, outputs: tuple[str, ...], path: Path) -> None:
-    """Write a network in eval mode as ONNX with static shapes and embedded weights."""
+def to_onnx(
+    network: nn.Module,
+    example: Tensor,
+    outputs: tuple[str, ...],
+    path: Path,
+    *,
+    free_batch: bool = False,
+) -> None:
+    """Write a network in eval mode as ONNX with embedded weights.
+
+    Shapes are the example's; with ``free_batch`` the first axis takes any size. The example
+    must have more than 1 there then: the exporter takes a 1 for a constant.
+    """
     program = torch.onnx.export(
         Ordered(network.eval(), outputs).eval(),
         (example,),
@@ -41,6 +52,7 @@ def to_onnx(network: nn.Module, example: Tensor, outputs: tuple[str, ...], path:
         opset_version=OPSET,
         input_names=["image"],
         output_names=list(outputs),
+        dynamic_shapes=({0: torch.export.Dim("batch")},) if free_batch else None,
         external_data=False,
         verbose=False,
     )

@@ -1,0 +1,131 @@
+"""Bundles of kind ``topdown``: a network that looks at a crop of one person."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+import smap_ros
+from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.errors import InputError
+from training.export.networks import (
+    compare,
+    fuse_batch_norm,
+    require_agreement,
+    rounded,
+    store_half,
+    to_onnx,
+)
+from training.models.checkpoint import load_model
+from training.models.mobilehuman import DEPTH_HALF_RANGE_M, INPUT_SIZE, MobileHuman
+
+_IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_EXAMPLES = 3  # more than one, as the number of crops is free
+
+
+class TopdownSettings(BaseModel):
+    """What a manifest says beside what the network itself tells.
+
+    Attributes:
+        first_stage: name of the bundle that finds the people.
+        flip_test: look at mirrored crops too, as the official evaluation does.
+        pixel_range: 255 for the official weights, see ``smap_ros.manifest.CropInput``; 1 for
+            weights that were trained on pixels of 0 to 1.
+        box_margin: side of the crop over the longer side of a person's box.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    first_stage: str = "smap_lite"
+    flip_test: bool = False
+    pixel_range: Literal[1, 255] = 255
+    box_margin: float = 1.25
+
+
+def export_topdown_kind(
+    checkpoint: Path,
+    bundle: Path,
+    *,
+    half: bool,
+    provenance: dict[str, Any],
+    licence: str,
+    description: str,
+    settings: dict[str, Any],
+) -> tuple[Bundle, float]:
+    """Export a MobileHumanPose network, soft-argmax included, for any number of crops.
+
+    Args:
+        settings: fields of ``TopdownSettings`` that differ from their defaults.
+
+    Returns:
+        The bundle and the largest relative difference between ONNX Runtime and torch.
+
+    Raises:
+        InputError: if the checkpoint holds another network, a setting is wrong, or ONNX and
+            torch disagree.
+    """
+    try:
+        chosen = TopdownSettings(**settings)
+    except ValidationError as wrong:
+        known = ", ".join(TopdownSettings.model_fields)
+        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors())
+        raise InputError(f"settings of the bundle: {where}; kind topdown has {known}") from wrong
+    network = load_model(checkpoint)
+    if not isinstance(network, MobileHuman):
+        raise InputError(f"{checkpoint} holds a {type(network).__name__}; expected a MobileHuman")
+    if half:  # round first, so that torch and ONNX hold the same numbers
+        fuse_batch_norm(network)
+        network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
+    manifest = _manifest(bundle.name, network, chosen)
+    manifest |= {
+        "description": description,
+        "precision": "fp16" if half else "fp32",
+        "licence": licence,
+        "provenance": provenance,
+    }
+    examples = example_crops(chosen.pixel_range)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        to_onnx(network, examples, ("coord",), path, free_batch=True)
+        if half:
+            store_half(path)
+        error = compare(network, path, examples, ("coord",))
+        require_agreement(error)
+        return write_bundle(bundle, manifest, path), error
+
+
+def example_crops(pixel_range: int) -> Tensor:
+    """Random crops, normalised, float32 [3, 3, 256, 256]."""
+    shape = (_EXAMPLES, 3, INPUT_SIZE, INPUT_SIZE)
+    pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * pixel_range
+    mean, std = (torch.tensor(_IMAGENET_RGB[key])[:, None, None] for key in ("mean", "std"))
+    return (pixels - mean) / std
+
+
+def _manifest(name: str, network: MobileHuman, chosen: TopdownSettings) -> dict[str, Any]:
+    """All that the network and the settings determine."""
+    return {
+        "name": name,
+        "kind": "topdown",
+        "version": smap_ros.__version__,
+        "input": {
+            "name": "image",
+            "width": INPUT_SIZE,
+            "height": INPUT_SIZE,
+            "color": "rgb",
+            **_IMAGENET_RGB,
+            "pixel_range": chosen.pixel_range,
+        },
+        "outputs": {"coords": {"name": "coord", "shape": (1, len(network.skeleton), 3)}},
+        "joint_set": network.skeleton.name,
+        "first_stage": chosen.first_stage,
+        "cells": network.size,
+        "depth_half_range_m": DEPTH_HALF_RANGE_M,
+        "box_margin": chosen.box_margin,
+        "flip_test": chosen.flip_test,
+    }
