@@ -19,6 +19,9 @@ from smap_ros.nodes.statistics import FrameStatistics
 
 log = logging.getLogger(__name__)
 
+# Stage of /diagnostics: latency of a frame without its network.
+BESIDES = "besides network"
+
 # Cameras remembered by frame; a publisher that invents frames must not fill the memory.
 MAX_FRAMES = 16
 
@@ -141,7 +144,9 @@ class Pipeline:
 
     def finish(self, people: int, latency: float) -> None:
         """Count a frame whose people were published, ``latency`` seconds after its stamp."""
-        self.statistics.done(people, latency * 1e3, self._stages)
+        latency_ms = latency * 1e3
+        besides = {BESIDES: latency_ms - self._stages.get("network", 0.0)}
+        self.statistics.done(people, latency_ms, {**self._stages, **besides})
 
     def close(self) -> None:
         """Release the estimator."""
