@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.camera import Camera
-from smap_ros.skeletons import MPI15
+from smap_ros.skeletons import MPI15, SKELETONS
 
 WIDTH, HEIGHT, STRIDE = 448, 256, 4
 LIMBS = np.array(MPI15.limbs)
@@ -103,10 +103,15 @@ def make_scene(roots: np.ndarray, camera: Camera | None = None) -> Scene:
     return Scene(roots[:, None] + _PERSON, camera)
 
 
-def scene_model(labels: dict[str, np.ndarray]) -> bytes:
-    """The network described at the top of this file."""
+SMAP_NAMES = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d"}
+
+
+def scene_model(labels: dict[str, np.ndarray], names: dict[str, str] = SMAP_NAMES) -> bytes:
+    """The network described at the top of this file; ``names`` are those of its outputs."""
     height, width = (STRIDE * n for n in labels["maps"].shape[2:])
-    constants = {key: numpy_helper.from_array(array, key) for key, array in labels.items()}
+    constants = {
+        key: numpy_helper.from_array(array, f"{key}_label") for key, array in labels.items()
+    }
     numbers = {"dark": -0.02, "half": -0.6, "steep": 1000.0, "zero": 0.0, "one": 1.0}
     scalars = [numpy_helper.from_array(np.float32(v), k) for k, v in numbers.items()]
     nodes = [
@@ -118,10 +123,9 @@ def scene_model(labels: dict[str, np.ndarray]) -> bytes:
         helper.make_node("Log", ["light"], ["logarithm"]),  # NaN for a black image
         helper.make_node("Mul", ["logarithm", "zero"], ["poison"]),
     ]
-    names = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d"}
     for key, name in names.items():
         nodes += [
-            helper.make_node("Mul", [key, "gate"], [f"{key}_gated"]),
+            helper.make_node("Mul", [f"{key}_label", "gate"], [f"{key}_gated"]),
             helper.make_node("Add", [f"{key}_gated", "poison"], [name]),
         ]
     graph = helper.make_graph(
@@ -178,6 +182,78 @@ def manifest(**changes: Any) -> dict[str, Any]:
     }
 
 
+def spot_model(joints: int, *, depth_cell: float = 20.0, bias_cells: float = 0.0) -> bytes:
+    """A top-down network that puts all joints on the red part of a crop.
+
+    Its output is the red part's middle in 32 cells (the crop's where nothing is red), with x too
+    large by ``bias_cells``, and for z always ``depth_cell``. Takes any number of rgb crops of
+    256x256 pixels, values 0 to 1.
+    """
+    size, cells = 256, 32
+    grid = np.arange(size, dtype=np.float32) * cells / size
+    constants = {
+        "columns": np.float32(bias_cells) + grid[None, :].repeat(size, 0)[None, None],
+        "rows": grid[:, None].repeat(size, 1)[None, None],
+        "red_less_green": np.array([1, -1, 0], np.float32).reshape(1, 3, 1, 1),
+        "zero": np.float32(0),
+        "little": np.float32(1e-4),
+        "little_middle": np.float32(1e-4 * cells / 2),
+        "depth": np.float32(depth_cell),
+        "channels": np.array([1]),
+        "axes": np.array([1, 2, 3]),
+        "per_joint": np.array([1, joints, 1]),
+        "flat": np.array([-1, 1, 1]),
+    }
+    nodes = [
+        helper.make_node("Mul", ["image", "red_less_green"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "channels"], ["difference"], keepdims=1),
+        helper.make_node("Max", ["difference", "zero"], ["red"]),
+        helper.make_node("ReduceSum", ["red", "axes"], ["mass"], keepdims=0),
+        helper.make_node("Add", ["mass", "little"], ["total"]),
+    ]
+    for name in ("columns", "rows"):
+        nodes += [
+            helper.make_node("Mul", ["red", name], [f"{name}_red"]),
+            helper.make_node("ReduceSum", [f"{name}_red", "axes"], [f"{name}_sum"], keepdims=0),
+            helper.make_node("Add", [f"{name}_sum", "little_middle"], [f"{name}_part"]),
+            helper.make_node("Div", [f"{name}_part", "total"], [f"{name}_mean"]),
+            helper.make_node("Reshape", [f"{name}_mean", "flat"], [f"{name}_cell"]),
+        ]
+    nodes += [
+        helper.make_node("Mul", ["rows_cell", "zero"], ["nought"]),
+        helper.make_node("Add", ["nought", "depth"], ["depth_cell"]),
+        helper.make_node("Concat", ["columns_cell", "rows_cell", "depth_cell"], ["xyz"], axis=2),
+        helper.make_node("Tile", ["xyz", "per_joint"], ["coord"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "spot",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["people", 3, size, size])],
+        [helper.make_tensor_value_info("coord", TensorProto.FLOAT, ["people", joints, 3])],
+        [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
+    )
+    return _serialised(graph)
+
+
+def topdown_manifest(joint_set: str = "h36m18", **changes: Any) -> dict[str, Any]:
+    """A valid manifest of kind topdown after the bundle ``scene``, without its files."""
+    image = {"name": "image", "width": 256, "height": 256, "color": "rgb"}
+    joints = len(SKELETONS[joint_set])
+    return {
+        **{k: v for k, v in manifest().items() if k not in ("scales", "stride")},
+        "name": "spot",
+        "kind": "topdown",
+        "input": {**image, "mean": [0, 0, 0], "std": [1, 1, 1], "pixel_range": 1},
+        "outputs": {"coords": {"name": "coord", "shape": [1, joints, 3]}},
+        "joint_set": joint_set,
+        "first_stage": "scene",
+        "cells": 32,
+        "depth_half_range_m": 1.0,
+        "box_margin": 1.25,
+        **changes,
+    }
+
+
 @pytest.fixture(scope="session")
 def scene() -> Scene:
     """Three people at 3 to 6 metres."""
@@ -222,6 +298,18 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
         return write_bundle(tmp_path / "scene", manifest(**changes), source, refine)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def spot_onnx() -> Callable[..., bytes]:
+    """See :func:`spot_model`."""
+    return spot_model
+
+
+@pytest.fixture(scope="session")
+def crop_manifest() -> Callable[..., dict[str, Any]]:
+    """See :func:`topdown_manifest`."""
+    return topdown_manifest
 
 
 @pytest.fixture(scope="session")
