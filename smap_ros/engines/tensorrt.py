@@ -66,7 +66,7 @@ class TensorRtEngine:
     """A network run by TensorRT on the first GPU.
 
     Args:
-        model: content of the ONNX file, weights embedded, all shapes fixed.
+        model: content of the ONNX file, weights embedded; sizes left free become 1.
         threads: ignored; for the common interface.
         precision: ``f32`` without TF32, or ``auto``: half precision where it is faster.
 
@@ -196,6 +196,11 @@ def build_plan(model: bytes, kit: Toolkit, precision: str) -> bytes:
     if not parser.parse(model):
         reasons = "; ".join(str(parser.get_error(k)) for k in range(parser.num_errors))
         raise EngineError(f"TensorRT can't read the network: {reasons}")
+    for k in range(network.num_inputs):
+        # Sizes that the ONNX file leaves free, like the number of crops, become 1: a plan for
+        # one shape is the fastest, and estimators that may send more send them one by one.
+        source = network.get_input(k)
+        source.shape = tuple(1 if size == -1 else size for size in source.shape)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     if precision == "f32":
