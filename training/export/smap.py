@@ -38,6 +38,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
             "root_depth_unit_m": 0.01,
         },
         "centred_pixels": False,
+        "association": {},
     },
     "smap_lite": {
         "input": {"color": "rgb", "mean": (127 / 255,) * 3, "std": (128 / 255,) * 3},
@@ -48,6 +49,9 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
             "root_depth_unit_m": 1.0,
         },
         "centred_pixels": True,
+        # Its maps are a ninth of SMAP's cells: thin limbs fade between samples. Chosen on
+        # scenes that it was neither trained nor tested on; see training/NOTES.md.
+        "association": {"paf_threshold": 0.02, "paf_min_share": 0.7},
     },
 }
 _OUTPUTS = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d"}
@@ -105,6 +109,7 @@ def export_smap_kind(
         "scales": facts["scales"],
         "stride": height // shapes["heatmap_2d"][2],
         "centred_pixels": facts["centred_pixels"],
+        "association": facts["association"],
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
