@@ -49,7 +49,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
             "root_depth_unit_m": 1.0,
         },
         "centred_pixels": True,
-        # Its maps are a ninth of SMAP's cells: thin limbs fade between samples. Chosen on
+        # Its maps have a quarter of the cells of SMAP: thin limbs fade between samples. Chosen on
         # scenes that it was neither trained nor tested on; see training/NOTES.md.
         "association": {"paf_threshold": 0.02, "paf_min_share": 0.7},
     },
