@@ -209,7 +209,7 @@ _COMMON = (
     Argument(Parameter("namespace", "", "namespace of all nodes and topics")),
     Argument(Parameter("image", "image", "topic of the images")),
     Argument(Parameter("camera_info", "camera_info", "topic of the calibration")),
-    *_sets(POSE3D_NODE, "bundle", "engine", "threads"),
+    *_sets(POSE3D_NODE, "bundle", "engine", "threads", "camera_height", "camera_pitch_deg"),
     Argument(Parameter("smoother", True, "run the smoother: ids and smooth joints on bodies")),
     Argument(Parameter("markers", True, "run the markers node: poses, markers, pictures, TF")),
     *_sets(MARKERS_NODE, "tf"),

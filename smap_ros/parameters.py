@@ -180,6 +180,23 @@ POSE3D = (
         fixed=True,
     ),
     Parameter(
+        "camera_height",
+        0.0,
+        "height of the camera above the floor, metres, for models that search people in space "
+        "(kind virtualpose); 0: not stated",
+        low=0.0,
+        high=100.0,
+        fixed=True,
+    ),
+    Parameter(
+        "camera_pitch_deg",
+        0.0,
+        "how far the camera looks down, degrees, for the same models",
+        low=-89.0,
+        high=89.0,
+        fixed=True,
+    ),
+    Parameter(
         "fov_deg",
         0.0,
         "state the horizontal field of view in degrees and do without CameraInfo; 0: use "

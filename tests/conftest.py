@@ -313,6 +313,35 @@ def crop_manifest() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def virtualpose_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small VirtualPose from ``smap-train export``; see ``virtualpose_scene``."""
+    pytest.importorskip("torch", reason="making networks needs torch: pip install 'smap-ros[dev]'")
+    from tests.virtualpose_scene import export_bundle
+
+    return export_bundle(tmp_path_factory.mktemp("virtualpose"))
+
+
+@pytest.fixture(scope="session")
+def level_scene(virtualpose_bundle: Bundle) -> Any:
+    """Three people on the floor before a camera that looks down."""
+    from tests.virtualpose_scene import level_scene
+
+    return level_scene(_PERSON)
+
+
+@pytest.fixture(scope="session")
+def level_bundle(
+    virtualpose_bundle: Bundle, level_scene: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """A VirtualPose whose backbone sees ``level_scene`` in bright images."""
+    folder, exported = tmp_path_factory.mktemp("level"), virtualpose_bundle
+    facts = exported.manifest.model_dump(mode="json", exclude={"files"}, exclude_none=True)
+    (folder / "source.onnx").write_bytes(scene_model({"maps": level_scene.maps}, {"maps": "maps"}))
+    others = {role: exported.folder / f"{role}.onnx" for role in ("root", "pose")}
+    return write_bundle(folder / "level", facts, folder / "source.onnx", **others)
+
+
+@pytest.fixture(scope="session")
 def network_onnx() -> bytes:
     """A small random convolutional network with SMAP's outputs, for comparing runtimes."""
     rng = np.random.default_rng(0)

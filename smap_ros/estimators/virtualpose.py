@@ -172,7 +172,7 @@ class VirtualPoseEstimator:
             # One by one and not in a comprehension: if one fails, the others are closed.
             opened.append(open_model(bundle.read("root"), runtime, threads, precision))
             opened.append(open_model(bundle.read("pose"), runtime, threads, precision))
-            return cls(bundle, *opened, config=config)
+            return cls(bundle, opened[0], opened[1], opened[2], config)
         except Exception:
             for network in opened:
                 network.close()

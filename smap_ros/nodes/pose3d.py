@@ -137,17 +137,21 @@ class Pose3dNode(LifecycleNode):
 
     def _load(self) -> None:
         settings = self._settings
-        limits = {
-            "min_score": (settings.number("min_score"), settings.number("min_score") >= 0),
-            "min_joints": (settings.whole("min_joints"), settings.whole("min_joints") > 0),
+        stated = {
+            "min_score": settings.number("min_score") >= 0,
+            "min_joints": settings.whole("min_joints") > 0,
+            "camera_height": settings.number("camera_height") > 0,
+            "camera_pitch_deg": settings.number("camera_pitch_deg") != 0,
         }
+        # A model that has no use for one of them refuses it by name.
+        options: dict[str, Any] = {name: settings[name] for name in stated if stated[name]}
         bundle = load_bundle(settings.text("bundle"))
         estimator = create_estimator(
             bundle,
             engine=settings.text("engine"),
             threads=settings.whole("threads"),
             precision="auto" if settings.text("precision") == "auto" else "f32",
-            **{name: value for name, (value, given) in limits.items() if given},
+            **options,
         )
         self._pipeline = Pipeline(estimator, self._cameras)
         self._publisher = self.create_lifecycle_publisher(BodyArray, "bodies_raw", qos.RELIABLE)

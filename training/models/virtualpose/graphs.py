@@ -67,7 +67,7 @@ class RootGraph(nn.Module):
         image_size: Tensor,
     ) -> tuple[Tensor, ...]:
         """See the class; the camera's values are those of ``Cameras``, the position in metres."""
-        camera = Cameras(rotation, position * MM, intrinsics, distortion, image_size)
+        camera = _cameras(rotation, position, intrinsics, distortion, image_size)
         found = self.network(maps, camera)
         boxes, depths, _, _, roots_2d = found.detections
         unit = depth_unit_mm(camera, self.config)[:, None] / MM
@@ -97,7 +97,7 @@ class PoseGraph(nn.Module):
         image_size: Tensor,
     ) -> tuple[Tensor]:
         """See the class; the camera's values are those of ``Cameras``, the position in metres."""
-        camera = Cameras(rotation, position * MM, intrinsics, distortion, image_size)
+        camera = _cameras(rotation, position, intrinsics, distortion, image_size)
         people = roots.shape[0]
         everyone = Cameras(*(v.expand(people, *v.shape[1:]) for v in camera))
         heatmaps = maps[:, : self.config.joints].expand(people, -1, -1, -1)
@@ -200,6 +200,13 @@ def _export(
     dynamic: Mapping[str, str] | None = None,
 ) -> Export:
     return Export(graph.eval(), inputs, graph.outputs, dynamic or {})
+
+
+def _cameras(
+    rotation: Tensor, position: Tensor, intrinsics: Tensor, distortion: Tensor, image_size: Tensor
+) -> Cameras:
+    """The camera in millimetres. Runtimes warm up on zeros, and an empty image divides by zero."""
+    return Cameras(rotation, position * MM, intrinsics, distortion, image_size.clamp(min=1.0))
 
 
 def _maps(config: VirtualPoseConfig) -> Tensor:

@@ -1,0 +1,79 @@
+"""What `smap-train export` says of VirtualPose; the networks it makes run in tests/estimators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from smap_ros.errors import InputError
+from training.cli import app
+from training.models import create
+from training.models.checkpoint import save_checkpoint
+
+SMALL = {
+    "image_size": [128, 64],
+    "map_size": [32, 16],
+    "max_people": 2,
+    "space_bins": [8, 8, 4],
+    "person_bins": 4,
+    "v2v_width": 2,
+    "depth_stem_width": 4,
+    "depth_head_width": 4,
+}
+BACKBONE = {"depth": 18, "stem_width": 4, "head_width": 4}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    torch.manual_seed(0)
+    networks = {
+        "vp": ("virtualpose", SMALL),
+        "backbone": ("virtualpose_backbone", BACKBONE),
+        "panoptic": ("virtualpose_backbone", {**BACKBONE, "joints": 15}),
+        "refinenet": ("refinenet", {}),
+    }
+    for name, (model, options) in networks.items():
+        weights = create(model, **options).state_dict()
+        save_checkpoint(folder / f"{name}.pth", model, weights, **options)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["vp"], "without its backbone.*--backbone"),
+        (["vp", "--backbone", "refinenet"], "holds a RefineNet; expected a PoseDetResNet"),
+        (
+            ["vp", "--backbone", "panoptic"],
+            r"gives maps \[1, 19, 16, 32\].*takes \[1, 21, 16, 32\]",
+        ),
+        (["vp", "--backbone", "backbone", "--refine", "refinenet"], "--refine is of no use for a"),
+        (["refinenet", "--backbone", "backbone"], "--backbone is of no use for anything but"),
+    ],
+)
+def test_networks_that_make_no_bundle_are_refused(checkpoints, tmp_path, words, message):
+    paths = [w if w.startswith("--") else str(checkpoints / f"{w}.pth") for w in words]
+    arguments = ["export", paths[0], str(tmp_path / "bundle"), *paths[1:]]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, InputError)
+    with pytest.raises(InputError, match=message):
+        raise result.exception
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_manifest_says_what_the_networks_need(virtualpose_bundle):
+    manifest = virtualpose_bundle.manifest
+    assert (manifest.kind, manifest.precision, manifest.joint_set) == (
+        "virtualpose",
+        "fp16",
+        "mpi15",
+    )
+    assert manifest.outputs["maps"].shape == (1, 21, 64, 112)
+    assert (manifest.input.color, manifest.input.mean) == ("rgb", (0.485, 0.456, 0.406))
+    assert (manifest.stride, manifest.joints, manifest.max_people) == (4, 17, 5)
+    assert manifest.space.size_m == (4.0, 4.8, 1.6) and manifest.space.center_m == (0.0, 0.0, 0.9)
+    assert set(manifest.files.entries) == {"model", "root", "pose"}
