@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from smap_ros.errors import SmapError
+from training.settings import parse_settings
 
 
 def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
@@ -59,7 +60,6 @@ app = typer.Typer(
 # when called, and offered only where their module is installed.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("training.fit:run", "Train a network from a configuration."),
-    "evaluate": ("training.evaluate:run", "Measure a bundle on held-out photos and scenes."),
     "refine": ("training.refine:run", "Train the refining network of a bundle."),
     "export": ("training.export:run", "Export a checkpoint to a bundle that engines load."),
     "synth": ("training.virtual.cli:run", "Render virtual people with exact 3D labels."),
@@ -76,6 +76,10 @@ def convert(
     model: Annotated[str, typer.Argument(help="Network, e.g. smap or refinenet.")],
     checkpoint: Annotated[Path, typer.Argument(help="Official checkpoint (.pth).")],
     out: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of the network, e.g. backbone=LPWO."),
+    ] = None,
 ) -> None:
     """Convert an official checkpoint; every key and shape is checked, no code in it is run.
 
@@ -83,7 +87,7 @@ def convert(
     """
     from training.convert import convert as convert_checkpoint  # torch takes a second to import
 
-    summary = convert_checkpoint(model, checkpoint, out)
+    summary = convert_checkpoint(model, checkpoint, out, **parse_settings(setting))
     typer.echo(
         f"{out}: {summary.model}, {summary.parameters:,} parameters in {summary.tensors} tensors, "
         f"from {summary.source} (sha256 {summary.source_sha256[:12]})"

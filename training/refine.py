@@ -26,9 +26,9 @@ from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.lifting import CM_PER_M, Lifted, refine_input
 from smap_ros.evaluation.metrics import match_by_pelvis
+from smap_ros.evaluation.scenes import Scene
+from smap_ros.evaluation.truth import open_scenes
 from smap_ros.skeletons import MPI15
-from training.data.dataset import VirtualScene, read_shards
-from training.evaluate import scene_truth
 from training.models import create
 from training.models.checkpoint import save_checkpoint
 from training.virtual.bodies import BodyPool
@@ -87,7 +87,7 @@ class Pairs:
         return (relative * CM_PER_M).reshape(len(self), 45).astype(np.float32)
 
 
-def measure(bundle: str, scenes: list[VirtualScene], engine: str = "auto") -> Pairs:
+def measure(bundle: str, scenes: list[Scene], engine: str = "auto") -> Pairs:
     """Run a bundle without refinement on scenes and pair its people with the true ones.
 
     Raises:
@@ -96,12 +96,12 @@ def measure(bundle: str, scenes: list[VirtualScene], engine: str = "auto") -> Pa
     estimator = create_estimator(bundle, engine=engine, refine=False)
     rows: list[tuple[Float, Float, Float, Float]] = []
     try:
-        for index, scene in enumerate(tqdm(scenes, desc="measuring", unit="img")):
-            image, truth, _ = scene_truth(scene, index)
-            found = estimator.estimate(image, truth.camera)
-            fit = Letterbox(truth.camera.width, truth.camera.height, *NETWORK_SIZE)
-            for p, t in match_by_pelvis(found.bodies, truth.bodies):
-                rows.append(_pair(found.bodies[p], truth.bodies[t], fit))
+        for scene in tqdm(scenes, desc="measuring", unit="img"):
+            true, camera = scene.frame.bodies, scene.camera
+            found = estimator.estimate(scene.image(), camera).bodies
+            fit = Letterbox(camera.width, camera.height, *NETWORK_SIZE)
+            for p, t in match_by_pelvis(found, true):
+                rows.append(_pair(found[p], true[t], fit))
     finally:
         estimator.close()
     if not rows:
@@ -265,7 +265,7 @@ def run(
     seed: int = 0,
 ) -> None:
     """Train the refining network of a bundle; give the result to `smap-train export --refine`."""
-    pairs = measure(bundle, read_shards(virtual))
+    pairs = measure(bundle, open_scenes(virtual))
     network, comparison = train(pairs, sample_poses(motion, poses, seed), steps, seed)
     save_checkpoint(out, "refinenet", network.state_dict(), residual=True)
     typer.echo(comparison)

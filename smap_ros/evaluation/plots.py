@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from smap_ros.evaluation import pck2d, virtual
+from smap_ros.evaluation.report import shown
 from smap_ros.skeletons import MPI15
 from smap_ros.viz import colors
 from smap_ros.viz.colors import hexa
@@ -126,7 +127,7 @@ def _depths(axes: Axes, people: Sequence[virtual.Person]) -> None:
 
 
 def _group_bars(axes: Axes, title: str, groups: Mapping[str, virtual.Numbers]) -> None:
-    """Recall and absolute PCK of each group, with its number of people and its joint error."""
+    """Recall and absolute PCK of each group; under it, how many people and their error in mm."""
     style_axes(axes, f"By {title}", "", "[%]")
     places = np.arange(len(groups))
     kinds = (("recall", _GREEN, -0.19), ("PCK 250 mm", _BLUE, 0.19))
@@ -137,9 +138,7 @@ def _group_bars(axes: Axes, title: str, groups: Mapping[str, virtual.Numbers]) -
         ]
         axes.bar(places + shift, np.nan_to_num(values), width=0.36, color=ink)
     labels = [
-        f"{name}\n{numbers.people} people\n{numbers.mpjpe_mm:.0f} mm"
-        if numbers.found
-        else f"{name}\n{numbers.people} people\n-"
+        f"{name}\n{numbers.people} people\nMPJPE {shown(numbers.mpjpe_mm, 0)}"
         for name, numbers in groups.items()
     ]
     axes.set_xticks(places, labels)
@@ -164,9 +163,12 @@ def _curves(axes: Axes, curves: Mapping[str, Sequence[float]]) -> None:
         )
     axes.axvline(pck2d.PCK_SHARE, color=hexa(colors.MUTED), linewidth=1, linestyle=(0, (4, 4)))
     axes.set_xlim(0, pck2d.THRESHOLDS[-1])
-    axes.set_ylim(0, 118)  # room for the legend
+    axes.set_ylim(0, 108)  # room for the legend
     axes.set_yticks(range(0, 101, 20))
-    axes.legend(loc="upper left", ncols=3, frameon=False, labelcolor=hexa(colors.TEXT), fontsize=10)
+    axes.legend(
+        loc="upper center", ncols=len(curves), frameon=False, labelcolor=hexa(colors.TEXT),
+        fontsize=9, handlelength=1.0, columnspacing=1.2,
+    )  # fmt: skip
 
 
 def _legend(axes: Axes, handles: Sequence[Patch]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, SmapError
 from smap_ros.skeletons import MPI15
 
 Image = NDArray[np.uint8]
@@ -111,7 +111,7 @@ def make_scene(
             boxes=boxes.reshape(len(bodies), 4),
             read=read,
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, SmapError) as error:
         raise InputError(
             f"{source}: the labels of {key} are incomplete or malformed ({error!r}); expected "
             "a camera and people with id, joints_3d [15][3], joints_2d [15][2], visibility [15] "

@@ -5,7 +5,7 @@ import json
 import pytest
 
 COMMANDS = (
-    [], ["estimate"], ["demo"], ["up"], ["bench"], ["doctor"], ["engine"],
+    [], ["estimate"], ["demo"], ["up"], ["bench"], ["evaluate"], ["doctor"], ["engine"],
     ["engine", "build"], ["engine", "inspect"],
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from smap_ros.skeletons import MPI15
 from training.data import compose
 from training.data.dataset import MixedDataset, VirtualScene
 from training.data.maps import STRIDE, make_targets
-from training.data.people import PhotoPerson, _agrees, _from_blaze, _mpi15_from_lspet
+from training.data.people import PhotoPerson, _agrees, _from_blaze
 
 # An upright person in a 120 x 200 photo; left is to the right in the image (facing the camera).
 UPRIGHT = np.array(
@@ -170,12 +170,3 @@ def test_pseudo_labels_of_another_person_or_side_do_not_count() -> None:
     assert _agrees(UPRIGHT, pseudo)
     assert not _agrees(UPRIGHT + 60, pseudo)
     assert not _agrees(UPRIGHT[MPI15.flip], pseudo)
-
-
-def test_unlabelled_joints_of_lspet_are_unknown() -> None:
-    names = ["r_hip", "l_hip", "neck", "head_top"]
-    points = np.array([[10, 10, 1], [20, 10, 1], [15, 0, 1], [0, -20, 0]], np.float32)
-    joints = _mpi15_from_lspet(points, names)
-    np.testing.assert_allclose(joints[MPI15.root], [15, 10])
-    np.testing.assert_allclose(joints[MPI15.index("neck")], [15, 0])
-    assert np.isnan(joints[MPI15.index("head_top")]).all()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from smap_ros.errors import InputError
+from smap_ros.evaluation.shards import read_shards as samples
 from smap_ros.skeletons import MPI15
 from training.data import compose
 from training.data.compose import Picture
@@ -82,22 +80,9 @@ def read_shards(folder: Path) -> list[VirtualScene]:
     """All finished shards of a folder written by ``smap-train synth``.
 
     Raises:
-        InputError: if a shard holds an image without labels.
+        InputError: if there are none, or one is damaged.
     """
-    scenes = []
-    for path in sorted(folder.glob("*.tar")):
-        parts: dict[str, dict[str, bytes]] = {}
-        with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as shard:
-            for member in shard:
-                name, _, kind = member.name.partition(".")
-                data = shard.extractfile(member)
-                if data is not None:
-                    parts.setdefault(name, {})[kind] = data.read()
-        for name, part in parts.items():
-            if not {"jpg", "json"} <= part.keys():
-                raise InputError(f"{path}: sample {name} has {sorted(part)}; expected jpg and json")
-            scenes.append(VirtualScene(part["jpg"], json.loads(part["json"])))
-    return scenes
+    return [VirtualScene(sample.encoded(), sample.labels) for sample in samples(folder)]
 
 
 class MixedDataset(Dataset[dict[str, Tensor]]):

@@ -7,7 +7,6 @@ SMAP's normalised root depth (ECCV 2020, section 3.2), so no focal length has to
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
+from smap_ros.evaluation.lspet import MIN_JOINTS, read_lspet
 from smap_ros.skeletons import MPI15
 
 # Landmarks of the pseudo labels (BlazePose's 33 points) that are joints of mpi15.
@@ -39,7 +39,6 @@ _BLAZE_EARS, _BLAZE_NOSE = (7, 8), 0
 _HEAD_UP, _HEAD_FRONT = 0.60, -0.50
 
 _MIN_VISIBILITY = 0.5
-_MIN_JOINTS = 9  # of the labelled ones; fewer don't make a useful person
 _MAX_DISAGREEMENT = 0.25  # of the torso length, median over joints, for pseudo depth to count
 
 Float = NDArray[np.float32]
@@ -85,28 +84,21 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
     """Leeds Sports Pose Extended (Johnson and Everingham, CVPR 2011) with pseudo depth.
 
     Args:
-        archive: zip of ``images/`` and ``annotations.json``.
+        archive: see :func:`smap_ros.evaluation.lspet.read_lspet`.
         pseudo: npz with ``names``, ``landmarks`` [n, 33, 3], ``world_m`` [n, 33, 3].
     """
     labels = np.load(pseudo)
     row = {str(name): k for k, name in enumerate(labels["names"])}
     landmarks, world = labels["landmarks"], labels["world_m"]
     people = []
-    with zipfile.ZipFile(archive) as files:
-        annotations = json.loads(files.read("annotations.json"))
-        names = annotations["joint_names"]
-        for entry in annotations["images"]:
-            points = np.array(entry["joints"], np.float32)
-            joints = _mpi15_from_lspet(points, names)
-            if np.isfinite(joints[:, 0]).sum() < _MIN_JOINTS:
-                continue
-            depth, scale = np.full(15, np.nan, np.float32), float("nan")
-            k = row.get(entry["image"])
-            if k is not None:
-                pseudo_2d, pseudo_depth, pseudo_scale = _from_blaze(landmarks[k], world[k])
-                if _agrees(joints, pseudo_2d):
-                    depth, scale = pseudo_depth, pseudo_scale
-            people.append(PhotoPerson(files.read(entry["image"]), None, joints, depth, scale))
+    for photo in read_lspet(archive):
+        depth, scale = np.full(15, np.nan, np.float32), float("nan")
+        k = row.get(photo.name)
+        if k is not None:
+            pseudo_2d, pseudo_depth, pseudo_scale = _from_blaze(landmarks[k], world[k])
+            if _agrees(photo.joints_2d, pseudo_2d):
+                depth, scale = pseudo_depth, pseudo_scale
+        people.append(PhotoPerson(photo.encoded(), None, photo.joints_2d, depth, scale))
     return people
 
 
@@ -120,7 +112,7 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
             labels["names"], labels["landmarks"], labels["world_m"], strict=True
         ):
             joints, depth, scale = _from_blaze(landmarks, world)
-            if np.isfinite(joints[:, 0]).sum() < _MIN_JOINTS:
+            if np.isfinite(joints[:, 0]).sum() < MIN_JOINTS:
                 continue
             mask = members.get(f"masks/{Path(str(name)).stem}.png")
             people.append(
@@ -133,21 +125,6 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
                 )
             )
     return people
-
-
-def _mpi15_from_lspet(points: Float, names: list[str]) -> Float:
-    """Labelled joints [14, (x, y, visible)] to mpi15 [15, 2], NaN where not labelled."""
-    joints = np.full((15, 2), np.nan, np.float32)
-    for k, joint in enumerate(MPI15.joints):
-        if joint in names and points[names.index(joint), 2] > 0:
-            joints[k] = points[names.index(joint), :2]
-    # Pelvis and neck as everywhere in mpi15 here: the midpoints of hips and shoulders. LSPET's own
-    # neck label sits a tenth of a torso higher and only stands in where a shoulder is unlabelled.
-    for middle, side in (("neck", "shoulder"), ("pelvis", "hip")):
-        midpoint = (joints[MPI15.index(f"l_{side}")] + joints[MPI15.index(f"r_{side}")]) / 2
-        if np.isfinite(midpoint).all():
-            joints[MPI15.index(middle)] = midpoint
-    return joints
 
 
 def _from_blaze(landmarks: Float, world: Float) -> tuple[Float, Float, float]:
@@ -179,7 +156,7 @@ def _agrees(joints: Float, pseudo: Float) -> bool:
     """Whether a pseudo label is the labelled person, with the same left and right."""
     both = np.isfinite(joints).all(axis=1) & np.isfinite(pseudo).all(axis=1)
     torso = np.linalg.norm(joints[MPI15.index("neck")] - joints[MPI15.root])
-    if both.sum() < _MIN_JOINTS or not np.isfinite(torso) or torso < 5:
+    if both.sum() < MIN_JOINTS or not np.isfinite(torso) or torso < 5:
         return False
     distance = np.linalg.norm(joints[both] - pseudo[both], axis=1)
     return bool(np.median(distance) < _MAX_DISAGREEMENT * torso)
