@@ -163,12 +163,16 @@ def test_half_the_size_is_nearly_as_exact(checkpoint, network, tmp_path):
     assert np.abs(engine.run({"image": crops})["coord"] - expected).max() < 0.3
 
 
-def test_the_command_exports_with_settings(tmp_path):
-    """An export of the command's own: 64 cubes, MuCo's joints, our normalisation."""
+def test_the_commands_convert_and_export_a_variant(tmp_path):
+    """From a file as officially laid out: 64 cubes, MuCo's joints, other pixels. Takes 8 s."""
     torch.manual_seed(0)
-    model = MobileHuman("LPWO", 21)
-    path = tmp_path / "lpwo.pth"
-    save_checkpoint(path, "mobilehuman", model.state_dict(), backbone="LPWO", joints=21)
+    weights = MobileHuman("LPWO", 21).state_dict()
+    official, path = tmp_path / "snapshot_24.pth.tar", tmp_path / "lpwo.pth"
+    prefixed = {f"module.{key}": value for key, value in weights.items()}
+    torch.save({"epoch": 24, "network": prefixed, "optimizer": {}}, official)
+    variant = ["--set", "backbone=LPWO", "--set", "joints=21"]
+    result = CliRunner().invoke(app, ["convert", "mobilehuman", str(official), str(path), *variant])
+    assert result.exit_code == 0, result.output
     options = ["--set", "pixel_range=1", "--set", "flip_test=true", "--licence", "mine"]
     result = CliRunner().invoke(app, ["export", str(path), str(tmp_path / "lpwo"), *options])
     assert result.exit_code == 0, result.output

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from smap_ros.errors import InputError
 from training.export.smap import export_smap_kind
 from training.export.topdown import export_topdown_kind
 from training.export.virtualpose import export_virtualpose_kind
 from training.models.checkpoint import load_checkpoint
+from training.settings import parse_settings
 
 
 def _provenance(run: Path | None, command: str, data: str) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def run(
     elif model == "mobilehuman":
         _refuse("--refine", refine, "a mobilehuman")
         _refuse("--backbone", backbone, "a mobilehuman")
-        settings = _settings(setting or [])
+        settings = parse_settings(setting)
         made, error = export_topdown_kind(checkpoint, bundle, settings=settings, **facts)
     else:
         _refuse("--backbone", backbone, "anything but a virtualpose")
@@ -83,20 +83,6 @@ def run(
     files = made.manifest.files.entries.values()
     size = sum((made.folder / entry.path).stat().st_size for entry in files) / 1e6
     typer.echo(f"{made.folder}: {size:.1f} MB, ONNX against torch {error:.1e} relative")
-
-
-def _settings(texts: list[str]) -> dict[str, Any]:
-    """Fields of a manifest from NAME=VALUE, the values read as YAML."""
-    settings = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise InputError(f"--set {text!r}: expected NAME=VALUE")
-        try:
-            settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {text!r}: {value!r} is no YAML value") from error
-    return settings
 
 
 def _refuse(option: str, value: Path | list[str] | None, what: str) -> None:
