@@ -56,6 +56,18 @@ def to_onnx(
         external_data=False,
         verbose=False,
     )
+    save_program(program, path)
+
+
+def save_program(program: torch.onnx.ONNXProgram | None, path: Path) -> None:
+    """Write an exported network, weights embedded.
+
+    The exporter notes the source line of each node, with the path of the file on the machine
+    it ran on; these notes are left out.
+    """
+    assert program is not None  # the exporter returns None only when it writes a file itself
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
     program.save(str(path), external_data=False)
 
 

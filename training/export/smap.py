@@ -18,6 +18,7 @@ from training.export.networks import (
     fuse_batch_norm,
     require_agreement,
     rounded,
+    save_program,
     store_half,
     to_onnx,
 )
@@ -144,5 +145,5 @@ def _export_refine(checkpoint: Path, path: Path) -> float:
         dynamic_shapes=({0: torch.export.Dim("people")},),
         verbose=False,
     )
-    program.save(str(path), external_data=False)
+    save_program(program, path)
     return compare(network, path, example, ("out",))
