@@ -77,3 +77,9 @@ def test_the_manifest_says_what_the_networks_need(virtualpose_bundle):
     assert (manifest.stride, manifest.joints, manifest.max_people) == (4, 17, 5)
     assert manifest.space.size_m == (4.0, 4.8, 1.6) and manifest.space.center_m == (0.0, 0.0, 0.9)
     assert set(manifest.files.entries) == {"model", "root", "pose"}
+
+
+def test_bundles_do_not_tell_where_they_were_made(virtualpose_bundle):
+    for role in virtualpose_bundle.manifest.files.entries:
+        content = virtualpose_bundle.read(role)
+        assert b"virtualpose" not in content and b".py" not in content, role

@@ -13,6 +13,7 @@ from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from training.convert import convert
 from training.data.agr import Abstraction, abstraction, truth
+from training.export.networks import save_program
 from training.models import create
 from training.models.checkpoint import load_model
 from training.models.golden import GOLDENS, Golden
@@ -299,7 +300,7 @@ def test_graphs_say_in_onnx_what_torch_says(tmp_path, people):
     assert exports["backbone"].run()["maps"].shape == tensor(scene).shape
     for name, export in exports.items():
         path = tmp_path / f"{name}.onnx"
-        export.write(path)
+        save_program(export.trace(), path)
         model = onnx.load(path)
         assert model.opset_import[0].version == 18
         samplers = [node for node in model.graph.node if node.op_type == "GridSample"]

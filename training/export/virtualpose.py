@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
-from training.export.networks import require_agreement, rounded, store_half
+from training.export.networks import require_agreement, rounded, save_program, store_half
 from training.models.checkpoint import load_model
 from training.models.virtualpose import graphs
 from training.models.virtualpose.backbone import PoseDetResNet
@@ -77,7 +77,7 @@ def export_virtualpose_kind(
     with tempfile.TemporaryDirectory() as folder:
         paths = {role: Path(folder) / f"{role}.onnx" for role in exports}
         for role, export in exports.items():
-            export.write(paths[role])
+            save_program(export.trace(), paths[role])
         if half:
             store_half(paths["model"])
         errors = [_difference(export, paths[role]) for role, export in exports.items()]

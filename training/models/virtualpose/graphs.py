@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -126,13 +125,13 @@ class Export:
         with torch.inference_mode():
             return dict(zip(self.outputs, self.graph(*self.inputs.values()), strict=True))
 
-    def write(self, path: Path) -> None:
-        """Write ONNX with embedded weights."""
+    def trace(self) -> torch.onnx.ONNXProgram | None:
+        """The graph in ONNX; ``training.export.networks.save_program`` writes it."""
         shapes = tuple(
             {0: torch.export.Dim(self.dynamic[name], min=1)} if name in self.dynamic else None
             for name in self.inputs
         )
-        program = torch.onnx.export(
+        return torch.onnx.export(
             self.graph,
             tuple(self.inputs.values()),
             dynamo=True,
@@ -143,8 +142,6 @@ class Export:
             external_data=False,
             verbose=False,
         )
-        assert program is not None  # it is, with dynamo
-        program.save(str(path), external_data=False)
 
 
 def backbone_export(network: PoseDetResNet, image_size: tuple[int, int]) -> Export:
