@@ -62,6 +62,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("training.fit:run", "Train a network from a configuration."),
     "refine": ("training.refine:run", "Train the refining network of a bundle."),
     "export": ("training.export:run", "Export a checkpoint to a bundle that engines load."),
+    "litert": ("training.export.litert:run", "Export a MobileHumanPose to LiteRT."),
     "synth": ("training.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }
 
