@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from smap_ros.skeletons import SMPL30
+from training.export.networks import save_program
 from training.models.crowdnet.body import INPUT_SIZE
 from training.models.crowdnet.network import PoseGuidedNetwork
 from training.models.crowdnet.rotation import GRAPH, GraphConv
@@ -110,6 +111,4 @@ def export_pose_graph(network: PoseGuidedNetwork, path: Path, people: int = 1) -
         external_data=False,
         verbose=False,
     )
-    if program is None:
-        raise RuntimeError("the exporter gave no program")
-    program.save(str(path), external_data=False)
+    save_program(program, path)
