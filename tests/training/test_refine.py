@@ -7,7 +7,7 @@ import pytest
 from torch.nn import Module
 
 from smap_ros.skeletons import MPI15
-from training.export import _export_refine
+from training.export.smap import _export_refine
 from training.models.checkpoint import save_checkpoint
 from training.refine import NETWORK_SIZE, ErrorModel, Pairs, train, view
 

@@ -16,15 +16,23 @@ from training.models.checkpoint import load_checkpoint
 from training.settings import parse_settings
 
 
-def _provenance(run: Path | None, command: str, data: str) -> dict[str, Any]:
+def _provenance(run: Path | None, command: str, data: str, metrics: Path | None) -> dict[str, Any]:
     """Origin of the weights: from the record that ``smap-train fit`` wrote, or as stated."""
+    stated: dict[str, Any] = {"data": data, "command": command}
+    if metrics is not None:
+        try:
+            stated["metrics"] = json.loads(metrics.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"can't read the metrics {metrics}: {error}; expected JSON of "
+                '{"NAME": {"value": number, "command": what measured it}}'
+            ) from error
     if run is None:
-        return {"data": data, "command": command, "commit": "unknown"}
+        return {**stated, "commit": "unknown"}
     try:
         record = json.loads(run.read_text())
         return {
-            "data": data,
-            "command": command,
+            **stated,
             "commit": record["commit"],
             "seed": record["config"]["seed"],
             "data_hash": record["data_hash"],
@@ -49,6 +57,9 @@ def run(
         typer.Option("--set", help="NAME=VALUE for a mobilehuman's bundle, e.g. flip_test=true."),
     ] = None,
     record: Annotated[Path | None, typer.Option(help="run.json of the training run.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="JSON of measured numbers: name -> value and command.")
+    ] = None,
     data: Annotated[str, typer.Option(help="What it was trained on, with licences.")] = "unknown",
     command: Annotated[str, typer.Option(help="Command that made the weights.")] = "unknown",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
@@ -57,7 +68,7 @@ def run(
     """Export a checkpoint to a bundle; ONNX is compared with torch before anything is written."""
     facts: dict[str, Any] = {
         "half": half,
-        "provenance": _provenance(record, command, data),
+        "provenance": _provenance(record, command, data, metrics),
         "licence": licence,
         "description": description,
     }
