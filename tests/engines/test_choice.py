@@ -31,7 +31,7 @@ def words(caplog) -> str:
 
 
 def test_choice_is_measured_once_and_remembered(bundle, choices, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="smap_ros")
     first = create_engine(bundle, threads=1)
     text = words(caplog)
     assert "openvino" in text and "onnxruntime" in text and "ms a frame" in text
@@ -44,7 +44,7 @@ def test_choice_is_measured_once_and_remembered(bundle, choices, caplog):
 
 
 def test_choice_can_be_overridden_and_measured_again(bundle, choices, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="smap_ros")
     create_engine(bundle, threads=1).close()
     (key,) = json.loads(choices.read_text())
     for name in ("onnxruntime", "openvino"):
@@ -64,7 +64,7 @@ def test_other_threads_are_another_choice(bundle, choices):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"KEY": "caffe"}', '{"KEY": 3}'])
 def test_damaged_memory_means_measuring_again(bundle, choices, caplog, text):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="smap_ros")
     create_engine(bundle, threads=1)
     (key,) = json.loads(choices.read_text())
     choices.write_text(text.replace("KEY", key))

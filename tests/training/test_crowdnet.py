@@ -212,10 +212,9 @@ def test_vposer_takes_the_users_file_and_refuses_another(tmp_path):
         target.load(tmp_path / "list.pt")
 
 
+@pytest.mark.parametrize("run", ["crowdnet"], indirect=True)
 def test_exported_network_agrees_with_torch(run, tmp_path):
     """The ResNet's graph; that of the vision transformer (400 MB) has the same heads. 20 s."""
-    if run.name != "crowdnet":
-        pytest.skip("only the smaller network is exported here")
     path = tmp_path / "model.onnx"
     export_pose_graph(run.network, path, people=2)
     assert not {node.op_type for node in onnx.load(path).graph.node} & {"GridSample", "If", "Loop"}
