@@ -8,10 +8,6 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import Image
 
 from smap_ros.images import encode_image
@@ -19,44 +15,15 @@ from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message
 from smap_ros.skeletons import MPI15
-
-BRIGHT, GREY, BLACK = 250, 128, 0
-FRAME = "robot/camera_optical"
-NODE = "pose3d_node"
-ENGINE = {"engine": "onnxruntime", "threads": 1}
-
-
-def stamp_of(message):
-    return message.header.stamp.sec, message.header.stamp.nanosec
-
-
-def answer(observer, bodies, stamp):
-    """The people of the image of a stamp."""
-    return observer.wait(
-        lambda: next((m for m in list(bodies) if stamp_of(m) == stamp), None),
-        f"the people of {stamp}",
-    )
-
-
-def change_state(observer, transition):
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return observer.call(ChangeState, f"{NODE}/change_state", request).success
-
-
-def state(observer):
-    return observer.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.id
-
-
-def set_parameter(observer, name, value):
-    kinds = {
-        str: (ParameterType.PARAMETER_STRING, "string_value"),
-        int: (ParameterType.PARAMETER_INTEGER, "integer_value"),
-        float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
-    }
-    kind, field = kinds[type(value)]
-    parameter = Parameter(name=name, value=ParameterValue(type=kind, **{field: value}))
-    request = SetParameters.Request(parameters=[parameter])
-    return observer.call(SetParameters, f"{NODE}/set_parameters", request).results[0]
+from tests.ros.pose3d_client import (
+    BLACK,
+    ENGINE,
+    FRAME,
+    GREY,
+    NODE,
+    answer,
+    stamp_of,
+)
 
 
 @pytest.fixture(scope="module")
