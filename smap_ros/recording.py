@@ -14,15 +14,14 @@ from rosbags.highlevel import AnyReader
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
-from smap_ros.images import decode_compressed, decode_image
-from smap_ros.skeletons import Skeleton, get_skeleton
+from smap_ros.messages import body_from_message, image_from_message
+from smap_ros.skeletons import get_skeleton
 from smap_ros.sources.bag import open_bag
 
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _BODIES = "smap_ros/msg/BodyArray"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
-_UNTRACKED = -1
 NANOSECONDS = 1_000_000_000
 
 
@@ -79,7 +78,7 @@ class Recording:
                 stamp = _stamp(message)
                 if stamp in index and stamp in people:
                     yield (
-                        _picture(message),
+                        image_from_message(message),
                         BodyFrame(
                             bodies=people[stamp],
                             camera=self.camera,
@@ -135,34 +134,6 @@ def _read_bodies(reader: AnyReader, recording: Recording) -> None:
                 latency.append((arrived - stamp) * 1e-6)
 
 
-def body_from_message(message: Any, skeleton: Skeleton) -> Body:
-    """A ``smap_ros/msg/Body`` as read from a bag.
-
-    Raises:
-        InputError: if its arrays don't fit each other.
-    """
-    joints = np.asarray(message.joints, dtype=np.intp)
-    positions = np.array([(p.x, p.y, p.z) for p in message.positions], np.float32).reshape(-1, 3)
-    pixels = np.asarray(message.pixels, np.float32).reshape(-1)
-    scores = np.asarray(message.scores, np.float32)
-    if (
-        not len(joints) == len(positions) == len(scores) == len(pixels) / 2
-        or (joints >= len(skeleton)).any()
-    ):
-        raise InputError(
-            f"body {message.id} has {len(joints)} joints, {len(positions)} positions, "
-            f"{len(pixels)} pixel numbers and {len(scores)} scores; expected as many positions and "
-            "scores as joints, and twice as many pixel numbers"
-        )
-    joints_3d = np.full((len(skeleton), 3), np.nan, np.float32)
-    joints_2d = np.full((len(skeleton), 2), np.nan, np.float32)
-    all_scores = np.zeros(len(skeleton), np.float32)
-    joints_3d[joints], joints_2d[joints] = positions, pixels.reshape(-1, 2)
-    all_scores[joints] = scores
-    identity = None if message.id == _UNTRACKED else int(message.id)
-    return Body(joints_3d, joints_2d, all_scores, float(message.score), identity, skeleton)
-
-
 def _image_stamps(reader: AnyReader) -> list[int]:
     """Stamps of the images; of one that was shown several times at the start, the last."""
     stamps: list[int] = []
@@ -176,19 +147,6 @@ def _image_stamps(reader: AnyReader) -> list[int]:
             first = data
         stamps.append(_stamp(message))
     return stamps
-
-
-def _picture(message: Any) -> NDArray[np.uint8]:
-    if hasattr(message, "format"):
-        return decode_compressed(message.data, message.format)
-    return decode_image(
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        bool(message.is_bigendian),
-        message.data,
-    )
 
 
 def _messages(reader: AnyReader, kinds: tuple[str, ...]) -> Iterator[tuple[int, Any]]:

@@ -12,9 +12,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import SmapError
+from smap_ros.messages import image_from_message
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import array_to_image, image_to_array
+from smap_ros.nodes.conversions import array_to_image
 from smap_ros.nodes.diagnostics import STEADY
 from smap_ros.viz.draw import draw_frame
 
@@ -55,7 +56,7 @@ class Annotator:
             return
         started = time.perf_counter()
         try:
-            canvas = image_to_array(image)
+            canvas = image_from_message(image)
             height, width = canvas.shape[:2]
             # Drawing uses the people's pixels; of the camera, only the size.
             camera = Camera.from_fov(width, height, 1.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -16,8 +15,8 @@ from std_msgs.msg import Header
 
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
-from smap_ros.images import decode_compressed, decode_image, encode_compressed
+from smap_ros.images import encode_compressed
+from smap_ros.messages import body_from_message
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.orientation import torso_orientation
@@ -35,24 +34,6 @@ def stamp_of(time: float) -> Time:
     """A stamp from seconds."""
     total = round(time * NANOSECONDS)
     return Time(sec=total // NANOSECONDS, nanosec=total % NANOSECONDS)
-
-
-def image_to_array(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """The picture of a message as uint8 [H, W, 3] bgr; a view of the message where possible.
-
-    Raises:
-        InputError: if the message contradicts itself, is truncated, or its encoding is unknown.
-    """
-    if isinstance(message, CompressedImage):
-        return decode_compressed(message.data, message.format)
-    return decode_image(
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        bool(message.is_bigendian),
-        message.data,
-    )
 
 
 def array_to_image(image: NDArray[np.uint8], header: Header) -> Image:
@@ -192,31 +173,4 @@ def bodies_from_message(message: BodyArray) -> tuple[Body, ...]:
         InputError: if the joint set is unknown or the arrays of a body don't fit each other.
     """
     skeleton = get_skeleton(message.skeleton)
-    return tuple(_body(body, skeleton) for body in message.bodies)
-
-
-def _body(message: Any, skeleton: Skeleton) -> Body:
-    joints = np.frombuffer(message.joints, np.uint8) if message.joints else np.zeros(0, np.uint8)
-    count = len(joints)
-    lengths = (len(message.positions), len(message.pixels), len(message.scores))
-    if lengths != (count, 2 * count, count) or (joints >= len(skeleton)).any():
-        raise InputError(
-            f"body {message.id} has {count} joints up to {int(joints.max(initial=0))}, "
-            f"{lengths[0]} positions, {lengths[1]} pixel numbers and {lengths[2]} scores; expected "
-            f"as many positions and scores as joints, twice as many pixel numbers, and joints "
-            f"below {len(skeleton)}"
-        )
-    joints_3d = np.full((len(skeleton), 3), np.nan, np.float32)
-    joints_2d = np.full((len(skeleton), 2), np.nan, np.float32)
-    scores = np.zeros(len(skeleton), np.float32)
-    joints_3d[joints] = np.array([(p.x, p.y, p.z) for p in message.positions]).reshape(-1, 3)
-    joints_2d[joints] = np.array(message.pixels, np.float32).reshape(-1, 2)
-    scores[joints] = message.scores
-    return Body(
-        joints_3d,
-        joints_2d,
-        scores,
-        float(message.score),
-        None if message.id == BodyMessage.UNTRACKED else int(message.id),
-        skeleton,
-    )
+    return tuple(body_from_message(body, skeleton) for body in message.bodies)

@@ -13,8 +13,9 @@ from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.estimators import Estimator
+from smap_ros.messages import image_from_message
 from smap_ros.msg import BodyArray
-from smap_ros.nodes.conversions import body_array, camera_from_info, image_to_array, seconds
+from smap_ros.nodes.conversions import body_array, camera_from_info, seconds
 from smap_ros.nodes.statistics import FrameStatistics
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Pipeline:
         waiting = time.monotonic() - arrival.time
         try:
             started = time.perf_counter()
-            image = image_to_array(message)
+            image = image_from_message(message)
             height, width = image.shape[:2]
             camera = self._cameras.camera(message.header.frame_id, width, height)
             decoded = time.perf_counter()

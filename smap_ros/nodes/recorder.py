@@ -35,8 +35,9 @@ from std_msgs.msg import Bool
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.errors import InputError
+from smap_ros.messages import image_from_message
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
-from smap_ros.nodes.conversions import array_to_compressed, image_to_array
+from smap_ros.nodes.conversions import array_to_compressed
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import run
 from smap_ros.parameters import COMPRESSED, Parameter
@@ -170,7 +171,7 @@ class RecorderNode(Node):
         def write(message: Image) -> None:
             arrived = time.time_ns()
             try:
-                image = image_to_array(message)
+                image = image_from_message(message)
             except InputError as error:
                 self.get_logger().error(
                     f"an image is not recorded: {error}", throttle_duration_sec=5.0

@@ -18,7 +18,7 @@ from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
-from smap_ros.images import decode_compressed, decode_image
+from smap_ros.messages import image_from_message
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)
@@ -124,16 +124,7 @@ class BagSource:
 
     def _decode(self, message: Any, index: int) -> NDArray[np.uint8] | None:
         try:
-            if self._image.msgtype == COMPRESSED:
-                return decode_compressed(message.data, message.format)
-            return decode_image(
-                message.encoding,
-                message.height,
-                message.width,
-                message.step,
-                bool(message.is_bigendian),
-                message.data,
-            )
+            return image_from_message(message)
         except InputError as error:
             LOG.warning("image %d of %s is skipped: %s", index, self.name, error)
             return None

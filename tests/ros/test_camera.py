@@ -14,9 +14,10 @@ from std_msgs.msg import Bool
 
 from smap_ros.camera import Camera
 from smap_ros.images import encode_compressed
+from smap_ros.messages import image_from_message
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import camera_from_info, image_to_array, seconds
+from smap_ros.nodes.conversions import camera_from_info, seconds
 from smap_ros.nodes.pacing import ConsumerPace, RealTimePace
 
 NODE = "camera_node"
@@ -64,7 +65,7 @@ class Consumer:
         self._answers.publish(BodyArray(header=message.header))
 
     def brightness(self):
-        return [int(image_to_array(message).mean()) for message in self.images]
+        return [int(image_from_message(message).mean()) for message in self.images]
 
 
 def test_as_consumed_leaves_no_frame_out_however_slow_the_consumer(start, observer, clip):
@@ -120,7 +121,7 @@ def test_calibration_file_and_compressed_images(start, observer, clip, tmp_path)
         calibration=str(tmp_path / "camera.yaml"),
     )  # fmt: skip
     observer.wait(lambda: images and infos, "images")
-    assert image_to_array(images[-1]).shape == (240, 320, 3)
+    assert image_from_message(images[-1]).shape == (240, 320, 3)
     expected = Camera(320, 240, 300.0, 301.0, 161.0, 119.0, (0.1, -0.05, 0.0, 0.0, 0.0))
     assert camera_from_info(infos[-1]) == expected
 

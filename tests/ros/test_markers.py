@@ -13,10 +13,11 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
+from smap_ros.messages import image_from_message
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import markers as markers_module
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import array_to_image, body_array, image_to_array, stamp_of
+from smap_ros.nodes.conversions import array_to_image, body_array, stamp_of
 from smap_ros.nodes.markers import MarkersNode
 from smap_ros.orientation import torso_orientation
 from smap_ros.skeletons import MPI15
@@ -175,7 +176,7 @@ def test_pictures_are_drawn_only_while_somebody_looks(wired, observer):
         return [p for p in pictures if p.header == sent.header]
 
     picture = observer.wait(drawn, "a picture")[0]
-    canvas = image_to_array(picture)
+    canvas = image_from_message(picture)
     assert canvas.shape == (480, 640, 3)
     x, y = CAMERA.project(np.array([0.0, -0.25, 3.0])).round().astype(int)  # the spine
     assert np.abs(canvas[y, x].astype(int) - 90).max() > 30
