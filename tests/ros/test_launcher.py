@@ -16,7 +16,7 @@ from smap_ros.graph import REPLAY, plan
 from smap_ros.launcher import Launcher
 from smap_ros.msg import BodyArray
 
-FRAMES = 8
+FRAMES = 60
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def replay(clip, bundle, **values):
 def test_a_clip_goes_all_the_way_and_the_graph_ends_by_itself(
     observer, clip, scene_bundle, tmp_path, composed
 ):
-    """Starts up to four Python processes with an inference runtime: seconds."""
-    planned = replay(clip, scene_bundle, pacing="as_consumed", composed=composed, namespace="robot")
+    """Six seconds of clip: an observer that isn't part of the graph is discovered within three."""
+    planned = replay(clip, scene_bundle, rate=10.0, composed=composed, namespace="robot")
     bodies = observer.collect(BodyArray, "/robot/bodies")
     launcher = Launcher(planned, log_directory=tmp_path)
     with launcher:
@@ -64,7 +64,7 @@ def test_a_clip_goes_all_the_way_and_the_graph_ends_by_itself(
     assert set(status.values()) == {0}, _logs(tmp_path)
     stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in bodies]
     # The observer may be discovered after the first frames have passed.
-    assert len(stamps) >= FRAMES // 2 and stamps == sorted(set(stamps))
+    assert len(stamps) >= FRAMES // 4 and stamps == sorted(set(stamps))
     assert [body.id for body in bodies[-1].bodies] == [0, 1, 2]
     depth = sorted(body.pose.position.z for body in bodies[-1].bodies)
     np.testing.assert_allclose(depth, [3.0, 4.5, 6.0], atol=0.05)
