@@ -100,8 +100,8 @@ for name in names:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # ROS's launch isn't on PyPI; what needs it is only imported by the launch files.
-        if error.name not in {"launch", "launch_ros"}:
+        # ROS's launch isn't on PyPI (our folder of that name is none); only launch files need it.
+        if (error.name or "").partition(".")[0] not in {"launch", "launch_ros"}:
             raise
 sys.stdout.write(f"{len(names)} modules")
 """
