@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+
+from smap_ros.msg import BodyArray
 
 BRIGHT, GREY, BLACK = 250, 128, 0
 FRAME = "robot/camera_optical"
@@ -44,3 +48,21 @@ def set_parameter(observer, name, value):
     parameter = Parameter(name=name, value=ParameterValue(type=kind, **{field: value}))
     request = SetParameters.Request(parameters=[parameter])
     return observer.call(SetParameters, f"{NODE}/set_parameters", request).results[0]
+
+
+def calibrated_node(start, observer, eye, scene_bundle):
+    """The node, active and calibrated, and the people it publishes."""
+    node = start(NODE, bundle=scene_bundle, **ENGINE)
+    bodies = observer.collect(BodyArray, "bodies_raw")
+    eye.ready()
+    observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher of people")
+    shown = []
+
+    def first():  # best effort: until the first gets through
+        eye.calibrate()
+        shown.append(eye.show())
+        time.sleep(0.2)
+        return any(stamp_of(m) in shown for m in list(bodies))
+
+    observer.wait(first, "the first people")
+    return node, bodies

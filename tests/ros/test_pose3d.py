@@ -20,6 +20,7 @@ from tests.ros.pose3d_client import (
     ENGINE,
     NODE,
     answer,
+    calibrated_node,
     change_state,
     set_parameter,
     stamp_of,
@@ -29,21 +30,7 @@ from tests.ros.pose3d_client import (
 
 @pytest.fixture
 def running(start, observer, eye, scene_bundle):
-    """The node, active and calibrated, and the people it publishes."""
-    node = start(NODE, bundle=scene_bundle, **ENGINE)
-    bodies = observer.collect(BodyArray, "bodies_raw")
-    eye.ready()
-    observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher of people")
-    shown = []
-
-    def first():  # best effort: until the first gets through
-        eye.calibrate()
-        shown.append(eye.show())
-        time.sleep(0.2)
-        return any(stamp_of(m) in shown for m in list(bodies))
-
-    observer.wait(first, "the first people")
-    return node, bodies
+    return calibrated_node(start, observer, eye, scene_bundle)
 
 
 def test_without_or_with_an_uncalibrated_camera_there_is_an_error_and_no_people(

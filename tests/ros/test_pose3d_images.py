@@ -11,17 +11,17 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import Image
 
 from smap_ros.images import encode_image
-from smap_ros.msg import BodyArray, SkeletonInfo
+from smap_ros.msg import SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message
 from smap_ros.skeletons import MPI15
 from tests.ros.pose3d_client import (
     BLACK,
-    ENGINE,
     FRAME,
     GREY,
     NODE,
     answer,
+    calibrated_node,
     stamp_of,
 )
 
@@ -45,21 +45,7 @@ def eye(observer, scene, make_eye):
 
 @pytest.fixture(scope="module")
 def running(start, observer, eye, scene_bundle):
-    """The node, active and calibrated, and the people it publishes."""
-    node = start(NODE, bundle=scene_bundle, **ENGINE)
-    bodies = observer.collect(BodyArray, "bodies_raw")
-    eye.ready()
-    observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher of people")
-    shown = []
-
-    def first():  # best effort: until the first gets through
-        eye.calibrate()
-        shown.append(eye.show())
-        time.sleep(0.2)
-        return any(stamp_of(m) in shown for m in list(bodies))
-
-    observer.wait(first, "the first people")
-    return node, bodies
+    return calibrated_node(start, observer, eye, scene_bundle)
 
 
 def test_people_come_out_in_metres_with_the_images_stamp_and_frame(running, observer, eye, scene):
