@@ -54,6 +54,12 @@ class FitConfig(BaseModel):
     street: PhotoData | None = Field(None, description="Clothing Co-Parsing photos")
     virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
     virtual_share: float = Field(0.5, ge=0, le=1, description="share of pictures from them")
+    paste_share: float = Field(
+        0.3, ge=0, le=1, description="share of the photos that are masked people, pasted"
+    )
+    sports_share: float = Field(
+        0.6, ge=0, le=1, description="share of the composed photos that are sports photos"
+    )
     holdout: int = Field(500, ge=0, description="last photos of each archive kept for testing")
     width: int = Field(448, multiple_of=32)
     height: int = Field(256, multiple_of=32)
@@ -151,6 +157,8 @@ def training_set(config: FitConfig) -> MixedDataset:
         length=config.steps * config.batch_size,
         seed=config.seed,
         virtual_share=config.virtual_share,
+        paste_share=config.paste_share,
+        sports_share=config.sports_share,
     )
 
 

@@ -81,6 +81,8 @@ class Pose3dNode(LifecycleNode):
         except SmapError as error:
             return self._refuse_to_configure(str(error))
         except Exception as error:  # rclpy would swallow it: say what happened, and live on
+            if not self.context.ok():
+                return self._refuse_to_configure("interrupted while loading the model")
             log.exception("unexpected error on configure")
             return self._refuse_to_configure(f"unexpected error: {error!r}")
         self._failure = ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -42,6 +45,33 @@ class RosLogHandler(logging.Handler):
             self._logger.info(message)
 
 
+class _Interrupt:
+    """Leaves the first interrupt to ROS, which shuts its context down and wakes the executor.
+
+    Python's own handler would raise KeyboardInterrupt wherever the process happens to be; inside
+    the middleware that surfaces as a RuntimeError. A second interrupt does raise it, for a process
+    that is stuck.
+    """
+
+    def __init__(self) -> None:
+        self._seen = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._seen:
+            raise KeyboardInterrupt
+        self._seen = True
+
+
+@contextlib.contextmanager
+def _orderly_interrupt() -> Iterator[None]:
+    # Before rclpy.init: its handler in C calls the one that was there.
+    previous = signal.signal(signal.SIGINT, _Interrupt())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> int:
     """Run nodes in this process until it is interrupted or a node ends it.
 
@@ -55,6 +85,11 @@ def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> 
         Exit status: 0, 2 when a node refuses its parameters, or what a node has as its
         ``exit_status``.
     """
+    with _orderly_interrupt():
+        return _run(factories, argv)
+
+
+def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
     logger = rclpy.logging.get_logger("smap_ros")
     try:
         rclpy.init(args=None if argv is None else list(argv))
@@ -75,6 +110,10 @@ def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> 
     except (SmapError, ParameterException) as error:
         logger.fatal(str(error))
         return BAD_INPUT
+    except RuntimeError:  # rclpy's errors
+        if rclpy.ok():
+            raise
+        # Interrupted while a node was being made: nothing can be made in a context that is down.
     finally:
         for node in nodes:
             node.destroy_node()

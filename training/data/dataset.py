@@ -96,6 +96,8 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         length: pictures per epoch.
         seed: of the whole run.
         virtual_share: share of pictures that come from virtual scenes.
+        paste_share: share of the others that are masked people pasted on photo backgrounds.
+        sports_share: share of the mosaics that show sports rather than street photos.
     """
 
     def __init__(
@@ -108,12 +110,15 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         length: int,
         seed: int,
         virtual_share: float,
+        paste_share: float = 0.3,
+        sports_share: float = 0.6,
     ):
         self.photos = [sports, street]
         self.cutouts = [person for person in street if person.mask is not None]
         self.scenes = scenes
         self.size, self.length, self.seed = size, length, seed
         self.virtual_share = virtual_share if scenes else 0.0
+        self.paste_share, self.sports_share = paste_share, sports_share
         if not street and not scenes:
             raise InputError("no training data: give street photos, virtual scenes, or both")
 
@@ -137,9 +142,10 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
                 sizes = (0.3 * height, 1.2 * height)
                 compose.paste(rng, picture, self.cutouts, int(rng.integers(1, 3)), sizes)
             return picture
-        if self.cutouts and rng.random() < 0.3:
+        if self.cutouts and rng.random() < self.paste_share:
             picture = compose.background(rng, self.cutouts, width, height)
             count = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.1, 0.2, 0.25, 0.2, 0.15, 0.1]))
             return compose.paste(rng, picture, self.cutouts, count, (0.2 * height, 1.3 * height))
-        group = self.photos[0] if self.photos[0] and rng.random() < 0.6 else self.photos[1]
+        sports = self.photos[0] and rng.random() < self.sports_share
+        group = self.photos[0] if sports else self.photos[1]
         return compose.mosaic(rng, group or self.photos[0], width, height)
