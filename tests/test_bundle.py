@@ -20,7 +20,7 @@ from smap_ros.bundle import (
     write_bundle,
 )
 from smap_ros.errors import BundleError
-from smap_ros.manifest import Metric
+from smap_ros.manifest.common import Metric
 
 HASH = "0" * 64
 

@@ -44,7 +44,7 @@ from smap_ros.estimators.lifting import (
     refine_output,
 )
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.manifest import SmapManifest
+from smap_ros.manifest.smap import SmapManifest
 from smap_ros.skeletons import MPI15, Skeleton
 
 JOINTS = len(MPI15)

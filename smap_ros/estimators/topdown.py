@@ -34,7 +34,8 @@ from smap_ros.estimators.crops import Crop, crop_around
 from smap_ros.estimators.factory import create_estimator
 from smap_ros.estimators.lifting import NO_ROOT
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.manifest import MANIFEST, TopdownManifest
+from smap_ros.manifest import MANIFEST
+from smap_ros.manifest.topdown import TopdownManifest
 from smap_ros.skeletons import MPI15, Skeleton, convert, get_skeleton
 
 Float = NDArray[np.float32]

@@ -40,7 +40,7 @@ from smap_ros.estimators.base import (
 )
 from smap_ros.estimators.lifting import NO_ROOT
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.manifest import VirtualPoseManifest
+from smap_ros.manifest.virtualpose import VirtualPoseManifest
 from smap_ros.mounting import level_pose
 from smap_ros.skeletons import MPI15, Skeleton
 

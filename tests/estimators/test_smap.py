@@ -18,7 +18,7 @@ from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap import SmapConfig, select_people
-from smap_ros.manifest import InputSpec
+from smap_ros.manifest.common import InputSpec
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "smap_post"
 BRIGHT, GREY, BLACK = 250, 128, 0

@@ -17,7 +17,7 @@ from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.crops import Crop
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.topdown import Cube
-from smap_ros.manifest import CropInput
+from smap_ros.manifest.common import CropInput
 from smap_ros.skeletons import H36M18, MPI15, MUCO21, SKELETONS
 
 BRIGHT, GREY, BLACK = 250, 128, 0

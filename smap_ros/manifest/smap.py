@@ -1,0 +1,77 @@
+"""Manifest of networks with SMAP's outputs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from smap_ros.manifest.common import FileEntry, InputSpec, Manifest, Networks, Positive, Strict
+
+
+class SmapScales(Strict):
+    """From the numbers of the network to working units.
+
+    Attributes:
+        heatmap_scale: heatmaps are divided by this (255 for the official SMAP).
+        paf_scale: part affinity fields are divided by this (127 for the official SMAP).
+        bone_depth_unit_m: metres per unit of the bone depths (0.01 for centimetres).
+        root_depth_unit_m: metres per unit of Z where the root depth is Z / f, f being the
+            focal length in network pixels (0.01 for the official SMAP: cm per pixel).
+    """
+
+    heatmap_scale: Positive
+    paf_scale: Positive
+    bone_depth_unit_m: Positive
+    root_depth_unit_m: Positive
+
+
+class SmapFiles(Networks):
+    """``refine``: optional network that refines the lifted joints."""
+
+    refine: FileEntry | None = None
+
+
+class SmapManifest(Manifest):
+    """A network with SMAP's outputs, all at ``stride`` of the input.
+
+    15 heatmaps and 28 part affinity channels, 14 bone depths, 1 root depth.
+
+    Attributes:
+        scales: units of the outputs.
+        stride: network pixels per map cell.
+        centred_pixels: how the training labels counted pixels; see ``LiftingConfig``.
+        association: overrides of fields of ``association.AssociationConfig``, by name.
+    """
+
+    kind: Literal["smap"]
+    input: InputSpec
+    files: SmapFiles
+    scales: SmapScales
+    stride: Annotated[int, Field(ge=1, le=32)]
+    centred_pixels: bool = False
+    association: dict[str, float | int | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _outputs_fit(self) -> SmapManifest:
+        if self.joint_set != "mpi15":
+            raise ValueError(f"joint_set is {self.joint_set!r}; kind smap works on mpi15")
+        if self.input.width % self.stride or self.input.height % self.stride:
+            raise ValueError(
+                f"input {self.input.width}x{self.input.height} is not a multiple of stride "
+                f"{self.stride}"
+            )
+        grid = (self.input.height // self.stride, self.input.width // self.stride)
+        expected = {"maps": 43, "bone_depth": 14, "root_depth": 1}
+        if set(self.outputs) != set(expected):
+            raise ValueError(
+                f"outputs are {sorted(self.outputs)}; kind smap has {sorted(expected)}"
+            )
+        for name, channels in expected.items():
+            shape = (1, channels, *grid)
+            if self.outputs[name].shape != shape:
+                raise ValueError(
+                    f"outputs.{name}.shape is {list(self.outputs[name].shape)}; "
+                    f"expected {list(shape)} for this input and stride"
+                )
+        return self
