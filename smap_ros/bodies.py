@@ -22,6 +22,25 @@ Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Mesh:
+    """The surface of one person.
+
+    Attributes:
+        vertices: float32 [V, 3], metres, optical frame.
+        faces: int32 [F, 3], indices of each triangle's corners, outside counterclockwise.
+    """
+
+    vertices: Float
+    faces: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        for name in ("vertices", "faces"):
+            shape = getattr(self, name).shape
+            if len(shape) != 2 or shape[1] != 3:
+                raise InputError(f"{name} has shape {shape}, expected (N, 3)")
+
+
+@dataclass(frozen=True)
 class Body:
     """One person seen in one image.
 
@@ -32,6 +51,7 @@ class Body:
         score: confidence of the person in [0, 1].
         id: track id, or None when not tracked.
         skeleton: joint set of the three arrays.
+        mesh: surface, from the models that give one; not part of ``bodies.json``.
     """
 
     joints_3d: Float
@@ -40,6 +60,7 @@ class Body:
     score: float
     id: int | None = None
     skeleton: Skeleton = MPI15
+    mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
         count = len(self.skeleton)
