@@ -115,7 +115,8 @@ def write_bundle(
         manifest: all fields of the manifest but ``files``.
         model: the ONNX file of the network, weights embedded.
         refine: optional ONNX file of the refining network.
-        others: ONNX files of further networks, by their role in the kind's ``files``.
+        others: further networks (ONNX) and arrays (``.npy``), by their role in the kind's
+            ``files``.
 
     Returns:
         The bundle as loaded back from disk.
@@ -128,13 +129,13 @@ def write_bundle(
     sources = {role: Path(path) for role, path in given.items() if path is not None}
     try:
         files = {
-            role: {"path": f"{role}.onnx", "sha256": _sha256(path)}
+            role: {"path": _file_name(role, path), "sha256": _sha256(path)}
             for role, path in sources.items()
         }
         checked = parse_manifest({**manifest, "files": files}, source="the manifest given")
         folder.mkdir(parents=True, exist_ok=True)
         for role, path in sources.items():
-            target = folder / f"{role}.onnx"
+            target = folder / _file_name(role, path)
             if not (target.exists() and target.samefile(path)):
                 shutil.copyfile(path, target)
         text = yaml.safe_dump(checked.model_dump(mode="json", exclude_none=True), sort_keys=False)
@@ -158,6 +159,10 @@ def _find(name_or_path: str | Path) -> Path:
         f"no bundle {text!r}: neither a shipped model ({', '.join(list_bundles()) or 'none'}) nor "
         f"a folder with a {MANIFEST}"
     )
+
+
+def _file_name(role: str, source: Path) -> str:
+    return f"{role}.npy" if source.suffix == ".npy" else f"{role}.onnx"
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

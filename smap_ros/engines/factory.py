@@ -158,16 +158,15 @@ def _check_against_manifest(bundle: Bundle, engine: Engine) -> None:
     """
     manifest = bundle.manifest
     tail = f"in bundle {bundle.name!r}: the model file and bundle.yaml don't belong together"
-    wanted = manifest.input
+    wanted = manifest.network_inputs
+    expected = ", ".join(f"{name} {list(shape)}" for name, shape in wanted.items())
     got = ", ".join(str(spec) for spec in engine.inputs)
-    fits = len(engine.inputs) == 1 and engine.inputs[0].name == wanted.name
-    if not (fits and engine.inputs[0].accepts(wanted.shape)):
-        raise BundleError(
-            f"the network's input is {got}; expected {wanted.name} {list(wanted.shape)} {tail}"
-        )
-    if engine.inputs[0].dtype != "float32":
+    fits = {spec.name for spec in engine.inputs} == set(wanted)
+    if not (fits and all(spec.accepts(wanted[spec.name]) for spec in engine.inputs)):
+        raise BundleError(f"the network's input is {got}; expected {expected} {tail}")
+    if any(spec.dtype != "float32" for spec in engine.inputs):
         raise BundleError(f"the network's input is {got}; expected float32 {tail}")
-    outputs = engine.run({wanted.name: np.zeros(wanted.shape, np.float32)})
+    outputs = engine.run({name: np.zeros(shape, np.float32) for name, shape in wanted.items()})
     for role, output in manifest.outputs.items():
         if output.name not in outputs:
             raise BundleError(

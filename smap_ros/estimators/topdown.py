@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundle import Bundle
 from smap_ros.camera import Camera
-from smap_ros.engines import Engine, create_engine
+from smap_ros.engines import Engine
 from smap_ros.engines.base import Precision
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators.base import (
-    INFERRED_SCORE,
     NON_FINITE,
     Estimator,
     Image,
@@ -31,10 +30,9 @@ from smap_ros.estimators.base import (
     check_view,
 )
 from smap_ros.estimators.crops import Crop, crop_around
-from smap_ros.estimators.factory import create_estimator
+from smap_ros.estimators.first_stage import inherited_scores, open_stages
 from smap_ros.estimators.lifting import NO_ROOT
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.manifest import MANIFEST
 from smap_ros.manifest.topdown import TopdownManifest
 from smap_ros.skeletons import MPI15, Skeleton, convert, get_skeleton
 
@@ -171,13 +169,10 @@ class TopdownEstimator:
         own = {f.name for f in fields(TopdownConfig)}
         config = TopdownConfig(**{k: v for k, v in options.items() if k in own})
         others = {k: v for k, v in options.items() if k not in own}
-        first_bundle = _first_stage_bundle(bundle, config)
-        network = create_engine(bundle, engine, threads, precision)
-        try:
-            first_stage = create_estimator(first_bundle, engine, threads, precision, **others)
-        except Exception:
-            network.close()
-            raise
+        named = _manifest(bundle).first_stage
+        network, first_stage = open_stages(
+            bundle, named, config.first_stage, engine, threads, precision, **others
+        )
         try:
             return cls(bundle, network, first_stage, config)
         except Exception:
@@ -296,12 +291,10 @@ def _body(
     depth = convert(depth[:, None], joints, MPI15)[:, 0]
     points = camera.back_project(pixels, np.where(depth > 0, depth, np.nan))
     placed = np.asarray(np.isfinite(points).all(axis=-1))
-    seen = np.nan_to_num(convert(person.scores[:, None], person.skeleton, MPI15)[:, 0])
-    scores = np.where(placed, np.where(seen > 0, seen, INFERRED_SCORE), 0)
     return Body(
         np.where(placed[:, None], points, np.nan).astype(np.float32),
         np.where(placed[:, None], pixels, np.nan).astype(np.float32),
-        scores.astype(np.float32),
+        inherited_scores(person, placed),
         person.score,
         person.id,
     )
@@ -311,21 +304,3 @@ def _manifest(bundle: Bundle) -> TopdownManifest:
     if not isinstance(bundle.manifest, TopdownManifest):
         raise BundleError(f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected topdown")
     return bundle.manifest
-
-
-def _first_stage_bundle(bundle: Bundle, config: TopdownConfig) -> Bundle:
-    """The bundle that finds the people: as stated, else beside this one, else a shipped one.
-
-    Raises:
-        BundleError: if there is none, or it is a top-down model itself.
-    """
-    named = _manifest(bundle).first_stage
-    beside = bundle.folder.parent / named
-    found = beside if (beside / MANIFEST).is_file() else named
-    first = load_bundle(found if config.first_stage is None else config.first_stage)
-    if first.kind == bundle.kind:
-        raise BundleError(
-            f"bundle {first.name!r} can't find people for bundle {bundle.name!r}: it is of kind "
-            f"{first.kind!r} too; choose a first stage that looks at whole images, like smap_lite"
-        )
-    return first

@@ -161,6 +161,11 @@ class Manifest(Strict):
     licence: Text
     provenance: Provenance
 
+    @property
+    def network_inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all inputs of ``model`` by name, float32, for one image or person."""
+        return {self.input.name: self.input.shape}
+
     @field_validator("joint_set")
     @classmethod
     def _known_joint_set(cls, name: str) -> str:

@@ -185,7 +185,7 @@ def test_the_first_stage_is_the_bundle_beside_or_the_one_stated(
 
 
 def test_a_top_down_model_can_not_be_the_first_stage(spot_bundle):
-    with pytest.raises(BundleError, match="is of kind 'topdown' too"):
+    with pytest.raises(BundleError, match="is of kind 'topdown' and needs a first stage too"):
         create_estimator(spot_bundle(first_stage="spot"), **CPU)
 
 
