@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +83,58 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the network and its device memory; harmless when done twice."""
+
+
+class CpuEngine(ABC):
+    """What the engines on a CPU have in common; see ``Engine``.
+
+    A subclass loads the network into ``handle``, sets ``device``, ``inputs`` and ``outputs``,
+    and runs it once.
+    """
+
+    name: ClassVar[str]
+    device: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    handle: Any  # the runtime's own object; None when closed
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See :meth:`Engine.run`."""
+        if self.handle is None:
+            raise EngineError("the engine is closed; create a new one")
+        check_inputs(self.inputs, inputs)
+        try:
+            return self._infer(dict(inputs))
+        except Exception as error:  # runtimes raise classes of their own
+            raise EngineError(f"{self.name} failed to run the network: {error}") from error
+
+    def close(self) -> None:
+        """See :meth:`Engine.close`."""
+        self.handle = None
+
+    @abstractmethod
+    def _infer(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Run the network on inputs that fit."""
+
+
+def import_runtime(name: str) -> Any:
+    """The Python module of a runtime.
+
+    Raises:
+        EngineError: if it isn't installed, saying how to get it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise EngineError(f"{name} is not importable ({error}); pip install {name}") from error
+
+
+def runtime_version(name: str) -> str | None:
+    """Version of a runtime's Python module, or None where it isn't installed."""
+    try:
+        return str(importlib.import_module(name).__version__)
+    except (ImportError, OSError):  # OSError: a library it needs is missing
+        return None
 
 
 def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from smap_ros.engines.base import (
     Array,
+    CpuEngine,
     Precision,
     TensorSpec,
-    check_inputs,
     cpu_device,
+    import_runtime,
+    runtime_version,
     thread_count,
     zeros,
 )
@@ -22,7 +22,7 @@ from smap_ros.paths import cache_directory
 log = logging.getLogger(__name__)
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(CpuEngine):
     """A network compiled by OpenVINO for the CPU, tuned for the latency of single images.
 
     Args:
@@ -39,17 +39,11 @@ class OpenVinoEngine:
 
     def __init__(self, model: bytes, threads: int = 0, precision: Precision = "f32") -> None:
         count = thread_count(threads)
-        try:
-            openvino: Any = importlib.import_module("openvino")
-        except ImportError as error:
-            raise EngineError(
-                f"openvino is not importable ({error}); pip install openvino"
-            ) from error
-        core: Any = openvino.Core()
+        core = import_runtime(self.name).Core()
         try:
             network = core.read_model(model=model)
             compiled = core.compile_model(network, "CPU", _options(count, precision))
-            self._request: Any = compiled.create_infer_request()
+            self.handle = compiled.create_infer_request()
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             raise EngineError(f"openvino can't load the network: {error}") from error
         self.device = f"{cpu_device(count)}, {_precision(compiled)}"
@@ -57,30 +51,16 @@ class OpenVinoEngine:
         self.outputs = tuple(_spec(port) for port in compiled.outputs)
         self.run(zeros(self.inputs))  # warm-up: the first run allocates
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """See :meth:`smap_ros.engines.base.Engine.run`."""
-        if self._request is None:
-            raise EngineError("the engine is closed; create a new one")
-        check_inputs(self.inputs, inputs)
-        try:
-            # Sharing both ways saves two copies; the outputs live until the next run.
-            values = self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
-        except Exception as error:
-            raise EngineError(f"openvino failed to run the network: {error}") from error
+    def _infer(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        # Sharing both ways saves two copies; the outputs live until the next run.
+        values = self.handle.infer(inputs, share_inputs=True, share_outputs=True)
         return {spec.name: values[k] for k, spec in enumerate(self.outputs)}
-
-    def close(self) -> None:
-        """See :meth:`smap_ros.engines.base.Engine.close`."""
-        self._request = None
 
 
 def version() -> str | None:
     """Installed version, or None."""
-    try:
-        openvino: Any = importlib.import_module("openvino")
-    except ImportError:
-        return None
-    return str(openvino.__version__).split("-", maxsplit=1)[0]
+    installed = runtime_version(OpenVinoEngine.name)
+    return None if installed is None else installed.split("-", maxsplit=1)[0]
 
 
 def _options(threads: int, precision: Precision) -> dict[str, Any]:

@@ -19,7 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from smap_ros.engines.base import Array, Precision, TensorSpec, check_inputs, zeros
+from smap_ros.engines.base import (
+    Array,
+    Precision,
+    TensorSpec,
+    check_inputs,
+    runtime_version,
+    zeros,
+)
 from smap_ros.errors import EngineError
 from smap_ros.paths import cache_directory
 
@@ -68,7 +75,8 @@ class TensorRtEngine:
     Args:
         model: content of the ONNX file, weights embedded; sizes left free become 1.
         threads: ignored; for the common interface.
-        precision: ``f32`` without TF32, or ``auto``: half precision where it is faster.
+        precision: ``f32`` without TF32, or ``auto``: with TensorRT 10 half precision where it
+            is faster, with 11 the types of the ONNX file, and TF32.
 
     Raises:
         EngineError: if TensorRT, cuda-python or the GPU is missing, or the network is refused.
@@ -205,7 +213,7 @@ def build_plan(model: bytes, kit: Toolkit, precision: str) -> bytes:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     if precision == "f32":
         config.clear_flag(trt.BuilderFlag.TF32)
-    else:
+    elif hasattr(trt.BuilderFlag, "FP16"):  # 11 has none: there the ONNX file decides alone
         config.set_flag(trt.BuilderFlag.FP16)
     serialised = builder.build_serialized_network(network, config)
     if serialised is None:
@@ -220,10 +228,7 @@ def build_plan(model: bytes, kit: Toolkit, precision: str) -> bytes:
 
 def version() -> str | None:
     """Installed version, or None; says nothing about a GPU."""
-    try:
-        return str(importlib.import_module("tensorrt").__version__)
-    except (ImportError, OSError):
-        return None
+    return runtime_version(TensorRtEngine.name)
 
 
 def _cuda_runtime() -> Any:
