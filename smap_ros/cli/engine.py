@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import time
 
+from rich import box
+from rich.table import Table
+
 from smap_ros.bundle import load_bundle
 from smap_ros.cli import tables
 from smap_ros.engines.factory import create_engine, measure
+from smap_ros.engines.onnx_graph import OnnxGraph, read_graph
+from smap_ros.engines.tensorrt_operators import VERSIONS, check_operators, check_opset
 
 _SECONDS = 1.0
 
@@ -34,7 +39,7 @@ def build(bundle: str, engine: str, threads: int) -> None:
 
 
 def inspect(bundle: str) -> None:
-    """Show what a bundle is, after checking its files.
+    """Show what a bundle is, after checking its files, and what TensorRT makes of its networks.
 
     Raises:
         BundleError: if the bundle is missing, damaged or contradicts itself.
@@ -65,4 +70,22 @@ def inspect(bundle: str) -> None:
             for name, metric in provenance.metrics.items()
         ),
     ]
-    tables.console().print(tables.facts("bundle", rows))
+    console = tables.console()
+    console.print(tables.facts("bundle", rows))
+    for role, entry in manifest.files.entries.items():
+        if entry.path.endswith(".onnx"):
+            console.print(_operators(role, read_graph(loaded.read(role))))
+
+
+def _operators(role: str, graph: OnnxGraph) -> Table:
+    """A network's opset and operators, with TensorRT's answers."""
+    table = Table(title=f"network {role}", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("operator")
+    for name in ("nodes", *(f"TensorRT {version}" for version in VERSIONS)):
+        table.add_column(name, justify="right")
+    opset = check_opset(graph)
+    table.add_row(f"(opset {graph.opset})", "", *(opset[version] for version in VERSIONS))
+    for row in check_operators(graph):
+        answers = (row.verdicts[version] for version in VERSIONS)
+        table.add_row(row.operator, str(row.count), *answers)
+    return table

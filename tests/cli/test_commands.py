@@ -94,6 +94,8 @@ def test_engine_inspect_tells_what_a_bundle_is(smap_ros, bundle):
     assert done.returncode == 0, done.stderr
     for fact in ("448x256", "heatmap_2d", "mpi15", "Apache-2.0"):
         assert fact in done.stdout
+    for fact in ("network model", "opset 17", "TensorRT 10", "TensorRT 11", "ReduceMean"):
+        assert fact in done.stdout
 
 
 def test_engine_build_makes_the_engine_ready(smap_ros, bundle):
