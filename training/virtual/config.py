@@ -74,6 +74,8 @@ class SourceSettings(_Strict):
         motion: mocap file (see ``training.virtual.motion``); None for procedural poses only.
         motion_split: ``train`` leaves out the held-out sequences, ``held_out`` uses only these.
         assets: MakeHuman data folder; None for clothes from helper geometry.
+        asset_split: as ``motion_split``, for clothes, hair and skins of the assets.
+        texture_seed: of procedural textures and skies.
         backgrounds: folder of pictures without people.
         backend: of the OpenGL context.
     """
@@ -86,6 +88,8 @@ class SourceSettings(_Strict):
     motion: Path | None = None
     motion_split: Literal["train", "held_out", "all"] = "train"
     assets: Path | None = None
+    asset_split: Literal["train", "held_out", "all"] = "train"
+    texture_seed: Annotated[int, Field(ge=0)] = 0
     backgrounds: Path | None = None
     backend: Literal["egl"] = "egl"
     camera: CameraSettings = CameraSettings()

@@ -23,6 +23,14 @@ from training.virtual.outfits import HAIR_TONES, Outfit, Piece, cloth_colour, sc
 from training.virtual.parts import Material
 from training.virtual.textures import TextureBank
 
+# Clothes, hair and skins never used for training, so that tests show unseen ones.
+HELD_OUT_ASSETS: frozenset[str] = frozenset(
+    {
+        *("female_sportsuit01", "male_casualsuit03", "male_worksuit01", "shoes03", "shoes06"),
+        *("bob02", "ponytail01", "short02", "short04"),
+        *("middleage_asian_male", "old_african_male", "young_caucasian_female2"),
+    }
+)
 _IMAGE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".tif")
 # MakeHuman's axis of a measure -> axis of the body model (y and z change places).
 _MEASURE_AXES = {"x": 0, "y": 2, "z": 1}
@@ -73,15 +81,21 @@ class Garment:
 class MakeHumanWardrobe:
     """Outfits made of the garments of one folder."""
 
-    def __init__(self, folder: Path, model: BodyModel, textures: TextureBank) -> None:
+    def __init__(
+        self, folder: Path, model: BodyModel, textures: TextureBank, split: str = "all"
+    ) -> None:
         """Read all garments that have a texture.
+
+        Args:
+            split: ``train`` (without :data:`HELD_OUT_ASSETS`), ``held_out`` (only these) or
+                ``all``; eyes belong to every split.
 
         Raises:
             InputError: if the folder lacks clothes, skins or hair for men or women.
         """
         self._model = model
-        clothes = _load_all(folder / "clothes", model, textures)
-        hair = _load_all(folder / "hair", model, textures)
+        clothes = _load_all(folder / "clothes", model, textures, split)
+        hair = _load_all(folder / "hair", model, textures, split)
         self._shoes = [g for g in clothes if g.name.startswith("shoes")]
         self._suits = {
             sex: [g for g in clothes if g.name.startswith(sex)] for sex in ("male", "female")
@@ -90,8 +104,8 @@ class MakeHumanWardrobe:
             "female": hair,
             "male": [g for g in hair if g.name.startswith(("short", "afro"))],
         }
-        self._skins = _skins(folder / "skins", textures)
-        self._eyes = _load_all(folder / "eyes", model, textures)[-1:]
+        self._skins = _skins(folder / "skins", textures, split)
+        self._eyes = _load_all(folder / "eyes", model, textures, "all")[-1:]
         self._eye_textures = _add_all(folder / "eyes" / "materials", "eye", textures)
         for what, found in (
             ("clothes named male*", self._suits["male"]),
@@ -101,8 +115,8 @@ class MakeHumanWardrobe:
         ):
             if not found:
                 raise InputError(
-                    f"{folder} has no {what}; expected a MakeHuman data folder with clothes, "
-                    "hair, skins and eyes, each item with its texture"
+                    f"{folder} has no {what} in the split {split!r}; expected a MakeHuman data "
+                    "folder with clothes, hair, skins and eyes, each item with its texture"
                 )
         self._fits: OrderedDict[tuple[int, str], tuple[NDArray, NDArray]] = OrderedDict()
 
@@ -205,10 +219,16 @@ def _add_all(folder: Path, kind: str, textures: TextureBank) -> list[str]:
     return names
 
 
-def _skins(folder: Path, textures: TextureBank) -> dict[str, list[str]]:
+def _in_split(name: str, split: str) -> bool:
+    return split == "all" or (name in HELD_OUT_ASSETS) == (split == "held_out")
+
+
+def _skins(folder: Path, textures: TextureBank, split: str) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {"male": [], "female": []}
     for path in sorted(folder.rglob("*diffuse*")) if folder.is_dir() else []:
         if path.suffix.lower() not in _IMAGE_SUFFIXES or "suit" in path.parent.name:
+            continue
+        if not _in_split(path.parent.name, split):
             continue
         name = f"mhskin/{path.stem}"
         textures.add_file(name, path)
@@ -216,8 +236,9 @@ def _skins(folder: Path, textures: TextureBank) -> dict[str, list[str]]:
     return out
 
 
-def _load_all(folder: Path, model: BodyModel, textures: TextureBank) -> list[Garment]:
-    files = sorted(folder.glob("*/*.mhclo")) if folder.is_dir() else []
+def _load_all(folder: Path, model: BodyModel, textures: TextureBank, split: str) -> list[Garment]:
+    found = sorted(folder.glob("*/*.mhclo")) if folder.is_dir() else []
+    files = [path for path in found if _in_split(path.parent.name, split)]
     return [g for g in (_load(path, model, textures) for path in files) if g is not None]
 
 

@@ -8,14 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.virtual.bodies import SEGMENT_INDEX, Body, BodyModel, BodyPool
+from training.virtual.carrying import Held, held_box
 from training.virtual.geometry import about
+from training.virtual.lying import WAYS, lying_pose
 from training.virtual.motion import MotionLibrary
 from training.virtual.outfits import Outfit, Wardrobe, worn
-from training.virtual.parts import Part
-from training.virtual.poses import limbs_collide, random_pose
+from training.virtual.parts import Material, Part
+from training.virtual.poses import POSTURES, Pose, leans_on_hands, limbs_collide, random_pose
 from training.virtual.posing import Posed, mirrored, mpi15_joints, posed
 
+# Postures that reach far beyond the place somebody is at.
+ROOMY_POSTURES = ("lie", "carry")
 _POSE_ATTEMPTS = 12
+_HELD_TEXTURES = (
+    *("thing/cardboard", "thing/cardboard", "thing/metal", "thing/books0", "wall/panels"),
+    *("fabric/weave", "poster/1", "poster/4", "poster/7"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Person:
     Attributes:
         body, outfit: who and in what; posed: where and how; posture: what the pose is called.
         heading: turn about z from facing -y, radians.
+        held: what both hands hold.
     """
 
     body: Body
@@ -32,14 +41,29 @@ class Person:
     posed: Posed
     posture: str
     heading: float
+    held: Held | None = None
 
     def parts(self, label: int) -> list[Part]:
-        """Meshes for the renderer."""
-        return worn(self.outfit, self.posed, label)
+        """Meshes for the renderer; what is held counts as surroundings."""
+        held = [] if self.held is None else [self.held.part(self.body, self.posed)]
+        return worn(self.outfit, self.posed, label) + held
 
     def joints(self, model: BodyModel) -> NDArray[np.float64]:
         """mpi15 joints in the world, [15, 3]."""
         return mpi15_joints(self.body, model, self.posed)
+
+    @property
+    def roomy(self) -> bool:
+        """Whether the posture is one of :data:`ROOMY_POSTURES`."""
+        return self.posture.startswith(ROOMY_POSTURES)
+
+    def footprint(self, model: BodyModel) -> NDArray[np.float64]:
+        """Points on the floor below joints and what is held, [N, 2]."""
+        points = self.joints(model)[:, :2]
+        if self.held is None:
+            return points
+        corners = self.held.part(self.body, self.posed).positions[:, :2]
+        return np.concatenate([points, corners.astype(np.float64)])
 
     def seat(self) -> tuple[NDArray[np.float64], float]:
         """Where a seat under the person stands [3], and its height in metres."""
@@ -65,28 +89,52 @@ class Casting:
         self.pool, self.wardrobe, self.motions = pool, wardrobe, motions
         self._mocap_share = mocap_share if motions else 0.0
 
-    def draw(self, place: NDArray[np.float64], rng: np.random.Generator) -> Person:
-        """Somebody standing (or sitting, ...) on the floor at ``place`` [2]."""
+    def draw(
+        self, place: NDArray[np.float64], rng: np.random.Generator, cramped: bool = False
+    ) -> Person:
+        """Somebody standing, sitting, lying, ... on the floor at ``place`` [2].
+
+        Args:
+            cramped: whether there is no room for postures of :data:`ROOMY_POSTURES`.
+        """
         body = self.pool[int(rng.integers(len(self.pool)))]
         model = self.pool.model
         heading = float(rng.uniform(-np.pi, np.pi))
-        pose, posture = self._pose(body, rng)
+        pose, posture = self._pose(body, rng, cramped)
         person = posed(body, model, pose, about("z", heading))
         floor = -lowest(model, body, person)
         outfit = self.wardrobe.dress(body, rng)
         person = person.moved(np.array([place[0], place[1], floor]))
-        return Person(body, outfit, person, posture, heading)
+        held = None
+        if posture == "carry":
+            held = held_box(body, model, person, _held_material(rng), rng)
+        return Person(body, outfit, person, posture, heading, held)
 
-    def _pose(self, body: Body, rng: np.random.Generator) -> tuple[NDArray[np.float64], str]:
+    def _pose(self, body: Body, rng: np.random.Generator, cramped: bool) -> tuple[Pose, str]:
         if self.motions is not None and rng.random() < self._mocap_share:
             motion = self.motions[str(rng.choice(self.motions.names))]
             pose = motion.poses[rng.integers(len(motion))].astype(np.float64)
             return (mirrored(pose) if rng.random() < 0.5 else pose), motion.name
         model = self.pool.model
+        posture = str(rng.choice(list(POSTURES), p=list(POSTURES.values())))
+        if cramped and posture in ROOMY_POSTURES:
+            posture = "stand"
+        lies = posture == "lie"
+        if lies:
+            way = str(rng.choice(list(WAYS), p=list(WAYS.values())))
+            posture = f"lie_{way}"
         for _ in range(_POSE_ATTEMPTS):
-            pose, posture = random_pose(rng)
+            pose = lying_pose(body, model, rng, way) if lies else random_pose(rng, posture)
             pose = mirrored(pose) if rng.random() < 0.5 else pose
             joints = mpi15_joints(body, model, posed(body, model, pose, np.eye(3)))
-            if not limbs_collide(joints * (1.7 / body.height)):
+            joints = joints * (1.7 / body.height)
+            if not limbs_collide(joints) and (lies or not leans_on_hands(joints)):
                 break
         return pose, posture
+
+
+def _held_material(rng: np.random.Generator) -> Material:
+    light = rng.uniform(0.25, 1.25)
+    red, green, blue = (float(light * v) for v in rng.uniform(0.7, 1.2, 3))
+    texture = str(rng.choice(_HELD_TEXTURES))
+    return Material(texture, tint=(red, green, blue), grey=float(rng.choice([0.0, 0.0, 0.9])))

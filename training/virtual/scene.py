@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
 from training.virtual import surroundings
-from training.virtual.bodies import BodyPool
+from training.virtual.bodies import BodyModel, BodyPool
 from training.virtual.config import CameraSettings, SourceSettings, StillsConfig
 from training.virtual.makehuman import MakeHumanWardrobe
 from training.virtual.motion import MotionLibrary
@@ -50,12 +50,13 @@ class Studio:
     """Everything one process needs to make pictures."""
 
     def __init__(self, settings: SourceSettings) -> None:
-        self.textures = TextureBank(settings.backgrounds)
+        self.textures = TextureBank(settings.backgrounds, seed=settings.texture_seed)
         for k in range(_SKIES):
-            self.textures.add(f"sky/{k}", surroundings.sky(np.random.default_rng([3, k])))
+            look = np.random.default_rng([3 + settings.texture_seed, k])
+            self.textures.add(f"sky/{k}", surroundings.sky(look))
         self.pool = BodyPool(settings.bodies, settings.body_seed)
         self.wardrobe: Wardrobe = (
-            MakeHumanWardrobe(settings.assets, self.pool.model, self.textures)
+            MakeHumanWardrobe(settings.assets, self.pool.model, self.textures, settings.asset_split)
             if settings.assets
             else HelperWardrobe(self.pool.model)
         )
@@ -112,7 +113,7 @@ class Stills:
         config = self.config
         rng = np.random.default_rng([config.seed, index])
         places, view = self._arrange(rng)
-        people = [self._casting.draw(place, rng) for place in places]
+        people = self._cast(places, view, rng)
         parts, light, backdrop = self._surround(places, people, view, rng)
         return finish(self.studio, config, index, people, parts, view, light, backdrop, rng)
 
@@ -131,6 +132,21 @@ class Stills:
                     places.append(place)
                     break
         return places, view
+
+    def _cast(self, places: list[NDArray], view: View, rng: Generator) -> list[Person]:
+        """Somebody for each place; who lies or carries something needs room for it."""
+        model = self.studio.pool.model
+        people: list[Person] = []
+        for k, place in enumerate(places):
+            person = self._casting.draw(place, rng)
+            if person.roomy:
+                others = [*places[:k], *places[k + 1 :]]
+                for other in people:
+                    others += list(other.footprint(model)) if other.roomy else []
+                if not _has_room(person, others, view, model, self.config.camera.distance[0]):
+                    person = self._casting.draw(place, rng, cramped=True)
+            people.append(person)
+        return people
 
     def _place(
         self, places: list[NDArray], reach: float | None, view: View, rng: Generator
@@ -152,7 +168,9 @@ class Stills:
         self, places: list[NDArray], people: list[Person], view: View, rng: Generator
     ) -> tuple[list[Part], Light, str]:
         config, bank = self.config, self.studio.textures
-        spots = np.array([*places, [0.0, 0.0]])
+        model = self.studio.pool.model
+        reaching = [point for p in people if p.roomy for point in p.footprint(model)]
+        spots = np.array([*places, *reaching, [0.0, 0.0]])
         extent = _extent(spots, view, rng)
         photos = bank.names("photo")
         backdrop = "plain"
@@ -191,6 +209,23 @@ def _in_picture(view: View, place: NDArray) -> bool:
     low, high = np.sort(view.project(points)[:, 1])
     shown = min(high, view.camera.height) - max(low, 0)
     return bool(shown > 0.45 * min(high - low, view.camera.height))
+
+
+def _has_room(
+    person: Person, others: list[NDArray], view: View, model: BodyModel, nearest: float
+) -> bool:
+    """Whether a person clashes with nobody and is mostly in the picture."""
+    points = person.footprint(model)
+    if np.linalg.norm(points, axis=1).min() < 0.8 * nearest:
+        return False
+    gaps = np.linalg.norm(points[:, None] - np.array(others).reshape(1, -1, 2), axis=2)
+    if gaps.size and gaps.min() < _ELBOW_ROOM:
+        return False
+    joints = view.to_camera(person.joints(model))
+    pixels = view.project(joints)
+    size = (view.camera.width, view.camera.height)
+    inside = (joints[:, 2] > 0) & (pixels >= 0).all(1) & (pixels < size).all(1)
+    return bool(inside.mean() >= 0.5)
 
 
 def _extent(spots: NDArray, view: View, rng: Generator) -> Extent:

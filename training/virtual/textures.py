@@ -207,16 +207,18 @@ def _procedural() -> dict[str, Callable[[np.random.Generator], NDArray[np.floati
 class TextureBank:
     """Textures by name; made or read when first asked for."""
 
-    def __init__(self, photos: Path | None = None, photo_size: int = 320) -> None:
+    def __init__(self, photos: Path | None = None, photo_size: int = 320, seed: int = 0) -> None:
         """Open the bank.
 
         Args:
             photos: folder of pictures without people, used as backdrops and posters.
             photo_size: longest side they are reduced to.
+            seed: of the procedural textures.
 
         Raises:
             InputError: if the folder holds no picture.
         """
+        self._seed = seed
         self._makers = _procedural()
         self._order = list(self._makers)
         self._files: dict[str, tuple[Path, int]] = {}
@@ -252,7 +254,7 @@ class TextureBank:
             if name in self._files:
                 texture = _read(*self._files[name])
             else:
-                rng = np.random.default_rng([7, self._order.index(name)])
+                rng = np.random.default_rng([7 + self._seed, self._order.index(name)])
                 texture = _rgba(self._makers[name](rng))
             self._made[name] = texture
         return self._made[name]

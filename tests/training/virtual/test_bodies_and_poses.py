@@ -60,7 +60,7 @@ def test_neutral_pose_is_upright_with_hanging_limbs(pool):
 
 
 def test_neck_and_pelvis_are_midpoints(pool):
-    pose, _ = random_pose(np.random.default_rng(0))
+    pose = random_pose(np.random.default_rng(0), "stand")
     joints = joints_of(pool, pose)
     middle = (joints[J("l_shoulder")] + joints[J("r_shoulder")]) / 2
     np.testing.assert_allclose(joints[J("neck")], middle)
@@ -69,11 +69,10 @@ def test_neck_and_pelvis_are_midpoints(pool):
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**31), posture=st.sampled_from(list(POSTURES)))
+@given(seed=st.integers(0, 2**31), posture=st.sampled_from(sorted(POSTURES.keys() - {"lie"})))
 def test_random_poses_keep_bones_rigid_and_knees_human(pool, seed, posture):
     rng = np.random.default_rng(seed)
-    pose, name = random_pose(rng, posture)
-    assert name == posture
+    pose = random_pose(rng, posture)
     np.testing.assert_allclose(
         pose @ np.swapaxes(pose, -1, -2), np.tile(np.eye(3), (len(pose), 1, 1)), atol=1e-9
     )
@@ -92,7 +91,7 @@ def test_random_poses_keep_bones_rigid_and_knees_human(pool, seed, posture):
 
 
 def test_mirrored_pose_exchanges_left_and_right(pool):
-    pose, _ = random_pose(np.random.default_rng(4), "reach")
+    pose = random_pose(np.random.default_rng(4), "reach")
     here, there = joints_of(pool, pose), joints_of(pool, mirrored(pose))
     flipped = here[MPI15.flip] * (-1, 1, 1)
     # Bodies are symmetric to some millimetres.
@@ -102,7 +101,7 @@ def test_mirrored_pose_exchanges_left_and_right(pool):
 
 def test_skinned_surface_follows_its_joint(pool):
     body, model = pool[1], pool.model
-    pose, _ = random_pose(np.random.default_rng(9), "sit")
+    pose = random_pose(np.random.default_rng(9), "sit")
     person = posed(body, model, pose, about("z", 1.0))
     hand = np.flatnonzero(model.weights[:, SEGMENT_INDEX["l_hand"]] > 0.99)
     points = person.skin(body.vertices[hand], model.weights[hand])
