@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from smap_ros.estimators.crops import Crop, crop_around
 
+GOLDEN = Path(__file__).parents[1] / "goldens" / "mobilehumanpose" / "golden.npz"
 NAN = float("nan")
 PLACES = st.floats(-3000, 3000)
 CROPS = st.builds(Crop, x=PLACES, y=PLACES, side=st.floats(2, 4000), size=st.just(256))
@@ -30,6 +33,15 @@ def test_crop_is_the_square_about_the_box_in_the_image(points, margin, expected)
     crop = crop_around(np.array(points, float), (640, 480), margin, 256)
     assert (crop.x, crop.y, crop.side) == pytest.approx(expected)
     assert crop.size == 256
+
+
+def test_crop_is_that_of_the_official_code():
+    """``process_bbox`` of MobileHumanPose: a box x, y, width, height in an image of 640 x 480."""
+    golden = np.load(GOLDEN)
+    x, y, width, height = golden["process_bbox_in"]
+    corners = np.array([[x, y], [x + width - 1, y + height - 1]])  # first and last pixel
+    crop = crop_around(corners, (640, 480), 1.25, 256)
+    assert (crop.x, crop.y, crop.side, crop.side) == tuple(golden["process_bbox_out"])
 
 
 @pytest.mark.parametrize(
