@@ -60,6 +60,9 @@ class FitConfig(BaseModel):
     sports_share: float = Field(
         0.6, ge=0, le=1, description="share of the composed photos that are sports photos"
     )
+    two_rows: float = Field(
+        0.0, ge=0, le=1, description="share of the composed photos with two rows of people"
+    )
     holdout: int = Field(500, ge=0, description="last photos of each archive kept for testing")
     width: int = Field(448, multiple_of=32)
     height: int = Field(256, multiple_of=32)
@@ -159,6 +162,7 @@ def training_set(config: FitConfig) -> MixedDataset:
         virtual_share=config.virtual_share,
         paste_share=config.paste_share,
         sports_share=config.sports_share,
+        two_rows=config.two_rows,
     )
 
 

@@ -77,6 +77,21 @@ def test_a_joint_that_is_not_labelled_is_not_learned_as_absent() -> None:
     assert (targets.affinity_weight[[4, 7]] == 0).any(axis=0)[masked].all()  # the forearms
 
 
+@pytest.mark.parametrize(("two_rows", "rows"), [(0.0, 1), (1.0, 2)])
+def test_a_mosaic_shows_people_in_as_many_rows_as_asked_for(two_rows, rows) -> None:
+    halves = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        picture = compose.mosaic(rng, [person(masked=False)], 448, 256, two_rows)
+        seen = np.isfinite(picture.joints_2d[..., 0])
+        for joints, visible in zip(picture.joints_2d, seen, strict=True):
+            half = set((joints[visible, 1] >= 128).tolist())
+            halves.append(len(half))
+            assert ((joints[visible] >= 0) & (joints[visible] < (448, 256))).all()
+    # With two rows nobody reaches from one half into the other.
+    assert max(halves) == 3 - rows
+
+
 def test_mirroring_swaps_sides_and_keeps_the_order_of_depth() -> None:
     subject = person()
     image, joints, depth = compose.mirrored(subject, subject.image())

@@ -108,62 +108,82 @@ def _person_view(
     return image, None if mask is None else mask[:, ::-1], joints, depth
 
 
-def mosaic(rng: Rng, people: Sequence[PhotoPerson], width: int, height: int) -> Picture:
+def mosaic(
+    rng: Rng, people: Sequence[PhotoPerson], width: int, height: int, two_rows: float = 0.0
+) -> Picture:
     """Photos side by side in columns of random widths, each with its person in the column.
 
     What lies around the person is real but unlabelled, so it is trusted less.
+
+    Args:
+        two_rows: share of the pictures that have two such rows, with smaller people: more of
+            them a picture, which is what training is short of.
     """
-    count = int(rng.choice([1, 2, 3, 4], p=[0.15, 0.3, 0.35, 0.2]))
-    cuts = np.sort(rng.uniform(0.15, 0.85, count - 1)) if count > 1 else np.zeros(0)
-    edges = np.round(np.concatenate([[0], cuts, [1]]) * width).astype(int)
     picture = Picture.empty(np.zeros((height, width, 3), np.uint8))
-    for left, right in pairwise(edges):
-        if right - left < 24:
-            continue
-        person = people[rng.integers(len(people))]
-        _add_tile(rng, picture, person, left, right)
+    rows = 2 if rng.random() < two_rows else 1
+    for top, bottom in pairwise(np.linspace(0, height, rows + 1).astype(int)):
+        for left, right in pairwise(_columns(rng, width, rows)):
+            if right - left >= 24:
+                person = people[rng.integers(len(people))]
+                _add_tile(rng, picture, person, (slice(top, bottom), slice(left, right)))
     return picture
 
 
-def _add_tile(rng: Rng, picture: Picture, person: PhotoPerson, left: int, right: int) -> None:
-    height = picture.image.shape[0]
+def _columns(rng: Rng, width: int, rows: int) -> NDArray[np.int_]:
+    """Edges of the columns of a row."""
+    count = int(rng.choice([1, 2, 3, 4], p=[0.15, 0.3, 0.35, 0.2])) + rows - 1
+    cuts = np.sort(rng.uniform(0.15, 0.85, count - 1)) if count > 1 else np.zeros(0)
+    if rows > 1:  # small people need no wide columns
+        cuts = np.arange(1, count) / count + rng.uniform(-0.06, 0.06, count - 1)
+    return np.round(np.concatenate([[0], cuts, [1]]) * width).astype(int)
+
+
+def _add_tile(rng: Rng, picture: Picture, person: PhotoPerson, tile: tuple[slice, slice]) -> None:
+    """Fill rows and columns of a picture with a photo about its person."""
+    (top, left), (bottom, right) = ((s.start for s in tile), (s.stop for s in tile))
+    width, height = right - left, bottom - top
     image, _, joints, depth = _person_view(rng, person, bool(rng.random() < 0.5))
-    center, scale = _placement(rng, joints, (0.3 * height, 1.15 * height))
+    # Nobody gets smaller in two rows than in one.
+    center, scale = _placement(rng, joints, (0.3 * picture.image.shape[0], 1.15 * height))
     scale = min(scale, 2.5)
     # A long person in a narrow column may be cut at the sides, as people at borders are.
-    width = right - left
     target = np.array([width * rng.uniform(0.4, 0.6), height * rng.uniform(0.35, 0.65)], np.float32)
     angle = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-0.6, 0.6)
     affine = similarity(rng, center, target, scale, angle)
     border = cv2.BORDER_REFLECT_101 if rng.random() < 0.2 else cv2.BORDER_CONSTANT
     color = tuple(int(v) for v in rng.integers(0, 256, 3))
-    inside = cv2.warpAffine(
-        np.ones(image.shape[:2], np.uint8), affine, (width, height), flags=cv2.INTER_NEAREST
-    ).astype(bool)
-    picture.image[:, left:right] = cv2.warpAffine(
+    picture.image[tile] = cv2.warpAffine(
         image, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=color
     )
     moved = transform(affine, joints)
-    trust = np.full((height, width), 0.25 if border == cv2.BORDER_CONSTANT else 0.1, np.float32)
+    picture.trust[tile] = _tile_trust(image, affine, (width, height), border, moved)
+    bits = np.uint16(0)
+    for j in np.flatnonzero(~np.isfinite(moved[:, 0])):
+        bits |= np.uint16(1 << int(j))
+    picture.unknown[tile] = bits
+    visible = ((moved >= 0) & (moved < (width, height))).all(axis=1)
+    moved += (left, top)
+    moved[~visible] = np.nan
+    ratio = person.metres_per_pixel / scale
+    picture.add(moved, np.where(visible, VISIBLE, UNKNOWN).astype(np.uint8), depth, ratio)
+
+
+def _tile_trust(
+    image: Image, affine: NDArray[np.float64], size: tuple[int, int], border: int, joints: Float
+) -> Float:
+    """How far the absence of labels is believed: fully about the person and off the photo."""
+    width, height = size
+    inside = cv2.warpAffine(
+        np.ones(image.shape[:2], np.uint8), affine, size, flags=cv2.INTER_NEAREST
+    ).astype(bool)
+    trust = np.full((height, width), 1.0 if border == cv2.BORDER_CONSTANT else 0.1, np.float32)
     trust[inside] = 0.35
-    if border == cv2.BORDER_CONSTANT:
-        trust[~inside] = 1.0
-    low, high = np.nanmin(moved, axis=0), np.nanmax(moved, axis=0)
+    low, high = np.nanmin(joints, axis=0), np.nanmax(joints, axis=0)
     margin = 0.12 * float((high - low).max())
     x0, y0 = np.maximum(low - margin, 0).astype(int)
     x1, y1 = np.maximum(high + margin, 0).astype(int)
     trust[y0:y1, x0:x1] = 1.0
-    picture.trust[:, left:right] = trust
-    bits = np.uint16(0)
-    for j in np.flatnonzero(~np.isfinite(moved[:, 0])):
-        bits |= np.uint16(1 << int(j))
-    picture.unknown[:, left:right] = bits
-    moved[:, 0] += left
-    visible = np.isfinite(moved[:, 0])
-    visible &= (moved[:, 0] >= left) & (moved[:, 0] < right)
-    moved[~visible] = np.nan
-    ratio = person.metres_per_pixel / scale
-    picture.add(moved, np.where(visible, VISIBLE, UNKNOWN).astype(np.uint8), depth, ratio)
+    return trust
 
 
 def paste(

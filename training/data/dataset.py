@@ -98,6 +98,7 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         virtual_share: share of pictures that come from virtual scenes.
         paste_share: share of the others that are masked people pasted on photo backgrounds.
         sports_share: share of the mosaics that show sports rather than street photos.
+        two_rows: share of the mosaics with two rows of smaller people.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         virtual_share: float,
         paste_share: float = 0.3,
         sports_share: float = 0.6,
+        two_rows: float = 0.0,
     ):
         self.photos = [sports, street]
         self.cutouts = [person for person in street if person.mask is not None]
@@ -119,6 +121,7 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         self.size, self.length, self.seed = size, length, seed
         self.virtual_share = virtual_share if scenes else 0.0
         self.paste_share, self.sports_share = paste_share, sports_share
+        self.two_rows = two_rows
         if not street and not scenes:
             raise InputError("no training data: give street photos, virtual scenes, or both")
 
@@ -148,4 +151,4 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
             return compose.paste(rng, picture, self.cutouts, count, (0.2 * height, 1.3 * height))
         sports = self.photos[0] and rng.random() < self.sports_share
         group = self.photos[0] if sports else self.photos[1]
-        return compose.mosaic(rng, group or self.photos[0], width, height)
+        return compose.mosaic(rng, group or self.photos[0], width, height, self.two_rows)
