@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from smap_ros.errors import InputError
 from training import cli
 from training.convert import convert
-from training.models import create
+from training.models import REGISTRY, create
 from training.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 
 
@@ -109,6 +109,64 @@ def test_full_smap_checkpoint_converts_by_command(tmp_path, monkeypatch, capsys)
     assert (code, err) == (0, "")
     assert "91,318,696 parameters in 1876 tensors" in out
     assert set(load_checkpoint(tmp_path / "smap.pth")["state_dict"]) == set(shapes)
+
+
+# Of the large ones variants that have the same parts.
+SMALL = {
+    "smap": {"stages": 2, "width": 8},
+    "virtualpose_backbone": {"depth": 18},
+    "hap_pretraining": {"depth": 2, "decoder_depth": 1},
+}
+
+
+def official_file(path, model, options):
+    """A checkpoint as training loops leave it, each tensor filled with a number of its own.
+
+    All numbers of a tensor share one place in memory, so the file is small.
+    """
+    with torch.device("meta"):
+        shapes = create(model, **options).state_dict()
+    filled = {
+        key: torch.tensor(number % 100).to(value.dtype).expand(value.shape)
+        for number, (key, value) in enumerate(shapes.items())
+    }
+    state = with_training_state({"weight": torch.zeros(2)})
+    torch.save({**state, "model": prefixed(filled)}, path)
+    return filled
+
+
+@pytest.mark.parametrize("model", REGISTRY)
+def test_every_network_converts_from_the_official_layout(tmp_path, model):
+    """Up to 400 MB are written: HAP's variant of 3DCrowdNet takes 2 s."""
+    options = SMALL.get(model, {})
+    weights = official_file(tmp_path / "official.pth", model, options)
+    summary = convert(model, tmp_path / "official.pth", tmp_path / "ours.pth", **options)
+    assert summary.tensors == len(weights)
+    got = load_checkpoint(tmp_path / "ours.pth")
+    assert (got["model"], got["options"]) == (model, options)
+    assert list(got["state_dict"]) == list(weights)
+    for key, value in got["state_dict"].items():
+        assert (value.dtype, value.shape) == (weights[key].dtype, weights[key].shape)
+        assert bool((value == weights[key]).all()), key
+    (tmp_path / "ours.pth").unlink()  # pytest keeps the folders of its last runs
+
+
+@pytest.mark.parametrize("model", [name for name in REGISTRY if name != "refinenet"])
+def test_every_network_refuses_another_ones_checkpoint_readably(tmp_path, weights, model):
+    torch.save({"model": prefixed(weights)}, tmp_path / "official.pth")
+    message = rf"is not a checkpoint of '{model}':\n\d+ missing:\n  [\w.]+ \[[\d, ]*\]\n"
+    with pytest.raises(InputError, match=message) as refused:
+        convert(model, tmp_path / "official.pth", tmp_path / "o.pth")
+    assert "30 unexpected:\n  block.layer1.0.weight [160, 75]\n" in str(refused.value)
+
+
+@pytest.mark.parametrize("model", REGISTRY)
+def test_every_network_refuses_pickled_code(tmp_path, model):
+    witness = tmp_path / "witness"
+    torch.save({"model": {}, "hook": Hostile(f"touch {witness}")}, tmp_path / "official.pth")
+    with pytest.raises(InputError, match="refused: it holds pickled Python code"):
+        convert(model, tmp_path / "official.pth", tmp_path / "o.pth")
+    assert not witness.exists()
 
 
 def test_missing_unexpected_and_wrongly_shaped_keys_are_named(
