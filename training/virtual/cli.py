@@ -10,17 +10,23 @@ from pathlib import Path
 from queue import Empty
 from typing import Annotated
 
+import numpy as np
 import typer
 from tqdm import tqdm
 
 from training.virtual.bodies import BodyPool
 from training.virtual.clip import write_clip
-from training.virtual.config import ClipConfig, StillsConfig, load_config
+from training.virtual.config import ClipConfig, SequencesConfig, load_config
 from training.virtual.preview import drawn, write_sheet
-from training.virtual.scene import Stills
-from training.virtual.shards import claim_folder, missing_shards, write_shard
+from training.virtual.shards import (
+    ShardConfig,
+    claim_folder,
+    missing_shards,
+    open_maker,
+    write_shard,
+)
 
-_PREVIEW_COLUMNS, _PREVIEW_ROWS = 4, 5
+_PREVIEW_COLUMNS, _PREVIEW_ROWS = 4, 8
 
 
 def run(
@@ -30,7 +36,9 @@ def run(
     assets: Annotated[Path | None, typer.Option(help="MakeHuman data folder.")] = None,
     motion: Annotated[Path | None, typer.Option(help="Motion capture file (.npz).")] = None,
     backgrounds: Annotated[Path | None, typer.Option(help="Photos without people.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Number of pictures.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Number of pictures, of stills.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
     preview: Annotated[Path | None, typer.Option(help="Only write this contact sheet.")] = None,
 ) -> None:
@@ -53,14 +61,18 @@ def run(
         typer.echo(f"{settings.out}: complete, {rate:.1f} pictures a second in this run")
 
 
-def _write_preview(config: StillsConfig, path: Path) -> None:
-    stills = Stills(config)
-    count = min(_PREVIEW_COLUMNS * _PREVIEW_ROWS, config.samples)
-    samples = [stills.sample(k) for k in range(count)]
+def _write_preview(config: ShardConfig, path: Path) -> None:
+    maker = open_maker(config)
+    chosen = range(min(_PREVIEW_COLUMNS * _PREVIEW_ROWS, config.samples))
+    if isinstance(config, SequencesConfig):  # a row each, in order of time
+        columns = np.linspace(0, config.shard_size - 1, _PREVIEW_COLUMNS).astype(int)
+        rows = range(min(_PREVIEW_ROWS, config.sequences))
+        chosen = [row * config.shard_size + int(k) for row in rows for k in columns]
+    samples = [maker.sample(k) for k in chosen]
     write_sheet([drawn(s.rgb, s.truth) for s in samples], path, _PREVIEW_COLUMNS)
 
 
-def _write_shards(config: StillsConfig) -> float:
+def _write_shards(config: ShardConfig) -> float:
     """Make the missing shards; pictures a second."""
     claim_folder(config)
     todo = missing_shards(config)
@@ -71,15 +83,15 @@ def _write_shards(config: StillsConfig) -> float:
         BodyPool(config.bodies, config.body_seed)  # made once, before processes ask for it
         start = time.perf_counter()
         if config.workers == 1:
-            stills = Stills(config)
+            maker = open_maker(config)
             for shard in todo:
-                write_shard(stills, shard, lambda: bar.update())
+                write_shard(maker, shard, lambda: bar.update())
         else:
             _in_parallel(config, todo, bar)
     return sum(sizes) / (time.perf_counter() - start)
 
 
-def _in_parallel(config: StillsConfig, todo: list[int], bar: tqdm) -> None:
+def _in_parallel(config: ShardConfig, todo: list[int], bar: tqdm) -> None:
     """Whole shards in several processes; OpenGL contexts don't survive a fork, so spawn."""
     context = mp.get_context("spawn")
     shards, ticks = context.Queue(), context.Queue()
@@ -100,8 +112,8 @@ def _in_parallel(config: StillsConfig, todo: list[int], bar: tqdm) -> None:
         raise RuntimeError(f"{len(failed)} of {len(processes)} processes ended with {failed}")
 
 
-def _work(config: StillsConfig, shards: mp.Queue, ticks: mp.Queue) -> None:
+def _work(config: ShardConfig, shards: mp.Queue, ticks: mp.Queue) -> None:
     os.environ["LP_NUM_THREADS"] = "1"
-    stills = Stills(config)
+    maker = open_maker(config)
     while (shard := shards.get()) is not None:
-        write_shard(stills, shard, lambda: ticks.put(1))
+        write_shard(maker, shard, lambda: ticks.put(1))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,18 @@ from tqdm import tqdm
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from training.virtual import surroundings
-from training.virtual.bodies import SEGMENT_INDEX, Body
+from training.virtual.cameras import view_from
 from training.virtual.config import ClipConfig, ClipPerson
-from training.virtual.geometry import about
-from training.virtual.motion import Motion
+from training.virtual.movers import Mover, grounded, player, walker
 from training.virtual.parts import Material, Part, merged
-from training.virtual.people import Person, lowest
-from training.virtual.posing import Posed, posed
+from training.virtual.people import Person
 from training.virtual.preview import drawn, write_sheet
 from training.virtual.renderer import Frame, Light
-from training.virtual.scene import Studio, view_from
-from training.virtual.sensor import expose
+from training.virtual.scene import Studio
+from training.virtual.sensor import Sensor
 from training.virtual.surroundings import Extent
 from training.virtual.truth import describe, floor_plane
-from training.virtual.walks import Curve, gait_cycle
 
-# Mocap frame -> where a body is, pelvis height not yet on the floor.
-Mover = Callable[[int], Posed]
 _SWAY_PERIOD = 6.0
 
 
@@ -98,6 +93,7 @@ class Film:
         )
         self._cast = [self._prepare(person) for person in config.people]
         self._room, self._light = _stage(config, self.studio)
+        self._sensor = Sensor.draw(config.sensor, np.random.default_rng(config.seed))
 
     def frame(self, index: int) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Picture uint8 RGB [h, w, 3] and truth of frame ``index``."""
@@ -125,7 +121,7 @@ class Film:
             "floor": floor_plane(view),
         }
         rng = np.random.default_rng([config.seed, index])
-        return expose(frame.rgb, config.sensor, rng), truth
+        return self._sensor.expose(frame.rgb, rng), truth
 
     def _sway(self, stamp: float) -> float:
         return self.config.camera_sway * float(np.sin(2 * np.pi * stamp / _SWAY_PERIOD))
@@ -141,53 +137,15 @@ class Film:
             raise InputError(f"body {settings.body} is not in the pool of {len(studio.pool)}")
         body = studio.pool[settings.body]
         outfit = studio.wardrobe.dress(body, np.random.default_rng([5, settings.look]))
-        motion = motions[settings.motion]
-        start = int(round(settings.start * motion.fps))
-        place = self._walker if len(settings.waypoints) > 1 else self._player
-        mover = place(body, motion, start, settings)
-        # The feet of the whole sequence are put on the floor, not those of each frame.
-        last = self.frames * self._step
-        heights = [lowest(studio.pool.model, body, mover(k)) for k in range(0, last, self._step)]
-        lift = np.array([0.0, 0.0, -float(np.percentile(heights, 25))])
-        at_rest = Person(body, outfit, mover(0), settings.motion, 0.0)
-        return at_rest, lambda frame: mover(frame).moved(lift)
-
-    def _walker(self, body: Body, motion: Motion, start: int, settings: ClipPerson) -> Mover:
-        cycle = gait_cycle(motion)
-        curve = Curve(np.array(settings.waypoints))
-        scale = _leg_length(body) / motion.leg_length
-        model = self.studio.pool.model
-        origin = cycle.at(start)[1] * scale
-
-        def move(frame: int) -> Posed:
-            pose, gone, (sideways, height) = cycle.at(start + frame)
-            distance = gone * scale - origin
-            ahead = curve.direction(distance)
-            heading = about("z", np.arctan2(ahead[1], ahead[0]) + np.pi / 2)
-            offset = heading @ np.array([sideways * scale, 0.0, 0.0])
-            at = np.array([*curve.at(distance), height * scale]) + offset
-            return posed(body, model, pose, heading).moved(at)
-
-        return move
-
-    def _player(self, body: Body, motion: Motion, start: int, settings: ClipPerson) -> Mover:
-        scale = _leg_length(body) / motion.leg_length
-        heading = about("z", np.radians(settings.heading_deg))
-        at = np.array([*settings.waypoints[0], 0.0])
-        ground = np.array([*motion.path[min(start, len(motion) - 1), :2], 0.0])
-        model = self.studio.pool.model
-
-        def move(frame: int) -> Posed:
-            k = min(start + frame, len(motion) - 1)  # the last pose is held
-            shift = heading @ ((motion.path[k] - ground) * scale)
-            return posed(body, model, motion.poses[k].astype(np.float64), heading).moved(at + shift)
-
-        return move
-
-
-def _leg_length(body: Body) -> float:
-    joints = body.joints[[SEGMENT_INDEX[f"l_{s}"] for s in ("thigh", "shin", "foot")]]
-    return float(np.linalg.norm(np.diff(joints, axis=0), axis=1).sum())
+        motion, model = motions[settings.motion], studio.pool.model
+        start = round(settings.start * motion.fps)
+        if len(settings.waypoints) > 1:
+            mover = walker(body, model, motion, start, np.array(settings.waypoints))
+        else:
+            heading = float(np.radians(settings.heading_deg))
+            mover = player(body, model, motion, start, np.array(settings.waypoints[0]), heading)
+        mover = grounded(mover, body, model, range(0, self.frames * self._step, self._step))
+        return Person(body, outfit, mover(0), settings.motion, 0.0), mover
 
 
 def reduced(frame: Frame, scale: int) -> Frame:

@@ -65,7 +65,7 @@ class SensorSettings(_Strict):
 
 
 class SourceSettings(_Strict):
-    """What scenes are made of; shared by stills and clips.
+    """What scenes are made of; shared by all kinds.
 
     Attributes:
         seed: with the sample's index, determines the sample.
@@ -96,12 +96,11 @@ class SourceSettings(_Strict):
     sensor: SensorSettings = SensorSettings()
 
 
-class StillsConfig(SourceSettings):
-    """Independent pictures.
+class SceneSettings(SourceSettings):
+    """Scenes drawn at random and written as shards; shared by stills and sequences.
 
     Attributes:
         out: folder of the shards.
-        samples: number of pictures; shard_size: pictures in a shard.
         workers: processes.
         people: fewest and most people placed in a scene.
         mocap_share: of people in a mocap pose, when there is a mocap file.
@@ -110,16 +109,69 @@ class StillsConfig(SourceSettings):
         masks: also write the label picture (0 surroundings, k + 1 the person at list place k).
     """
 
-    kind: Literal["stills"] = "stills"
     out: Path = Path("runs/virtual")
-    samples: Annotated[int, Field(ge=1)] = 1000
-    shard_size: Annotated[int, Field(ge=1, le=100_000)] = 250
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     people: tuple[int, int] = (1, 6)
     mocap_share: Share = 0.55
     photo_share: Share = 0.2
     outdoor_share: Share = 0.3
     masks: bool = True
+
+
+class StillsConfig(SceneSettings):
+    """Independent pictures.
+
+    Attributes:
+        samples: number of pictures; shard_size: pictures in a shard.
+    """
+
+    kind: Literal["stills"] = "stills"
+    samples: Annotated[int, Field(ge=1)] = 1000
+    shard_size: Annotated[int, Field(ge=1, le=100_000)] = 250
+
+
+class SequencesConfig(SceneSettings):
+    """Short films as pictures, a shard each, of people who walk, move, sit and lie.
+
+    ``mocap_share`` is of those who don't move.
+
+    Attributes:
+        sequences: their number; seconds: length of each; fps: pictures a second.
+        walking_share, still_share: of people who walk along a route and who keep a pose; the
+            others play a mocap sequence.
+        carrying_share: of the walking who carry something.
+        moving_share: of sequences whose camera drives; speed: of it, metres a second;
+            turn_deg: fastest turn of it, degrees a second.
+    """
+
+    kind: Literal["sequences"]
+    sequences: Annotated[int, Field(ge=1)] = 8
+    seconds: Annotated[float, Field(gt=0, le=600)] = 5.0
+    fps: Annotated[int, Field(ge=1, le=60)] = 10
+    people: tuple[int, int] = (1, 5)
+    walking_share: Share = 0.55
+    still_share: Share = 0.2
+    carrying_share: Share = 0.15
+    moving_share: Share = 0.5
+    speed: Range = (0.1, 0.5)
+    turn_deg: Annotated[float, Field(ge=0, le=90)] = 8.0
+
+    @model_validator(mode="after")
+    def _shares(self) -> SequencesConfig:
+        total = self.walking_share + self.still_share
+        if total > 1:
+            raise ValueError(f"walking_share + still_share is {total:g}; expected at most 1")
+        return self
+
+    @property
+    def shard_size(self) -> int:
+        """Pictures in a sequence."""
+        return max(round(self.seconds * self.fps), 1)
+
+    @property
+    def samples(self) -> int:
+        """Pictures in all."""
+        return self.sequences * self.shard_size
 
 
 class ClipPerson(_Strict):
@@ -172,8 +224,15 @@ class ClipConfig(SourceSettings):
     people: tuple[ClipPerson, ...]
 
 
-def load_config(path: Path, **overrides: object) -> StillsConfig | ClipConfig:
-    """The settings of a YAML file, ``kind: stills`` (default) or ``kind: clip``.
+_KINDS: dict[str, type[StillsConfig | SequencesConfig | ClipConfig]] = {
+    "stills": StillsConfig,
+    "sequences": SequencesConfig,
+    "clip": ClipConfig,
+}
+
+
+def load_config(path: Path, **overrides: object) -> StillsConfig | SequencesConfig | ClipConfig:
+    """The settings of a YAML file, ``kind: stills`` (default), ``sequences`` or ``clip``.
 
     Args:
         overrides: values that replace the file's where they are not None.
@@ -186,8 +245,10 @@ def load_config(path: Path, **overrides: object) -> StillsConfig | ClipConfig:
         if not isinstance(data, dict):
             raise ValueError("expected a mapping of settings")
         data.update({k: v for k, v in overrides.items() if v is not None})
-        kind = ClipConfig if data.get("kind") == "clip" else StillsConfig
-        return kind.model_validate(data)
+        kind = str(data.get("kind", "stills"))
+        if kind not in _KINDS:
+            raise ValueError(f"kind is {kind!r}; expected {', '.join(_KINDS)}")
+        return _KINDS[kind].model_validate(data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"can't read the configuration {path}: {error}") from error
     except ValidationError as error:

@@ -55,6 +55,14 @@ def aligning(source: Float, target: Float) -> NDArray[np.float64]:
     return rotation_from_vector(cross / sine * np.arctan2(sine, source @ target))
 
 
+def between(first: Float, second: Float, share: float) -> NDArray[np.float64]:
+    """Rotations [..., 3, 3] on the way from ``first`` (share 0) to ``second`` (share 1)."""
+    if share == 0:
+        return np.asarray(first, dtype=np.float64)
+    u, _, v = np.linalg.svd((1 - share) * first + share * second)
+    return u @ v
+
+
 def triangles(faces: NDArray[np.integer]) -> NDArray[np.int32]:
     """Triangles [T, 3] of quads or triangles [F, 3 or 4]."""
     faces = np.asarray(faces, dtype=np.int32)

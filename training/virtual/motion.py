@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS
-from training.virtual.geometry import aligning, rotation_from_vector
+from training.virtual.geometry import aligning, between, rotation_from_vector
 
 # Sequences never used for training, so that tests and the demo clip show unseen motion.
 HELD_OUT_MOTIONS: frozenset[str] = frozenset(
@@ -80,6 +80,14 @@ class Motion:
 
     def __len__(self) -> int:
         return len(self.poses)
+
+    def at(self, frame: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pose [S, 3, 3] and pelvis position [3] at any frame number; the ends are held."""
+        frame = min(max(frame, 0.0), len(self) - 1.0)
+        k, share = int(frame), frame - int(frame)
+        after = min(k + 1, len(self) - 1)
+        pose = between(self.poses[k], self.poses[after], share)
+        return pose, (1 - share) * self.path[k] + share * self.path[after]
 
 
 class MotionLibrary:

@@ -89,6 +89,11 @@ class Casting:
         self.pool, self.wardrobe, self.motions = pool, wardrobe, motions
         self._mocap_share = mocap_share if motions else 0.0
 
+    def dressed(self, rng: np.random.Generator) -> tuple[Body, Outfit]:
+        """Somebody, and what they wear."""
+        body = self.pool[int(rng.integers(len(self.pool)))]
+        return body, self.wardrobe.dress(body, rng)
+
     def draw(
         self, place: NDArray[np.float64], rng: np.random.Generator, cramped: bool = False
     ) -> Person:
@@ -97,17 +102,16 @@ class Casting:
         Args:
             cramped: whether there is no room for postures of :data:`ROOMY_POSTURES`.
         """
-        body = self.pool[int(rng.integers(len(self.pool)))]
+        body, outfit = self.dressed(rng)
         model = self.pool.model
         heading = float(rng.uniform(-np.pi, np.pi))
         pose, posture = self._pose(body, rng, cramped)
         person = posed(body, model, pose, about("z", heading))
         floor = -lowest(model, body, person)
-        outfit = self.wardrobe.dress(body, rng)
         person = person.moved(np.array([place[0], place[1], floor]))
         held = None
         if posture == "carry":
-            held = held_box(body, model, person, _held_material(rng), rng)
+            held = held_box(body, model, person, held_material(rng), rng)
         return Person(body, outfit, person, posture, heading, held)
 
     def _pose(self, body: Body, rng: np.random.Generator, cramped: bool) -> tuple[Pose, str]:
@@ -133,7 +137,8 @@ class Casting:
         return pose, posture
 
 
-def _held_material(rng: np.random.Generator) -> Material:
+def held_material(rng: np.random.Generator) -> Material:
+    """The look of a box or parcel."""
     light = rng.uniform(0.25, 1.25)
     red, green, blue = (float(light * v) for v in rng.uniform(0.7, 1.2, 3))
     texture = str(rng.choice(_HELD_TEXTURES))

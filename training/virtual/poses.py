@@ -84,17 +84,17 @@ def random_pose(rng: np.random.Generator, posture: str) -> Pose:
     if posture == "kneel":
         squat = rng.choice([0.0, rng.uniform(80, 95)])  # on both knees, or one leg ahead
     gait = str(rng.choice(["stand", "walk"])) if posture == "carry" else posture
-    holding = _holding(rng)
+    around = holding(rng)
     for side, sign in (("l", 1.0), ("r", -1.0)):
         swing = phase + (0.0 if side == "l" else np.pi)
         leg = _leg(rng, gait, swing, squat if side == "l" or posture != "kneel" else 0.0)
         set_leg(pose, side, sign, leg, rng)
-        arm = holding if posture == "carry" else _arm(rng, posture, swing + np.pi)
+        arm = around if posture == "carry" else _arm(rng, posture, swing + np.pi)
         set_arm(pose, side, sign, arm, rng)
     return pose
 
 
-def _holding(rng: np.random.Generator) -> Angles:
+def holding(rng: np.random.Generator) -> Angles:
     """Both arms around something in front of the belly or the chest."""
     uniform = rng.uniform
     return Angles(uniform(5, 45), uniform(2, 14), uniform(0, 18), uniform(50, 105))

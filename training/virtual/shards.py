@@ -1,5 +1,6 @@
 """Shards: tar files of ``000123.jpg``, ``000123.json`` (and ``000123.mask.png``), in order.
 
+The json of sequences (a shard each) also has ``sequence``, ``frame`` and ``stamp``.
 A shard appears under its name only when complete, so a run that was stopped goes on where it
 was. Equal settings give equal bytes, whatever the number of processes.
 """
@@ -16,26 +17,48 @@ from pathlib import Path
 import cv2
 
 from smap_ros.errors import InputError
-from training.virtual.config import StillsConfig
+from training.virtual.config import SequencesConfig, StillsConfig
 from training.virtual.scene import Sample, Stills
+from training.virtual.sequences import Sequences
+
+ShardConfig = StillsConfig | SequencesConfig
+Maker = Stills | Sequences
 
 _SETTINGS_FILE = "settings.json"
 # What may differ between runs that continue one another.
-_FREE_SETTINGS = {"out", "workers", "samples", "backend", "motion", "assets", "backgrounds"}
+_FREE_SETTINGS = {
+    "out",
+    "workers",
+    "samples",
+    "sequences",
+    "backend",
+    "motion",
+    "assets",
+    "backgrounds",
+}
 
 
-def shard_path(config: StillsConfig, shard: int) -> Path:
+def open_maker(config: ShardConfig) -> Maker:
+    """What makes the samples of a data set.
+
+    Raises:
+        InputError: if a source is missing or unreadable.
+    """
+    return Sequences(config) if isinstance(config, SequencesConfig) else Stills(config)
+
+
+def shard_path(config: ShardConfig, shard: int) -> Path:
     """File of shard number ``shard``."""
     return config.out / f"shard-{shard:05d}.tar"
 
 
-def missing_shards(config: StillsConfig) -> list[int]:
+def missing_shards(config: ShardConfig) -> list[int]:
     """Numbers of the shards that are not finished."""
     count = -(-config.samples // config.shard_size)
     return [k for k in range(count) if not shard_path(config, k).is_file()]
 
 
-def claim_folder(config: StillsConfig) -> None:
+def claim_folder(config: ShardConfig) -> None:
     """Make the output folder and note the settings in it.
 
     Raises:
@@ -60,13 +83,13 @@ def claim_folder(config: StillsConfig) -> None:
     note.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
-def write_shard(stills: Stills, shard: int, on_sample: Callable[[], None] = lambda: None) -> Path:
+def write_shard(maker: Maker, shard: int, on_sample: Callable[[], None] = lambda: None) -> Path:
     """Make all samples of a shard and write it.
 
     Args:
         on_sample: called after each sample, for progress.
     """
-    config = stills.config
+    config = maker.config
     path = shard_path(config, shard)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     first = shard * config.shard_size
@@ -74,7 +97,7 @@ def write_shard(stills: Stills, shard: int, on_sample: Callable[[], None] = lamb
     try:
         with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
             for index in range(first, last):
-                for name, data in _files(stills.sample(index), index, config.masks):
+                for name, data in _files(maker.sample(index), index, config.masks):
                     entry = tarfile.TarInfo(name)
                     entry.size = len(data)
                     tar.addfile(entry, io.BytesIO(data))

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from training.virtual.geometry import about
+from training.virtual.geometry import about, between
 from training.virtual.motion import Motion
 
 # Frames over which the end of a gait cycle is blended into its beginning.
 _BLEND = 8
 _SAMPLES_PER_SPAN = 200
+# Width of the course of a straight walk, as a share of its length.
+_STRAIGHT = 0.15
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,20 @@ class GaitCycle:
     stride: float
     sway: NDArray[np.float64]
 
-    def at(self, frame: int) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    def at(self, frame: float) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
         """Pose, metres gone and sway at any frame number."""
+        share = frame % 1
+        pose, gone, sway = self._whole(int(frame // 1))
+        if share == 0:
+            return pose, gone, sway
+        next_pose, next_gone, next_sway = self._whole(int(frame // 1) + 1)
+        return (
+            between(pose, next_pose, share),
+            (1 - share) * gone + share * next_gone,
+            (1 - share) * sway + share * next_sway,
+        )
+
+    def _whole(self, frame: int) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
         turns, k = divmod(frame, len(self.poses))
         return self.poses[k], turns * self.stride + float(self.travel[k]), self.sway[k]
 
@@ -45,10 +59,12 @@ def gait_cycle(motion: Motion) -> GaitCycle:
     """
     course = motion.path[-1, :2] - motion.path[0, :2]
     fps = int(round(motion.fps))
-    if np.linalg.norm(course) < 1.0 or len(motion) < 2 * fps:
+    gone = float(np.linalg.norm(course))
+    across = (motion.path[:, :2] - motion.path[0, :2]) @ (course[1], -course[0]) / max(gone, 1e-9)
+    if gone < 1.0 or len(motion) < 2 * fps or np.ptp(across) > _STRAIGHT * gone:
         raise InputError(
-            f"motion {motion.name} goes {np.linalg.norm(course):.1f} m in "
-            f"{len(motion) / fps:.1f} s; "
+            f"motion {motion.name} goes {gone:.1f} m in {len(motion) / fps:.1f} s, "
+            f"{np.ptp(across):.1f} m to the sides; "
             "expected a straight walk of at least 1 m and 2 s, or give it a single waypoint"
         )
     turn = about("z", -np.pi / 2 - np.arctan2(course[1], course[0]))
@@ -58,9 +74,7 @@ def gait_cycle(motion: Motion) -> GaitCycle:
     cycle = poses[first:last].copy()
     for k in range(_BLEND):  # towards the frames that precede the first one
         share = (k + 1) / (_BLEND + 1)
-        mixed = (1 - share) * cycle[k - _BLEND] + share * poses[first - _BLEND + k]
-        u, _, v = np.linalg.svd(mixed)
-        cycle[k - _BLEND] = u @ v
+        cycle[k - _BLEND] = between(cycle[k - _BLEND], poses[first - _BLEND + k], share)
     travel = -(path[first : last + 1, 1] - path[first, 1])
     sway = np.stack([path[first:last, 0], motion.path[first:last, 2]], axis=1)
     ramp = np.linspace(0, 1, last - first, endpoint=False)[:, None]

@@ -13,6 +13,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from training.virtual.bodies import SEGMENT_INDEX
+from training.virtual.cameras import view_from
 from training.virtual.cli import run
 from training.virtual.config import StillsConfig
 from training.virtual.geometry import about
@@ -22,7 +23,7 @@ from training.virtual.people import Person, lowest
 from training.virtual.posing import neutral_pose, posed
 from training.virtual.preview import drawn
 from training.virtual.renderer import Light, View
-from training.virtual.scene import Stills, view_from
+from training.virtual.scene import Stills
 from training.virtual.shapes import box
 from training.virtual.shards import claim_folder, missing_shards, shard_path, write_shard
 from training.virtual.truth import OCCLUDED, OUTSIDE, VISIBLE, describe
