@@ -26,7 +26,8 @@ from training.virtual.textures import TextureBank
 # Clothes, hair and skins never used for training, so that tests show unseen ones.
 HELD_OUT_ASSETS: frozenset[str] = frozenset(
     {
-        *("female_sportsuit01", "male_casualsuit03", "male_worksuit01", "shoes03", "shoes06"),
+        *("female_casualsuit02", "female_sportsuit01", "male_casualsuit01", "male_casualsuit03"),
+        *("male_worksuit01", "shoes03", "shoes06", "fedora_cocked"),
         *("bob02", "ponytail01", "short02", "short04"),
         *("middleage_asian_male", "old_african_male", "young_caucasian_female2"),
     }
@@ -35,6 +36,9 @@ _IMAGE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".tif")
 # MakeHuman's axis of a measure -> axis of the body model (y and z change places).
 _MEASURE_AXES = {"x": 0, "y": 2, "z": 1}
 _CACHED_FITS = 400
+# Garments that need no texture of their own.
+_HATS = ("fedora", "hat", "cap")
+_HAT_SHARE = 0.08
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class MakeHumanWardrobe:
         self._suits = {
             sex: [g for g in clothes if g.name.startswith(sex)] for sex in ("male", "female")
         }
+        self._hats = [g for g in clothes if g.name.startswith(_HATS)]
         self._hair = {
             "female": hair,
             "male": [g for g in hair if g.name.startswith(("short", "afro"))],
@@ -121,7 +126,7 @@ class MakeHumanWardrobe:
         self._fits: OrderedDict[tuple[int, str], tuple[NDArray, NDArray]] = OrderedDict()
 
     def dress(self, body: Body, rng: np.random.Generator) -> Outfit:
-        """Skin, eyes, one suit, shoes and hair, recoloured at random."""
+        """Skin, eyes, one suit, shoes, hair and sometimes a hat, recoloured at random."""
         sex = "female" if body.female else "male"
         suit = self._suits[sex][rng.integers(len(self._suits[sex]))]
         worn = [(suit, _cloth(suit.texture, rng))]
@@ -131,6 +136,10 @@ class MakeHumanWardrobe:
         if self._hair[sex] and rng.random() < 0.96:
             hair = self._hair[sex][rng.integers(len(self._hair[sex]))]
             worn.append((hair, _hair_material(hair.texture, body, rng)))
+        if self._hats and rng.random() < _HAT_SHARE:
+            hat = self._hats[rng.integers(len(self._hats))]
+            tint = scaled(cloth_colour(rng), 1.6)
+            worn.append((hat, Material(hat.texture, tint=tint, two_sided=True)))
         eyes = self._eyes if self._eye_textures else []
         for item in eyes:
             texture = str(rng.choice(self._eye_textures))
@@ -247,7 +256,8 @@ def _load(path: Path, model: BodyModel, textures: TextureBank) -> Garment | None
     try:
         head, rows, hidden = _parse_mhclo(path)
         images = _material_images(path.parent / head["material"][0])
-        if "diffuseTexture" not in images:
+        bare = path.parent.name.startswith(_HATS)
+        if not bare and not images.keys() & {"diffuseTexture", "aomapTexture"}:
             return None
         vertices = _parse_obj(path.parent / head["obj_file"][0])
     except (OSError, ValueError, KeyError, IndexError) as error:
@@ -255,8 +265,9 @@ def _load(path: Path, model: BodyModel, textures: TextureBank) -> Garment | None
             f"can't read the MakeHuman garment {path}: {error!r}; remove its folder or restore it"
         ) from error
     uv, faces, uv_faces = vertices
-    texture = f"garment/{path.parent.name}"
-    _add_garment_texture(texture, images, textures)
+    texture = "plain" if bare else f"garment/{path.parent.name}"
+    if not bare:
+        _add_garment_texture(texture, images, textures)
     binding = rows[:, :3].astype(np.intp)
     weights = (model.weights[binding] * rows[:, 3:6, None]).sum(1)
     weights = np.clip(weights, 0, None)
@@ -283,8 +294,12 @@ def _load(path: Path, model: BodyModel, textures: TextureBank) -> Garment | None
 
 
 def _add_garment_texture(name: str, images: dict[str, Path], textures: TextureBank) -> None:
-    textures.add_file(name, images["diffuseTexture"])
-    if "aomapTexture" in images:  # baked shade of folds, multiplied in once
+    # Without colours of its own a garment has the shade of its folds, and is tinted.
+    textures.add_file(name, images.get("diffuseTexture", images.get("aomapTexture", Path())))
+    if images.keys() >= {
+        "diffuseTexture",
+        "aomapTexture",
+    }:  # baked shade of folds, multiplied in once
         colour = textures[name].copy()
         shade = cv2.imread(str(images["aomapTexture"]), cv2.IMREAD_GRAYSCALE)
         shade = cv2.resize(shade, colour.shape[1::-1], interpolation=cv2.INTER_AREA)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
 from training.virtual.parts import RGB, Material, Part
 from training.virtual.posing import Posed
+from training.virtual.shapes import box
 
 # Linear RGB of skin under white light, fair to dark.
 SKIN_TONES: tuple[RGB, ...] = (
@@ -45,6 +46,7 @@ class Piece:
         weights: of the segments, float32 [N, S].
         uv: float32 [N, 2]; faces: int32 [T, 3].
         material: its look; faces_key: see :class:`Part`.
+        luggage: whether it is put down for sitting and lying.
     """
 
     points: NDArray[np.float32]
@@ -54,6 +56,7 @@ class Piece:
     faces: NDArray[np.int32]
     material: Material
     faces_key: str = ""
+    luggage: bool = False
 
 
 Outfit = list[Piece]
@@ -131,6 +134,22 @@ def skin_piece(model: BodyModel, body: Body, material: Material, hidden: frozens
         material,
         key,
     )
+
+
+def backpack(body: Body, rng: np.random.Generator) -> Piece:
+    """A bag on the back, which moves with the chest."""
+    scale = body.height / 1.7
+    width, depth, height = rng.uniform((0.24, 0.1, 0.32), (0.34, 0.2, 0.5)) * scale
+    chest, neck = (body.joints[SEGMENT_INDEX[name]] for name in ("chest", "neck"))
+    middle = (chest + neck) / 2 - (0, 0, 0.1 * scale)
+    near = (np.abs(body.vertices[:, 0]) < 0.08) & (np.abs(body.vertices[:, 2] - middle[2]) < 0.1)
+    back = float(body.vertices[near, 1].max())
+    centre = np.array([0.0, back + depth / 2, middle[2]])
+    made = box(centre, np.array([width, depth, height]), Material(), tile=0.4)
+    weights = np.zeros((len(made.positions), len(SEGMENTS)), np.float32)
+    weights[:, SEGMENT_INDEX["chest"]] = 1
+    look = replace(cloth_material(rng), texture="fabric/folds")
+    return Piece(made.positions, made.normals, weights, made.uv, made.faces, look, luggage=True)
 
 
 class HelperWardrobe:

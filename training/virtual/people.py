@@ -12,7 +12,7 @@ from training.virtual.carrying import Held, held_box
 from training.virtual.geometry import about
 from training.virtual.lying import WAYS, lying_pose
 from training.virtual.motion import MotionLibrary
-from training.virtual.outfits import Outfit, Wardrobe, worn
+from training.virtual.outfits import Outfit, Wardrobe, backpack, worn
 from training.virtual.parts import Material, Part
 from training.virtual.poses import POSTURES, Pose, leans_on_hands, limbs_collide, random_pose
 from training.virtual.posing import Posed, mirrored, mpi15_joints, posed
@@ -20,6 +20,7 @@ from training.virtual.posing import Posed, mirrored, mpi15_joints, posed
 # Postures that reach far beyond the place somebody is at.
 ROOMY_POSTURES = ("lie", "carry")
 _POSE_ATTEMPTS = 12
+_BACKPACK_SHARE = 0.07
 _HELD_TEXTURES = (
     *("thing/cardboard", "thing/cardboard", "thing/metal", "thing/books0", "wall/panels"),
     *("fabric/weave", "poster/1", "poster/4", "poster/7"),
@@ -90,9 +91,12 @@ class Casting:
         self._mocap_share = mocap_share if motions else 0.0
 
     def dressed(self, rng: np.random.Generator) -> tuple[Body, Outfit]:
-        """Somebody, and what they wear."""
+        """Somebody, and what they wear, a backpack at times."""
         body = self.pool[int(rng.integers(len(self.pool)))]
-        return body, self.wardrobe.dress(body, rng)
+        outfit = self.wardrobe.dress(body, rng)
+        if rng.random() < _BACKPACK_SHARE:
+            outfit = [*outfit, backpack(body, rng)]
+        return body, outfit
 
     def draw(
         self, place: NDArray[np.float64], rng: np.random.Generator, cramped: bool = False
@@ -106,6 +110,8 @@ class Casting:
         model = self.pool.model
         heading = float(rng.uniform(-np.pi, np.pi))
         pose, posture = self._pose(body, rng, cramped)
+        if posture.startswith(("lie", "sit")):
+            outfit = [piece for piece in outfit if not piece.luggage]
         person = posed(body, model, pose, about("z", heading))
         floor = -lowest(model, body, person)
         person = person.moved(np.array([place[0], place[1], floor]))
