@@ -1,10 +1,10 @@
 """Speed and memory of the part association, from 1 to 40 people.
 
-    python bench/association.py --out DIR
+    python bench/association.py [--out DIR]
 
 Times each stage on synthetic maps beside a plain-Python version of the same method, measured
-in the same run, prints a table and saves it as a plot. Times are the least of several runs in
-processor time, so other load on the machine counts as little as possible.
+in the same run, prints a table and, with ``--out``, saves it as a plot. Times are the least of
+several runs in processor time, so other load on the machine counts as little as possible.
 """
 
 from __future__ import annotations
@@ -131,13 +131,15 @@ def plot(rows: list[Row], path: Path) -> None:
 def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for association.png")
+    parser.add_argument("--out", type=Path, help="folder for association.png")
     parser.add_argument("--runs", type=int, default=40, help="runs the least is taken of")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     rows = [measure(people, options.runs) for people in PEOPLE]
     console = Console()
     console.print(table(rows))
+    if options.out is None:
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
     plot(rows, options.out / "association.png")
     console.print(f"plot: {options.out / 'association.png'}")
 

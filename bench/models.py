@@ -1,0 +1,292 @@
+"""Every network at its official size: time, memory, and the share of the machine's peak.
+
+    taskset -c 1 python bench/models.py [NAME ...] [--threads 1] [--seconds 2]
+                                        [--json FILE] [--markdown] [--operators]
+
+Each network runs in torch as it is, and each graph that it is deployed as in ONNX Runtime and
+OpenVINO (f32), all in processes of their own. Time is the least processor time of some runs, so
+other load on the machine counts as little as possible. Memory is the process's peak from before
+the network is loaded, weights included. The machine's peak is that of a large matrix product in
+torch with the same threads, in the same run. Weights and inputs are
+those of the golden files, so networks without free weights are measured as well; a dash stands
+where a network has no exporter. ``--operators`` lists what the graphs consist of and what
+TensorRT makes of it, and measures nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+RUNTIMES = ("onnxruntime", "openvino")
+PEAK_SIZE = 2048  # rows and columns of the matrix product
+MIN_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network or graph in one runtime: least processor time, peak megabytes."""
+
+    ms: float
+    mb: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network, or a graph that it is deployed as.
+
+    Attributes:
+        model: name in the registry.
+        part: of the network; ``forward`` for torch's own.
+        gflop: floating-point operations of one run's convolutions and matrix products, a
+            multiplication with addition being two.
+        runs: by runtime, where it ran.
+    """
+
+    model: str
+    part: str
+    gflop: float
+    runs: dict[str, Run]
+
+    def share(self, runtime: str, peak: float) -> float:
+        """Share of the machine's peak, which is in GFLOP a second of processor time."""
+        return self.gflop / (self.runs[runtime].ms / 1e3) / peak
+
+
+def peak_memory_mb(work: Callable[[], float]) -> Run:
+    """Run something that gives milliseconds, and what it adds to the process's peak memory."""
+    before = _resident_mb("VmRSS")
+    ms = work()
+    return Run(ms, _resident_mb("VmHWM") - before)
+
+
+def _resident_mb(field: str) -> float:
+    """Memory of this process, now (VmRSS) or at its peak (VmHWM).
+
+    Not ``ru_maxrss``, which begins with what the parent process had.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(x.split()[1]) * 1024 / 1e6 for x in lines if x.startswith(field))
+
+
+def least_ms(run: Callable[[], object], seconds: float) -> float:
+    """Least processor time of some runs, the first left out; milliseconds."""
+    run()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < MIN_RUNS or time.perf_counter() < end:
+        start = time.process_time()
+        run()
+        times.append((time.process_time() - start) * 1e3)
+    return min(times)
+
+
+# What follows runs in processes of their own and imports torch, or a runtime, only there.
+
+
+def peak(seconds: float, threads: int) -> float:
+    """GFLOP a second of a large f32 matrix product in torch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a, b = torch.randn(2, PEAK_SIZE, PEAK_SIZE)
+    return 2 * PEAK_SIZE**3 / 1e6 / least_ms(lambda: torch.mm(a, b), seconds)
+
+
+def forward(seconds: float, threads: int, name: str) -> dict[str, Any]:
+    """The network as it is, in torch."""
+    import torch
+
+    from training.models.examples import example
+
+    torch.set_num_threads(threads)
+    kept: list[Any] = []
+
+    def work() -> float:
+        model, arguments = example(name)
+        kept.extend((model, arguments))
+        with torch.inference_mode():
+            return least_ms(lambda: model(*arguments), seconds)
+
+    run = peak_memory_mb(work)
+    return asdict(Row(name, "forward", count_gflop(kept[0], kept[1]), {"torch": run}))
+
+
+def count_gflop(model: Any, arguments: Any) -> float:
+    """Operations of convolutions and matrix products in one run."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(*arguments)
+    return counter.get_total_flops() / 1e9
+
+
+def export(threads: int, name: str, folder: str) -> list[dict[str, Any]]:
+    """Write the graphs of a network and examples of their inputs; rows without times."""
+    import torch
+
+    from training.export.networks import save_program
+    from training.export.registry import deployed_graphs
+    from training.models.examples import example
+
+    torch.set_num_threads(threads)
+    rows = []
+    for part, graph in deployed_graphs(name, example(name)[0]).items():
+        rows.append(asdict(Row(name, part, count_gflop(graph.graph, graph.inputs.values()), {})))
+        save_program(graph.trace(), Path(folder) / f"{part}.onnx")
+        arrays = {key: value.numpy() for key, value in graph.inputs.items()}
+        np.savez(Path(folder) / f"{part}.npz", **arrays)
+    return rows
+
+
+def engine(seconds: float, threads: int, runtime: str, path: str) -> dict[str, Any]:
+    """A graph in a runtime."""
+    from smap_ros.engines.base import import_runtime
+    from smap_ros.engines.factory import open_model
+
+    import_runtime(runtime)
+    inputs = dict(np.load(Path(path).with_suffix(".npz")))
+
+    def work() -> float:
+        opened = open_model(Path(path).read_bytes(), runtime, threads)
+        return least_ms(lambda: opened.run(inputs), seconds)
+
+    return asdict(peak_memory_mb(work))
+
+
+def apart(function: str, *arguments: object) -> Any:
+    """Call one of the functions above in a process of its own.
+
+    Raises:
+        SystemExit: with its error output, if it fails.
+    """
+    root = Path(__file__).resolve().parents[1]
+    script = (
+        "import json, sys; sys.path[:0] = sys.argv[1:3]; import models;"
+        "name, *rest = map(json.loads, sys.argv[3:]);"
+        "print('RESULT', json.dumps(getattr(models, name)(*rest)))"
+    )
+    words = [str(root), str(root / "bench"), *map(json.dumps, (function, *arguments))]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{function} {arguments} failed:\n{done.stderr}")
+    return json.loads(done.stdout.partition("RESULT")[2])
+
+
+def measure(name: str, seconds: float, threads: int) -> list[Row]:
+    """All rows of a network: one if it is deployed as it is, else one more for each graph."""
+    forward = _row(apart("forward", seconds, threads, name))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for found in apart("export", threads, name, folder):
+            path = str(Path(folder) / f"{found['part']}.onnx")
+            runs = {r: Run(**apart("engine", seconds, threads, r, path)) for r in RUNTIMES}
+            rows.append(replace(_row(found), runs=runs))
+    if len(rows) == 1:
+        return [replace(rows[0], runs={**forward.runs, **rows[0].runs})]
+    return [forward, *rows]
+
+
+def _row(found: dict[str, Any]) -> Row:
+    return Row(**{**found, "runs": {key: Run(**run) for key, run in found["runs"].items()}})
+
+
+def times_table(rows: list[Row], peak_gflops: float, style: box.Box) -> Table:
+    """Milliseconds, megabytes and percent of the peak, by runtime."""
+    table = Table(box=style, padding=(0, 1, 0, 0))
+    for column in ("model", "part"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("GFLOP", justify="right")
+    runtimes = {"torch": "torch", "onnxruntime": "ORT", "openvino": "OV"}
+    for short in runtimes.values():
+        for column in (f"{short} ms", "MB", "peak"):
+            table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        cells = []
+        for runtime in runtimes:
+            run = row.runs.get(runtime)
+            share = f"{row.share(runtime, peak_gflops):.0%}" if run else "-"
+            cells += [f"{run.ms:.3g}", f"{run.mb:.0f}", share] if run else ["-"] * 3
+        table.add_row(row.model, row.part, f"{row.gflop:.3g}", *cells)
+    return table
+
+
+def operators_table(names: list[str], threads: int, style: box.Box) -> Table:
+    """Opset and operators of each graph, and what TensorRT refuses or takes since when."""
+    from smap_ros.engines.onnx_graph import read_graph
+    from smap_ros.engines.tensorrt_operators import VERSIONS, YES, check_operators, check_opset
+
+    table = Table(box=style, padding=(0, 1, 0, 0))
+    for column in ("model", "part", "opset", "operators", *(f"TensorRT {v}" for v in VERSIONS)):
+        table.add_column(column)
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            found = apart("export", threads, name, folder)
+            for row in found:
+                graph = read_graph((Path(folder) / f"{row['part']}.onnx").read_bytes())
+                judged = check_operators(graph)
+                verdicts = {
+                    version: [opset] * (opset != YES)
+                    + [f"{s.operator} {s.verdicts[version]}" for s in judged]
+                    for version, opset in check_opset(graph).items()
+                }
+                answers = (
+                    "; ".join(v for v in verdicts[version] if not v.endswith(f" {YES}")) or YES
+                    for version in VERSIONS
+                )
+                operators = ", ".join(f"{s.operator} {s.count}" for s in judged)
+                table.add_row(name, row["part"], str(graph.opset), operators, *answers)
+            if not found:
+                table.add_row(name, *["-"] * (len(table.columns) - 1))
+    return table
+
+
+def main() -> None:
+    """Measure and print."""
+    from training.models import REGISTRY
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=list(REGISTRY), help="models; default all")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=2.0, help="time for each measurement")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--markdown", action="store_true", help="print for a document")
+    parser.add_argument("--operators", action="store_true", help="what graphs consist of instead")
+    options = parser.parse_args()
+    style = box.MARKDOWN if options.markdown else box.SIMPLE_HEAD
+    console = Console(width=10_000 if options.markdown else None)
+    if options.operators:
+        console.print(operators_table(options.names, options.threads, style))
+        return
+    gflops = apart("peak", options.seconds, options.threads)
+    rows = []
+    for name in options.names:
+        Console(stderr=True).print(f"{name} ...", highlight=False)
+        rows += measure(name, options.seconds, options.threads)
+    console.print(f"peak: {gflops:.1f} GFLOP/s with {options.threads} thread(s)", highlight=False)
+    console.print(times_table(rows, gflops, style))
+    if options.json is not None:
+        content = {
+            "threads": options.threads,
+            "peak_gflops": gflops,
+            "rows": list(map(asdict, rows)),
+        }
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
