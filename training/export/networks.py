@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -15,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from smap_ros.errors import InputError
 
 OPSET = 18  # read by OpenVINO, ONNX Runtime and TensorRT 10 alike
+INPUT_NAME = "image"  # of networks that look at one
 MAX_RELATIVE_ERROR = 1e-3
 MIN_HALF = 256  # smaller constants stay fp32: they weigh nothing and may be shapes or gains
 
@@ -39,18 +41,20 @@ def to_onnx(
     path: Path,
     *,
     free_batch: bool = False,
+    input_name: str = INPUT_NAME,
 ) -> None:
-    """Write a network in eval mode as ONNX with embedded weights.
+    """Write a network of one input in eval mode as ONNX with embedded weights.
 
     Shapes are the example's; with ``free_batch`` the first axis takes any size. The example
-    must have more than 1 there then: the exporter takes a 1 for a constant.
+    must have more than 1 there then: the exporter takes a 1 for a constant. The input is called
+    ``input_name`` in the file.
     """
     program = torch.onnx.export(
         Ordered(network.eval(), outputs).eval(),
         (example,),
         dynamo=True,
         opset_version=OPSET,
-        input_names=["image"],
+        input_names=[input_name],
         output_names=list(outputs),
         dynamic_shapes=({0: torch.export.Dim("batch")},) if free_batch else None,
         external_data=False,
@@ -112,30 +116,43 @@ def store_half(path: Path) -> None:
     onnx.save(model, path)
 
 
-def compare(network: nn.Module, path: Path, example: Tensor, names: tuple[str, ...]) -> float:
+def compare(
+    network: nn.Module,
+    path: Path,
+    example: Tensor,
+    names: tuple[str, ...],
+    input_name: str = INPUT_NAME,
+) -> float:
     """Largest difference between ONNX Runtime and torch, relative to each output's range."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    got = session.run(list(names), {"image": example.numpy()})
+    got = open_session(path).run(list(names), {input_name: example.numpy()})
     with torch.no_grad():
         expected = network(example)
-    worst = 0.0
-    for name, array in zip(names, got, strict=True):
-        reference = expected[name].numpy()
-        scale = max(float(np.abs(reference).max()), 1e-6)
-        worst = max(worst, float(np.abs(array - reference).max()) / scale)
-    return worst
+    return max(
+        relative_error(a, expected[name].numpy()) for a, name in zip(got, names, strict=True)
+    )
 
 
-def require_agreement(error: float) -> None:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """An ONNX file in ONNX Runtime on the CPU, without its warnings."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def relative_error(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest difference of an output over its largest value; NaN if one is NaN."""
+    scale = max(float(np.abs(expected).max()), 1e-6)
+    return float(np.abs(got - expected).max()) / scale
+
+
+def require_agreement(error: float, limit: float = MAX_RELATIVE_ERROR) -> None:
     """Refuse to make a bundle of a network that ONNX Runtime runs differently.
 
     Raises:
         InputError: if the relative difference is too large, or NaN.
     """
-    if not error <= MAX_RELATIVE_ERROR:
+    if not error <= limit:
         raise InputError(
             f"ONNX Runtime and torch differ by {error:.2e} of the outputs' range; expected at "
-            f"most {MAX_RELATIVE_ERROR:.0e}. Nothing was written; please report this"
+            f"most {limit:.0e}. Nothing was written; please report this"
         )

@@ -15,6 +15,7 @@ class PositionNet(nn.Module):
 
     def __init__(self, joints: int) -> None:
         super().__init__()
+        self.joints = joints
         self.conv = nn.Sequential(nn.Conv2d(FEATURES, joints * CELLS, 1))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,7 +29,7 @@ class PositionNet(nn.Module):
             probability at each position.
         """
         heatmap = self.conv(features)
-        probabilities = volume_softmax(heatmap.view(len(features), -1, CELLS, CELLS, CELLS))
+        probabilities = volume_softmax(heatmap.view(-1, self.joints, CELLS, CELLS, CELLS))
         positions = expected_cell(probabilities)
         return positions, sample_volume(probabilities, positions)
 

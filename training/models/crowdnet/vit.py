@@ -60,4 +60,4 @@ def to_tokens(features: Tensor) -> Tensor:
 
 def to_map(tokens: Tensor) -> Tensor:
     """[B, 256, C] -> [B, C, 16, 16]."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, _GRID, _GRID)
+    return tokens.transpose(1, 2).unflatten(-1, (_GRID, _GRID))

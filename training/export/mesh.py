@@ -1,0 +1,242 @@
+"""Bundles of kind ``mesh``: 3DCrowdNet and HAP's variant of it, with the user's own body model.
+
+The body (SMPL) and the space of its poses (VPoser) are licensed to each user personally and
+become part of the bundle: such a bundle is for its maker alone and must not be passed on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+import smap_ros
+from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.errors import InputError
+from smap_ros.skeletons import SMPL30
+from training.export.networks import (
+    OPSET,
+    open_session,
+    relative_error,
+    require_agreement,
+    save_program,
+    store_half,
+)
+from training.models.checkpoint import load_model
+from training.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
+from training.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph
+from training.models.crowdnet.guidance import HEATMAP_SIZE
+from training.models.crowdnet.network import PoseGuidedNetwork
+from training.models.layers.rotations import axis_angle_to_matrix
+from training.models.layers.smpl import JOINTS, VERTICES
+from training.models.layers.smpl_files import EXTRA_FILE, load_joint_regressor, load_smpl
+from training.settings import bundle_settings
+
+VPOSER_FILE = "vposer_v1.pt"
+EXTRA_ROWS = 9
+
+PLACED = ("joints_3d", "vertices")
+_MAX_HALF_ERROR = 1e-2  # relative, of weights rounded to fp16 against the network's own
+_EXAMPLES = 2  # more than one, as the number of people is free
+
+
+class MeshSettings(BaseModel):
+    """What a manifest says beside what the network itself tells; official values.
+
+    Attributes:
+        first_stage: name of the bundle that finds the people.
+        box_enlargement, box_margin, min_joint_score: see ``smap_ros.manifest.mesh``.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    first_stage: str = "smap_lite"
+    box_enlargement: float = 1.2
+    box_margin: float = 1.25
+    min_joint_score: float = 0.1
+
+
+class MeshGraph(nn.Module):
+    """Crop and 2D pose to everything, joints and mesh before the crop's camera included.
+
+    Args:
+        network: with body and joint regressor; stays as it is.
+    """
+
+    def __init__(self, network: PoseGuidedNetwork) -> None:
+        super().__init__()
+        self.regressor = PoseGraph(network)
+        self.body = network.human_model_layer
+
+    def forward(self, image: Tensor, joints: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Outputs in the order of ``OUTPUTS`` and then ``joints_3d``, ``vertices``; metres."""
+        outputs = self.regressor(image, joints, mask)
+        pose, shape, camera = outputs[2:]
+        rotations = axis_angle_to_matrix(pose.unflatten(-1, (JOINTS, 3)))
+        vertices = self.body(shape, rotations).vertices
+        # Moved after the joints are taken: tens of metres away, float32 would cost precision.
+        translation = camera_translation(camera)[:, None]
+        return (*outputs, self.body.joints30(vertices) + translation, vertices + translation)
+
+
+def export_mesh_kind(
+    checkpoint: Path,
+    bundle: Path,
+    *,
+    smpl: Path | None,
+    half: bool,
+    provenance: dict[str, Any],
+    licence: str,
+    description: str,
+    settings: dict[str, Any],
+) -> tuple[Bundle, float]:
+    """Export 3DCrowdNet or HAP's variant with its body, for any number of people.
+
+    Args:
+        smpl: folder of the user's own files, see :func:`complete_body`.
+        settings: fields of ``MeshSettings`` that differ from their defaults.
+
+    Returns:
+        The bundle and the largest relative difference between ONNX Runtime and torch.
+
+    Raises:
+        InputError: if the checkpoint holds another network, a file of the body is missing, a
+            setting is wrong, or ONNX and torch disagree.
+    """
+    chosen = bundle_settings(MeshSettings, settings, "mesh")
+    network = load_model(checkpoint)
+    if not isinstance(network, PoseGuidedNetwork):
+        raise InputError(
+            f"{checkpoint} holds a {type(network).__name__}; expected a CrowdNet or HapCrowdNet"
+        )
+    faces = complete_body(network, smpl)
+    graph = MeshGraph(network).eval()
+    manifest = _manifest(bundle.name, chosen)
+    manifest |= {
+        "description": description,
+        "precision": "fp16" if half else "fp32",
+        "licence": licence,
+        "provenance": provenance,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path, triangles = Path(folder) / "model.onnx", Path(folder) / "faces.npy"
+        export_mesh_graph(graph, path)
+        error = compare_mesh_graph(graph, path)
+        require_agreement(error)
+        if half:
+            store_half(path)
+            error = compare_mesh_graph(graph, path)
+            require_agreement(error, _MAX_HALF_ERROR)
+        np.save(triangles, faces)
+        return write_bundle(bundle, manifest, path, faces=triangles), error
+
+
+def complete_body(network: PoseGuidedNetwork, smpl: Path | None) -> NDArray[np.int32]:
+    """Fill in what a checkpoint lacks of the body from the user's own files.
+
+    Official checkpoints hold SMPL and VPoser, but not where the top of the head is. From the
+    folder are taken:
+
+    - ``J_regressor_extra.npy``: always;
+    - ``SMPL_NEUTRAL.pkl`` or ``.npz``: when the checkpoint has no body;
+    - ``vposer_v1.pt`` (one of VPoser v1's ``snapshots``): if it is there, in place of the
+      checkpoint's.
+
+    Args:
+        network: gets the body.
+        smpl: the folder.
+
+    Returns:
+        The triangles of the mesh, int32 [13776, 3].
+
+    Raises:
+        InputError: if there is no folder or it lacks a file, saying which, and where from.
+    """
+    if smpl is None or not smpl.is_dir():
+        got = "none was named" if smpl is None else f"{smpl} is none"
+        raise InputError(
+            f"the bundle of a mesh network needs a folder with your own body model ({got}): name "
+            f"it with --smpl. It must hold {EXTRA_FILE}, from the data archive of SPIN; and, for "
+            "checkpoints without a body, SMPL_NEUTRAL.pkl, from https://smplify.is.tue.mpg.de. A "
+            f"{VPOSER_FILE}, from https://smpl-x.is.tue.mpg.de, takes the place of the "
+            "checkpoint's VPoser"
+        )
+    body = network.human_model_layer
+    if not all(bool(buffer.isfinite().all()) for buffer in body.buffers()):
+        body.set_body(load_smpl(smpl))
+    body.set_joint_regressor(load_joint_regressor(smpl / EXTRA_FILE, EXTRA_ROWS))
+    if (smpl / VPOSER_FILE).is_file():
+        network.vposer.load(smpl / VPOSER_FILE)
+    faces: NDArray[np.int32] = body.faces.numpy().astype(np.int32)
+    return faces
+
+
+def export_mesh_graph(graph: MeshGraph, path: Path) -> None:
+    """Write the graph as ONNX for any number of people, weights embedded."""
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.onnx.export(
+        graph,
+        example_people(),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=list(INPUTS),
+        output_names=[*OUTPUTS, *PLACED],
+        dynamic_shapes=dict.fromkeys(INPUTS, batch),
+        external_data=False,
+        verbose=False,
+    )
+    save_program(program, path)
+
+
+def compare_mesh_graph(graph: MeshGraph, path: Path) -> float:
+    """Largest difference between ONNX Runtime and torch, relative to each output's range.
+
+    Joints and vertices are compared about the pelvis: their distance from the camera, tens of
+    metres, would hide what happens to the body.
+    """
+    session = open_session(path)
+    errors = []
+    for count in (_EXAMPLES, 1):  # the exporter may take a number of people for a constant
+        people = [tensor[:count] for tensor in example_people()]
+        got = session.run(None, {k: v.numpy() for k, v in zip(INPUTS, people, strict=True)})
+        with torch.inference_mode():
+            expected = [tensor.numpy() for tensor in graph(*people)]
+        for outputs in (got, expected):
+            pelvis = outputs[-2][:, :1].copy()
+            outputs[-2:] = [points - pelvis for points in outputs[-2:]]
+        errors += [relative_error(a, b) for a, b in zip(got, expected, strict=True)]
+    return max(errors)
+
+
+def example_people() -> tuple[Tensor, Tensor, Tensor]:
+    """Random crops [2, 3, 256, 256], 2D poses [2, 30, 2] and masks [2, 30, 1], float32."""
+    random = torch.Generator().manual_seed(0)
+    image = torch.rand(_EXAMPLES, 3, INPUT_SIZE, INPUT_SIZE, generator=random)
+    joints = HEATMAP_SIZE * torch.rand(_EXAMPLES, len(SMPL30), 2, generator=random)
+    mask = (torch.rand(_EXAMPLES, len(SMPL30), 1, generator=random) > 0.3).float()
+    return image, joints * mask, mask
+
+
+def _manifest(name: str, chosen: MeshSettings) -> dict[str, Any]:
+    """All that the network and the settings determine."""
+    image = {"name": "image", "width": INPUT_SIZE, "height": INPUT_SIZE, "color": "rgb"}
+    return {
+        "name": name,
+        "kind": "mesh",
+        "version": smap_ros.__version__,
+        "input": {**image, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
+        "outputs": {
+            "joints": {"name": "joints_3d", "shape": (1, len(SMPL30), 3)},
+            "vertices": {"name": "vertices", "shape": (1, VERTICES, 3)},
+        },
+        "joint_set": SMPL30.name,
+        "cells": HEATMAP_SIZE,
+        "focal_px": FOCAL_PX,
+        **chosen.model_dump(),
+    }
