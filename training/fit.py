@@ -227,6 +227,19 @@ def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     return update
 
 
+class Progress(TQDMProgressBar):
+    """Knows the end of a run that is resumed; Lightning's bar has no total then."""
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Begin at the step of the run, with the time left from this start's own rate."""
+        super().on_train_start(trainer, pl_module)
+        bar = self.train_progress_bar
+        bar.reset(trainer.max_steps)
+        bar.initial = bar.n = trainer.global_step
+
+
 class ResumedOrder(Sampler[int]):
     """Samples in order from where a run stopped; counts as all of them.
 
@@ -286,7 +299,7 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
             WeightAveraging(avg_fn=_average(config.ema_decay)),
             KeepLast(last, config.checkpoint_every),
             LearningRateMonitor("step"),
-            TQDMProgressBar(refresh_rate=10),
+            Progress(refresh_rate=10),
         ],
         log_every_n_steps=10,
         gradient_clip_val=5.0,

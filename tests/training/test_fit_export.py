@@ -49,10 +49,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
     return fit(load_config(configuration(tmp_path_factory.mktemp("whole"), shards), []))
 
 
-def test_a_stopped_run_goes_on_exactly(trained: Path, tmp_path: Path, shards: Path) -> None:
+def test_a_stopped_run_goes_on_exactly(
+    trained: Path, tmp_path: Path, shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = load_config(configuration(tmp_path, shards), [])
     halfway = load_checkpoint(fit(config, stop_after=2))["state_dict"]
+    capsys.readouterr()
     resumed = load_checkpoint(fit(config))["state_dict"]
+    shown = "".join(capsys.readouterr())
+    assert f"{STEPS}/{STEPS}" in shown and f"1/{STEPS}" not in shown
     whole = load_checkpoint(trained)["state_dict"]
     assert whole.keys() == resumed.keys()
     for key, value in whole.items():
