@@ -14,20 +14,14 @@ FOV = 80  # of the scene's camera
 RUNTIME = ("--engine", "onnxruntime", "--threads", 1)  # auto would measure first
 
 
+def estimate_in_a_process(python, clip, bundle):
+    """``smap-ros estimate`` of a clip as a user calls it; results go to the folder ``out``."""
+    words = ("--fov", FOV, "--bundle", bundle, *RUNTIME, "--out", "out")
+    return python("-m", "smap_ros", "estimate", clip, *words)
+
+
 def test_a_video_gives_the_files_of_the_contract(python, bundle, clip, tmp_path, scene):
-    done = python(
-        "-m",
-        "smap_ros",
-        "estimate",
-        clip,
-        "--fov",
-        FOV,
-        "--bundle",
-        bundle,
-        *RUNTIME,
-        "--out",
-        "out",
-    )
+    done = estimate_in_a_process(python, clip, bundle)
     assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "out" / "bodies.json").read_text())
     assert list(data) == ["frames"]
@@ -110,19 +104,7 @@ def test_a_calibration_is_scaled_to_the_images(smap_ros, bundle, picture, tmp_pa
 def test_a_truncated_video_is_used_up_to_the_damage_with_a_warning(python, bundle, clip, tmp_path):
     data = clip.read_bytes()
     clip.write_bytes(data[: int(len(data) * 0.75)])
-    done = python(
-        "-m",
-        "smap_ros",
-        "estimate",
-        clip,
-        "--fov",
-        FOV,
-        "--bundle",
-        bundle,
-        *RUNTIME,
-        "--out",
-        "out",
-    )
+    done = estimate_in_a_process(python, clip, bundle)
     assert done.returncode == 0, done.stderr
     assert "warning: clip.mp4" in done.stderr
     assert "damaged" in done.stderr

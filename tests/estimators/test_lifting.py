@@ -112,18 +112,18 @@ def test_relative_depths_match_the_golden(golden, people, depths) -> None:
     np.testing.assert_allclose(relative, golden[depths][..., 2], rtol=0, atol=CM)
 
 
+def lift_golden(golden, view, people: str):
+    """The golden people of that name in metres."""
+    camera, letterbox = view
+    depths = golden["bone_depth"], golden["root_depth"]
+    return lift(in_cells(golden[people]), *depths, camera=camera, letterbox=letterbox)
+
+
 @pytest.mark.parametrize(
     ("people", "joints"), [("registered", "pred_3d"), ("case2_in", "case2_3d")]
 )
 def test_absolute_joints_match_the_golden(golden, view, people, joints) -> None:
-    camera, letterbox = view
-    lifted = lift(
-        in_cells(golden[people]),
-        golden["bone_depth"],
-        golden["root_depth"],
-        camera=camera,
-        letterbox=letterbox,
-    )
+    lifted = lift_golden(golden, view, people)
     np.testing.assert_allclose(as_reference(lifted), golden[joints], rtol=0, atol=CM)
     assert not lifted.dropped
 
@@ -136,14 +136,7 @@ def test_absolute_joints_match_the_golden(golden, view, people, joints) -> None:
     ],
 )
 def test_refinement_matches_the_golden(golden, view, refine_net, people, inputs, refined) -> None:
-    camera, letterbox = view
-    lifted = lift(
-        in_cells(golden[people]),
-        golden["bone_depth"],
-        golden["root_depth"],
-        camera=camera,
-        letterbox=letterbox,
-    )
+    lifted = lift_golden(golden, view, people)
     fed = refine_input(lifted)
     np.testing.assert_allclose(fed, golden[inputs], rtol=0, atol=CM)
     joints = refine_output(refine_net(fed), lifted)
