@@ -12,13 +12,10 @@ import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from training.export.networks import (
-    OPSET,
-    Ordered,
     compare,
     fuse_batch_norm,
     require_agreement,
     rounded,
-    save_program,
     store_half,
     to_onnx,
 )
@@ -135,15 +132,5 @@ def _export_refine(checkpoint: Path, path: Path) -> float:
     network = create("refinenet", **content["options"]).eval()
     network.load_state_dict(content["state_dict"])
     example = torch.randn(entry("refinenet").input_shape) * 50  # pixels and centimetres
-    program = torch.onnx.export(
-        Ordered(network, ("out",)).eval(),
-        (example,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["image"],
-        output_names=["out"],
-        dynamic_shapes=({0: torch.export.Dim("people")},),
-        verbose=False,
-    )
-    save_program(program, path)
+    to_onnx(network, example, ("out",), path, free_batch=True)
     return compare(network, path, example, ("out",))
