@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +13,11 @@ from pathlib import Path
 from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
-from smap_ros.estimators.base import Estimator, Image
+from smap_ros.estimators.base import Delayed, Estimator, Image
 from smap_ros.sources import Frame, Source
-from smap_ros.temporal import Tracker, TrackerConfig
+from smap_ros.temporal import DETECTIONS_ONLY, Tracker
 
 LOG = logging.getLogger(__name__)
-
-# What was detected gets an identity; nobody is dropped for being unsure, nobody is invented.
-DETECTIONS_ONLY = TrackerConfig(birth_score=0.0, fill_time=0.0)
 
 
 @dataclass(frozen=True)
@@ -122,19 +121,46 @@ def estimate_frames(
         CameraError: if an image has no camera.
     """
     tracker = Tracker(DETECTIONS_ONLY) if source.moving else None
-    done = 0
     try:
-        for frame in source:
-            if frame.index % every:
-                continue
-            found = estimator.estimate(frame.image, choice.of_frame(frame), frame.stamp)
+        for frame, found in _answers(source, estimator, choice, every, max_frames):
             found = replace(found, frame_id=frame.frame_id, source=frame.source, index=frame.index)
             if tracker is not None:
-                tracked = tracker.update(found.bodies, frame.stamp)
+                tracked = tracker.update(found.bodies, found.stamp)
                 found = found.with_bodies(tuple(person.body for person in tracked))
             yield frame.image, found
-            done += 1
-            if max_frames is not None and done >= max_frames:
-                return
     finally:
         source.close()
+
+
+def _answers(
+    source: Source,
+    estimator: Estimator,
+    choice: CameraChoice,
+    every: int,
+    max_frames: int | None,
+) -> Iterator[tuple[Frame, BodyFrame]]:
+    """Images and their people, which may come only after later images were looked at."""
+    waiting: deque[Frame] = deque()
+    _flush(estimator)  # what an earlier source may have left that was not read to its end
+    taken = (frame for frame in source if frame.index % every == 0)
+    for frame in itertools.islice(taken, max_frames):
+        waiting.append(frame)
+        answers = [estimator.estimate(frame.image, choice.of_frame(frame), frame.stamp)]
+        if not source.moving:  # each image is a scene of its own
+            answers += _flush(estimator)
+        yield from _paired(waiting, answers)
+    yield from _paired(waiting, _flush(estimator))
+
+
+def _paired(waiting: deque[Frame], answers: list[BodyFrame]) -> Iterator[tuple[Frame, BodyFrame]]:
+    """Each answer with its image, which leaves those that wait."""
+    for found in answers:
+        if found.pending:
+            continue
+        while waiting[0].stamp != found.stamp:  # nothing was said of it: the video began anew
+            waiting.popleft()
+        yield waiting.popleft(), found
+
+
+def _flush(estimator: Estimator) -> list[BodyFrame]:
+    return estimator.flush() if isinstance(estimator, Delayed) else []

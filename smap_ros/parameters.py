@@ -197,12 +197,38 @@ POSE3D = (
         fixed=True,
     ),
     Parameter(
+        "delay",
+        0,
+        "for models that see people over time (kind video): report the people of the image so "
+        "many images back, with its stamp; 0: those of the newest",
+        low=0,
+        high=63,
+        fixed=True,
+    ),
+    Parameter(
+        "stride",
+        0,
+        "for the same models: run on every so-manieth image only, at most delay + 1; 0: the "
+        "model's own, which is every image",
+        low=0,
+        high=64,
+        fixed=True,
+    ),
+    Parameter(
         "fov_deg",
         0.0,
         "state the horizontal field of view in degrees and do without CameraInfo; 0: use "
         "CameraInfo",
         low=0.0,
         high=179.0,
+    ),
+    Parameter(
+        "mesh_rate",
+        2.0,
+        "how often people's surfaces are published on meshes while somebody subscribes, hertz, "
+        "with models that give them (kinds mesh and video); 0: never",
+        low=0.0,
+        high=30.0,
     ),
     COMPRESSED,
     Parameter(

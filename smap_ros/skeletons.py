@@ -166,9 +166,24 @@ CROWD15 = _skeleton(
     "pelvis",
 )
 
+# SPIN's joints: those of OpenPose as they come from SMPL's skeleton and surface, then those of
+# other data sets, which are regressed from the surface and are the ones to compare with.
+SPIN49 = _skeleton(
+    "spin49",
+    "nose_op neck_op r_shoulder_op r_elbow_op r_wrist_op l_shoulder_op l_elbow_op l_wrist_op "
+    "pelvis_op r_hip_op r_knee_op r_ankle_op l_hip_op l_knee_op l_ankle_op r_eye_op l_eye_op "
+    "r_ear_op l_ear_op l_big_toe l_small_toe l_heel r_big_toe r_small_toe r_heel "
+    "r_ankle r_knee r_hip l_hip l_knee l_ankle r_wrist r_elbow r_shoulder l_shoulder l_elbow "
+    "l_wrist neck head_top pelvis thorax spine jaw head nose l_eye r_eye l_ear r_ear",
+    "neck-head_top neck-pelvis neck-r_shoulder r_shoulder-r_elbow r_elbow-r_wrist "
+    "neck-l_shoulder l_shoulder-l_elbow l_elbow-l_wrist pelvis-r_hip r_hip-r_knee "
+    "r_knee-r_ankle pelvis-l_hip l_hip-l_knee l_knee-l_ankle",
+    "pelvis",
+)
+
 SKELETONS: dict[str, Skeleton] = {
     skeleton.name: skeleton
-    for skeleton in (MPI15, MPI17, H36M17, H36M18, MUCO21, COCO17, SMPL24, SMPL30, CROWD15)
+    for skeleton in (MPI15, MPI17, H36M17, H36M18, MUCO21, COCO17, SMPL24, SMPL30, CROWD15, SPIN49)
 }
 
 # Joints a set lacks but others imply: name -> joints whose mean stands for it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,22 @@ class Estimator(Protocol):
 
     def close(self) -> None:
         """Release the network; harmless when done twice."""
+
+
+@runtime_checkable
+class Delayed(Protocol):
+    """An estimator that may report people later: those of an earlier image.
+
+    The frame that ``estimate`` returns has the stamp and camera of the image that its people are
+    of. Frames come in the order of the images, each once; as long as none is due, they are
+    ``pending``.
+    """
+
+    def flush(self) -> list[BodyFrame]:
+        """The frames of the images that are not reported yet, at the end of a video.
+
+        What was seen so far is forgotten: the next image begins another video.
+        """
 
 
 def check_view(image: Any, camera: Camera) -> Image:

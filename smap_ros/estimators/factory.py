@@ -14,8 +14,10 @@ from smap_ros.estimators.base import Estimator
 
 # Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
 _ESTIMATORS = {
+    "mesh": ("smap_ros.estimators.mesh", "MeshEstimator"),
     "smap": ("smap_ros.estimators.smap", "SmapEstimator"),
     "topdown": ("smap_ros.estimators.topdown", "TopdownEstimator"),
+    "video": ("smap_ros.estimators.video", "VideoEstimator"),
     "virtualpose": ("smap_ros.estimators.virtualpose", "VirtualPoseEstimator"),
 }
 

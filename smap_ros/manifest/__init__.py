@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from smap_ros.errors import BundleError
 from smap_ros.manifest.common import FileEntry, Manifest
+from smap_ros.manifest.mesh import MeshManifest
 from smap_ros.manifest.smap import SmapManifest
 from smap_ros.manifest.topdown import TopdownManifest
+from smap_ros.manifest.video import VideoManifest
 from smap_ros.manifest.virtualpose import VirtualPoseManifest
 
 __all__ = ["MANIFEST", "MANIFESTS", "FileEntry", "Manifest", "parse_manifest"]
@@ -25,6 +27,8 @@ MANIFESTS: dict[str, type[Manifest]] = {
     "smap": SmapManifest,
     "virtualpose": VirtualPoseManifest,
     "topdown": TopdownManifest,
+    "mesh": MeshManifest,
+    "video": VideoManifest,
 }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from dataclasses import dataclass
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
-from smap_ros.bodies import BodyFrame
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.estimators import Estimator
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 # Stage of /diagnostics: latency of a frame without its network.
 BESIDES = "besides network"
+
+# Images that wait for their people; no model reports them later than so many images.
+MAX_WAITING = 65
 
 # Cameras remembered by frame; a publisher that invents frames must not fill the memory.
 MAX_FRAMES = 16
@@ -97,6 +102,7 @@ class Pipeline:
         statistics: what was counted.
         problem: kind and text of the last problem; empty when the last frame went well.
         problem_time: when it occurred, by ``time.monotonic``.
+        people: those of the frame whose message came last.
     """
 
     def __init__(self, estimator: Estimator, cameras: CameraChoice) -> None:
@@ -106,10 +112,16 @@ class Pipeline:
         self.statistics = FrameStatistics()
         self.problem: tuple[str, str] = ("", "")
         self.problem_time = 0.0
+        self.people: tuple[Body, ...] = ()
         self._stages: dict[str, float] = {}
+        self._waiting: deque[tuple[Header, tuple[int, int]]] = deque(maxlen=MAX_WAITING)
 
     def process(self, arrival: Arrival) -> BodyArray | None:
-        """The people of an image, or None when it can't be used; then ``problem`` says why."""
+        """The people of an image; with some models, of one that was shown a little earlier.
+
+        None when the image can't be used; then ``problem`` says why. None without a problem when
+        its people come later.
+        """
         message = arrival.message
         waiting = time.monotonic() - arrival.time
         try:
@@ -118,14 +130,10 @@ class Pipeline:
             height, width = image.shape[:2]
             camera = self._cameras.camera(message.header.frame_id, width, height)
             decoded = time.perf_counter()
+            self._waiting.append((message.header, (width, height)))
             frame = self._estimator.estimate(image, camera, seconds(message.header.stamp))
             estimated = time.perf_counter()
-            bodies = body_array(
-                ((body, False) for body in frame),
-                message.header,
-                (width, height),
-                self._estimator.skeleton,
-            )
+            bodies = self._message(frame)
         except SmapError as error:
             self._failed(type(error).__name__, str(error))
             return None
@@ -152,6 +160,16 @@ class Pipeline:
     def close(self) -> None:
         """Release the estimator."""
         self._estimator.close()
+
+    def _message(self, frame: BodyFrame) -> BodyArray | None:
+        """The people with the header of their image; None while there is nothing to say."""
+        while self._waiting and not frame.pending:
+            header, size = self._waiting.popleft()
+            if seconds(header.stamp) == frame.stamp:
+                self.people = frame.bodies
+                people = ((body, False) for body in frame)
+                return body_array(people, header, size, self._estimator.skeleton)
+        return None
 
     def _judge(self, frame: BodyFrame) -> None:
         bad = frame.dropped.get("non_finite_output", 0)

@@ -21,6 +21,7 @@ from rclpy.lifecycle import (
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bundle import load_bundle
 from smap_ros.errors import SmapError
@@ -31,6 +32,7 @@ from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds, skeleton_info
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
+from smap_ros.nodes.mesh_markers import MeshMarkers
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline
 from smap_ros.nodes.runtime import run
@@ -49,7 +51,10 @@ FAILURE = TransitionCallbackReturn.FAILURE
 
 
 class Pose3dNode(LifecycleNode):
-    """Subscribes ``image`` and ``camera_info``; publishes ``bodies_raw`` and ``skeleton_info``."""
+    """Subscribes ``image`` and ``camera_info``; publishes ``bodies_raw`` and ``skeleton_info``.
+
+    And ``meshes``, where the model gives people's surfaces.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(POSE3D_NODE.name, **options)
@@ -58,6 +63,7 @@ class Pose3dNode(LifecycleNode):
         self._worker: NewestWins[Arrival] | None = None
         self._publisher: LifecyclePublisher | None = None
         self._info_publisher: Publisher | None = None
+        self._meshes: MeshMarkers | None = None
         self._subscriptions_made: list[Subscription] = []
         self._cameras = CameraChoice()
         self._active_since = 0.0
@@ -144,6 +150,8 @@ class Pose3dNode(LifecycleNode):
             "min_joints": settings.whole("min_joints") > 0,
             "camera_height": settings.number("camera_height") > 0,
             "camera_pitch_deg": settings.number("camera_pitch_deg") != 0,
+            "delay": settings.whole("delay") > 0,
+            "stride": settings.whole("stride") > 0,
         }
         # A model that has no use for one of them refuses it by name.
         options: dict[str, Any] = {name: settings[name] for name in stated if stated[name]}
@@ -158,6 +166,8 @@ class Pose3dNode(LifecycleNode):
         self._pipeline = Pipeline(estimator, self._cameras)
         self._publisher = self.create_lifecycle_publisher(BodyArray, "bodies_raw", qos.RELIABLE)
         self._info_publisher = self.create_publisher(SkeletonInfo, "skeleton_info", qos.LATCHED)
+        meshes = self.create_lifecycle_publisher(MarkerArray, "meshes", qos.RELIABLE)
+        self._meshes = MeshMarkers(meshes, settings.number("mesh_rate"))
         engine = estimator.description.rpartition(" on ")[2]
         self._info_publisher.publish(
             skeleton_info(estimator.skeleton, bundle.name, bundle.manifest.version, engine)
@@ -195,6 +205,9 @@ class Pose3dNode(LifecycleNode):
         if self._info_publisher is not None:
             self.destroy_publisher(self._info_publisher)
             self._info_publisher = None
+        if self._meshes is not None:
+            self.destroy_lifecycle_publisher(self._meshes.publisher)
+            self._meshes = None
 
     # --- frames ---------------------------------------------------------------------------------
 
@@ -212,19 +225,20 @@ class Pose3dNode(LifecycleNode):
 
     def _work(self, arrival: Arrival) -> None:
         """Runs in the worker's thread."""
-        pipeline, publisher = self._pipeline, self._publisher
-        assert pipeline is not None and publisher is not None
+        pipeline, publisher, meshes = self._pipeline, self._publisher, self._meshes
+        assert pipeline is not None and publisher is not None and meshes is not None
         bodies = pipeline.process(arrival)
         if bodies is None:
-            self._report(*pipeline.problem)
+            if pipeline.problem[0]:
+                self._report(*pipeline.problem)
             return
         try:
             publisher.publish(bodies)
+            pipeline.finish(len(bodies.bodies), self._age(bodies))
+            meshes.show(pipeline.people, bodies.header)  # last: they are for the eye alone
         except RuntimeError:  # of the middleware, when the process is ending
             if self.context.ok():
                 raise
-            return
-        pipeline.finish(len(bodies.bodies), self._age(bodies))
 
     def _report(self, kind: str, text: str) -> None:
         """Log a problem, each kind at most once in a period."""
@@ -237,6 +251,8 @@ class Pose3dNode(LifecycleNode):
 
     def _accept(self, values: Mapping[str, Value]) -> None:
         self._cameras.fov_deg = float(values["fov_deg"])
+        if self._meshes is not None:
+            self._meshes.rate = float(values["mesh_rate"])
 
     def _locked(self) -> str | None:
         if self._pipeline is None:

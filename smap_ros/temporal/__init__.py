@@ -2,9 +2,10 @@
 
 from smap_ros.temporal.one_euro import OneEuroConfig, OneEuroFilter
 from smap_ros.temporal.smoother import BodySmoother, SmootherConfig
-from smap_ros.temporal.tracker import TrackedBody, Tracker, TrackerConfig
+from smap_ros.temporal.tracker import DETECTIONS_ONLY, TrackedBody, Tracker, TrackerConfig
 
 __all__ = [
+    "DETECTIONS_ONLY",
     "BodySmoother",
     "OneEuroConfig",
     "OneEuroFilter",

@@ -68,6 +68,10 @@ class TrackerConfig:
             )
 
 
+# What was detected gets an identity; nobody is dropped for being unsure, nobody is invented.
+DETECTIONS_ONLY = TrackerConfig(birth_score=0.0, fill_time=0.0)
+
+
 @dataclass(frozen=True)
 class TrackedBody:
     """A person with an identity.

@@ -9,11 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from smap_ros.errors import InputError
+from training.export.maed import export_video_kind
+from training.export.mesh import export_mesh_kind
 from training.export.smap import export_smap_kind
 from training.export.topdown import export_topdown_kind
 from training.export.virtualpose import export_virtualpose_kind
 from training.models.checkpoint import load_checkpoint
 from training.settings import parse_settings
+
+_MESH_MODELS = ("crowdnet", "hap_crowdnet")
+_SMPL_MODELS = (*_MESH_MODELS, "maed")
 
 
 def _provenance(run: Path | None, command: str, data: str, metrics: Path | None) -> dict[str, Any]:
@@ -54,7 +59,14 @@ def run(
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE for a mobilehuman's bundle, e.g. flip_test=true."),
+        typer.Option(
+            "--set",
+            help="NAME=VALUE for the bundle of a mobilehuman, crowdnet or maed, e.g. "
+            "first_stage=smap.",
+        ),
+    ] = None,
+    smpl: Annotated[
+        Path | None, typer.Option(help="Folder of your own SMPL files, for a crowdnet or maed.")
     ] = None,
     record: Annotated[Path | None, typer.Option(help="run.json of the training run.")] = None,
     metrics: Annotated[
@@ -73,14 +85,16 @@ def run(
         "description": description,
     }
     model = load_checkpoint(checkpoint)["model"]
-    if model != "mobilehuman":
-        _refuse("--set", setting, "anything but a mobilehuman")
-    if model == "virtualpose":
+    if model not in ("mobilehuman", *_SMPL_MODELS):
+        _refuse("--set", setting, "anything but a mobilehuman, crowdnet or maed")
+    if model not in _SMPL_MODELS:
+        _refuse("--smpl", smpl, "anything but a crowdnet or maed")
+    if model in ("virtualpose", "virtualpose_lite"):
         _refuse("--refine", refine, "a virtualpose")
         if backbone is None:
             raise InputError(
                 f"{checkpoint} holds VirtualPose without its backbone; name the checkpoint of its "
-                "virtualpose_backbone with --backbone"
+                "virtualpose_backbone (the lite one's smap_lite) with --backbone"
             )
         made, error = export_virtualpose_kind(checkpoint, backbone, bundle, **facts)
     elif model == "mobilehuman":
@@ -88,6 +102,12 @@ def run(
         _refuse("--backbone", backbone, "a mobilehuman")
         settings = parse_settings(setting)
         made, error = export_topdown_kind(checkpoint, bundle, settings=settings, **facts)
+    elif model in _SMPL_MODELS:
+        _refuse("--refine", refine, f"a {model}")
+        _refuse("--backbone", backbone, f"a {model}")
+        export = export_mesh_kind if model in _MESH_MODELS else export_video_kind
+        settings = parse_settings(setting)
+        made, error = export(checkpoint, bundle, smpl=smpl, settings=settings, **facts)
     else:
         _refuse("--backbone", backbone, "anything but a virtualpose")
         made, error = export_smap_kind(checkpoint, bundle, refine=refine, **facts)

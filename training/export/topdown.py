@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 import smap_ros
@@ -23,6 +23,7 @@ from training.export.networks import (
 )
 from training.models.checkpoint import load_model
 from training.models.mobilehuman import DEPTH_HALF_RANGE_M, INPUT_SIZE, MobileHuman
+from training.settings import bundle_settings
 
 _IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _EXAMPLES = 3  # more than one, as the number of crops is free
@@ -69,12 +70,7 @@ def export_topdown_kind(
         InputError: if the checkpoint holds another network, a setting is wrong, or ONNX and
             torch disagree.
     """
-    try:
-        chosen = TopdownSettings(**settings)
-    except ValidationError as wrong:
-        known = ", ".join(TopdownSettings.model_fields)
-        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors())
-        raise InputError(f"settings of the bundle: {where}; kind topdown has {known}") from wrong
+    chosen = bundle_settings(TopdownSettings, settings, "topdown")
     network = load_model(checkpoint)
     if not isinstance(network, MobileHuman):
         raise InputError(f"{checkpoint} holds a {type(network).__name__}; expected a MobileHuman")

@@ -81,6 +81,7 @@ class Maed(nn.Module):
                 f"maed: image size {image_size} must be a multiple of {STRIDE}, and width {width} "
                 f"one of the {heads} heads"
             )
+        self.mode = mode
         self.encoder = Encoder(mode, image_size, width, depth, heads, tuple(blocks))
         self.decoder = _DECODERS[decoder](width)
 
