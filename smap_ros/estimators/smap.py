@@ -43,6 +43,7 @@ from smap_ros.estimators.lifting import (
     refine_input,
     refine_output,
 )
+from smap_ros.estimators.placement import placed_by_size
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest.smap import SmapManifest
 from smap_ros.skeletons import MPI15, Skeleton
@@ -221,6 +222,9 @@ class SmapEstimator:
         network_input = refine_input(lifted, self._lifting)
         output = self._refine.run({self._refine.inputs[0].name: network_input})
         joints = refine_output(output[self._refine.outputs[0].name], lifted, self._lifting)
+        share = self._manifest.size_share
+        if share:
+            joints = placed_by_size(joints, lifted.joints_2d, scores, camera, MPI15.root, share)
         placed = np.isfinite(joints).all(axis=-1) & (joints[..., 2] > 0)
         joints[~placed] = np.nan
         inferred = placed & (scores == 0)

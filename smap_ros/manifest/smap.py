@@ -41,6 +41,8 @@ class SmapManifest(Manifest):
         scales: units of the outputs.
         stride: network pixels per map cell.
         centred_pixels: how the training labels counted pixels; see ``LiftingConfig``.
+        size_share: how far the refined skeleton's apparent size moves people, 0 to 1; see
+            ``estimators.placement``. 0 leaves them at the network's root depth, as SMAP does.
         association: overrides of fields of ``association.AssociationConfig``, by name.
     """
 
@@ -50,6 +52,7 @@ class SmapManifest(Manifest):
     scales: SmapScales
     stride: Annotated[int, Field(ge=1, le=32)]
     centred_pixels: bool = False
+    size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     association: dict[str, float | int | bool] = Field(default_factory=dict)
 
     @model_validator(mode="after")
