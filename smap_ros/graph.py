@@ -43,7 +43,7 @@ CAMERA_NODE = NodeType(
     "camera_node", "smap_ros.nodes.camera", CAMERA, ("image", "camera_info", "bodies_raw")
 )
 POSE3D_NODE = NodeType(
-    "pose3d_node", "smap_ros.nodes.pose3d", POSE3D, ("image", "camera_info", "bodies_raw")
+    "pose3d_node", "smap_ros.nodes.pose3d", POSE3D, ("image", "camera_info", "bodies_raw", "meshes")
 )
 SMOOTHER_NODE = NodeType(
     "smoother_node", "smap_ros.nodes.smoother", SMOOTHER, ("bodies_raw", "bodies")

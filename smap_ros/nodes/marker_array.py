@@ -76,7 +76,7 @@ class MarkerBuilder:
 def _person(body: Body, identity: int, alpha: float, style: MarkerStyle) -> list[Marker]:
     skeleton, present = body.skeleton, body.present
     color = person_color(body.id, identity)
-    shades = {side: _rgba(side_color(color, side), alpha) for side in ("left", "right", "middle")}
+    shades = {side: rgba(side_color(color, side), alpha) for side in ("left", "right", "middle")}
     points = {
         joint: Point(x=x, y=y, z=z)
         for joint, (x, y, z) in enumerate(body.joints_3d.tolist())
@@ -98,7 +98,7 @@ def _person(body: Body, identity: int, alpha: float, style: MarkerStyle) -> list
         text = _marker(LABELS, identity, Marker.TEXT_VIEW_FACING, LABEL_HEIGHT)
         top = min(points.values(), key=lambda point: point.y)  # y points down
         text.pose.position = Point(x=top.x, y=top.y - LABEL_ABOVE, z=top.z)
-        text.text, text.color = label(body), _rgba(color, alpha)
+        text.text, text.color = label(body), rgba(color, alpha)
         markers.append(text)
     return markers
 
@@ -110,6 +110,7 @@ def _marker(namespace: str, identity: int, kind: int, size: float) -> Marker:
     return marker
 
 
-def _rgba(color: RGB, alpha: float) -> ColorRGBA:
+def rgba(color: RGB, alpha: float) -> ColorRGBA:
+    """A colour for markers; ``alpha`` 1 is opaque."""
     r, g, b = color
     return ColorRGBA(r=r / 255, g=g / 255, b=b / 255, a=alpha)
