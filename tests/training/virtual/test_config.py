@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from smap_ros.errors import InputError
-from training.virtual.config import ClipConfig, StillsConfig, load_config
+from training.virtual.config import ClipConfig, SequencesConfig, StillsConfig, load_config
 
 SHIPPED = Path(__file__).parents[3] / "training" / "virtual" / "configs"
 
@@ -21,6 +21,9 @@ SHIPPED = Path(__file__).parents[3] / "training" / "virtual" / "configs"
         ("[1, 2]", "expected a mapping"),
         ("samples: [", "can't read the configuration"),
         ("kind: clip\npeople: [{motion: a, waypoints: []}]", "waypoints"),
+        ("kind: movie", "kind is 'movie'; expected stills, sequences, clip"),
+        ("kind: sequences\nwalking_share: 0.9\nstill_share: 0.3", "expected at most 1"),
+        ("kind: sequences\nsamples: 5", "samples: Extra inputs are not permitted"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(tmp_path, text, complaint):
@@ -50,3 +53,18 @@ def test_shipped_configurations_are_valid():
     assert isinstance(demo, ClipConfig)
     assert demo.motion_split == "held_out"
     assert demo.body_seed != load_config(SHIPPED / "stills.yaml").body_seed
+
+
+def test_the_test_set_shares_nothing_with_training():
+    test, films = load_config(SHIPPED / "test.yaml"), load_config(SHIPPED / "test_sequences.yaml")
+    assert isinstance(test, StillsConfig)
+    assert isinstance(films, SequencesConfig)
+    assert test.samples == 400
+    assert (films.sequences, films.seconds) == (8, 5.0)
+    for config in (test, films):
+        assert (config.motion_split, config.asset_split) == ("held_out", "held_out")
+        for name in ("stills", "sequences"):
+            train = load_config(SHIPPED / f"{name}.yaml")
+            assert (train.motion_split, train.asset_split) == ("train", "train")
+            for seed in ("seed", "body_seed", "texture_seed"):
+                assert getattr(config, seed) != getattr(train, seed)

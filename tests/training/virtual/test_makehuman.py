@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
-from training.virtual.makehuman import MakeHumanWardrobe
+from training.virtual.makehuman import HELD_OUT_ASSETS, MakeHumanWardrobe
 from training.virtual.outfits import worn
 from training.virtual.posing import at_rest
 from training.virtual.textures import TextureBank
@@ -81,6 +81,51 @@ def test_dressed_body_hides_covered_skin(folder, pool):
     shown = skin.positions[np.unique(skin.faces)]
     for hidden in (100, 101, 102):
         assert np.linalg.norm(shown - man.vertices[hidden], axis=1).min() > 1e-4
+
+
+def test_splits_share_no_garment_and_no_skin(folder, pool):
+    exact = [str(v) for v in BOUND]
+    for name in ("male_worksuit01", "female_sportsuit01"):
+        assert name in HELD_OUT_ASSETS
+        write_garment(folder / "clothes", name, exact)
+    for name, sex in (("old_african_male", "male"), ("young_caucasian_female2", "female")):
+        (folder / "skins" / name).mkdir()
+        image = np.full((8, 8, 3), 128, np.uint8)
+        cv2.imwrite(str(folder / "skins" / name / f"{name[-1]}_{sex}_diffuse.webp"), image)
+    train, held, every = (
+        MakeHumanWardrobe(folder, pool.model, TextureBank(), split)
+        for split in ("train", "held_out", "all")
+    )
+    for sex in ("male", "female"):
+        names = [{g.name for g in w._suits[sex]} for w in (train, held, every)]
+        assert names[0] & names[1] == set()
+        assert names[0] | names[1] == names[2]
+        assert names[1] <= HELD_OUT_ASSETS
+        skins = [set(w._skins[sex]) for w in (train, held, every)]
+        assert skins[0] & skins[1] == set()
+        assert skins[0] | skins[1] == skins[2]
+        assert all(len(some) == 1 for some in skins[:2])
+
+
+def test_a_split_without_clothes_is_refused(folder, pool):
+    with pytest.raises(InputError, match=r"no clothes named male\* in the split 'held_out'"):
+        MakeHumanWardrobe(folder, pool.model, TextureBank(), "held_out")
+
+
+def test_garments_without_colours_use_their_shade_and_hats_none(folder, pool):
+    material = folder / "clothes" / "male_suit" / "male_suit.mhmat"
+    material.write_text("diffuseTexture gone.png\naomapTexture cloth.png\n")
+    write_garment(folder / "clothes", "fedora01", [str(v) for v in BOUND])
+    (folder / "clothes" / "fedora01" / "fedora01.mhmat").write_text("shininess 0.2\n")
+    textures = TextureBank()
+    wardrobe = MakeHumanWardrobe(folder, pool.model, textures)
+    [suit] = wardrobe._suits["male"]
+    assert (textures[suit.texture][..., :3] == 90).all()
+    [hat] = wardrobe._hats
+    assert hat.texture == "plain"
+    man = next(pool[k] for k in range(len(pool)) if not pool.female[k])
+    pieces = [len(wardrobe.dress(man, np.random.default_rng(k))) for k in range(60)]
+    assert len(set(pieces)) > 1, "some wear it"
 
 
 def test_incomplete_folders_are_refused(folder, pool):
