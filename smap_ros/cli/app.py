@@ -38,6 +38,11 @@ class Protocol(str, Enum):
 
     virtual = "virtual"
     pck2d = "pck2d"
+    mupots = "mupots"
+    panoptic = "panoptic"
+    h36m_p1 = "h36m-p1"
+    h36m_p2 = "h36m-p2"
+    threedpw = "3dpw"
 
 
 Bundle = Annotated[
@@ -257,13 +262,19 @@ def bench(
 @app.command()
 def evaluate(
     predictions: Annotated[
-        str, typer.Argument(metavar="PRED", help="A bodies.json, or a bundle: name or folder.")
+        str,
+        typer.Argument(
+            metavar="PRED",
+            help="A bodies.json, a folder with one in a folder for each sequence, a bundle (name "
+            "or folder), or official results of mupots (folder of .mat) and h36m (.json).",
+        ),
     ],
     truth: Annotated[
         Path,
         typer.Argument(
             metavar="GT",
-            help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder.",
+            help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder. "
+            "The others: folder of the data set in its official layout, or one of its sequences.",
         ),
     ],
     protocol: Annotated[Protocol, typer.Option("--protocol", "-p", help="What is measured.")],
@@ -281,10 +292,20 @@ def evaluate(
             help="pck2d: take the last N photos, 0 for all. Without it 500, as training keeps.",
         ),
     ] = None,
+    body_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--body-model",
+            help="3dpw: folder of your SMPL_NEUTRAL.npz and J_regressor_h36m.npy, for the "
+            "official joints and for meshes.",
+        ),
+    ] = None,
 ) -> None:
     """Measure people found, or a bundle, against the truth.
 
-    virtual: people in metres on rendered scenes. pck2d: joints in labelled photos.
+    virtual: people in metres on rendered scenes. pck2d: joints in labelled photos. mupots:
+    MuPoTS-3D. panoptic: CMU Panoptic. h36m-p1, h36m-p2: Human3.6M. 3dpw: 3DPW. The latter are
+    measured as the official scripts do; bring the data sets yourself.
 
     [bold]Examples[/bold]
 
@@ -293,6 +314,10 @@ def evaluate(
     [cyan]smap-ros evaluate --protocol virtual out/bodies.json config/demo/truth.json[/cyan]
 
     [cyan]smap-ros evaluate --protocol pck2d smap_lite lspet_train.zip --report report[/cyan]
+
+    [cyan]smap-ros evaluate --protocol mupots smap_lite MultiPersonTestSet --report report[/cyan]
+
+    [cyan]smap-ros evaluate --protocol h36m-p2 found/bodies.json Human36M[/cyan]
     """
     from smap_ros.cli.evaluate import EvaluateOptions, run
 
@@ -305,6 +330,7 @@ def evaluate(
             engine=engine.value,
             threads=threads,
             last=last,
+            body_model=body_model,
         )
     )
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from smap_ros import __version__
 from smap_ros.cli import tables
@@ -20,6 +21,31 @@ from smap_ros.evaluation.virtual_report import VirtualReport
 
 Step = Callable[[], None]
 
+
+class Measured(Protocol):
+    """What is measured: our predictions, or the files of an official implementation."""
+
+    description: str
+
+    def close(self) -> None:
+        """Release what is held."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A protocol that is ready to run.
+
+    Attributes:
+        count: pictures to look at.
+        predictions: what is measured.
+        run: measures it; calls its argument after each picture.
+    """
+
+    count: int
+    predictions: Measured
+    run: Callable[[Step], Report]
+
+
 # Photos that `smap-train fit` keeps from training by default.
 HELD_OUT = 500
 
@@ -29,12 +55,14 @@ class EvaluateOptions:
     """The words of the command.
 
     Attributes:
-        protocol: ``virtual`` or ``pck2d``.
-        predictions: a bodies.json, or name or path of a bundle.
+        protocol: its name.
+        predictions: a bodies.json, a folder of them by sequence, name or path of a bundle, or
+            official results.
         truth: what it is compared with.
         report: folder for numbers and pictures; None only shows the tables.
         engine, threads: for a bundle.
         last: photos at the end of the set to use, 0 for all; None is the protocol's default.
+        body_model: folder of the user's SMPL files.
     """
 
     protocol: str
@@ -44,6 +72,7 @@ class EvaluateOptions:
     engine: str = "auto"
     threads: int = 0
     last: int | None = None
+    body_model: Path | None = None
 
     @property
     def command(self) -> str:
@@ -56,6 +85,8 @@ class EvaluateOptions:
             words += ["--engine", self.engine, "--threads", str(self.threads)]
         if self.last is not None:
             words += ["--last", str(self.last)]
+        if self.body_model is not None:
+            words += ["--body-model", str(self.body_model)]
         return shlex.join(words)
 
 
@@ -65,14 +96,14 @@ def run(options: EvaluateOptions) -> None:
     Raises:
         SmapError: whatever the user has to change.
     """
-    count, measure = _protocol(options)
     if options.report is not None:
         claim_folder(options.report)
-    predictions = open_predictions(options.predictions, options.engine, options.threads)
+    measurement = _protocol(options)
+    predictions = measurement.predictions
     try:
         with tables.progress() as bar:
-            task = bar.add_task(options.protocol, total=count)
-            report = measure(predictions, lambda: bar.advance(task))
+            task = bar.add_task(options.protocol, total=measurement.count)
+            report = measurement.run(lambda: bar.advance(task))
     finally:
         predictions.close()
     screen = tables.console()
@@ -92,18 +123,100 @@ def run(options: EvaluateOptions) -> None:
         screen.print(tables.files(options.report, files))
 
 
-def _protocol(options: EvaluateOptions) -> tuple[int, Callable[[Predictions, Step], Report]]:
-    """Read the truth: how many pictures it has, and what measures predictions against it."""
-    if options.protocol == "virtual":
-        if options.last is not None:
-            raise InputError("--last is for --protocol pck2d; virtual takes all of its scenes")
-        scenes = open_scenes(options.truth)
-        return len(scenes), lambda predictions, step: VirtualReport(
-            virtual.evaluate(predictions, scenes, step)
-        )
-    photos = pck2d.last(
-        read_lspet(options.truth), HELD_OUT if options.last is None else options.last
+def _protocol(options: EvaluateOptions) -> Measurement:
+    """Read the truth and the predictions of the protocol."""
+    if options.last is not None and options.protocol != "pck2d":
+        raise InputError(f"--last is for --protocol pck2d; {options.protocol} takes all there is")
+    if options.body_model is not None and options.protocol != "3dpw":
+        raise InputError("--body-model is for --protocol 3dpw; the others compare no meshes")
+    return _PROTOCOLS[options.protocol](options)
+
+
+def _open(options: EvaluateOptions) -> Predictions:
+    return open_predictions(options.predictions, options.engine, options.threads)
+
+
+def _virtual(options: EvaluateOptions) -> Measurement:
+    scenes = open_scenes(options.truth)
+    found = _open(options)
+    return Measurement(
+        len(scenes), found, lambda step: VirtualReport(virtual.evaluate(found, scenes, step))
     )
-    return len(photos), lambda predictions, step: Pck2dReport(
-        pck2d.evaluate(predictions, photos, step)
+
+
+def _pck2d(options: EvaluateOptions) -> Measurement:
+    count = HELD_OUT if options.last is None else options.last
+    photos = pck2d.last(read_lspet(options.truth), count)
+    found = _open(options)
+    return Measurement(
+        len(photos), found, lambda step: Pck2dReport(pck2d.evaluate(found, photos, step))
     )
+
+
+def _mupots(options: EvaluateOptions) -> Measurement:
+    from smap_ros.evaluation import mupots_report
+    from smap_ros.evaluation.mupots_truth import OfficialResults, read_mupots
+
+    sequences = read_mupots(options.truth)
+    folder = Path(options.predictions)
+    found = OfficialResults(folder) if OfficialResults.found(folder) else _open(options)
+    return Measurement(
+        sum(len(sequence.images) for sequence in sequences),
+        found,
+        lambda step: mupots_report.report(mupots_report.evaluate(found, sequences, step)),
+    )
+
+
+def _panoptic(options: EvaluateOptions) -> Measurement:
+    from smap_ros.evaluation import panoptic_report
+    from smap_ros.evaluation.panoptic_truth import read_panoptic
+
+    images = read_panoptic(options.truth)
+    found = _open(options)
+    return Measurement(
+        len(images),
+        found,
+        lambda step: panoptic_report.report(panoptic_report.evaluate(found, images, step)),
+    )
+
+
+def _h36m(options: EvaluateOptions) -> Measurement:
+    from smap_ros.evaluation import h36m_report
+    from smap_ros.evaluation.h36m import PROTOCOLS
+    from smap_ros.evaluation.h36m_truth import OfficialResults, read_h36m
+
+    protocol = PROTOCOLS[options.protocol]
+    images = read_h36m(options.truth, protocol)
+    file = Path(options.predictions)
+    found = OfficialResults(file) if OfficialResults.found(file) else _open(options)
+    return Measurement(
+        len(images),
+        found,
+        lambda step: h36m_report.report(h36m_report.evaluate(found, images, protocol, step)),
+    )
+
+
+def _threedpw(options: EvaluateOptions) -> Measurement:
+    from smap_ros.evaluation import threedpw_report
+    from smap_ros.evaluation.smpl import read_body_model
+    from smap_ros.evaluation.threedpw_truth import read_threedpw
+
+    sequences = read_threedpw(options.truth)
+    body = None if options.body_model is None else read_body_model(options.body_model)
+    found = _open(options)
+    return Measurement(
+        sum(len(sequence.views) for sequence in sequences),
+        found,
+        lambda step: threedpw_report.report(threedpw_report.evaluate(found, sequences, body, step)),
+    )
+
+
+_PROTOCOLS: dict[str, Callable[[EvaluateOptions], Measurement]] = {
+    "virtual": _virtual,
+    "pck2d": _pck2d,
+    "mupots": _mupots,
+    "panoptic": _panoptic,
+    "h36m-p1": _h36m,
+    "h36m-p2": _h36m,
+    "3dpw": _threedpw,
+}

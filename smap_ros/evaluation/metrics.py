@@ -74,8 +74,13 @@ def pa_mpjpe(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> flo
     return float(joint_errors(procrustes(x, y), y).mean())
 
 
-def procrustes(points: Float, target: Float) -> Float:
-    """Points [J, 3] moved, turned and scaled (not mirrored) closest to the target [J, 3]."""
+def procrustes(points: Float, target: Float, *, scaled: bool = True) -> Float:
+    """Points [J, 3] moved, turned and scaled (not mirrored) closest to the target [J, 3].
+
+    Args:
+        points, target: float64 [J, 3].
+        scaled: False keeps the size.
+    """
     x, y = points - points.mean(axis=0), target - target.mean(axis=0)
     size = float((x**2).sum())
     if size == 0:
@@ -84,7 +89,8 @@ def procrustes(points: Float, target: Float) -> Float:
     # A reflection would fit a mirrored pose: the smallest axis is turned back.
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = (u * signs) @ vt
-    fitted: Float = float((s * signs).sum()) / size * (x @ rotation) + target.mean(axis=0)
+    scale = float((s * signs).sum()) / size if scaled else 1.0
+    fitted: Float = scale * (x @ rotation) + target.mean(axis=0)
     return fitted
 
 

@@ -15,7 +15,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
-from smap_ros.results import read_bodies
+from smap_ros.results import BODIES, read_bodies
 from smap_ros.skeletons import MPI15, convert
 
 
@@ -24,7 +24,10 @@ class Picture(Protocol):
 
     @property
     def key(self) -> str | int:
-        """Stem of the image file, or number of the frame in a clip."""
+        """Stem of the image file, or number of the frame in a clip.
+
+        Where stems alone aren't unique, the name of the sequence and a slash stand before.
+        """
 
     @property
     def camera(self) -> Camera:
@@ -83,13 +86,17 @@ class FilePredictions:
             self._by_stem[Path(frame.source).stem].append(frame)
             self._by_index[frame.index].append(frame)
 
-    def of(self, picture: Picture) -> BodyFrame | None:
+    def of(self, picture: Picture, key: str | int | None = None) -> BodyFrame | None:
         """Look the picture up.
+
+        Args:
+            picture: the picture.
+            key: another than its own.
 
         Raises:
             InputError: if several frames could be meant, or it was of another size.
         """
-        key = picture.key
+        key = picture.key if key is None else key
         frames = self._by_index.get(key) if isinstance(key, int) else self._by_stem.get(key)
         if not frames:
             return None
@@ -105,8 +112,53 @@ class FilePredictions:
         """Nothing is held."""
 
 
+class FolderPredictions:
+    """The people of several ``bodies.json``, each in the folder of its sequence.
+
+    Raises:
+        InputError: if a file is unreadable or malformed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.description = f"{folder}/*/{BODIES}"
+        self._by_sequence = {
+            path.parent.name: FilePredictions(path) for path in sorted(folder.glob(f"*/{BODIES}"))
+        }
+
+    @staticmethod
+    def found(folder: Path) -> bool:
+        """Whether a folder holds such files."""
+        return next(folder.glob(f"*/{BODIES}"), None) is not None
+
+    def of(self, picture: Picture) -> BodyFrame | None:
+        """Look the picture up, in its sequence where its key names one.
+
+        Raises:
+            InputError: if several frames could be meant, or it was of another size.
+        """
+        key = str(picture.key)
+        sequence, _, stem = key.rpartition("/")
+        if sequence:
+            file = self._by_sequence.get(sequence)
+            return None if file is None else file.of(picture, stem)
+        found = [
+            frame
+            for file in self._by_sequence.values()
+            if (frame := file.of(picture, stem)) is not None
+        ]
+        if len(found) > 1:
+            raise InputError(
+                f"{self.description}: {len(found)} folders have picture {key}; expected one. Keep "
+                "the results of one data set alone"
+            )
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 def open_predictions(spec: str, engine: str = "auto", threads: int = 0) -> Predictions:
-    """A ``bodies.json`` (anything that ends in ``.json``), or else a bundle by name or path.
+    """A ``bodies.json`` (anything that ends in ``.json``), a folder of them, or else a bundle.
 
     Args:
         spec: what the user names.
@@ -118,6 +170,8 @@ def open_predictions(spec: str, engine: str = "auto", threads: int = 0) -> Predi
     path = Path(spec)
     if path.suffix == ".json":
         return FilePredictions(path)
+    if FolderPredictions.found(path):
+        return FolderPredictions(path)
     return BundlePredictions(create_estimator(spec, engine, threads))
 
 

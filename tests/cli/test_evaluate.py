@@ -160,6 +160,45 @@ def test_the_held_out_tail_is_chosen(smap_ros, bundle, photos, tmp_path, last, p
     assert f"--last {last}" in data["command"]
 
 
+@pytest.fixture
+def studio(tmp_path, scene, jpegs) -> Path:
+    """The two pictures in two sequences, labelled in SMAP's form of CMU Panoptic."""
+    people = np.zeros((len(scene.joints), 15, 11))
+    people[..., :2] = scene.camera.project(scene.joints)
+    people[..., 2], people[..., 3] = scene.joints[..., 2] * 100, 2
+    people[..., 4:7] = scene.joints * 100
+    camera = scene.camera
+    people[..., 7:] = camera.fx, camera.fy, camera.cx, camera.cy
+    entries = []
+    for sequence, data in zip(("pizza", "mafia"), jpegs.values(), strict=True):
+        (tmp_path / "studio" / sequence).mkdir(parents=True)
+        (tmp_path / "studio" / sequence / "00_16.jpg").write_bytes(data)
+        size = {"img_width": camera.width, "img_height": camera.height}
+        entries.append({"img_paths": f"{sequence}/00_16.jpg", **size, "bodys": people.tolist()})
+    path = tmp_path / "studio" / "test.json"
+    path.write_text(json.dumps({"root": entries}))
+    return path
+
+
+def test_a_studio_is_measured_by_a_bundle_and_by_its_results_alike(
+    smap_ros, bundle, studio, tmp_path
+):
+    engine = ("--engine", "onnxruntime", "--threads", 1)
+    for sequence in ("pizza", "mafia"):
+        words = ("--fov", FOV, "--bundle", bundle, *engine, "--out", f"found/{sequence}")
+        assert smap_ros("estimate", f"studio/{sequence}", *words).returncode == 0
+    for found, out in ((bundle, "a"), ("found", "b")):
+        done = smap_ros("evaluate", "-p", "panoptic", found, studio, *engine, "-r", out)
+        assert done.returncode == 0, done.stderr
+        assert "necks within 150 mm" in done.stdout
+    a, b = (json.loads((tmp_path / k / "report.json").read_text()) for k in "ab")
+    assert (a["people"], a["people_found"]) == (6, 3)
+    assert a["mpjpe_relative_mm"] < 30
+    assert a["by_joint"]["MPJPE mm"] == pytest.approx(b["by_joint"]["MPJPE mm"], rel=1e-3, abs=0.01)
+    assert a["command"].startswith("smap-ros evaluate --protocol panoptic")
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"report.json", "plots.png"}
+
+
 def test_without_a_report_only_tables_are_shown(smap_ros, bundle, shards, tmp_path):
     before = set(tmp_path.iterdir())
     done = smap_ros("evaluate", "-p", "virtual", bundle, "shards")
@@ -181,7 +220,12 @@ def test_a_truncated_shard_is_refused_in_one_line(smap_ros, bundle, shards):
     ("words", "message"),
     [
         (["BUNDLE", "shards"], "Missing option '--protocol'"),
-        (["-p", "mupots", "BUNDLE", "shards"], "Invalid value for '--protocol'"),
+        (["-p", "pck3d", "BUNDLE", "shards"], "Invalid value for '--protocol'"),
+        (["-p", "mupots", "BUNDLE", "shards"], "shards isn't MuPoTS-3D"),
+        (["-p", "panoptic", "BUNDLE", "shards"], "no labelled images of CMU Panoptic"),
+        (["-p", "h36m-p1", "BUNDLE", "shards"], "can't read shards/Human36M_subject11_data.json"),
+        (["-p", "3dpw", "BUNDLE", "shards"], "has no sequences of 3DPW"),
+        (["-p", "virtual", "BUNDLE", "shards", "--body-model", "."], "is for --protocol 3dpw"),
         (["-p", "virtual", "BUNDLE"], "Missing argument 'GT'"),
         (["-p", "virtual", "BUNDLE", "nothing"], "ground truth nothing doesn't exist"),
         (["-p", "virtual", "BUNDLE", "."], "has no shards"),

@@ -8,7 +8,12 @@ import pytest
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import BundleError, InputError
-from smap_ros.evaluation.predictions import FilePredictions, in_mpi15, open_predictions
+from smap_ros.evaluation.predictions import (
+    FilePredictions,
+    FolderPredictions,
+    in_mpi15,
+    open_predictions,
+)
 from smap_ros.skeletons import H36M17, MPI15
 
 from .conftest import CAMERA, person_at, scene_of
@@ -89,3 +94,19 @@ def test_what_is_neither_is_refused(tmp_path):
         open_predictions(str(tmp_path / "no.json"))
     with pytest.raises(BundleError, match="no bundle"):
         open_predictions(str(tmp_path / "nothing"))
+
+
+def test_sequences_with_equal_names_have_a_folder_each(tmp_path, write):
+    for k, name in enumerate(("TS1", "TS2")):
+        (tmp_path / "found" / name).mkdir(parents=True)
+        write(("img_000000.jpg", k), (f"only_{k}.jpg", 5)).rename(
+            tmp_path / "found" / name / "bodies.json"
+        )
+    predictions = open_predictions(str(tmp_path / "found"))
+    assert isinstance(predictions, FolderPredictions)
+    assert predictions.of(scene_of(key="TS2/img_000000")).bodies[0].root[0] == 1
+    assert predictions.of(scene_of(key="only_1")).index == 5
+    assert predictions.of(scene_of(key="TS3/img_000000")) is None
+    assert predictions.of(scene_of(key="nowhere")) is None
+    with pytest.raises(InputError, match="2 folders have picture img_000000"):
+        predictions.of(scene_of(key="img_000000"))
