@@ -33,6 +33,7 @@ class Scene:
         visibility: uint8 [people, 15]: 0 outside the picture, 1 occluded, 2 visible.
         boxes: float64 [people, 4]: x, y, width, height of the body within the picture, pixels.
         read: gives the picture, uint8 [H, W, 3] bgr.
+        sequence: name of the film that it is a picture of, in order; None for a still.
     """
 
     key: str | int
@@ -40,6 +41,7 @@ class Scene:
     visibility: NDArray[np.uint8]
     boxes: NDArray[np.float64]
     read: Callable[[], Image]
+    sequence: str | None = None
 
     @property
     def camera(self) -> Camera:
@@ -86,6 +88,7 @@ def make_scene(
     index: int,
     source: str,
     stamp: float = 0.0,
+    sequence: str | None = None,
 ) -> Scene:
     """A scene from its labels.
 
@@ -96,6 +99,7 @@ def make_scene(
         read: gives the picture.
         key: see :class:`Scene`.
         index, source, stamp: of the frame.
+        sequence: see :class:`Scene`.
 
     Raises:
         InputError: if a field is missing or malformed.
@@ -110,6 +114,7 @@ def make_scene(
             visibility=visibility.reshape(len(bodies), len(MPI15)),
             boxes=boxes.reshape(len(bodies), 4),
             read=read,
+            sequence=sequence,
         )
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, SmapError) as error:
         raise InputError(

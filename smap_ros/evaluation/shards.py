@@ -71,17 +71,22 @@ def read_scenes(folder: Path) -> list[Scene]:
     Raises:
         InputError: as :func:`read_shards`, and if labels lack a field.
     """
-    return [
-        make_scene(
-            _field(sample, "people"),
-            _field(sample, "camera"),
-            sample.image,
-            key=sample.name,
-            index=index,
-            source=f"{sample.shard.name}/{sample.name}.jpg",
-        )
-        for index, sample in enumerate(read_shards(folder))
-    ]
+    return [_scene(sample, index) for index, sample in enumerate(read_shards(folder))]
+
+
+def _scene(sample: Sample, index: int) -> Scene:
+    people, camera = _field(sample, "people"), _field(sample, "camera")
+    film = sample.labels.get("sequence")
+    return make_scene(
+        people,
+        camera,
+        sample.image,
+        key=sample.name,
+        index=index,
+        source=f"{sample.shard.name}/{sample.name}.jpg",
+        stamp=0.0 if film is None else float(_field(sample, "stamp")),
+        sequence=None if film is None else str(film),
+    )
 
 
 def _field(sample: Sample, name: str) -> Any:

@@ -56,6 +56,7 @@ def read_clip(path: Path) -> list[Scene]:
                 index=int(frame["index"]),
                 source=path.name,
                 stamp=float(frame["stamp"]),
+                sequence=path.name,
             )
             for frame in data["frames"]
         ]

@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from smap_ros.evaluation.metrics import joint_errors, match_by_pelvis, mpjpe, pa
 from smap_ros.evaluation.predictions import Predictions
 from smap_ros.evaluation.scenes import Scene
 from smap_ros.skeletons import MPI15
+from smap_ros.temporal import BodySmoother
 
 LOG = logging.getLogger(__name__)
 
@@ -94,6 +95,8 @@ class Outcome:
         skipped: pictures that the predictions lack; they don't count.
         excused: people too small or hidden to count.
         excused_found: predictions that match one of them.
+        tracked: the same pictures after tracker and filter as shipped, where they are sequences;
+            the identities found are in ``people``. None for stills.
     """
 
     people: tuple[Person, ...]
@@ -102,6 +105,7 @@ class Outcome:
     skipped: int
     excused: int
     excused_found: int
+    tracked: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -163,22 +167,22 @@ def evaluate(
         InputError: if the predictions have none of the pictures.
         SmapError: if a picture or the predictions can't be used.
     """
-    people: list[Person] = []
-    ghosts: list[Ghost] = []
-    seen = excused = excused_found = other_focal = 0
+    compared: list[Outcome] = []
+    tracked: list[Outcome] = []
+    smoothers: dict[str, BodySmoother] = {}
+    other_focal = 0
     for scene in scenes:
         frame = predictions.of(scene)
         on_scene()
         if frame is None:
             continue
-        seen += 1
         other_focal += abs(frame.camera.fx / scene.camera.fx - 1) > _SAME_FOCAL
-        compared = compare_scene(scene, frame.bodies)
-        people += compared.people
-        ghosts += compared.ghosts
-        excused += compared.excused
-        excused_found += compared.excused_found
-    if not seen:
+        compared.append(compare_scene(scene, frame.bodies))
+        if scene.sequence is not None:
+            smoother = smoothers.setdefault(scene.sequence, BodySmoother())
+            smooth = smoother.update(frame.bodies, scene.frame.stamp)
+            tracked.append(compare_scene(scene, [person.body for person in smooth]))
+    if not compared:
         raise InputError(
             f"{predictions.description} has none of the {len(scenes)} pictures of the truth (the "
             f"first is {scenes[0].key}); are they of the same data?"
@@ -186,9 +190,21 @@ def evaluate(
     if other_focal:
         LOG.warning(
             "%d of %d pictures were estimated with another focal length than they were made with: "
-            "their distances can't agree", other_focal, seen,
+            "their distances can't agree", other_focal, len(compared),
         )  # fmt: skip
-    return Outcome(tuple(people), tuple(ghosts), seen, len(scenes) - seen, excused, excused_found)
+    over_time = _together(tracked, 0) if tracked else None
+    return replace(_together(compared, len(scenes) - len(compared)), tracked=over_time)
+
+
+def _together(outcomes: Sequence[Outcome], skipped: int) -> Outcome:
+    return Outcome(
+        people=tuple(person for outcome in outcomes for person in outcome.people),
+        ghosts=tuple(ghost for outcome in outcomes for ghost in outcome.ghosts),
+        scenes=sum(outcome.scenes for outcome in outcomes),
+        skipped=skipped,
+        excused=sum(outcome.excused for outcome in outcomes),
+        excused_found=sum(outcome.excused_found for outcome in outcomes),
+    )
 
 
 def compare_scene(scene: Scene, found: Sequence[Body]) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from smap_ros.evaluation.gallery import Case, gallery, take_turns
 from smap_ros.evaluation.report import number_table, shown
+from smap_ros.evaluation.tracks import over_time
 from smap_ros.evaluation.virtual import (
     Ghost,
     Numbers,
@@ -27,6 +28,7 @@ from smap_ros.evaluation.virtual import (
 _GROUP_COLUMNS = (
     "people", "recall %", "precision %", "MPJPE mm", "PA-MPJPE mm", "root depth %", "PCK 250 mm %",
 )  # fmt: skip
+_TIME_COLUMNS = ("measure", "each picture", "tracked and smooth")
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,12 @@ class VirtualReport:
         tables = [
             number_table("virtual", ("measure", "value"), _summary_rows(outcome, whole)),
         ]
+        if outcome.tracked is not None:
+            rows = _time_rows(outcome, outcome.tracked)
+            tables.append(number_table("over time", _TIME_COLUMNS, rows))
         for title, groups in by_group(outcome).items():
-            rows = {name: _cells(numbers) for name, numbers in groups.items() if numbers.people}
-            tables.append(number_table(f"by {title}", (title, *_GROUP_COLUMNS), rows))
+            cells = {name: _cells(numbers) for name, numbers in groups.items() if numbers.people}
+            tables.append(number_table(f"by {title}", (title, *_GROUP_COLUMNS), cells))
         joints = {
             name: (shown(n.mpjpe_mm), shown(n.pck250_percent), shown(n.found_percent))
             for name, n in by_joint(outcome.people).items()
@@ -63,6 +68,7 @@ class VirtualReport:
             "people_excused": outcome.excused,
             "excused_found": outcome.excused_found,
             "summary": numbers_json(whole),
+            "over_time": None if outcome.tracked is None else _time_json(outcome.tracked, outcome),
             "by_group": {
                 title: {name: numbers_json(numbers) for name, numbers in groups.items()}
                 for title, groups in by_group(outcome).items()
@@ -138,6 +144,37 @@ def _summary_rows(outcome: Outcome, whole: Numbers) -> dict[str, tuple[str]]:
         "root depth error, median": (f"{shown(whole.root_depth_percent)} %",),
         "absolute PCK at 250 mm": (f"{shown(whole.pck250_percent)} %",),
         "joints of the found": (f"{shown(whole.joints_percent)} %",),
+    }
+
+
+def _time_rows(raw: Outcome, tracked: Outcome) -> dict[str, Sequence[str]]:
+    films = [person for person in raw.people if person.scene.sequence is not None]
+    times = over_time(films), over_time(tracked.people)
+    numbers = summarise(films), summarise(tracked.people, len(tracked.ghosts))
+    return {
+        "sequences, people": (f"{times[0].sequences}, {times[0].people}",) * 2,
+        "recall": _pair(n.recall_percent for n in numbers),
+        "MPJPE mm": _pair(n.mpjpe_mm for n in numbers),
+        "PA-MPJPE mm": _pair(n.pa_mpjpe_mm for n in numbers),
+        "root depth %": _pair(n.root_depth_percent for n in numbers),
+        "PCK 250 mm %": _pair(n.pck250_percent for n in numbers),
+        "jitter mm/frame²": _pair(t.jitter_mm for t in times),
+        "jitter about the pelvis mm/frame²": _pair(t.relative_jitter_mm for t in times),
+        "identity switches": ("", str(times[1].switches)),
+    }
+
+
+def _pair(values: Iterable[float]) -> tuple[str, str]:
+    first, second = values
+    return shown(first), shown(second)
+
+
+def _time_json(tracked: Outcome, raw: Outcome) -> Mapping[str, Any]:
+    films = [person for person in raw.people if person.scene.sequence is not None]
+    return {
+        "raw": vars(over_time(films)),
+        "tracked": vars(over_time(tracked.people)),
+        "tracked_summary": numbers_json(summarise(tracked.people, len(tracked.ghosts))),
     }
 
 
