@@ -1,0 +1,92 @@
+"""The pose node with a model that sees people over time: another bundle, and perhaps a delay."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smap_ros.msg import BodyArray, SkeletonInfo
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import bodies_from_message
+from tests.ros.pose3d_client import ENGINE, NODE, stamp_of
+from tests.video_bundle import write_video_bundle
+
+DELAY = 2
+
+
+@pytest.fixture
+def video_bundle(bundles, scene, crop_manifest):
+    """A video bundle beside the one that sees the scene, which it names as its first stage."""
+    folder = Path(bundles(scene)).parent
+    return str(write_video_bundle(folder, crop_manifest()).folder)
+
+
+def started(start, observer, eye, **parameters):
+    """The node, ready for images, and what it publishes."""
+    node = start(NODE, fov_deg=80.0, **parameters, **ENGINE)
+    bodies = observer.collect(BodyArray, "bodies_raw")
+    eye.ready()
+    observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher of people")
+    return node, bodies
+
+
+def test_people_of_a_video_model_are_published(start, observer, eye, video_bundle):
+    infos = observer.collect(SkeletonInfo, "skeleton_info", qos.LATCHED)
+    node, bodies = started(start, observer, eye, bundle=video_bundle)
+    shown = []
+
+    def answered():  # best effort: until the first gets through
+        shown.append(eye.show())
+        time.sleep(0.2)
+        return next(iter(bodies), None)
+
+    message = observer.wait(answered, "people")
+    assert stamp_of(message) in shown and message.skeleton == "mpi15"
+    people = bodies_from_message(message)
+    assert sorted(body.id for body in people) == [0, 1, 2]
+    for body in people:
+        assert body.present.all() and np.isfinite(body.joints_3d).all()
+    info = observer.wait(lambda: next(iter(infos), None), "the joint set")
+    assert (info.model, info.name) == ("sway", "mpi15")
+    values = observer.wait(
+        lambda: (v := observer.values(NODE)) and "model" in v and v, "diagnostics"
+    )
+    assert "sway 1 after scene 1 on onnxruntime" in values["model"]
+    assert "Traceback" not in node.log
+
+
+def test_delayed_people_have_the_stamp_of_their_image(start, observer, eye, video_bundle):
+    node, bodies = started(start, observer, eye, bundle=video_bundle, delay=DELAY)
+    shown, first = [], []
+
+    def answered():
+        shown.append(eye.show())
+        time.sleep(0.2)
+        if bodies and not first:
+            first.append(len(shown))
+        return len(bodies) >= 4
+
+    observer.wait(answered, "people of several images")
+    stamps = [stamp_of(message) for message in list(bodies)]
+    assert stamps == sorted(set(stamps)) and set(stamps) <= set(shown)
+    # Nothing is said before two more images were seen, and the newest two have no answer yet.
+    assert first[0] > DELAY
+    time.sleep(0.5)
+    assert not {stamp_of(message) for message in list(bodies)} & set(shown[-DELAY:])
+    values = observer.wait(
+        lambda: (v := observer.values(NODE)) and "frames rejected" in v and v, "diagnostics"
+    )
+    assert values["frames rejected"] == "0"
+    assert "Traceback" not in node.log and "ERROR" not in node.log
+
+
+def test_a_delay_the_model_has_no_use_for_is_refused(observer, start, scene_bundle):
+    node = start(NODE, bundle=scene_bundle, delay=1, **ENGINE)
+    status = observer.wait(
+        lambda: (s := observer.status(NODE)) and "not configured:" in s.message and s,
+        "a node that says why it is not configured",
+    )
+    assert "'delay'" in status.message and "Traceback" not in node.log
