@@ -60,6 +60,8 @@ app = typer.Typer(
 # when called, and offered only where their module is installed.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("training.fit:run", "Train a network from a configuration."),
+    "fit-virtualpose": ("training.fit_virtualpose:run", "Train virtualpose_lite's 3D networks."),
+    "curve": ("training.curve:run", "Draw accuracy over the steps of a run."),
     "refine": ("training.refine:run", "Train the refining network of a bundle."),
     "export": ("training.export:run", "Export a checkpoint to a bundle that engines load."),
     "litert": ("training.export.litert:run", "Export a MobileHumanPose to LiteRT."),

@@ -76,6 +76,9 @@ class FitConfig(BaseModel):
     ema_decay: float = Field(0.998, gt=0, lt=1)
     loss: LossWeights = LossWeights()
     checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
+    keep_every: int = Field(
+        0, ge=0, description="steps between averaged weights kept for `smap-train curve`; 0: none"
+    )
     workers: int = Field(1, ge=0)
     threads: int = Field(0, ge=0, description="of torch; 0 leaves its default")
     seed: int = 0
@@ -195,10 +198,16 @@ def commit() -> str:
 
 
 class KeepLast(Callback):
-    """Write the state of the run every so many steps and at its last one, whole or not at all."""
+    """Write the state of the run every so many steps and at its last one, whole or not at all.
 
-    def __init__(self, path: Path, every: int):
-        self.path, self.every = path, every
+    Args:
+        path: of the state, replaced each time.
+        every: steps between states.
+        keep_every: steps between averaged weights that are kept, under ``steps/``; 0 for none.
+    """
+
+    def __init__(self, path: Path, every: int, keep_every: int = 0):
+        self.path, self.every, self.keep_every = path, every, keep_every
 
     def on_train_batch_end(
         self,
@@ -210,10 +219,24 @@ class KeepLast(Callback):
     ) -> None:
         """Save when it is time."""
         step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps:
+        keep = self.keep_every > 0 and step % self.keep_every == 0
+        if keep or step % self.every == 0 or step == trainer.max_steps:
             unfinished = self.path.with_suffix(".unfinished")
             trainer.save_checkpoint(unfinished)
             unfinished.replace(self.path)
+        if keep:
+            folder = self.path.parent / "steps"
+            folder.mkdir(exist_ok=True)
+            save_averaged(self.path, folder / f"{step:06d}.pth")
+
+
+def save_averaged(state: Path, weights: Path) -> None:
+    """Write the averaged weights in one of our own training states as a checkpoint."""
+    # Lightning keeps the averaged weights as the state_dict.
+    averaged = torch.load(state, map_location="cpu", weights_only=True)["state_dict"]
+    save_checkpoint(
+        weights, "smap_lite", {key.removeprefix("model."): v for key, v in averaged.items()}
+    )
 
 
 def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -297,7 +320,7 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
         logger=TensorBoardLogger(config.out, name="", version=""),
         callbacks=[
             WeightAveraging(avg_fn=_average(config.ema_decay)),
-            KeepLast(last, config.checkpoint_every),
+            KeepLast(last, config.checkpoint_every, config.keep_every),
             LearningRateMonitor("step"),
             Progress(refresh_rate=10),
         ],
@@ -309,11 +332,7 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
     )
     trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None)
     weights = config.out / "smap_lite.pth"
-    # Lightning keeps the averaged weights as the state_dict of a checkpoint.
-    averaged = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
-    save_checkpoint(
-        weights, "smap_lite", {key.removeprefix("model."): v for key, v in averaged.items()}
-    )
+    save_averaged(last, weights)
     return weights
 
 

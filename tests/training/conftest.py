@@ -18,11 +18,14 @@ def scene() -> VirtualScene:
     points[:, 1] = heights
     points[:, 2] = 3.0 + np.linspace(-0.1, 0.1, 15)
     camera = Camera(448, 256, 300.0, 300.0, 223.5, 127.5)
+    pixels = camera.project(points)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
     person = {
         "id": 0,
         "joints_3d": points.tolist(),
-        "joints_2d": camera.project(points).tolist(),
+        "joints_2d": pixels.tolist(),
         "visibility": [2] * 15,
+        "box": [*low.tolist(), *(high - low).tolist()],
     }
     image = cv2.imencode(".jpg", np.full((256, 448, 3), 120, np.uint8))[1].tobytes()
     return VirtualScene(image, {"camera": camera.to_json(), "people": [person]})

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import tarfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 from smap_ros.bundle import load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
+from smap_ros.evaluation.truth import open_scenes
+from training import curve
 from training.cli import app
 from training.data.dataset import VirtualScene
 from training.export import export_smap_kind
@@ -39,7 +42,7 @@ def configuration(folder: Path, shards: Path) -> Path:
     path = folder / "config.yaml"
     path.write_text(
         f"out: {folder / 'run'}\nvirtual: [{shards}]\nvirtual_share: 1.0\nsteps: {STEPS}\n"
-        "width: 96\nheight: 64\nbatch_size: 2\nworkers: 0\ncheckpoint_every: 2\n"
+        "width: 96\nheight: 64\nbatch_size: 2\nworkers: 0\ncheckpoint_every: 2\nkeep_every: 2\n"
     )
     return path
 
@@ -138,3 +141,17 @@ def test_export_refuses_a_network_without_such_outputs(tmp_path: Path) -> None:
     assert isinstance(result.exception, InputError)
     assert "bundles can be made of smap, smap_lite" in str(result.exception)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_weights_kept_along_the_way_become_a_learning_curve(
+    trained: Path, tmp_path: Path, shards: Path
+) -> None:
+    steps = curve.kept(trained.parent)
+    assert list(steps) == [2, STEPS]
+    first, last = (load_checkpoint(path)["state_dict"] for path in steps.values())
+    final = load_checkpoint(trained)["state_dict"]
+    assert all((last[key] == final[key]).all() for key in final)
+    assert any((first[key] != last[key]).any() for key in final)
+    point = curve.measure(steps[STEPS], STEPS, open_scenes(shards), [], engine="onnxruntime")
+    assert point.step == STEPS and math.isnan(point.pck2d_percent)
+    assert 0 <= point.recall_percent <= 100
