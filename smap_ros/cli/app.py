@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from smap_ros.cli.measuring import bag, evaluate
+from smap_ros.cli.words import Bundle, Engine, EngineName, Threads
 
 app = typer.Typer(
     name="smap-ros",
@@ -24,37 +26,6 @@ engine_app = typer.Typer(
 app.add_typer(engine_app, name="engine")
 
 
-class EngineName(str, Enum):
-    """Inference runtimes by name."""
-
-    auto = "auto"
-    openvino = "openvino"
-    onnxruntime = "onnxruntime"
-    tensorrt = "tensorrt"
-
-
-class Protocol(str, Enum):
-    """Ways to measure; see smap_ros.evaluation."""
-
-    virtual = "virtual"
-    pck2d = "pck2d"
-    mupots = "mupots"
-    panoptic = "panoptic"
-    h36m_p1 = "h36m-p1"
-    h36m_p2 = "h36m-p2"
-    threedpw = "3dpw"
-
-
-Bundle = Annotated[
-    str, typer.Option("--bundle", "-b", help="Model bundle: a name in models/ or a folder.")
-]
-Engine = Annotated[
-    EngineName,
-    typer.Option("--engine", "-e", help="Inference runtime; auto takes the fastest here."),
-]
-Threads = Annotated[
-    int, typer.Option("--threads", min=0, max=256, help="CPU threads of the engine; 0: all cores.")
-]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
 
@@ -259,80 +230,8 @@ def bench(
     run(bundle, engine, threads, size, seconds, image, out)
 
 
-@app.command()
-def evaluate(
-    predictions: Annotated[
-        str,
-        typer.Argument(
-            metavar="PRED",
-            help="A bodies.json, a folder with one in a folder for each sequence, a bundle (name "
-            "or folder), or official results of mupots (folder of .mat) and h36m (.json).",
-        ),
-    ],
-    truth: Annotated[
-        Path,
-        typer.Argument(
-            metavar="GT",
-            help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder. "
-            "The others: folder of the data set in its official layout, or one of its sequences.",
-        ),
-    ],
-    protocol: Annotated[Protocol, typer.Option("--protocol", "-p", help="What is measured.")],
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", "-r", help="Folder for all numbers, plots and the worst cases."),
-    ] = None,
-    engine: Engine = EngineName.auto,
-    threads: Threads = 0,
-    last: Annotated[
-        int | None,
-        typer.Option(
-            "--last",
-            min=0,
-            help="pck2d: take the last N photos, 0 for all. Without it 500, as training keeps.",
-        ),
-    ] = None,
-    body_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--body-model",
-            help="3dpw: folder of your SMPL_NEUTRAL.npz and J_regressor_h36m.npy, for the "
-            "official joints and for meshes.",
-        ),
-    ] = None,
-) -> None:
-    """Measure people found, or a bundle, against the truth.
-
-    virtual: people in metres on rendered scenes. pck2d: joints in labelled photos. mupots:
-    MuPoTS-3D. panoptic: CMU Panoptic. h36m-p1, h36m-p2: Human3.6M. 3dpw: 3DPW. The latter are
-    measured as the official scripts do; bring the data sets yourself.
-
-    [bold]Examples[/bold]
-
-    [cyan]smap-ros evaluate --protocol virtual smap_lite data/virtual_test --report report[/cyan]
-
-    [cyan]smap-ros evaluate --protocol virtual out/bodies.json config/demo/truth.json[/cyan]
-
-    [cyan]smap-ros evaluate --protocol pck2d smap_lite lspet_train.zip --report report[/cyan]
-
-    [cyan]smap-ros evaluate --protocol mupots smap_lite MultiPersonTestSet --report report[/cyan]
-
-    [cyan]smap-ros evaluate --protocol h36m-p2 found/bodies.json Human36M[/cyan]
-    """
-    from smap_ros.cli.evaluate import EvaluateOptions, run
-
-    run(
-        EvaluateOptions(
-            protocol=protocol.value,
-            predictions=predictions,
-            truth=truth,
-            report=report,
-            engine=engine.value,
-            threads=threads,
-            last=last,
-            body_model=body_model,
-        )
-    )
+app.command()(evaluate)
+app.command()(bag)
 
 
 @app.command()

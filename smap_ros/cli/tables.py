@@ -30,8 +30,10 @@ _MEANINGS = {
     "poses_3d.png": "people in metres, from the front and from above",
     "annotated/": "pictures with skeletons",
     "report.json": "all numbers, and the command that made them",
-    "plots.png": "errors by joint and by group",
+    "plots.png": "the figures",
     "gallery.png": "the worst cases: true and predicted people",
+    "report.md": "the report for people to read",
+    "report.html": "the same as a page",
     "bag": "all topics as a ROS 2 bag (MCAP)",
     "logs": "what each node logged",
 }

@@ -1,0 +1,135 @@
+"""`smap-ros bag`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from smap_ros import __version__
+from smap_ros.cli import tables
+from smap_ros.errors import InputError
+from smap_ros.estimators import create_estimator
+from smap_ros.evaluation import bag_replay
+from smap_ros.evaluation.bag_report import BagReport, write_pages
+from smap_ros.evaluation.bag_run import BagRun
+from smap_ros.evaluation.report import Origin, claim_folder, write_report
+from smap_ros.evaluation.truth import read_truth
+from smap_ros.offline import CameraChoice
+from smap_ros.sources.bag import BagSource
+from smap_ros.sources.salvage import whole_bag
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """The words of the command.
+
+    Attributes:
+        bag: folder or file.
+        report: folder for the results.
+        recorded: take the people that are in the bag.
+        bundle, engine, threads: that find them anew.
+        camera, fov_degrees: instead of the bag's CameraInfo.
+        topic: of the images; with ``recorded``, of the people.
+        truth: the truth of the clip that the bag shows.
+        every, max_frames: take every N-th image, and stop after so many.
+    """
+
+    bag: Path
+    report: Path
+    recorded: bool = False
+    bundle: str = "smap_lite"
+    engine: str = "auto"
+    threads: int = 0
+    camera: Path | None = None
+    fov_degrees: float | None = None
+    topic: str | None = None
+    truth: Path | None = None
+    every: int = 1
+    max_frames: int | None = None
+
+    @property
+    def command(self) -> str:
+        """The command line that does this."""
+        words = ["smap-ros", "bag", str(self.bag), "--report", str(self.report)]
+        if self.recorded:
+            words.append("--recorded")
+        else:
+            words += ["--bundle", self.bundle, "--engine", self.engine]
+            words += ["--threads", str(self.threads), "--every", str(self.every)]
+        optional = {
+            "--camera": self.camera,
+            "--fov": self.fov_degrees,
+            "--topic": self.topic,
+            "--truth": self.truth,
+            "--max-frames": self.max_frames,
+        }
+        for word, value in optional.items():
+            words += [] if value is None else [word, str(value)]
+        return shlex.join(words)
+
+
+def run(options: BagOptions) -> None:
+    """Replay, show the tables on stdout, and write the report.
+
+    Raises:
+        SmapError: whatever the user has to change; also, after the report was written, where the
+            bag holds nothing that could be worked on.
+    """
+    if not options.bag.exists():
+        raise InputError(f"there is no bag {options.bag}; expected a folder, .mcap, .db3 or .bag")
+    choice = CameraChoice.of(options.camera, options.fov_degrees)
+    truth = None if options.truth is None else read_truth(options.truth)
+    claim_folder(options.report)
+    with whole_bag(options.bag) as (path, damage):
+        measured = bag_replay.inspect_bag(path, damage)
+        if options.recorded:
+            bag_replay.recorded(measured, path, options.topic)
+        else:
+            _replay(measured, path, choice, options)
+    if truth is not None:
+        bag_replay.judge(measured, truth, cut=damage is not None or options.max_frames is not None)
+    _show(measured, options)
+    if not measured.frames:
+        raise InputError(f"no image of {options.bag} could be worked on; see {options.report}")
+
+
+def _replay(measured: BagRun, path: Path, choice: CameraChoice, options: BagOptions) -> None:
+    source = BagSource(path, options.topic)
+    choice.require(source)
+    estimator = create_estimator(options.bundle, options.engine, options.threads)
+    total = options.max_frames or -(-(source.count or 0) // options.every) or None
+    try:
+        with tables.progress() as bar:
+            task = bar.add_task(source.name, total=total)
+            bag_replay.replay(
+                measured,
+                source,
+                estimator,
+                choice,
+                every=options.every,
+                max_frames=options.max_frames,
+                on_image=lambda: bar.advance(task),
+            )
+    finally:
+        estimator.close()
+
+
+def _show(measured: BagRun, options: BagOptions) -> None:
+    report = BagReport(measured)
+    origin = Origin(
+        protocol="bag",
+        command=options.command,
+        predictions=measured.mode,
+        truth="" if options.truth is None else str(options.truth),
+        version=__version__,
+    )
+    files = write_report(report, origin, options.report)
+    files += write_pages(report, options.command, options.report)
+    for warning in measured.warnings:
+        sys.stderr.write(f"warning: {' '.join(warning.split())}\n")
+    screen = tables.console()
+    for table in report.tables():
+        screen.print(table)
+    screen.print(tables.files(options.report, files))

@@ -1,0 +1,161 @@
+"""The commands `smap-ros evaluate` and `smap-ros bag`: their words and help."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smap_ros.cli.words import Bundle, Engine, EngineName, Threads
+
+
+class Protocol(str, Enum):
+    """Ways to measure; see smap_ros.evaluation."""
+
+    virtual = "virtual"
+    pck2d = "pck2d"
+    mupots = "mupots"
+    panoptic = "panoptic"
+    h36m_p1 = "h36m-p1"
+    h36m_p2 = "h36m-p2"
+    threedpw = "3dpw"
+
+
+def evaluate(
+    predictions: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRED",
+            help="A bodies.json, a folder with one in a folder for each sequence, a bundle (name "
+            "or folder), or official results of mupots (folder of .mat) and h36m (.json).",
+        ),
+    ],
+    truth: Annotated[
+        Path,
+        typer.Argument(
+            metavar="GT",
+            help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder. "
+            "The others: folder of the data set in its official layout, or one of its sequences.",
+        ),
+    ],
+    protocol: Annotated[Protocol, typer.Option("--protocol", "-p", help="What is measured.")],
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", "-r", help="Folder for all numbers, plots and the worst cases."),
+    ] = None,
+    engine: Engine = EngineName.auto,
+    threads: Threads = 0,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            "--last",
+            min=0,
+            help="pck2d: take the last N photos, 0 for all. Without it 500, as training keeps.",
+        ),
+    ] = None,
+    body_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--body-model",
+            help="3dpw: folder of your SMPL_NEUTRAL.npz and J_regressor_h36m.npy, for the "
+            "official joints and for meshes.",
+        ),
+    ] = None,
+) -> None:
+    """Measure people found, or a bundle, against the truth.
+
+    virtual: people in metres on rendered scenes. pck2d: joints in labelled photos. mupots:
+    MuPoTS-3D. panoptic: CMU Panoptic. h36m-p1, h36m-p2: Human3.6M. 3dpw: 3DPW. The latter are
+    measured as the official scripts do; bring the data sets yourself.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros evaluate --protocol virtual smap_lite data/virtual_test --report report[/cyan]
+
+    [cyan]smap-ros evaluate --protocol virtual out/bodies.json config/demo/truth.json[/cyan]
+
+    [cyan]smap-ros evaluate --protocol pck2d smap_lite lspet_train.zip --report report[/cyan]
+
+    [cyan]smap-ros evaluate --protocol mupots smap_lite MultiPersonTestSet --report report[/cyan]
+
+    [cyan]smap-ros evaluate --protocol h36m-p2 found/bodies.json Human36M[/cyan]
+    """
+    from smap_ros.cli.evaluate import EvaluateOptions, run
+
+    run(
+        EvaluateOptions(
+            protocol=protocol.value,
+            predictions=predictions,
+            truth=truth,
+            report=report,
+            engine=engine.value,
+            threads=threads,
+            last=last,
+            body_model=body_model,
+        )
+    )
+
+
+def bag(
+    path: Annotated[
+        Path, typer.Argument(metavar="BAG", help="Folder, .mcap or .db3 of a recording.")
+    ],
+    report: Annotated[
+        Path, typer.Option("--report", "-r", help="Folder for the report: md, html, json, png.")
+    ],
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Take the people in the bag; don't find them anew.")
+    ] = False,
+    bundle: Bundle = "smap_lite",
+    engine: Engine = EngineName.auto,
+    threads: Threads = 0,
+    camera: Annotated[
+        Path | None, typer.Option("--camera", help="Calibration yaml instead of the CameraInfo.")
+    ] = None,
+    fov: Annotated[
+        float | None, typer.Option("--fov", help="Horizontal field of view in degrees instead.")
+    ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option("--topic", help="Image topic; with --recorded, bodies or bodies_raw."),
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="truth.json of the clip that the bag shows.")
+    ] = None,
+    every: Annotated[int, typer.Option("--every", min=1, help="Take every N-th image.")] = 1,
+    max_frames: Annotated[
+        int | None, typer.Option("--max-frames", min=1, help="Stop after so many images.")
+    ] = None,
+) -> None:
+    """Replay a recording and report on it: latency, rates, gaps, people, identities, errors.
+
+    A bag that was cut off is reported as far as it can be read, with a warning.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros bag run_17 --report report[/cyan]
+
+    [cyan]smap-ros bag run_17 --recorded --report report[/cyan]   what the robot itself published
+
+    [cyan]smap-ros bag out/demo/bag --truth config/demo/truth.json --report report[/cyan]
+    """
+    from smap_ros.cli.bag import BagOptions, run
+
+    run(
+        BagOptions(
+            bag=path,
+            report=report,
+            recorded=recorded,
+            bundle=bundle,
+            engine=engine.value,
+            threads=threads,
+            camera=camera,
+            fov_degrees=fov,
+            topic=topic,
+            truth=truth,
+            every=every,
+            max_frames=max_frames,
+        )
+    )
