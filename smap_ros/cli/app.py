@@ -84,6 +84,12 @@ def estimate(
     ] = None,
     threads: Threads = 0,
     topic: Annotated[str | None, typer.Option("--topic", help="Image topic of a bag.")] = None,
+    delay: Annotated[
+        int, typer.Option("--delay", min=0, help="Kind video: images after each that are seen too.")
+    ] = 0,
+    stride: Annotated[
+        int, typer.Option("--stride", min=1, help="Kind video: images per window, up to delay + 1.")
+    ] = 1,
 ) -> None:
     """Find the people of images, videos, bags or a camera, without ROS.
 
@@ -114,6 +120,8 @@ def estimate(
             max_frames=max_frames,
             threads=threads,
             topic=topic,
+            delay=delay,
+            stride=stride,
         )
     )
 

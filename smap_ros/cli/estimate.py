@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
@@ -28,6 +29,7 @@ class EstimateOptions:
         every: take every N-th image.
         max_frames: stop each input after so many images.
         topic: image topic of a bag.
+        delay, stride: of models that see people over time, see ``VideoConfig``.
     """
 
     inputs: tuple[str, ...]
@@ -40,6 +42,8 @@ class EstimateOptions:
     max_frames: int | None = None
     threads: int = 0
     topic: str | None = None
+    delay: int = 0
+    stride: int = 1
 
 
 def run(options: EstimateOptions) -> None:
@@ -54,7 +58,10 @@ def run(options: EstimateOptions) -> None:
     sources = [open_source(spec, topic=options.topic) for spec in options.inputs]
     for source in sources:
         choice.require(source)
-    estimator = create_estimator(options.bundle, options.engine, options.threads)
+    # Other kinds of models refuse them by name.
+    over_time = {"delay": (options.delay, 0), "stride": (options.stride, 1)}
+    stated: dict[str, Any] = {k: value for k, (value, left) in over_time.items() if value != left}
+    estimator = create_estimator(options.bundle, options.engine, options.threads, **stated)
     started = time.perf_counter()
     interrupted = False
     with ResultWriter(options.out) as writer:

@@ -9,6 +9,8 @@ import pytest
 
 from smap_ros.results import read_bodies
 from smap_ros.sources import open_source
+from smap_ros.viz.video import VideoWriter
+from tests.video_bundle import write_video_bundle
 
 FOV = 80  # of the scene's camera
 RUNTIME = ("--engine", "onnxruntime", "--threads", 1)  # auto would measure first
@@ -165,3 +167,29 @@ def test_distances_follow_the_field_of_view(smap_ros, bundle, picture, tmp_path)
         roots.append(frame.bodies[0].root[2])
     ratio = math.tan(math.radians(FOV / 2)) / math.tan(math.radians(20))
     assert roots[1] / roots[0] == pytest.approx(ratio, rel=0.02)
+
+
+def test_a_video_model_sees_the_images_after_each(smap_ros, bundle, scene, tmp_path, crop_manifest):
+    """Every image gets its own people, the last ones too, and other people than without a delay."""
+    sway = write_video_bundle(bundle.parent, crop_manifest()).folder
+    clip = tmp_path / "brighter.mp4"
+    writer = VideoWriter(clip, rate=10)
+    for k in range(6):
+        writer.add(scene.image(160 + 15 * k), k / 10)
+    writer.close()
+    heads = []
+    for delay in (0, 3):
+        words = ("--fov", FOV, "--bundle", sway, *RUNTIME, "--out", f"out{delay}")
+        done = smap_ros("estimate", clip, *words, "--delay", delay, "--stride", delay + 1)
+        assert done.returncode == 0, done.stderr
+        frames = read_bodies(tmp_path / f"out{delay}" / "bodies.json")
+        assert [frame.index for frame in frames] == list(range(6))
+        assert [len(frame.bodies) for frame in frames] == [3] * 6
+        heads.append([frame.bodies[0].joints_3d[1] for frame in frames])
+    assert np.linalg.norm(np.subtract(*heads), axis=1)[:3].min() > 0.01
+
+
+def test_a_delay_is_refused_by_models_that_look_at_single_images(smap_ros, bundle, picture):
+    words = ("--fov", FOV, "--bundle", bundle, *RUNTIME, "--out", "out", "--delay", 1)
+    done = smap_ros("estimate", picture, *words)
+    assert done.returncode == 2 and "'delay'" in done.stderr

@@ -34,7 +34,7 @@ from training.settings import bundle_settings
 
 _IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _EXAMPLES = 2  # more than one, as the number of crops is free
-_CLIP_OUTPUTS = ("camera", "joints", "vertices")
+CLIP_OUTPUTS = ("camera", "joints", "vertices")
 # SPIN's J_regressor_h36m has the left leg before the right one; in h36m17 it is behind.
 _H36M_ROWS = (0, 4, 5, 6, 1, 2, 3, *range(7, len(H36M17)))
 
@@ -137,13 +137,13 @@ def export_video_kind(
     with tempfile.TemporaryDirectory() as folder:
         path, second = Path(folder) / "model.onnx", Path(folder) / "clip.onnx"
         to_onnx(crops, images, ("tokens",), path, free_batch=True)
-        to_onnx(clip, window, _CLIP_OUTPUTS, second, input_name="tokens")
+        to_onnx(clip, window, CLIP_OUTPUTS, second, input_name="tokens")
         if half:
             store_half(path)
             store_half(second)
         errors = [
             compare(crops, path, images, ("tokens",)),
-            compare(clip, second, window, _CLIP_OUTPUTS, input_name="tokens"),
+            compare(clip, second, window, CLIP_OUTPUTS, input_name="tokens"),
         ]
         error = float(np.max(errors))  # NaN if one is
         require_agreement(error)
