@@ -128,10 +128,16 @@ def test_constraints_pin_every_dependency_to_what_is_installed():
 
 
 def test_every_library_that_the_runtime_imports_is_declared():
-    """Optional ones (ROS, TensorRT, CUDA) aside, nothing may arrive by way of another package."""
+    """Optional ones (ROS, TensorRT, CUDA, and scipy for the extra ``evaluate``) aside."""
     names = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
     optional = {"tensorrt", "pycuda", "cuda", "smap_ros", "rclpy", "launch", "launch_ros"}
-    optional |= {"ament_index_python", "message_filters", "builtin_interfaces", "rcl_interfaces"}
+    optional |= {
+        "scipy",
+        "ament_index_python",
+        "message_filters",
+        "builtin_interfaces",
+        "rcl_interfaces",
+    }
     pattern = re.compile(r"^\s*(?:from (\w+)[\w.]* import|import (\w+))", re.M)
     imported = {
         first or second
