@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -16,7 +14,7 @@ from smap_ros.evaluation.metrics import procrustes
 from smap_ros.skeletons import CROWD15
 from training.models import create
 from training.models.crowdnet.body import CrowdBody, camera_translation
-from training.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph, export_pose_graph
+from training.models.crowdnet.graphs import OUTPUTS
 from training.models.crowdnet.guidance import joint_heatmaps
 from training.models.crowdnet.network import PoseGuidedNetwork
 from training.models.crowdnet.position import sample_map, sample_volume
@@ -210,19 +208,3 @@ def test_vposer_takes_the_users_file_and_refuses_another(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(InputError, match="is no VPoser: expected a mapping"):
         target.load(tmp_path / "list.pt")
-
-
-@pytest.mark.parametrize("run", ["crowdnet"], indirect=True)
-def test_exported_network_agrees_with_torch(run, tmp_path):
-    """The ResNet's graph; that of the vision transformer (400 MB) has the same heads. 20 s."""
-    path = tmp_path / "model.onnx"
-    export_pose_graph(run.network, path, people=2)
-    assert not {node.op_type for node in onnx.load(path).graph.node} & {"GridSample", "If", "Loop"}
-    image, joints, mask = run.inputs
-    given = (image, joints[..., :2].contiguous(), mask)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    got = session.run(None, {k: v.numpy() for k, v in zip(INPUTS, given, strict=True)})
-    with torch.inference_mode():
-        expected = PoseGraph(run.network)(*given)
-    for name, array, tensor in zip(OUTPUTS, got, expected, strict=True):
-        np.testing.assert_allclose(array, tensor.numpy(), atol=1e-4, rtol=1e-4, err_msg=name)

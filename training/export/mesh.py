@@ -27,6 +27,7 @@ from training.export.networks import (
     require_agreement,
     save_program,
     store_half,
+    worst,
 )
 from training.models.checkpoint import load_model
 from training.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
@@ -211,7 +212,7 @@ def compare_mesh_graph(graph: MeshGraph, path: Path) -> float:
             pelvis = outputs[-2][:, :1].copy()
             outputs[-2:] = [points - pelvis for points in outputs[-2:]]
         errors += [relative_error(a, b) for a, b in zip(got, expected, strict=True)]
-    return max(errors)
+    return worst(errors)
 
 
 def example_people() -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,8 @@ def compare(
     got = open_session(path).run(list(names), {input_name: example.numpy()})
     with torch.no_grad():
         expected = network(example)
-    return max(
-        relative_error(a, expected[name].numpy()) for a, name in zip(got, names, strict=True)
-    )
+    pairs = zip(got, names, strict=True)
+    return worst(relative_error(a, expected[name].numpy()) for a, name in pairs)
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -143,6 +143,11 @@ def relative_error(got: NDArray[np.float32], expected: NDArray[np.float32]) -> f
     """Largest difference of an output over its largest value; NaN if one is NaN."""
     scale = max(float(np.abs(expected).max()), 1e-6)
     return float(np.abs(got - expected).max()) / scale
+
+
+def worst(errors: Iterable[float]) -> float:
+    """The largest error; NaN, which Python's ``max`` overlooks, if one is NaN."""
+    return float(np.max(list(errors)))
 
 
 def require_agreement(error: float, limit: float = MAX_RELATIVE_ERROR) -> None:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from smap_ros.skeletons import SMPL30
-from training.export.networks import save_program
-from training.models.crowdnet.body import INPUT_SIZE
 from training.models.crowdnet.network import PoseGuidedNetwork
 from training.models.crowdnet.rotation import GRAPH, GraphConv
-
-OPSET = 18  # read by OpenVINO, ONNX Runtime and TensorRT 10 alike
 
 INPUTS = ("image", "joints", "mask")
 OUTPUTS = ("joint_img", "joint_score", "smpl_pose", "smpl_shape", "cam_param")
@@ -26,9 +20,8 @@ class PoseGraph(nn.Module):
     """Crop and 2D pose -> joints, pose, shape and camera; see ``CrowdNet``.
 
     Holds copies, in eval mode, with the graph convolutions folded; the network stays trainable.
-    The mesh is made outside, from the user's own SMPL file: its licence forbids passing it on
-    inside a network. (That of VPoser, whose decoder lies inside, is as strict: such a file is
-    for its maker alone.)
+    The mesh is left to others. (VPoser's decoder lies inside, whose licence is as strict as the
+    body's: an exported graph is for its maker alone.)
     """
 
     def __init__(self, network: PoseGuidedNetwork) -> None:
@@ -84,31 +77,3 @@ def _fold(module: nn.Module) -> None:
             setattr(module, name, FoldedGraphConv(child))
         else:
             _fold(child)
-
-
-def export_pose_graph(network: PoseGuidedNetwork, path: Path, people: int = 1) -> None:
-    """Write the graph as ONNX with static shapes and embedded weights.
-
-    Args:
-        network: stays as it is.
-        path: file to write.
-        people: batch size. Inputs are ``image`` [people, 3, 256, 256], ``joints``
-            [people, 30, 2] and ``mask`` [people, 30, 1].
-    """
-    joints = len(SMPL30)
-    example = (
-        torch.zeros(people, 3, INPUT_SIZE, INPUT_SIZE),
-        torch.zeros(people, joints, 2),
-        torch.ones(people, joints, 1),
-    )
-    program = torch.onnx.export(
-        PoseGraph(network),
-        example,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(INPUTS),
-        output_names=list(OUTPUTS),
-        external_data=False,
-        verbose=False,
-    )
-    save_program(program, path)

@@ -15,6 +15,7 @@ IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 _TRACE_THRESHOLD = 1e-6  # torchgeometry and kornia 0.1: which of the four cases applies
 _AXIS_ANGLE_OFFSET = 1e-8  # SMPL layers: keeps the norm of a zero vector above zero
+_LEAST_ANGLE = 1e-12  # ONNX's optimiser drops so small an offset: a zero vector would be 0 / 0
 
 
 def rot6d_to_matrix(rot6d: Tensor, eps: float = 1e-6) -> Tensor:
@@ -106,6 +107,7 @@ def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     The offset inside the norm is that of the SMPL layers (smplx, SPIN, smplpytorch).
     """
     angle = torch.linalg.vector_norm(axis_angle + _AXIS_ANGLE_OFFSET, dim=-1, keepdim=True)
+    angle = angle.clamp_min(_LEAST_ANGLE)
     half = 0.5 * angle
     return torch.cat((half.cos(), half.sin() * axis_angle / angle), dim=-1)
 
