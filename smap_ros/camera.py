@@ -19,6 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from smap_ros.errors import CameraError
+from smap_ros.mounting import Mounting
 
 # CameraInfo.distortion_model -> numbers of coefficients it may have.
 DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
@@ -40,6 +41,7 @@ class Camera:
         fx, fy, cx, cy: focal lengths and principal point in pixels.
         distortion: coefficients in OpenCV's order; empty when there is none.
         distortion_model: ``plumb_bob``, ``rational_polynomial`` or ``equidistant`` (fisheye).
+        mounting: where the floor is, if it is known.
     """
 
     width: int
@@ -50,6 +52,7 @@ class Camera:
     cy: float
     distortion: tuple[float, ...] = ()
     distortion_model: str = "plumb_bob"
+    mounting: Mounting | None = None
 
     def __post_init__(self) -> None:
         numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
@@ -206,6 +209,7 @@ class Camera:
             (self.cy + 0.5) * sy - 0.5,
             self.distortion,
             self.distortion_model,
+            self.mounting,
         )
 
     def undistort(self, pixels: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -6,11 +6,37 @@ Models that search people in space need to know where the floor is.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """Where the floor is, seen from a camera.
+
+    Attributes:
+        height: of the camera above the floor, metres.
+        pitch: looking down, radians.
+        roll: the right side of the image up, radians.
+    """
+
+    height: float
+    pitch: float = 0.0
+    roll: float = 0.0
+
+    @classmethod
+    def above(cls, up: NDArray[np.floating], height: float) -> Mounting:
+        """From the upward direction, [3] in the optical frame, unit length."""
+        x, y, z = (float(v) for v in up)
+        return cls(height, -math.asin(min(1.0, max(-1.0, z))), math.atan2(x, -y))
+
+    def pose(self, ahead: float) -> tuple[Float64, Float64]:
+        """Pose of the camera, see :func:`level_pose`; all in metres."""
+        return level_pose(self.roll, self.pitch, self.height, ahead)
 
 
 def level_pose(roll: float, pitch: float, height: float, ahead: float) -> tuple[Float64, Float64]:

@@ -197,6 +197,13 @@ POSE3D = (
         fixed=True,
     ),
     Parameter(
+        "world_frame",
+        "",
+        "TF frame with z up and 0 on the floor, like base_footprint or map; for the same models "
+        "the camera's height and tilt come from TF then; empty: from the two parameters above",
+        fixed=True,
+    ),
+    Parameter(
         "delay",
         0,
         "for models that see people over time (kind video): report the people of the image so "

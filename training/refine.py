@@ -33,7 +33,7 @@ from training.models import create
 from training.models.checkpoint import save_checkpoint
 from training.virtual.bodies import BodyPool
 from training.virtual.motion import MotionLibrary
-from training.virtual.poses import random_pose
+from training.virtual.poses import POSTURES, random_pose
 from training.virtual.posing import mirrored, mpi15_joints, posed
 
 Float = NDArray[np.float32]
@@ -169,6 +169,8 @@ def sample_poses(motion: Path | None, count: int, seed: int) -> Float:
     rng = np.random.default_rng(seed)
     pool = BodyPool(512, seed=1)
     library = MotionLibrary(motion, "train") if motion else None
+    postures = [name for name in POSTURES if name != "lie"]
+    weights = np.array([POSTURES[name] for name in postures])
     out = np.empty((count, 15, 3), np.float32)
     for k in trange(count, desc="poses", unit="pose"):
         body = pool[int(rng.integers(64))]
@@ -176,7 +178,7 @@ def sample_poses(motion: Path | None, count: int, seed: int) -> Float:
             sequence = library[library.names[rng.integers(len(library.names))]]
             pose = sequence.poses[rng.integers(len(sequence))].astype(np.float64)
         else:
-            pose, _ = random_pose(rng)
+            pose = random_pose(rng, str(rng.choice(postures, p=weights / weights.sum())))
         if rng.random() < 0.5:
             pose = mirrored(pose)
         joints = mpi15_joints(body, pool.model, posed(body, pool.model, pose, np.eye(3)))

@@ -6,14 +6,13 @@ around each root. The projections need to know how the camera is mounted: how hi
 it looks down.
 
 The official preparation of the image is kept: resized isotropically about its middle without
-a shift by half a pixel, on black.
+a shift by half a pixel, on black. Bundles whose backbone is one of kind ``smap`` have that kind's.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundle import Bundle
-from smap_ros.camera import Camera
+from smap_ros.camera import Camera, Letterbox
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.base import Precision
 from smap_ros.engines.factory import cpu_runtime, open_model
@@ -39,9 +38,10 @@ from smap_ros.estimators.base import (
     check_view,
 )
 from smap_ros.estimators.lifting import NO_ROOT
+from smap_ros.estimators.networks import check_network
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest.virtualpose import VirtualPoseManifest
-from smap_ros.mounting import level_pose
+from smap_ros.mounting import Mounting
 from smap_ros.skeletons import MPI15, Skeleton
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,10 @@ class VirtualPoseConfig:
     """Settings of the estimator.
 
     Attributes:
-        camera_height: of the camera above the floor, metres; None assumes 1 m and warns.
-        camera_pitch_deg: how far the camera looks down, degrees.
-        camera_roll_deg: how far the right side of the image is turned up, degrees.
+        camera_height: of cameras above the floor that don't state their mounting, metres; None
+            assumes 1 m and warns.
+        camera_pitch_deg: how far such cameras look down, degrees.
+        camera_roll_deg: how far the right side of their images is turned up, degrees.
         ahead: horizontal distance from the camera to the middle of the searched space, metres;
             None lets that space begin at the camera.
         min_score: people with a lower score of their root are left out; None takes the
@@ -127,12 +128,12 @@ class VirtualPoseEstimator:
         camera = {name: (1, *shape) for name, shape in CAMERA_INPUTS.items()}
         people = manifest.max_people
         found = {"roots": (1, people, 3), "scores": (1, people)}
-        _check(bundle, "root", root, {"maps": maps.shape, **camera}, found)
+        check_network(bundle, "root", root, {"maps": maps.shape, **camera}, found)
         poses = {"maps": maps.shape, "roots": (2, 3), **camera}
-        _check(bundle, "pose", pose, poses, {"joints": (2, manifest.joints, 3)})
+        check_network(bundle, "pose", pose, poses, {"joints": (2, manifest.joints, 3)})
         self._normaliser = Normaliser(manifest.input)
         self._check_outputs = OutputCheck()
-        self._mounting = _mounting(manifest, self.config)
+        self._assumed = False  # whether a height had to be assumed
 
     @classmethod
     def create(
@@ -156,11 +157,6 @@ class VirtualPoseEstimator:
             )
         config = VirtualPoseConfig(**options)
         _manifest(bundle)
-        if config.camera_height is None:
-            log.warning(
-                "camera_height isn't stated: assuming a camera %g m above the floor",
-                ASSUMED_HEIGHT,
-            )
         opened = [create_engine(bundle, engine, threads, precision)]
         try:
             runtime = cpu_runtime(opened[0].name)
@@ -187,15 +183,21 @@ class VirtualPoseEstimator:
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`.
 
+        Where the floor is says the camera's mounting, or else the settings.
+
         Raises:
             CameraError: as there, or if the lens isn't of the model ``plumb_bob``.
         """
         image = check_view(image, camera)
         backbone, root, pose = self._engines
         spec, timer = self._manifest.input, StageTimer()
-        view = {**self._mounting, **camera_inputs(camera)}
+        view = {**self._placed(camera), **camera_inputs(camera)}
         fit = network_fit(camera, spec.width, spec.height)
-        blob = self._normaliser(_fitted(image, fit, (spec.width, spec.height)))
+        if self._manifest.centred:
+            fitted = Letterbox(camera.width, camera.height, spec.width, spec.height).apply(image)
+        else:
+            fitted = _fitted(image, fit, (spec.width, spec.height))
+        blob = self._normaliser(fitted)
         timer.lap("preprocess")
         maps: Float = backbone.run({spec.name: blob})[self._manifest.outputs["maps"].name]
         timer.lap("network")
@@ -209,7 +211,7 @@ class VirtualPoseEstimator:
             return BodyFrame((), camera, stamp, timings_ms=timer.ms)
         joints: Float = pose.run({"maps": maps, "roots": roots, **view})["joints"][:, :JOINTS]
         timer.lap("joints")
-        cells = _cells(camera.project(joints), fit, self._manifest.stride)
+        cells = _cells(camera.project(joints), fit, self._manifest)
         seen = heat_at(maps[0, :JOINTS], cells)
         bodies, dropped = self._bodies(joints, seen, scores, camera)
         timer.lap("bodies")
@@ -219,6 +221,30 @@ class VirtualPoseEstimator:
         """Release the networks; harmless when done twice."""
         for engine in self._engines:
             engine.close()
+
+    def _placed(self, camera: Camera) -> dict[str, Float]:
+        """A camera's pose in the searched world: ``rotation`` [1, 3, 3], ``position`` [1, 3], m."""
+        config, space = self.config, self._manifest.space
+        mounting = camera.mounting
+        if mounting is None:
+            if config.camera_height is None and not self._assumed:
+                self._assumed = True
+                log.warning(
+                    "camera_height isn't stated: assuming a camera %g m above the floor",
+                    ASSUMED_HEIGHT,
+                )
+            mounting = Mounting(
+                ASSUMED_HEIGHT if config.camera_height is None else config.camera_height,
+                math.radians(config.camera_pitch_deg),
+                math.radians(config.camera_roll_deg),
+            )
+        # The middle of the space is ahead of the camera; the world's origin isn't if it is off it.
+        ahead = space.size_m[0] / 2 if config.ahead is None else config.ahead
+        rotation, position = mounting.pose(space.center_m[0] + ahead)
+        return {
+            "rotation": rotation[None].astype(np.float32),
+            "position": position[None].astype(np.float32),
+        }
 
     def _believed(self, roots: Float, scores: Float) -> tuple[Float, Float]:
         """Candidates that are people: world [N, 3], metres, and their scores [N]."""
@@ -309,29 +335,15 @@ def heat_at(heatmaps: Float, cells: NDArray[np.floating]) -> Float:
     return np.where(inside, heat, np.float32(0))
 
 
-def _cells(pixels: NDArray[np.float64], fit: NDArray[np.float64], stride: int) -> Any:
-    return (pixels * fit[0, 0] + fit[:, 2]) / stride
+def _cells(
+    pixels: NDArray[np.float64], fit: NDArray[np.float64], manifest: VirtualPoseManifest
+) -> NDArray[np.float64]:
+    cells = (pixels * fit[0, 0] + fit[:, 2]) / manifest.stride
+    return np.asarray(cells - 0.5 if manifest.centred else cells, np.float64)
 
 
 def _fitted(image: Image, fit: NDArray[np.float64], size: tuple[int, int]) -> Image:
     return np.asarray(cv2.warpAffine(image, fit, size, flags=cv2.INTER_LINEAR), np.uint8)
-
-
-def _mounting(manifest: VirtualPoseManifest, config: VirtualPoseConfig) -> dict[str, Float]:
-    """The camera's pose in the searched world: ``rotation`` [1, 3, 3], ``position`` [1, 3], m."""
-    space = manifest.space
-    # The middle of the space is ahead of the camera; the world's origin isn't if it is off it.
-    ahead = space.size_m[0] / 2 if config.ahead is None else config.ahead
-    rotation, position = level_pose(
-        math.radians(config.camera_roll_deg),
-        math.radians(config.camera_pitch_deg),
-        ASSUMED_HEIGHT if config.camera_height is None else config.camera_height,
-        space.center_m[0] + ahead,
-    )
-    return {
-        "rotation": rotation[None].astype(np.float32),
-        "position": position[None].astype(np.float32),
-    }
 
 
 def _manifest(bundle: Bundle) -> VirtualPoseManifest:
@@ -340,25 +352,3 @@ def _manifest(bundle: Bundle) -> VirtualPoseManifest:
             f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected virtualpose"
         )
     return bundle.manifest
-
-
-def _check(
-    bundle: Bundle,
-    role: str,
-    engine: Engine,
-    inputs: Mapping[str, tuple[int, ...]],
-    outputs: Mapping[str, tuple[int, ...]],
-) -> None:
-    """Refuse a network that doesn't take and give what the estimator hands on."""
-    got = {spec.name: spec for spec in (*engine.inputs, *engine.outputs)}
-    wrong = [
-        f"{name} {list(shape)}"
-        for name, shape in {**inputs, **outputs}.items()
-        if name not in got or not got[name].accepts(shape) or got[name].dtype != "float32"
-    ]
-    if wrong or {spec.name for spec in engine.inputs} != set(inputs):
-        raise BundleError(
-            f"the {role} network of bundle {bundle.name!r} has {', '.join(map(str, got.values()))}"
-            f"; expected float32 {', '.join(wrong) or 'inputs ' + ', '.join(inputs)}. Its files "
-            "don't belong together; export the bundle again"
-        )

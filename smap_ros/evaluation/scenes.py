@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError, SmapError
+from smap_ros.mounting import Mounting
 from smap_ros.skeletons import MPI15
 
 Image = NDArray[np.uint8]
@@ -88,6 +89,7 @@ def make_scene(
     index: int,
     source: str,
     stamp: float = 0.0,
+    floor: Mapping[str, Any] | None = None,
     sequence: str | None = None,
 ) -> Scene:
     """A scene from its labels.
@@ -99,6 +101,8 @@ def make_scene(
         read: gives the picture.
         key: see :class:`Scene`.
         index, source, stamp: of the frame.
+        floor: ``normal`` [x, y, z], upwards, and ``distance`` from the camera, metres, in the
+            optical frame; the camera's mounting follows from it.
         sequence: see :class:`Scene`.
 
     Raises:
@@ -110,7 +114,7 @@ def make_scene(
         boxes = np.array([person["box"] for person in people], np.float64)
         return Scene(
             key=key,
-            frame=BodyFrame(bodies, Camera.from_json(camera), stamp, source=source, index=index),
+            frame=BodyFrame(bodies, _camera(camera, floor), stamp, source=source, index=index),
             visibility=visibility.reshape(len(bodies), len(MPI15)),
             boxes=boxes.reshape(len(bodies), 4),
             read=read,
@@ -122,6 +126,14 @@ def make_scene(
             "a camera and people with id, joints_3d [15][3], joints_2d [15][2], visibility [15] "
             "and box [4]"
         ) from error
+
+
+def _camera(camera: Mapping[str, Any], floor: Mapping[str, Any] | None) -> Camera:
+    seen = Camera.from_json(camera)
+    if floor is None:
+        return seen
+    up = np.array(floor["normal"], np.float64)
+    return replace(seen, mounting=Mounting.above(up, float(floor["distance"])))
 
 
 def _body(person: Mapping[str, Any]) -> Body:

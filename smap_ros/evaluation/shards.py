@@ -85,6 +85,7 @@ def _scene(sample: Sample, index: int) -> Scene:
         index=index,
         source=f"{sample.shard.name}/{sample.name}.jpg",
         stamp=0.0 if film is None else float(_field(sample, "stamp")),
+        floor=sample.labels.get("floor"),
         sequence=None if film is None else str(film),
     )
 

@@ -47,15 +47,19 @@ class SearchedSpace(Strict):
 class VirtualPoseManifest(Manifest):
     """VirtualPose in three networks; the first one's output ``maps`` feeds the others.
 
-    The maps are the joints' heatmaps, those of mpi15 first, then the distances from the root
-    to the four sides of a person's box. The inputs and outputs of ``root`` and ``pose`` are
-    fixed; see ``estimators.virtualpose``.
+    The maps are the joints' heatmaps, those of mpi15 first, then, if ``box_maps``, the distances
+    from the root to the four sides of a person's box. The inputs and outputs of ``root`` and
+    ``pose`` are fixed; see ``estimators.virtualpose``.
 
     Attributes:
         stride: network pixels per map cell.
         max_people: candidates that ``root`` gives.
         root_threshold: candidates that score more are people.
         space: where people are searched.
+        box_maps: whether the maps end with the sides of boxes.
+        centred: whether the backbone is one of kind ``smap`` that counts pixels from their
+            middles: the image is letterboxed as there, and cell k is at stride * (k + 0.5).
+            Otherwise the image is prepared as officially, and cell k is at stride * k.
     """
 
     kind: Literal["virtualpose"]
@@ -65,6 +69,8 @@ class VirtualPoseManifest(Manifest):
     max_people: Annotated[int, Field(ge=1, le=1000)]
     root_threshold: Annotated[float, Field(ge=0, le=1)]
     space: SearchedSpace
+    box_maps: bool = True
+    centred: bool = False
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> VirtualPoseManifest:
@@ -73,17 +79,21 @@ class VirtualPoseManifest(Manifest):
         if set(self.outputs) != {"maps"}:
             raise ValueError(f"outputs are {sorted(self.outputs)}; kind virtualpose has ['maps']")
         shape = self.outputs["maps"].shape
-        joints = len(SKELETONS[self.joint_set])
+        least = len(SKELETONS[self.joint_set]) + self._sides
         grid = (self.input.height // self.stride, self.input.width // self.stride)
-        fits = len(shape) == 4 and shape[0] == 1 and shape[1] >= joints + BOX_SIDES
+        fits = len(shape) == 4 and shape[0] == 1 and shape[1] >= least
         if not fits or shape[2:] != grid:
             raise ValueError(
-                f"outputs.maps.shape is {list(shape)}; expected [1, {joints + BOX_SIDES} or more, "
-                f"{grid[0]}, {grid[1]}] for this input and stride"
+                f"outputs.maps.shape is {list(shape)}; expected [1, {least} or more, {grid[0]}, "
+                f"{grid[1]}] for this input and stride"
             )
         return self
 
     @property
     def joints(self) -> int:
         """Joints that the networks know, mpi15's first."""
-        return self.outputs["maps"].shape[1] - BOX_SIDES
+        return self.outputs["maps"].shape[1] - self._sides
+
+    @property
+    def _sides(self) -> int:
+        return BOX_SIDES if self.box_maps else 0

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -19,6 +19,7 @@ from smap_ros.messages import image_from_message
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import body_array, camera_from_info, seconds
 from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.nodes.world import WorldFrame
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,12 @@ class CameraChoice:
     Attributes:
         fov_deg: stated horizontal field of view in degrees; above 0 it takes the place of
             CameraInfo.
+        world: tells how the camera is mounted, if TF is to say so.
     """
 
     def __init__(self) -> None:
         self.fov_deg = 0.0
+        self.world: WorldFrame | None = None
         self._infos: dict[str, CameraInfo] = {}
 
     def take_info(self, info: CameraInfo) -> None:
@@ -66,12 +69,19 @@ class CameraChoice:
             infos = {}
         self._infos = {**infos, info.header.frame_id: info}
 
-    def camera(self, frame_id: str, width: int, height: int) -> Camera:
-        """The camera of an image.
+    def camera(self, frame_id: str, width: int, height: int, stamp: float) -> Camera:
+        """The camera of an image, with its mounting at the image's stamp if TF is to say so.
 
         Raises:
-            CameraError: if nothing is known of it, or what is known is no calibration.
+            CameraError: if nothing is known of it, what is known is no calibration, or TF doesn't
+                say how it is mounted.
         """
+        camera = self._intrinsics(frame_id, width, height)
+        if self.world is None:
+            return camera
+        return replace(camera, mounting=self.world.mounting(frame_id, stamp))
+
+    def _intrinsics(self, frame_id: str, width: int, height: int) -> Camera:
         if self.fov_deg > 0:
             # From the field of view at hand, so that a change takes effect on the next image.
             return Camera.from_fov(width, height, math.radians(self.fov_deg))
@@ -128,10 +138,11 @@ class Pipeline:
             started = time.perf_counter()
             image = image_from_message(message)
             height, width = image.shape[:2]
-            camera = self._cameras.camera(message.header.frame_id, width, height)
+            stamp = seconds(message.header.stamp)
+            camera = self._cameras.camera(message.header.frame_id, width, height, stamp)
             decoded = time.perf_counter()
             self._waiting.append((message.header, (width, height)))
-            frame = self._estimator.estimate(image, camera, seconds(message.header.stamp))
+            frame = self._estimator.estimate(image, camera, stamp)
             estimated = time.perf_counter()
             bodies = self._message(frame)
         except SmapError as error:

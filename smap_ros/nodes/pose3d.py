@@ -23,8 +23,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
-from smap_ros.bundle import load_bundle
-from smap_ros.errors import SmapError
+from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators import create_estimator
 from smap_ros.graph import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
@@ -37,6 +37,7 @@ from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.worker import NewestWins
+from smap_ros.nodes.world import WorldFrame
 from smap_ros.parameters import Value
 
 log = logging.getLogger(__name__)
@@ -164,6 +165,7 @@ class Pose3dNode(LifecycleNode):
             **options,
         )
         self._pipeline = Pipeline(estimator, self._cameras)
+        self._cameras.world = self._world(bundle)
         self._publisher = self.create_lifecycle_publisher(BodyArray, "bodies_raw", qos.RELIABLE)
         self._info_publisher = self.create_publisher(SkeletonInfo, "skeleton_info", qos.LATCHED)
         meshes = self.create_lifecycle_publisher(MarkerArray, "meshes", qos.RELIABLE)
@@ -173,6 +175,22 @@ class Pose3dNode(LifecycleNode):
             skeleton_info(estimator.skeleton, bundle.name, bundle.manifest.version, engine)
         )
         self.get_logger().info(f"model: {estimator.description}")
+
+    def _world(self, bundle: Bundle) -> WorldFrame | None:
+        """What tells how the camera is mounted, if TF is to say so."""
+        name = self._settings.text("world_frame")
+        if not name:
+            return None
+        if bundle.kind != "virtualpose":
+            raise InputError(
+                f"world_frame is {name!r}, but bundle {bundle.name!r} is of kind {bundle.kind!r}, "
+                "which needs no floor; leave it empty"
+            )
+        if self._settings.number("camera_height") > 0:
+            raise InputError(
+                f"camera_height is stated and world_frame is {name!r}; expected one of the two"
+            )
+        return WorldFrame(self, name)
 
     def _subscribe(self) -> None:
         image = self.resolve_topic_name("image")
@@ -199,6 +217,9 @@ class Pose3dNode(LifecycleNode):
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None
+        if self._cameras.world is not None:
+            self._cameras.world.close()
+            self._cameras.world = None
         if self._publisher is not None:
             self.destroy_lifecycle_publisher(self._publisher)
             self._publisher = None

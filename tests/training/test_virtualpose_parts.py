@@ -118,7 +118,7 @@ def _roots(xyz: np.ndarray, scores: list[float]) -> Roots:
     empty = torch.empty(0)
     detections = Detections(empty, empty, empty, empty, empty)
     values = torch.from_numpy(xyz).float()[None], torch.tensor([scores])
-    return Roots(empty, detections, empty, *values)
+    return Roots(empty, empty, detections, empty, *values)
 
 
 def test_soft_argmax_finds_a_sharp_peak_between_voxels():
@@ -152,7 +152,7 @@ def test_an_empty_scene_has_nobody():
     outputs = network(torch.zeros(1, 21, 32, 64), small_camera())
     assert outputs["pred"].shape == (1, 4, 17, 5)
     assert (outputs["dec_depths"] < 0).all()
-    empty = network.REN.cubes(torch.zeros(1, 21, 32, 64), _detected_nowhere(), small_camera())
+    empty = network.REN.cubes(torch.zeros(1, 17, 32, 64), _detected_nowhere(), small_camera())
     assert not empty.any()
 
 

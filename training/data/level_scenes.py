@@ -71,7 +71,8 @@ class LevelScene:
         """The scene in a mirror."""
         flip = np.array([-1, 1, 1], np.float32)
         return LevelScene(
-            replace(self.camera, cx=self.camera.width - 1 - self.camera.cx),
+            # Mirroring the maps maps pixel x to width - x: cell k is at stride * (k + 0.5).
+            replace(self.camera, cx=self.camera.width - self.camera.cx),
             replace(self.mounting, roll=-self.mounting.roll),
             self.joints[:, MPI15.flip] * flip,
             np.ascontiguousarray(self.heatmaps[MPI15.flip][..., ::-1]),
@@ -95,7 +96,7 @@ def abstract(scene: LevelScene, config: VirtualPoseConfig) -> tuple[Abstraction,
     exact = Cameras(*(value.double() for value in view))
     pixels, depth = project(exact, points)
     people = len(joints_mm)
-    cells = to_cells(pixels, exact.image_size, config).numpy().reshape(people, -1, 2)
+    cells = to_cells(pixels, exact.image_size, config).numpy().reshape(people, 15, 2)
     size = np.array(config.map_size)
     nearest = np.rint(cells[:, ROOT])
     in_view = np.all((nearest >= 0) & (nearest < size), axis=-1)
@@ -106,7 +107,7 @@ def abstract(scene: LevelScene, config: VirtualPoseConfig) -> tuple[Abstraction,
         in_image=np.all((cells >= 0) & (cells < size), axis=-1),
         inds=row * size[0] + column,
         sides=box_sides(cells, config.map_size),
-        depth_mm=depth.numpy().reshape(people, -1)[:, ROOT].astype(np.float32),
+        depth_mm=depth.numpy().reshape(people, 15)[:, ROOT].astype(np.float32),
         in_view=in_view,
         root_cube=root_cube(joints_mm[:, ROOT], config),
     ), view

@@ -13,16 +13,26 @@ from torch import Tensor, nn
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
-from training.export.networks import require_agreement, rounded, save_program, store_half
+from training.data.dataset import MEAN, STD
+from training.export.networks import (
+    fuse_batch_norm,
+    require_agreement,
+    rounded,
+    save_program,
+    store_half,
+)
 from training.models.checkpoint import load_model
+from training.models.smap_lite import SmapLite
 from training.models.virtualpose import graphs
 from training.models.virtualpose.backbone import PoseDetResNet
 from training.models.virtualpose.config import VirtualPoseConfig
+from training.models.virtualpose.lite import VirtualPoseLite
 from training.models.virtualpose.model import VirtualPose
 
 Network = TypeVar("Network", bound=nn.Module)
 
 _IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_LITE = {"mean": (MEAN / 255,) * 3, "std": (STD / 255,) * 3}
 
 
 def export_virtualpose_kind(
@@ -38,8 +48,8 @@ def export_virtualpose_kind(
     """Export a VirtualPose with its backbone as three networks.
 
     Args:
-        checkpoint: of model ``virtualpose``.
-        backbone: checkpoint of model ``virtualpose_backbone``.
+        checkpoint: of model ``virtualpose`` or ``virtualpose_lite``.
+        backbone: checkpoint of model ``virtualpose_backbone``, for the lite one of ``smap_lite``.
         bundle: folder to write.
         half: store the backbone's weights as fp16. The other two stay as they are: they are
             small, and hold coordinates that fp16 can't.
@@ -51,9 +61,13 @@ def export_virtualpose_kind(
     Raises:
         InputError: if these are other networks, don't fit together, or ONNX and torch disagree.
     """
-    behind, image_network = _load(checkpoint, VirtualPose), _load(backbone, PoseDetResNet)
+    behind = _load(checkpoint, VirtualPose)
+    lite = isinstance(behind, VirtualPoseLite)
+    image_network = _load(backbone, SmapLite if lite else PoseDetResNet)
     config = behind.config
     if half:  # round first, so that torch and ONNX hold the same numbers
+        if lite:
+            fuse_batch_norm(image_network)
         weights = image_network.state_dict()
         image_network.load_state_dict({k: rounded(v) for k, v in weights.items()})
     exports = {
@@ -67,7 +81,7 @@ def export_virtualpose_kind(
             f"{backbone} gives maps {list(shape)} but {checkpoint} takes "
             f"{list(exports['root'].inputs['maps'].shape)}; export networks of one configuration"
         )
-    manifest = _manifest(config, list(shape)) | {
+    manifest = _manifest(config, list(shape), _LITE if lite else _IMAGENET_RGB) | {
         "name": bundle.name,
         "description": description,
         "precision": "fp16" if half else "fp32",
@@ -85,10 +99,12 @@ def export_virtualpose_kind(
         return write_bundle(bundle, manifest, **paths), max(errors)
 
 
-def _manifest(config: VirtualPoseConfig, maps: list[int]) -> dict[str, Any]:
+def _manifest(
+    config: VirtualPoseConfig, maps: list[int], colours: dict[str, Any]
+) -> dict[str, Any]:
     """What the configuration says of a bundle."""
     width, height = config.image_size
-    image = {"name": "image", "width": width, "height": height, "color": "rgb", **_IMAGENET_RGB}
+    image = {"name": "image", "width": width, "height": height, "color": "rgb", **colours}
     return {
         "kind": "virtualpose",
         "version": smap_ros.__version__,
@@ -102,6 +118,8 @@ def _manifest(config: VirtualPoseConfig, maps: list[int]) -> dict[str, Any]:
             "size_m": [v / graphs.MM for v in config.space_size_mm],
             "center_m": [v / graphs.MM for v in config.space_center_mm],
         },
+        "box_maps": config.box_maps,
+        "centred": config.cell_shift > 0,
     }
 
 

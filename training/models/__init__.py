@@ -37,10 +37,14 @@ REGISTRY: dict[str, Entry] = {
     "mobilehuman": Entry("training.models.mobilehuman:MobileHuman", (1, 3, 256, 256)),
     "crowdnet": Entry("training.models.crowdnet:CrowdNet", (1, 3, 256, 256)),
     "hap_crowdnet": Entry("training.models.crowdnet:HapCrowdNet", (1, 3, 256, 256)),
+    "hap_pretraining": Entry("training.models.hap:HapPretraining", (1, 3, 256, 128)),
     "virtualpose_backbone": Entry(
         "training.models.virtualpose.backbone:PoseDetResNet", (1, 3, 512, 960)
     ),
     "virtualpose": Entry("training.models.virtualpose.model:VirtualPose", (1, 21, 128, 240)),
+    "virtualpose_lite": Entry(
+        "training.models.virtualpose.lite:VirtualPoseLite", (1, 15, 64, 112)
+    ),
     "smap_lite": Entry("training.models.smap_lite:SmapLite", (1, 3, 256, 448)),
 }
 

@@ -88,6 +88,11 @@ class PoseDetResNet(ResNet):
         depth: Tensor = self.depth(self.features(image))
         return depth
 
+    def depth_and_sides(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The depth and box heads."""
+        features = self.features(image)
+        return self.depth(features), self.bbox(features)
+
 
 def _head(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(

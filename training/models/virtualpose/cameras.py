@@ -146,12 +146,13 @@ def to_cells(pixels: Tensor, image_size: Tensor, config: VirtualPoseConfig) -> T
         image_size: [N, 2].
 
     Returns:
-        [N, P, 2]; a cell's index is its coordinate, as officially, without a half-pixel shift.
+        [N, P, 2]; a cell's index is its coordinate. Officially there is no half-pixel shift.
     """
     size = pixels.new_tensor(config.image_size)
     zoom = network_zoom(image_size, config)[:, None, None]
     network = (pixels - image_size[:, None] / 2) * zoom + size / 2
-    return network * (pixels.new_tensor(config.map_size) / size)
+    cells = network * (pixels.new_tensor(config.map_size) / size)
+    return cells - config.cell_shift if config.cell_shift else cells
 
 
 def depth_unit_mm(cameras: Cameras, config: VirtualPoseConfig) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
@@ -43,6 +44,14 @@ class VirtualPoseConfig:
         depth_stem_width, depth_head_width: channels of the depth network's ResNet-18 stem and
             of its upsampling.
         depth_stem_stride: 1, or 2 for a depth network at half the cost.
+        v2v_kernel: edge of the 3D networks' first convolution, voxels; odd.
+        cell_shift: what is subtracted from pixels / stride for a cell's index; half for maps
+            whose cell k is centred on the pixel at stride * (k + 0.5).
+        box_maps: whether the maps end with the distances to a box's sides; if not, the depth
+            network estimates them as well.
+        widening: radii in map cells by which heatmaps may be widened before voxels read them;
+            none reads them as they are. Voxels that are wide in the image read wide ones:
+            narrow peaks would fall between them.
 
     Raises:
         InputError: if a value is out of its range.
@@ -66,6 +75,10 @@ class VirtualPoseConfig:
     depth_stem_width: int = 64
     depth_head_width: int = 256
     depth_stem_stride: int = 1
+    v2v_kernel: int = 7
+    cell_shift: float = 0.0
+    box_maps: bool = True
+    widening: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # lists come from yaml and from checkpoints
@@ -84,19 +97,21 @@ class VirtualPoseConfig:
             "person_bins": self.person_bins > 0 and self.person_bins % 4 == 0,
             "v2v_width": self.v2v_width > 0 and self.v2v_width % 2 == 0,
             "depth_stem_stride": self.depth_stem_stride in (1, 2),
+            "v2v_kernel": self.v2v_kernel > 0 and self.v2v_kernel % 2 == 1,
+            "widening": all(a < b for a, b in pairwise((0, *self.widening))),
         }
         wrong = [f"{name} = {getattr(self, name)}" for name, fine in checks.items() if not fine]
         if wrong:
             raise InputError(
                 f"VirtualPose can't have {', '.join(wrong)}: expected 15 or 17 joints, positive "
                 "sizes, map_size in multiples of 8, bins in multiples of 4, an even v2v_width, "
-                "and depth_stem_stride 1 or 2"
+                "depth_stem_stride 1 or 2, an odd v2v_kernel, and widening radii that grow from 1"
             )
 
     @property
     def maps(self) -> int:
-        """Channels of the abstract representation: heatmaps, then box distances."""
-        return self.joints + BOX_SIDES
+        """Channels of the abstract representation: heatmaps, then box distances if it has them."""
+        return self.joints + BOX_SIDES * self.box_maps
 
 
 def _positive(values: tuple[float, ...], count: int) -> bool:

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from smap_ros.skeletons import MPI15
+from training.models.smap_lite import SmapLite
 from training.models.virtualpose.backbone import PoseDetResNet
 from training.models.virtualpose.cameras import Cameras, depth_unit_mm, make_camera, orbit_pose
-from training.models.virtualpose.config import BOX_SIDES, VirtualPoseConfig
+from training.models.virtualpose.config import VirtualPoseConfig
 from training.models.virtualpose.model import VirtualPose
+from training.models.virtualpose.projection import widened
 
 OPSET = 18
 MM = 1000.0
@@ -25,25 +28,28 @@ CAMERA_INPUTS = ("rotation", "position", "intrinsics", "distortion", "image_size
 
 
 class BackboneGraph(nn.Module):
-    """Image [1, 3, H, W] -> ``maps`` [1, J + 4, H/4, W/4], heatmaps and box distances.
+    """Image [1, 3, H, W] -> ``maps``, float32 [1, C, H/4, W/4].
 
-    Runs the flip test if the network does. The backbone's own depth isn't needed.
+    Of a ``PoseDetResNet``, heatmaps and box distances; it runs the flip test if the network does.
+    Of a smap_lite, the heatmaps. Their own depth isn't needed.
     """
 
     outputs = ("maps",)
 
-    def __init__(self, network: PoseDetResNet) -> None:
+    def __init__(self, network: PoseDetResNet | SmapLite) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """See the class."""
         outputs = self.network(image)
+        if isinstance(self.network, SmapLite):
+            return (outputs["heatmap_2d"][:, : len(MPI15)],)
         return (torch.cat([outputs["pose"], outputs["bbox"]], dim=1),)
 
 
 class RootGraph(nn.Module):
-    """Maps [1, J + 4, h, w] and a camera -> candidates for people, best first.
+    """Maps [1, C, h, w] and a camera -> candidates for people, best first.
 
     - ``roots`` [1, K, 3], world, metres, and ``scores`` [1, K];
     - ``boxes`` [1, K, 4] and ``roots_2d`` [1, K, 2], map cells, and ``depths`` [1, K], metres:
@@ -67,14 +73,15 @@ class RootGraph(nn.Module):
     ) -> tuple[Tensor, ...]:
         """See the class; the camera's values are those of ``Cameras``, the position in metres."""
         camera = _cameras(rotation, position, intrinsics, distortion, image_size)
-        found = self.network(maps, camera)
+        heatmaps = widened(maps[:, : self.config.joints], self.config.widening)
+        found = self.network(maps, heatmaps, camera)
         boxes, depths, _, _, roots_2d = found.detections
         unit = depth_unit_mm(camera, self.config)[:, None] / MM
         return found.xyz_mm / MM, found.scores, boxes, roots_2d, depths[..., 0] * unit
 
 
 class PoseGraph(nn.Module):
-    """Maps [1, J + 4, h, w], N roots (world, metres) and a camera -> ``joints`` [N, J, 3].
+    """Maps [1, C, h, w], N roots (world, metres) and a camera -> ``joints`` [N, J, 3].
 
     Joints are in the camera's optical frame, metres.
     """
@@ -99,8 +106,8 @@ class PoseGraph(nn.Module):
         camera = _cameras(rotation, position, intrinsics, distortion, image_size)
         people = roots.shape[0]
         everyone = Cameras(*(v.expand(people, *v.shape[1:]) for v in camera))
-        heatmaps = maps[:, : self.config.joints].expand(people, -1, -1, -1)
-        joints = self.network(heatmaps, roots * MM, everyone)
+        heatmaps = widened(maps[:, : self.config.joints], self.config.widening)
+        joints = self.network(heatmaps.expand(people, -1, -1, -1), roots * MM, everyone)
         return ((joints - camera.position_mm) @ rotation[0].T / MM,)
 
 
@@ -144,7 +151,7 @@ class Export:
         )
 
 
-def backbone_export(network: PoseDetResNet, image_size: tuple[int, int]) -> Export:
+def backbone_export(network: PoseDetResNet | SmapLite, image_size: tuple[int, int]) -> Export:
     """The first graph, for images of this width and height."""
     image = torch.randn(1, 3, *image_size[::-1], generator=torch.Generator().manual_seed(0))
     return _export(BackboneGraph(network), {"image": image})
@@ -155,7 +162,7 @@ def root_export(network: VirtualPose, maps: Tensor | None = None) -> Export:
 
     Args:
         network: whose REN it is.
-        maps: example, [1, J + 4, h, w].
+        maps: example, [1, C, h, w].
     """
     config = network.config
     maps = _maps(config) if maps is None else maps
@@ -175,7 +182,7 @@ def pose_export(
     Args:
         network: whose PEN it is.
         people: how many at a time; any number if None.
-        maps: example, [1, J + 4, h, w].
+        maps: example, [1, C, h, w].
         roots: example, [N, 3], world, metres.
         camera: example, a batch of one.
     """
@@ -211,7 +218,8 @@ def _maps(config: VirtualPoseConfig) -> Tensor:
     width, height = config.map_size
     generator = torch.Generator().manual_seed(0)
     heat = torch.rand(1, config.joints, height, width, generator=generator) ** 4
-    return torch.cat([heat, torch.full((1, BOX_SIDES, height, width), 8.0)], dim=1)
+    sides = torch.full((1, config.maps - config.joints, height, width), 8.0)
+    return torch.cat([heat, sides], dim=1)
 
 
 def _camera(config: VirtualPoseConfig) -> Cameras:

@@ -36,7 +36,7 @@ def backbone_losses(
     mask, known = truth.in_view[..., None].expand_as(sides), labelled[..., None, None]
     return {
         "loss_2d": F.mse_loss(outputs["pose"] * known, heatmaps * known),
-        "loss_bbox": _masked_l1(sides, truth.sides, mask),
+        "loss_bbox": masked_l1(sides, truth.sides, mask),
     }
 
 
@@ -56,7 +56,7 @@ def pose_losses(
     unit = depth_unit_mm(cameras, config)[:, None]
     depth = gather(outputs["depth_map"], truth.inds)[..., 0] * unit
     return {
-        "loss_depth": _masked_l1(depth, truth.depth_mm, truth.in_view),
+        "loss_depth": masked_l1(depth, truth.depth_mm, truth.in_view),
         "loss_3d": F.mse_loss(outputs["root_cubes"], truth.root_cube),
         "loss_cord": _joint_loss(outputs["pred"], truth),
     }
@@ -71,5 +71,6 @@ def _joint_loss(pred: Tensor, truth: Truth) -> Tensor:
     return weighted.sum() / max(weighted.numel(), 1)
 
 
-def _masked_l1(got: Tensor, expected: Tensor, mask: Tensor) -> Tensor:
+def masked_l1(got: Tensor, expected: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error where the mask is 1; all of one shape."""
     return ((got - expected).abs() * mask).sum() / (mask.sum() + 1e-4)

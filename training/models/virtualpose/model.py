@@ -18,7 +18,9 @@ from training.models.virtualpose.projection import (
     detection_weight,
     grid_mm,
     locate,
-    sample,
+    read,
+    voxel_pitch_mm,
+    widened,
 )
 from training.models.virtualpose.v2v import V2VNet
 
@@ -56,6 +58,7 @@ class Roots(NamedTuple):
 
     Attributes:
         depth_map: [B, 1, h, w], normalised root depth.
+        sides: [B, 4, h, w], distances from the root to the box's sides, cells.
         detections: of the image.
         root_cubes: [B, X, Y, Z], scores of the voxels.
         xyz_mm: [B, K, 3], candidates in the world, best first.
@@ -63,6 +66,7 @@ class Roots(NamedTuple):
     """
 
     depth_map: Tensor
+    sides: Tensor
     detections: Detections
     root_cubes: Tensor
     xyz_mm: Tensor
@@ -85,22 +89,31 @@ class RootEstimation(nn.Module):
             head_width=config.depth_head_width,
             deconvolutions=2 + config.depth_stem_stride,
         )
-        self.v2v_net = V2VNet(config.joints, 1, config.v2v_width)
+        self.v2v_net = V2VNet(config.joints, 1, config.v2v_width, config.v2v_kernel)
 
-    def forward(self, maps: Tensor, cameras: Cameras) -> Roots:
-        """Heatmaps and box distances [B, joints + 4, h, w] and B cameras -> candidates."""
-        seen = torch.tensor(DEPTH_JOINTS, device=maps.device)
-        depth_map = self.depth_net.depth_map(maps.index_select(1, seen))
-        detections = self.detect(maps, depth_map)
-        root_cubes = self.v2v_net(self.cubes(maps, detections, cameras))[:, 0]
-        return Roots(depth_map, detections, root_cubes, *self.peaks(root_cubes))
+    def forward(self, maps: Tensor, heatmaps: Tensor, cameras: Cameras) -> Roots:
+        """Candidates in B images.
 
-    def detect(self, maps: Tensor, depth_map: Tensor) -> Detections:
+        Args:
+            maps: [B, config.maps, h, w], heatmaps and box distances.
+            heatmaps: [B, L * J, h, w], the heatmaps ``widened``.
+            cameras: B of them.
+        """
+        joints = self.config.joints
+        seen = maps.index_select(1, torch.tensor(DEPTH_JOINTS, device=maps.device))
+        if self.config.box_maps:
+            depth_map, sides = self.depth_net.depth_map(seen), maps[:, joints:]
+        else:
+            depth_map, sides = self.depth_net.depth_and_sides(seen)
+        detections = self.detect(maps, sides, depth_map)
+        root_cubes = self.v2v_net(self.cubes(heatmaps, detections, cameras))[:, 0]
+        return Roots(depth_map, sides, detections, root_cubes, *self.peaks(root_cubes))
+
+    def detect(self, maps: Tensor, sides: Tensor, depth_map: Tensor) -> Detections:
         """People in the maps; no gradient flows through what they mark."""
         config = self.config
-        heatmap, sides = maps[:, ROOT : ROOT + 1], maps[:, config.joints :]
         return decode(
-            heatmap.detach(),
+            maps[:, ROOT : ROOT + 1].detach(),
             sides.detach(),
             depth_map.detach(),
             count=config.max_people,
@@ -114,12 +127,14 @@ class RootEstimation(nn.Module):
         grid = grid_mm(config.space_size_mm, config.space_bins, center)
         return locate(cameras, grid, config)
 
-    def cubes(self, maps: Tensor, detections: Detections, cameras: Cameras) -> Tensor:
-        """Heatmaps in the searched cube, at the depths of the detections: [B, J, X, Y, Z]."""
+    def cubes(self, heatmaps: Tensor, detections: Detections, cameras: Cameras) -> Tensor:
+        """Widened heatmaps in the searched cube, at the detections' depths: [B, J, X, Y, Z]."""
         config, voxels = self.config, self.voxels(cameras)
         unit = depth_unit_mm(cameras, config)
         weight = detection_weight(voxels, detections, unit, config.depth_sigma_mm)
-        values = sample(maps[:, : config.joints], voxels) * weight[:, None]
+        pitch = voxel_pitch_mm(config.space_size_mm, config.space_bins)
+        heat = read(heatmaps, voxels, pitch, cameras, config)
+        values = heat * weight[:, None]
         return values.clamp(0, 1).reshape(*values.shape[:2], *config.space_bins)
 
     def peaks(self, root_cubes: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,13 +157,13 @@ class PoseEstimation(nn.Module):
     def __init__(self, config: VirtualPoseConfig) -> None:
         super().__init__()
         self.config = config
-        self.v2v_net = V2VNet(config.joints, config.joints, config.v2v_width)
+        self.v2v_net = V2VNet(config.joints, config.joints, config.v2v_width, config.v2v_kernel)
 
     def forward(self, heatmaps: Tensor, roots_mm: Tensor, cameras: Cameras) -> Tensor:
         """Joints in the world.
 
         Args:
-            heatmaps: [N, J, h, w], for each person those of their image.
+            heatmaps: [N, L * J, h, w], for each person those of their image, ``widened``.
             roots_mm: [N, 3], world.
             cameras: N of them.
 
@@ -159,10 +174,11 @@ class PoseEstimation(nn.Module):
         return self.expect(scores) + roots_mm[:, None]
 
     def cubes(self, heatmaps: Tensor, roots_mm: Tensor, cameras: Cameras) -> Tensor:
-        """Heatmaps in the people's cubes: [N, J, bins, bins, bins]."""
+        """Widened heatmaps in the people's cubes: [N, J, bins, bins, bins]."""
         bins = (self.config.person_bins,) * 3
         grid = grid_mm((self.config.person_size_mm,) * 3, bins, roots_mm)
-        values = sample(heatmaps, locate(cameras, grid, self.config))
+        pitch = voxel_pitch_mm((self.config.person_size_mm,) * 3, bins)
+        values = read(heatmaps, locate(cameras, grid, self.config), pitch, cameras, self.config)
         return values.clamp(0, 1).reshape(*values.shape[:2], *bins)
 
     def expect(self, scores: Tensor) -> Tensor:
@@ -182,7 +198,7 @@ class PoseEstimation(nn.Module):
 class VirtualPose(nn.Module):
     """REN and PEN: everything after the backbone.
 
-    ``forward`` takes heatmaps and box distances, float32 [B, joints + 4, h, w], one camera an
+    ``forward`` takes heatmaps and box distances, float32 [B, config.maps, h, w], one camera an
     image and, for training and evaluation, the truth. It returns a dict, lengths in mm:
 
     - ``pred`` [B, K, J, 5]: x, y, z in the world, the candidate's flag and its score;
@@ -191,7 +207,8 @@ class VirtualPose(nn.Module):
       the index of the nearest person if one is nearer than ``matched_threshold_mm``;
     - ``dec_bboxes`` [B, K, 4] (cells), ``dec_depths`` [B, K, 1], ``dec_roots_2d`` [B, K, 2]
       (cells): the detections in the maps;
-    - ``depth_map`` [B, 1, h, w] (normalised) and ``root_cubes`` [B, X, Y, Z].
+    - ``depth_map`` [B, 1, h, w] (normalised), ``sides`` [B, 4, h, w] (cells) and
+      ``root_cubes`` [B, X, Y, Z].
 
     Args:
         options: fields of ``VirtualPoseConfig``.
@@ -207,17 +224,19 @@ class VirtualPose(nn.Module):
         self, maps: Tensor, cameras: Cameras, truth: Truth | None = None
     ) -> dict[str, Tensor]:
         """Predict; see the class."""
-        roots: Roots = self.REN(maps, cameras)
+        heatmaps = widened(maps[:, : self.config.joints], self.config.widening)
+        roots: Roots = self.REN(maps, heatmaps, cameras)
         flags = self.flags(roots, truth)
         centers = torch.cat([roots.xyz_mm, flags[..., None], roots.scores[..., None]], dim=-1)
         unit = depth_unit_mm(cameras, self.config)[:, None, None]
         return {
-            "pred": self.poses(maps, centers, cameras),
+            "pred": self.poses(heatmaps, centers, cameras),
             "grid_centers": centers,
             "dec_bboxes": roots.detections.bboxes,
             "dec_depths": roots.detections.depths * unit,
             "dec_roots_2d": roots.detections.xys,
             "depth_map": roots.depth_map,
+            "sides": roots.sides,
             "root_cubes": roots.root_cubes,
         }
 
@@ -231,14 +250,19 @@ class VirtualPose(nn.Module):
         matched = nearest <= self.config.matched_threshold_mm
         return torch.where(matched, person, -1).to(roots.scores.dtype)
 
-    def poses(self, maps: Tensor, centers: Tensor, cameras: Cameras) -> Tensor:
-        """``pred`` of candidates ``grid_centers``; all people go through PEN together."""
+    def poses(self, heatmaps: Tensor, centers: Tensor, cameras: Cameras) -> Tensor:
+        """``pred`` of candidates ``grid_centers``; all people go through PEN together.
+
+        Args:
+            heatmaps: [B, L * J, h, w], ``widened``.
+            centers: [B, K, 5].
+        """
         joints = self.config.joints
         image, candidate = torch.nonzero(centers[..., 3] >= 0, as_tuple=True)
         pred = centers.new_zeros(*centers.shape[:2], joints, 5)
         pred[..., 3:] = centers[:, :, None, 3:]
         if len(image) > 0:
             roots = centers[image, candidate, :3]
-            found = self.PEN(maps[image, :joints], roots, cameras.pick(image))
+            found = self.PEN(heatmaps[image], roots, cameras.pick(image))
             pred[image, candidate, :, :3] = found
         return pred

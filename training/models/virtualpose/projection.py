@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.models.virtualpose.cameras import Cameras, project, to_cells
+from training.models.virtualpose.cameras import Cameras, depth_unit_mm, project, to_cells
 from training.models.virtualpose.config import VirtualPoseConfig
 from training.models.virtualpose.detection import Detections
 
@@ -70,6 +72,65 @@ def sample(heatmaps: Tensor, voxels: Voxels) -> Tensor:
     where = (voxels.cells / last * 2 - 1).clamp(-_OUTSIDE, _OUTSIDE)
     values = F.grid_sample(heatmaps, where[:, None], align_corners=True)
     return values[:, :, 0] * voxels.inside[:, None]
+
+
+def voxel_pitch_mm(size_mm: tuple[float, float, float], bins: tuple[int, int, int]) -> float:
+    """The largest distance between neighbouring voxels along an axis."""
+    return max(size / max(count - 1, 1) for size, count in zip(size_mm, bins, strict=True))
+
+
+def read(
+    heatmaps: Tensor, voxels: Voxels, pitch_mm: float, cameras: Cameras, config: VirtualPoseConfig
+) -> Tensor:
+    """Heatmap values at voxels, of the heatmaps that are as wide as the voxels.
+
+    Args:
+        heatmaps: [N, L * J, h, w], ``widened``.
+        voxels: N cubes whose voxels are ``pitch_mm`` apart.
+
+    Returns:
+        [N, J, P], 0 where the camera doesn't see the voxel.
+    """
+    levels = sample(heatmaps, voxels)
+    if not config.widening:
+        return levels
+    levels = levels.unflatten(1, (len(config.widening) + 1, -1))  # [N, L, J, P]
+    cells_per_mm = depth_unit_mm(cameras, config) * (config.map_size[0] / config.image_size[0])
+    radius = cells_per_mm[:, None] * (pitch_mm / 2) / voxels.depth_mm.clamp(min=pitch_mm)
+    return (levels * _level_weights(radius, config.widening)[:, :, None]).sum(1)
+
+
+def widened(heatmaps: Tensor, radii: Sequence[int]) -> Tensor:
+    """The heatmaps and, for each of L - 1 radii, ones with wider peaks of the same height.
+
+    A peak becomes a pyramid that falls to zero about twice the radius away.
+
+    Args:
+        heatmaps: [N, J, h, w].
+        radii: cells, growing; none leaves the heatmaps as they are.
+
+    Returns:
+        [N, L * J, h, w].
+    """
+    levels, highest, reached = [heatmaps], heatmaps, 0
+    for radius in radii:  # a maximum of maxima, first along rows, then along columns
+        step = radius - reached
+        highest = F.max_pool2d(highest, (1, 2 * step + 1), 1, (0, step))
+        highest = F.max_pool2d(highest, (2 * step + 1, 1), 1, (step, 0))
+        smooth = F.avg_pool2d(highest, (1, 2 * radius + 1), 1, (0, radius))
+        levels.append(F.avg_pool2d(smooth, (2 * radius + 1, 1), 1, (radius, 0)))
+        reached = radius
+    return torch.cat(levels, dim=1)
+
+
+def _level_weights(radius: Tensor, radii: Sequence[int]) -> Tensor:
+    """Linear interpolation between the radii 0, ...: [N, P] -> [N, L, P]."""
+    knots = [0, *radii]
+    rising = [
+        ((radius - low) / (high - low)).clamp(0, 1) for low, high in pairwise(knots)
+    ]  # how far each step is done
+    edges = [torch.ones_like(radius), *rising, torch.zeros_like(radius)]
+    return torch.stack([done - begun for done, begun in pairwise(edges)], dim=1)
 
 
 def detection_weight(

@@ -89,12 +89,13 @@ class V2VNet(nn.Module):
         inputs: channels that come in.
         outputs: channels that go out.
         width: channels at full resolution; 32 officially.
+        kernel: edge of the first convolution; 7 officially.
     """
 
-    def __init__(self, inputs: int, outputs: int, width: int = 32) -> None:
+    def __init__(self, inputs: int, outputs: int, width: int = 32, kernel: int = 7) -> None:
         super().__init__()
         self.front_layers = nn.Sequential(
-            ConvBlock(inputs, width // 2, 7), ResidualBlock(width // 2, width)
+            ConvBlock(inputs, width // 2, kernel), ResidualBlock(width // 2, width)
         )
         self.encoder_decoder = EncoderDecoder(width)
         self.output_layer = nn.Conv3d(width, outputs, 1)

@@ -1,0 +1,75 @@
+"""A camera's mounting from /tf and /tf_static."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+
+from smap_ros.errors import InputError
+from smap_ros.mounting import Mounting
+from smap_ros.nodes.conversions import seconds
+from smap_ros.transforms import Transform, TransformTree
+
+try:  # comes with a ROS distribution; PyPI has no wheel
+    from tf2_msgs.msg import TFMessage
+except ImportError:
+    TFMessage = None
+
+# As tf2 subscribes them: what is said once on /tf_static reaches those who come later.
+_TF = QoSProfile(depth=100)
+_TF_STATIC = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class WorldFrame:
+    """Listens to TF and says where the floor is.
+
+    Args:
+        node: subscribes.
+        name: of the world's frame: level, z up, its origin on the floor.
+
+    Raises:
+        InputError: if tf2_msgs isn't installed.
+    """
+
+    def __init__(self, node: Node, name: str) -> None:
+        if TFMessage is None:
+            raise InputError(
+                f"world_frame is {name!r}, but tf2_msgs isn't installed. It comes with a ROS "
+                "distribution (ros-jazzy-tf2-msgs), not from PyPI; without it state camera_height "
+                "and camera_pitch_deg"
+            )
+        self._node, self._name = node, name
+        self._tree = TransformTree()
+        self._subscriptions = [
+            node.create_subscription(TFMessage, "/tf", self._take_moving, _TF),
+            node.create_subscription(TFMessage, "/tf_static", self._take_fixed, _TF_STATIC),
+        ]
+
+    def mounting(self, frame_id: str, stamp: float) -> Mounting:
+        """How the camera with this optical frame is mounted at a time, seconds.
+
+        Raises:
+            CameraError: if TF doesn't say.
+        """
+        return self._tree.mounting(frame_id, self._name, stamp)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _take_moving(self, message: Any) -> None:
+        self._take(message, fixed=False)
+
+    def _take_fixed(self, message: Any) -> None:
+        self._take(message, fixed=True)
+
+    def _take(self, message: Any, *, fixed: bool) -> None:
+        for stamped in message.transforms:
+            t, q = stamped.transform.translation, stamped.transform.rotation
+            transform = Transform(stamped.header.frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+            stamp = seconds(stamped.header.stamp)
+            self._tree.add(stamped.child_frame_id, transform, stamp, fixed=fixed)

@@ -1,0 +1,283 @@
+"""`smap-train fit-virtualpose`: train virtualpose_lite's REN and PEN, with exact resume.
+
+Su et al., ECCV 2022, stage 2: both learn from poses and cameras alone, for all they see are
+heatmaps. Half of the scenes may be rendered ones with the heatmaps that the backbone really
+gives, since no invented noise is quite like a network's.
+
+Unlike there, PEN gets the true roots, displaced as REN's are, instead of REN's candidates: then
+neither has to wait for the other, and a step costs the same from the first one on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import lightning
+import torch
+import typer
+import yaml
+from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from smap_ros.errors import InputError
+from training.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
+from training.fit import KeepLast, ResumedOrder, _average, _steps_done, commit
+from training.models.checkpoint import save_checkpoint
+from training.models.virtualpose.cameras import Cameras, depth_unit_mm
+from training.models.virtualpose.config import ROOT
+from training.models.virtualpose.detection import gather
+from training.models.virtualpose.lite import VirtualPoseLite
+from training.models.virtualpose.losses import masked_l1
+from training.models.virtualpose.model import Truth
+from training.models.virtualpose.projection import widened
+from training.refine import sample_poses
+
+Batch = tuple[Tensor, Cameras, Truth]
+
+# Weights of the losses; each term is then about 1 in the beginning.
+WEIGHTS = {"cube": 300.0, "depth": 0.001, "sides": 0.1, "joints": 0.01}
+_PEOPLE_WEIGHT = 10.0  # of voxels where somebody is: a cube is nearly empty
+_OUTSIDE_WEIGHT = 0.3  # of joints beyond the picture's border
+_ROOT_SPREAD_MM = 110.0  # REN's voxels are 250 mm wide
+_ROOT_SPREAD_ALONG = 0.04  # more along the ray, as a share of the distance
+
+
+class VirtualPoseFitConfig(BaseModel):
+    """Everything that determines a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path = Field(description="folder of checkpoints and curves; resumed when it has any")
+    motion: Path | None = Field(None, description="motion capture (.npz)")
+    poses: int = Field(12_000, gt=0, description="poses to sample")
+    virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
+    backbone: str = Field("smap_lite", description="bundle whose heatmaps they are seen by")
+    seen_share: float = Field(0.5, ge=0, le=1, description="share of scenes from the shards")
+    seen_limit: int = Field(4000, gt=0, description="most pictures of the shards")
+    network: dict[str, Any] = Field({}, description="options of virtualpose_lite")
+    batch_size: int = Field(4, gt=0, description="scenes a step")
+    people: int = Field(12, gt=0, description="most people of a step whose joints are learnt")
+    steps: int = Field(gt=0, description="optimiser steps of the whole run")
+    learning_rate: float = Field(2e-3, gt=0, description="at the peak")
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps that warm up")
+    ema_decay: float = Field(0.995, gt=0, lt=1)
+    checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
+    half: bool = Field(False, description="bfloat16 arithmetic where it does no harm")
+    workers: int = Field(0, ge=0)
+    threads: int = Field(0, ge=0, description="of torch; 0 leaves its default")
+    seed: int = 0
+
+
+class VirtualPoseModule(lightning.LightningModule):
+    """virtualpose_lite with its losses and its one-cycle schedule."""
+
+    def __init__(self, config: VirtualPoseFitConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = VirtualPoseLite(**config.network)
+        for part in (self.model.REN, self.model.PEN):
+            part.v2v_net.to(memory_format=torch.channels_last_3d)
+        if config.half:
+            ren, pen = self.model.REN, self.model.PEN
+            ren.depth_net.depth_and_sides = _in_half(ren.depth_net.depth_and_sides)
+            ren.v2v_net.forward = _in_half(ren.v2v_net.forward)
+            pen.v2v_net.forward = _in_half(pen.v2v_net.forward)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Weighted sum of the losses of one batch; each term is logged."""
+        maps, cameras, truth = batch
+        heatmaps = widened(maps, self.model.config.widening)
+        terms = self.root_losses(maps, heatmaps, cameras, truth)
+        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.global_step)
+        terms["joints"] = self.joint_loss(heatmaps, cameras, truth, random)
+        total = sum((WEIGHTS[name] * value for name, value in terms.items()), torch.zeros(()))
+        self.log_dict(terms, prog_bar=True, batch_size=len(maps))
+        self.log("loss", total, batch_size=len(maps))
+        return total
+
+    def root_losses(
+        self, maps: Tensor, heatmaps: Tensor, cameras: Cameras, truth: Truth
+    ) -> dict[str, Tensor]:
+        """REN's: mean squared error of the cube; mean errors of depths (mm) and sides (cells)."""
+        found = self.model.REN(maps, heatmaps, cameras)
+        unit = depth_unit_mm(cameras, self.model.config)[:, None]
+        depth = gather(found.depth_map, truth.inds)[..., 0] * unit
+        sides = gather(found.sides, truth.inds)
+        # Errors of far people are larger, and mean as little: a share of their distance counts.
+        error = (found.root_cubes - truth.root_cube).square()
+        share = 3000.0 / truth.depth_mm.clamp(min=500.0)
+        return {
+            "cube": (error * (1 + _PEOPLE_WEIGHT * truth.root_cube)).mean(),
+            "depth": masked_l1(depth * share, truth.depth_mm * share, truth.in_view),
+            "sides": masked_l1(sides, truth.sides, truth.in_view[..., None].expand_as(sides)),
+        }
+
+    def joint_loss(
+        self, heatmaps: Tensor, cameras: Cameras, truth: Truth, random: torch.Generator
+    ) -> Tensor:
+        """PEN's: mean absolute error of coordinates, mm, of some of the people in view."""
+        image, person = torch.nonzero(truth.people & (truth.in_view > 0), as_tuple=True)
+        some = torch.randperm(len(image), generator=random)[: self.config.people]
+        if len(some) == 0:
+            return heatmaps.sum() * 0.0
+        image, person = image[some], person[some]
+        joints, weight = truth.joints_mm[image, person], truth.joints_weight[image, person]
+        seen_by = cameras.pick(image)
+        roots = displaced(joints[:, ROOT], seen_by.position_mm, random)
+        error = (self.model.PEN(heatmaps[image], roots, seen_by) - joints).abs().mean(-1)
+        weight = weight.clamp(min=_OUTSIDE_WEIGHT)
+        return (error * weight).sum() / weight.sum()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on a one-cycle schedule."""
+        config = self.config
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=config.warmup
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def _in_half(network: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """A network that computes in bfloat16; what is around it, millimetres, needs all digits."""
+
+    def run(x: Tensor) -> Any:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            answer = network(x)
+        return answer.float() if isinstance(answer, Tensor) else tuple(a.float() for a in answer)
+
+    return run
+
+
+def displaced(roots_mm: Tensor, camera_mm: Tensor, random: torch.Generator) -> Tensor:
+    """Roots [N, 3] as far off as REN's are: by its voxels, and along the ray."""
+    ray = roots_mm - camera_mm
+    along = ray * (torch.randn(len(ray), 1, generator=random) * _ROOT_SPREAD_ALONG)
+    return roots_mm + torch.randn(len(ray), 3, generator=random) * _ROOT_SPREAD_MM + along
+
+
+def load_config(path: Path, overrides: list[str]) -> VirtualPoseFitConfig:
+    """Read a YAML configuration and apply ``key=value`` overrides (values are YAML).
+
+    Raises:
+        InputError: if the file is unreadable or a value is refused, naming each.
+    """
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"can't read the configuration {path}: {error}") from error
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise InputError(f"override {override!r} is not of the form key=value")
+        data[key] = yaml.safe_load(value)
+    try:
+        return VirtualPoseFitConfig(**data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InputError(f"configuration {path} is refused: " + "; ".join(lines)) from error
+
+
+def training_set(config: VirtualPoseFitConfig, network: VirtualPoseLite) -> LevelScenes:
+    """The mixture a configuration asks for."""
+    seen = None
+    if config.virtual and config.seen_share > 0:
+        seen = SeenScenes(config.virtual, config.backbone, network.config, config.seen_limit)
+    return LevelScenes(
+        RandomScenes(sample_poses(config.motion, config.poses, config.seed), network.config),
+        seen,
+        seen_share=config.seen_share,
+        length=config.steps * config.batch_size,
+        seed=config.seed,
+    )
+
+
+def data_hash(config: VirtualPoseFitConfig) -> str:
+    """sha256 over the training files' names and contents."""
+    digest = hashlib.sha256()
+    files = [config.motion] if config.motion else []
+    files += [path for folder in config.virtual for path in sorted(folder.glob("*.tar"))]
+    for path in files:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def fit(config: VirtualPoseFitConfig, stop_after: int | None = None) -> Path:
+    """Train, or resume, and write ``virtualpose_lite.pth`` with the averaged weights so far.
+
+    Args:
+        stop_after: stop at this step of the run; the next call goes on from there.
+
+    Returns:
+        Path of the weights.
+    """
+    last = config.out / "last.ckpt"
+    done = _steps_done(last)
+    lightning.seed_everything(config.seed)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    config.out.mkdir(parents=True, exist_ok=True)
+    record = {
+        "config": json.loads(config.model_dump_json()),
+        "commit": commit(),
+        "data_hash": data_hash(config),
+    }
+    (config.out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    module = VirtualPoseModule(config)
+    dataset = training_set(config, module.model)
+    loader = DataLoader(
+        dataset,
+        batch_size=config.batch_size,
+        sampler=ResumedOrder(len(dataset), done * config.batch_size),
+        collate_fn=partial(collate, config=module.model.config),
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+    )
+    trainer = lightning.Trainer(
+        max_steps=min(config.steps, stop_after or config.steps),
+        logger=TensorBoardLogger(config.out, name="", version=""),
+        callbacks=[
+            WeightAveraging(avg_fn=_average(config.ema_decay)),
+            KeepLast(last, config.checkpoint_every),
+            LearningRateMonitor("step"),
+            TQDMProgressBar(refresh_rate=10),
+        ],
+        log_every_n_steps=10,
+        gradient_clip_val=5.0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None)
+    weights = config.out / "virtualpose_lite.pth"
+    # Lightning keeps the averaged weights as the state_dict of a checkpoint.
+    averaged = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
+    state = {key.removeprefix("model."): value for key, value in averaged.items()}
+    save_checkpoint(weights, "virtualpose_lite", state, **config.network)
+    return weights
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML, see training/configs/")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    stop_after: Annotated[int | None, typer.Option(help="Stop at this step of the run.")] = None,
+) -> None:
+    """Train virtualpose_lite; run again to resume from the last checkpoint.
+
+    Example: smap-train fit-virtualpose training/configs/virtualpose_lite.yaml steps=2000
+    """
+    weights = fit(load_config(config, overrides or []), stop_after)
+    typer.echo(f"weights: {weights}")
