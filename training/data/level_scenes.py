@@ -32,8 +32,8 @@ from training.data.agr import Abstraction, box_sides, root_cube, truth
 from training.models.virtualpose.cameras import Cameras, make_camera, project, to_cells
 from training.models.virtualpose.config import ROOT, VirtualPoseConfig
 from training.models.virtualpose.model import Truth
+from training.virtual.cameras import random_view
 from training.virtual.config import CameraSettings
-from training.virtual.scene import random_view
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
