@@ -19,7 +19,18 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "msg" not in path.par
 MIDDLE = 2
 HEIGHTS = {
     **dict.fromkeys(
-        ("errors", "skeletons", "camera", "bodies", "manifest", "bundle", "images", "paths"), 0
+        (
+            "errors",
+            "skeletons",
+            "mounting",
+            "camera",
+            "bodies",
+            "manifest",
+            "bundle",
+            "images",
+            "paths",
+        ),
+        0,
     ),
     **dict.fromkeys(("engines", "association"), 1),
     **dict.fromkeys(("estimators", "temporal", "evaluation", "viz"), MIDDLE),
