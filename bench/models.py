@@ -1,7 +1,7 @@
 """Every network at its official size: time, memory, and the share of the machine's peak.
 
     taskset -c 1 python bench/models.py [NAME ...] [--threads 1] [--seconds 2]
-                                        [--json FILE] [--markdown] [--operators]
+                                        [--json FILE] [--markdown]
 
 Each network runs in torch as it is, and each graph that it is deployed as in ONNX Runtime and
 OpenVINO (f32), all in processes of their own. Time is the least processor time of some runs, so
@@ -9,8 +9,8 @@ other load on the machine counts as little as possible. Memory is the process's 
 the network is loaded, weights included. The machine's peak is that of a large matrix product in
 torch with the same threads, in the same run. Weights and inputs are
 those of the golden files, so networks without free weights are measured as well; a dash stands
-where a network has no exporter. ``--operators`` lists what the graphs consist of and what
-TensorRT makes of it, and measures nothing.
+where a network has no exporter. A second table tells what the graphs consist of, and what TensorRT
+makes of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from smap_ros.engines.base import import_runtime
+from smap_ros.engines.factory import open_model
+from smap_ros.engines.onnx_graph import OnnxGraph, read_graph
+from smap_ros.engines.tensorrt_operators import VERSIONS, YES, check_operators, check_opset
+
 RUNTIMES = ("onnxruntime", "openvino")
 PEAK_SIZE = 2048  # rows and columns of the matrix product
-MIN_RUNS = 3
+MIN_RUNS = 2
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,17 @@ class Row:
         gflop: floating-point operations of one run's convolutions and matrix products, a
             multiplication with addition being two.
         runs: by runtime, where it ran.
+        opset, operators, tensorrt: of a graph: ONNX's version, how often each operator occurs,
+            and what each version of TensorRT makes of it.
     """
 
     model: str
     part: str
     gflop: float
-    runs: dict[str, Run]
+    runs: dict[str, Run] = field(default_factory=dict)
+    opset: int = 0
+    operators: dict[str, int] = field(default_factory=dict)
+    tensorrt: dict[str, str] = field(default_factory=dict)
 
     def share(self, runtime: str, peak: float) -> float:
         """Share of the machine's peak, which is in GFLOP a second of processor time."""
@@ -83,11 +93,10 @@ def _resident_mb(field: str) -> float:
 
 
 def least_ms(run: Callable[[], object], seconds: float) -> float:
-    """Least processor time of some runs, the first left out; milliseconds."""
-    run()
+    """Least processor time of some runs of something that has run before; milliseconds."""
     times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < MIN_RUNS or time.perf_counter() < end:
+    end = time.process_time() + seconds
+    while len(times) < MIN_RUNS or time.process_time() < end:
         start = time.process_time()
         run()
         times.append((time.process_time() - start) * 1e3)
@@ -103,6 +112,7 @@ def peak(seconds: float, threads: int) -> float:
 
     torch.set_num_threads(threads)
     a, b = torch.randn(2, PEAK_SIZE, PEAK_SIZE)
+    torch.mm(a, b)
     return 2 * PEAK_SIZE**3 / 1e6 / least_ms(lambda: torch.mm(a, b), seconds)
 
 
@@ -113,16 +123,17 @@ def forward(seconds: float, threads: int, name: str) -> dict[str, Any]:
     from training.models.examples import example
 
     torch.set_num_threads(threads)
-    kept: list[Any] = []
+    gflop = 0.0
 
     def work() -> float:
+        nonlocal gflop
         model, arguments = example(name)
-        kept.extend((model, arguments))
+        gflop = count_gflop(model, arguments)
         with torch.inference_mode():
             return least_ms(lambda: model(*arguments), seconds)
 
     run = peak_memory_mb(work)
-    return asdict(Row(name, "forward", count_gflop(kept[0], kept[1]), {"torch": run}))
+    return asdict(Row(name, "forward", gflop, {"torch": run}))
 
 
 def count_gflop(model: Any, arguments: Any) -> float:
@@ -146,23 +157,33 @@ def export(threads: int, name: str, folder: str) -> list[dict[str, Any]]:
     torch.set_num_threads(threads)
     rows = []
     for part, graph in deployed_graphs(name, example(name)[0]).items():
-        rows.append(asdict(Row(name, part, count_gflop(graph.graph, graph.inputs.values()), {})))
-        save_program(graph.trace(), Path(folder) / f"{part}.onnx")
-        arrays = {key: value.numpy() for key, value in graph.inputs.items()}
-        np.savez(Path(folder) / f"{part}.npz", **arrays)
+        path = Path(folder) / f"{part}.onnx"
+        gflop = count_gflop(graph.graph, graph.inputs.values())
+        save_program(graph.trace(), path)
+        np.savez(path.with_suffix(".npz"), **{k: v.numpy() for k, v in graph.inputs.items()})
+        found = read_graph(path.read_bytes())
+        facts = {"opset": found.opset, "operators": found.operators}
+        rows.append(asdict(Row(name, part, gflop, **facts, tensorrt=tensorrt_answers(found))))
     return rows
+
+
+def tensorrt_answers(graph: OnnxGraph) -> dict[str, str]:
+    """Version of TensorRT -> yes, or what it doesn't take, or only since a release."""
+    answers = {}
+    for version, opset in check_opset(graph).items():
+        found = {"opset": opset} | {s.operator: s.verdicts[version] for s in check_operators(graph)}
+        limits = [f"{name} {answer}" for name, answer in found.items() if answer != YES]
+        answers[version] = "; ".join(limits) or YES
+    return answers
 
 
 def engine(seconds: float, threads: int, runtime: str, path: str) -> dict[str, Any]:
     """A graph in a runtime."""
-    from smap_ros.engines.base import import_runtime
-    from smap_ros.engines.factory import open_model
-
     import_runtime(runtime)
     inputs = dict(np.load(Path(path).with_suffix(".npz")))
 
     def work() -> float:
-        opened = open_model(Path(path).read_bytes(), runtime, threads)
+        opened = open_model(Path(path).read_bytes(), runtime, threads)  # runs it once
         return least_ms(lambda: opened.run(inputs), seconds)
 
     return asdict(peak_memory_mb(work))
@@ -225,33 +246,16 @@ def times_table(rows: list[Row], peak_gflops: float, style: box.Box) -> Table:
     return table
 
 
-def operators_table(names: list[str], threads: int, style: box.Box) -> Table:
+def operators_table(rows: list[Row], style: box.Box) -> Table:
     """Opset and operators of each graph, and what TensorRT refuses or takes since when."""
-    from smap_ros.engines.onnx_graph import read_graph
-    from smap_ros.engines.tensorrt_operators import VERSIONS, YES, check_operators, check_opset
-
     table = Table(box=style, padding=(0, 1, 0, 0))
     for column in ("model", "part", "opset", "operators", *(f"TensorRT {v}" for v in VERSIONS)):
         table.add_column(column)
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            found = apart("export", threads, name, folder)
-            for row in found:
-                graph = read_graph((Path(folder) / f"{row['part']}.onnx").read_bytes())
-                judged = check_operators(graph)
-                verdicts = {
-                    version: [opset] * (opset != YES)
-                    + [f"{s.operator} {s.verdicts[version]}" for s in judged]
-                    for version, opset in check_opset(graph).items()
-                }
-                answers = (
-                    "; ".join(v for v in verdicts[version] if not v.endswith(f" {YES}")) or YES
-                    for version in VERSIONS
-                )
-                operators = ", ".join(f"{s.operator} {s.count}" for s in judged)
-                table.add_row(name, row["part"], str(graph.opset), operators, *answers)
-            if not found:
-                table.add_row(name, *["-"] * (len(table.columns) - 1))
+    for row in rows:
+        if row.opset:
+            operators = ", ".join(f"{name} {count}" for name, count in row.operators.items())
+            answers = (row.tensorrt[version] for version in VERSIONS)
+            table.add_row(row.model, row.part, str(row.opset), operators, *answers)
     return table
 
 
@@ -265,27 +269,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each measurement")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     parser.add_argument("--markdown", action="store_true", help="print for a document")
-    parser.add_argument("--operators", action="store_true", help="what graphs consist of instead")
     options = parser.parse_args()
     style = box.MARKDOWN if options.markdown else box.SIMPLE_HEAD
     console = Console(width=10_000 if options.markdown else None)
-    if options.operators:
-        console.print(operators_table(options.names, options.threads, style))
-        return
     gflops = apart("peak", options.seconds, options.threads)
-    rows = []
+    rows: list[Row] = []
     for name in options.names:
         Console(stderr=True).print(f"{name} ...", highlight=False)
         rows += measure(name, options.seconds, options.threads)
+        if options.json is not None:
+            facts = {"threads": options.threads, "peak_gflops": gflops}
+            content = {**facts, "rows": [asdict(row) for row in rows]}
+            options.json.write_text(json.dumps(content, indent=1) + "\n")
     console.print(f"peak: {gflops:.1f} GFLOP/s with {options.threads} thread(s)", highlight=False)
     console.print(times_table(rows, gflops, style))
-    if options.json is not None:
-        content = {
-            "threads": options.threads,
-            "peak_gflops": gflops,
-            "rows": list(map(asdict, rows)),
-        }
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+    console.print(operators_table(rows, style))
 
 
 if __name__ == "__main__":

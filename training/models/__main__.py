@@ -5,48 +5,41 @@ from __future__ import annotations
 import argparse
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
 
 from training.models import REGISTRY, create, entry
-from training.models.golden import Difference, golden_folder, golden_outputs, takes_one_tensor
+from training.models.examples import example, named_outputs
+from training.models.golden import Difference, golden_folder, golden_outputs
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m training.models", description=__doc__)
     parser.add_argument("names", nargs="*", default=list(REGISTRY), help="models; default all")
-    parser.add_argument("--no-check", action="store_true", help="don't run the golden check")
+    parser.add_argument("--markdown", action="store_true", help="print for a document")
     arguments = parser.parse_args()
-    table = Table("model", "parameters", "input", "outputs", "max error against golden")
+    columns = ("model", "parameters", "input", "outputs", "max error against golden")
+    table = Table(*columns, box=box.MARKDOWN if arguments.markdown else box.HEAVY_HEAD)
     for name in arguments.names:
-        table.add_row(*_row(name, check=not arguments.no_check))
-    Console(width=140).print(table)
+        table.add_row(*_row(name))
+    Console(width=10_000 if arguments.markdown else 140).print(table)
 
 
-def _row(name: str, *, check: bool) -> tuple[str, str, str, str, str]:
+def _row(name: str) -> tuple[str, str, str, str, str]:
     """One line of the table."""
-    shape = entry(name).input_shape
     with torch.device("meta"):
-        model = create(name).eval()
-    parameters = sum(p.numel() for p in model.parameters())
-    if check and golden_folder(name).is_dir():
+        parameters = sum(p.numel() for p in create(name).parameters())
+    if golden_folder(name).is_dir():
         outputs, differences = golden_outputs(name)
         error = _error(differences)
     else:
-        outputs = _outputs_on_meta(name, model)
-        error = "no golden files" if check else "not checked"
+        model, given = example(name)
+        with torch.inference_mode():
+            outputs, error = dict(named_outputs(model(*given))), "no golden files"
     maps = ", ".join(f"{key} {_times(value.shape)}" for key, value in outputs.items())
-    return name, f"{parameters:,}", _times(shape), maps, error
-
-
-def _outputs_on_meta(name: str, model: nn.Module) -> dict[str, Tensor]:
-    """The outputs' shapes from a run without arithmetic, where one tensor is all it takes."""
-    if not takes_one_tensor(name):
-        return {}
-    outputs: dict[str, Tensor] = model(torch.empty(entry(name).input_shape, device="meta"))
-    return outputs
+    return name, f"{parameters:,}", _times(entry(name).input_shape), maps, error
 
 
 def _error(differences: list[Difference]) -> str:

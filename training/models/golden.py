@@ -279,11 +279,6 @@ def golden_arguments(name: str, golden: Golden) -> tuple[Any, ...]:
     return (golden.inputs(shape),)
 
 
-def takes_one_tensor(name: str) -> bool:
-    """Whether the network is called with one tensor of the registry's ``input_shape``."""
-    return _CASES.get(name, Case()).arguments is None
-
-
 def _generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
