@@ -230,6 +230,11 @@ def _row(found: dict[str, Any]) -> Row:
     return Row(**{**found, "runs": {key: Run(**run) for key, run in found["runs"].items()}})
 
 
+def milliseconds(value: float) -> str:
+    """Three digits that count, and never an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def times_table(rows: list[Row], peak_gflops: float, style: box.Box) -> Table:
     """Milliseconds, megabytes and percent of the peak, by runtime."""
     table = Table(box=style, padding=(0, 1, 0, 0))
@@ -245,7 +250,7 @@ def times_table(rows: list[Row], peak_gflops: float, style: box.Box) -> Table:
         for runtime in runtimes:
             run = row.runs.get(runtime)
             share = f"{row.share(runtime, peak_gflops):.0%}" if run else "-"
-            cells += [f"{run.ms:.3g}", f"{run.mb:.0f}", share] if run else ["-"] * 3
+            cells += [milliseconds(run.ms), f"{run.mb:.0f}", share] if run else ["-"] * 3
         table.add_row(row.model, row.part, f"{row.gflop:.3g}", *cells)
     return table
 
