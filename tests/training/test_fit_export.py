@@ -155,3 +155,13 @@ def test_weights_kept_along_the_way_become_a_learning_curve(
     point = curve.measure(steps[STEPS], STEPS, open_scenes(shards), [], engine="onnxruntime")
     assert point.step == STEPS and math.isnan(point.pck2d_percent)
     assert 0 <= point.recall_percent <= 100
+
+
+CONFIGS = Path(curve.__file__).parent / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("smap_lite*.yaml")), ids=lambda p: p.stem)
+def test_configurations_of_the_repository_are_accepted(path: Path) -> None:
+    config = load_config(path, [])
+    assert str(path.name) in path.read_text()  # it says how to run it
+    assert config.steps > 0
