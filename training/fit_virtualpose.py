@@ -68,7 +68,8 @@ class VirtualPoseFitConfig(BaseModel):
     steps: int = Field(gt=0, description="optimiser steps of the whole run")
     learning_rate: float = Field(2e-3, gt=0, description="at the peak")
     weight_decay: float = Field(1e-4, ge=0)
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps that warm up")
+    warmup: int = Field(50, ge=0, description="steps that warm up")
+    cooldown: float = Field(0.5, ge=0, le=1, description="share of the steps that cool down")
     ema_decay: float = Field(0.995, gt=0, lt=1)
     checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
     half: bool = Field(False, description="bfloat16 arithmetic where it does no harm")
@@ -78,7 +79,7 @@ class VirtualPoseFitConfig(BaseModel):
 
 
 class VirtualPoseModule(lightning.LightningModule):
-    """virtualpose_lite with its losses and its one-cycle schedule."""
+    """virtualpose_lite with its losses and its schedule."""
 
     def __init__(self, config: VirtualPoseFitConfig) -> None:
         super().__init__()
@@ -138,15 +139,23 @@ class VirtualPoseModule(lightning.LightningModule):
         return (error * weight).sum() / weight.sum()
 
     def configure_optimizers(self) -> Any:
-        """AdamW on a one-cycle schedule."""
+        """AdamW: warm up, stay, cool down to zero.
+
+        The rate follows from the step alone, so a resumed run may have more or fewer steps.
+        """
         config = self.config
         optimizer = torch.optim.AdamW(
             self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=config.warmup
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate, config))
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def rate(config: VirtualPoseFitConfig, step: int) -> float:
+    """Factor on the learning rate at a step, 0..1."""
+    rising = (step + 1) / max(config.warmup, 1)
+    falling = (config.steps - step) / max(config.cooldown * config.steps, 1)
+    return max(min(rising, falling, 1.0), 0.0)
 
 
 def _in_half(network: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:

@@ -17,9 +17,11 @@ from smap_ros.errors import BundleError, CameraError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.virtualpose import camera_inputs, heat_at, network_fit
+from smap_ros.mounting import Mounting
 from smap_ros.skeletons import MPI15
 
 BRIGHT, GREY, BLACK = 250, 128, 0
+PITCH = math.radians(12.0)
 MOUNTED = {"camera_height": 1.3, "camera_pitch_deg": 12.0}
 VOXEL_M = 0.11
 
@@ -132,10 +134,25 @@ def test_wrong_options_are_refused_by_name(level_bundle, options, message):
         create_estimator(level_bundle, "onnxruntime", threads=1, **options)
 
 
-def test_a_height_that_nobody_stated_is_assumed_aloud(level_bundle, caplog):
+def test_a_height_that_nobody_stated_is_assumed_aloud_once(level_bundle, level_scene, caplog):
+    estimator = create_estimator(level_bundle, "onnxruntime", threads=1)
+    camera = level_scene.camera
     with caplog.at_level(logging.WARNING):
-        create_estimator(level_bundle, "onnxruntime", threads=1).close()
-    assert "assuming a camera 1 m above the floor" in caplog.text
+        estimator.estimate(plain(camera, BRIGHT), replace(camera, mounting=Mounting(1.3, PITCH)))
+        assert not caplog.records
+        for _ in range(2):
+            estimator.estimate(plain(camera, BRIGHT), camera)
+    assert caplog.text.count("assuming a camera 1 m above the floor") == 1
+
+
+def test_a_camera_that_knows_its_mounting_needs_no_settings(level_bundle, level_scene):
+    """The settings would put everybody into the air."""
+    high = {"camera_height": 4.0, "camera_pitch_deg": 12.0}
+    estimator = create_estimator(level_bundle, "onnxruntime", threads=1, **high)
+    camera = replace(level_scene.camera, mounting=Mounting(1.3, PITCH))
+    frame = estimator.estimate(plain(camera, BRIGHT), camera)
+    roots = np.array(sorted(body.root.tolist() for body in frame))
+    np.testing.assert_allclose(roots, sorted(level_scene.joints[:, 2].tolist()), atol=0.4)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,19 @@ def test_scenes_come_in_order_with_their_pictures(shards):
     assert scenes[0].camera == CAMERA
 
 
+def test_cameras_know_their_mounting_where_the_truth_has_the_floor(tmp_path):
+    floor = {"normal": [0.0, -np.cos(0.2), -np.sin(0.2)], "distance": 1.4}
+    labels = {"camera": CAMERA.to_json(), "people": [], "floor": floor}
+    tar(tmp_path / "a.tar", {"0.jpg": jpeg(), "0.json": json.dumps(labels).encode()})
+    camera = read_scenes(tmp_path)[0].camera
+    assert camera.mounting is not None
+    assert (camera.mounting.height, camera.mounting.pitch) == pytest.approx((1.4, 0.2))
+    del floor["normal"]
+    tar(tmp_path / "a.tar", {"0.jpg": jpeg(), "0.json": json.dumps(labels).encode()})
+    with pytest.raises(InputError, match="incomplete or malformed"):
+        read_scenes(tmp_path)
+
+
 def test_samples_keep_their_bytes(shards):
     sample = next(iter(read_shards(shards)))
     assert sample.encoded() == jpeg(value=60)
