@@ -34,9 +34,6 @@ from training.models.crowdnet.vposer import VPoser
 from training.models.golden import load_golden
 from training.models.golden_body import synthetic_body, synthetic_regressor
 
-# On a machine that is busy with other things the exporter takes minutes.
-pytestmark = pytest.mark.timeout(600)
-
 BRIGHT = 250
 FACTS = {
     "half": False,

@@ -292,7 +292,6 @@ def lite_bundle(tmp_path_factory):
     return load_bundle(folder / "vp")
 
 
-@pytest.mark.timeout(300)
 def test_the_bundle_says_how_its_maps_are_and_runs_where_the_camera_is_mounted(lite_bundle):
     manifest = lite_bundle.manifest
     assert manifest.outputs["maps"].shape == (1, 15, 16, 24)

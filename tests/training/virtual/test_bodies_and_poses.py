@@ -18,8 +18,6 @@ from training.virtual.posing import mirrored, mpi15_joints, neutral_pose, posed
 
 from .conftest import JOINTS
 
-# The first start of anny on a machine takes about a minute.
-pytestmark = pytest.mark.timeout(600)
 J = MPI15.index
 
 

@@ -16,8 +16,6 @@ from training.virtual.cli import run
 
 from .conftest import JOINTS, SMALL
 
-# The first start of anny on a machine takes about a minute.
-pytestmark = pytest.mark.timeout(600)
 PERSON = "{motion: %s, body: 1, look: 2, waypoints: [[-0.8, 4.0], [0.8, 4.0]]}"
 
 

@@ -23,8 +23,6 @@ from training.virtual.truth import VISIBLE, describe
 from .conftest import SMALL
 from .test_scenes import LIGHT
 
-# The first start of anny on a machine takes about a minute.
-pytestmark = pytest.mark.timeout(600)
 J = MPI15.index
 ARM = np.array([name.split("_")[-1] in ("upperarm", "forearm", "hand") for name in SEGMENTS])
 

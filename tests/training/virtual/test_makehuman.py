@@ -14,8 +14,6 @@ from training.virtual.outfits import worn
 from training.virtual.posing import at_rest
 from training.virtual.textures import TextureBank
 
-# The first start of anny on a machine takes about a minute.
-pytestmark = pytest.mark.timeout(600)
 BOUND = (100, 101, 102, 103)  # base vertices that the test garment is bound to
 OFFSET_ROW = "100 101 102 0.5 0.25 0.25 1.0 2.0 3.0"
 

@@ -30,8 +30,6 @@ from training.virtual.truth import OCCLUDED, OUTSIDE, VISIBLE, describe
 
 from .conftest import SMALL
 
-# The first start of anny on a machine takes about a minute.
-pytestmark = pytest.mark.timeout(600)
 J = MPI15.index
 LIGHT = Light(
     np.array([0.0, -0.6, 0.8]), (1, 1, 1), (0.5,) * 3, (0.3,) * 3, (0, 0, 0),

@@ -16,8 +16,6 @@ from training.virtual.shards import claim_folder, missing_shards, shard_path, wr
 
 from .conftest import JOINTS, SMALL
 
-# The first start of anny on a machine takes about a minute.
-pytestmark = pytest.mark.timeout(600)
 FRAMES = 5
 
 
