@@ -30,6 +30,11 @@ try:  # comes with a ROS distribution; there is no wheel of it
 except ImportError:
     TFMessage = None
 
+_NO_TF = (
+    "tf is on, but tf2_msgs isn't installed: no TF frames. It comes with a ROS distribution "
+    "(ros-jazzy-tf2-msgs), not from PyPI"
+)
+
 
 class MarkersNode(Node):
     """Subscribes ``bodies``; publishes ``markers``, ``poses``, ``image_annotated`` and TF."""
@@ -52,10 +57,7 @@ class MarkersNode(Node):
         if not self._settings.flag("tf"):
             return None
         if TFMessage is None:
-            self.get_logger().warning(
-                "tf is on, but tf2_msgs isn't installed: no TF frames. It comes with a ROS "
-                "distribution (ros-jazzy-tf2-msgs), not from PyPI"
-            )
+            self.get_logger().warning(_NO_TF)
             return None
         return self.create_publisher(TFMessage, "/tf", 100)
 
@@ -75,13 +77,18 @@ class MarkersNode(Node):
         self._markers.publish(self._builder.build(people, message.header, self._style))
         poses = [body.pose for body in message.bodies]
         self._poses.publish(PoseArray(header=message.header, poses=poses))
-        if self._transforms is not None:
-            frames = [_transform(body, message) for body in message.bodies if _has_frame(body)]
-            self._transforms.publish(TFMessage(transforms=frames))
+        self._broadcast(message)
         self._annotator.annotate(message, bodies)
         latency = self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
         work = {"building": (time.perf_counter() - started) * 1e3}
         self._statistics.done(len(bodies), latency * 1e3, work)
+
+    def _broadcast(self, message: BodyArray) -> None:
+        if self._transforms is None:
+            return
+        frames = [_transform(body, message) for body in message.bodies if _has_frame(body)]
+        if frames:
+            self._transforms.publish(TFMessage(transforms=frames))
 
     def _accept(self, values: Mapping[str, Value]) -> None:
         self._style = marker_style(values)
@@ -90,6 +97,8 @@ class MarkersNode(Node):
         values = {**self._statistics.values(), "pictures": str(self._annotator.drawn)}
         if self._problem:
             return Health(Level.ERROR, self._problem, values)
+        if self._transforms is None and self._settings.flag("tf"):
+            return Health(Level.WARN, _NO_TF, values)
         return Health(Level.OK, "running", values)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from smap_ros.graph import NODES  # noqa: E402
 from smap_ros.middleware import middleware_environment  # noqa: E402
 from smap_ros.nodes import qos  # noqa: E402
 from smap_ros.nodes.conversions import array_to_image, info_from_camera  # noqa: E402
+from tests.ros.tf2_messages import build_tf2_msgs  # noqa: E402
 
 FRAME = "robot/camera_optical"
 BRIGHT, GREY, BLACK = 250, 128, 0
@@ -292,3 +294,18 @@ def scene_bundle(bundles: Callable[[Any], str], scene: Any) -> str:
 @pytest.fixture
 def eye(observer: Observer, scene: Any) -> Eye:
     return Eye(observer, scene.camera)
+
+
+@pytest.fixture(scope="session")
+def tf2_environment(ros_domain: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What processes need to find tf2_msgs."""
+    if find_spec("tf2_msgs") is not None:
+        return {}
+    return build_tf2_msgs(tmp_path_factory.mktemp("tf2_msgs"))
+
+
+@pytest.fixture
+def with_tf2(tf2_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that start from now on find tf2_msgs."""
+    for name, value in tf2_environment.items():
+        monkeypatch.setenv(name, value)

@@ -1,11 +1,16 @@
-"""The markers node over DDS: people in; markers, poses and pictures out."""
+"""The markers node over DDS: people in; markers, poses, pictures and TF out."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -15,7 +20,6 @@ from smap_ros.bodies import Body
 from smap_ros.camera import Camera
 from smap_ros.messages import image_from_message
 from smap_ros.msg import BodyArray
-from smap_ros.nodes import markers as markers_module
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import array_to_image, body_array, stamp_of
 from smap_ros.nodes.markers import MarkersNode
@@ -188,15 +192,104 @@ def test_pictures_are_drawn_only_while_somebody_looks(wired, observer):
     assert len(pictures) == count
 
 
-def test_tf_without_tf2_msgs_says_so_once(spin, observer, capfd):
-    if markers_module.TFMessage is not None:
-        pytest.skip("tf2_msgs is installed")
-    spin(MarkersNode, tf=True)
+# --- TF -----------------------------------------------------------------------------------------
+
+NODE = "markers_node"
+# Writes down each message of /tf, until it is ended.
+LISTENER = """
+import json, sys, rclpy
+from tf2_msgs.msg import TFMessage
+def write(message):
+    found = []
+    for stamped in message.transforms:
+        t, q = stamped.transform.translation, stamped.transform.rotation
+        stamp = stamped.header.stamp.sec, stamped.header.stamp.nanosec
+        pose = (t.x, t.y, t.z), (q.x, q.y, q.z, q.w)
+        found.append((stamped.child_frame_id, stamped.header.frame_id, stamp, *pose))
+    print(json.dumps(found), flush=True)
+rclpy.init()
+node = rclpy.create_node("tf_listener")
+node.create_subscription(TFMessage, "/tf", write, 100)
+rclpy.spin(node)
+"""
+
+
+@pytest.fixture
+def tf_messages(with_tf2, tmp_path):
+    """What arrived on /tf: for each message its transforms."""
+    path = tmp_path / "tf.jsonl"
+    with path.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", LISTENER], stdout=file)
+    yield lambda: [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+    process.terminate()
+    process.wait(15)
+
+
+def started(observer, start):
+    """The node with TF, and what sends it people and waits for their markers."""
+    node = start(NODE, tf=True)
     bodies = observer.publisher(BodyArray, "bodies")
     markers = observer.collect(MarkerArray, "markers")
     observer.wait(bodies.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("markers"), "its publisher")
+    time.sleep(0.2)  # the publishers' side of the matching
+
+    def through(sent):
+        count = len(markers)
+        bodies.publish(sent)
+        observer.wait(lambda: len(markers) > count, "markers")
+
+    return node, through
+
+
+def turned(body, turn):
+    """A person turned about their pelvis."""
+    joints = body.root + (body.joints_3d - body.root) @ turn.T
+    return Body(joints.astype(np.float32), body.joints_2d, body.scores, body.score, body.id)
+
+
+def test_tracked_people_have_tf_frames_for_as_long_as_they_are_there(observer, start, tf_messages):
+    node, through = started(observer, start)
+    observer.wait(lambda: observer.node.count_subscribers("/tf"), "the listener")
     observer.wait(
-        lambda: (bodies.publish(message(1.0, person((0, 0, 3), 3))), time.sleep(0.1), markers)[-1],
-        "markers all the same",
+        lambda: (through(message(1.0, person((0, 0, 9), 99))), tf_messages())[-1], "the first frame"
     )
-    assert capfd.readouterr().err.count("tf2_msgs isn't installed") == 1
+    ahead, back = person((0, 0.1, 3), 4), np.diag([-1.0, 1.0, -1.0])
+    away = turned(person((1, 0, 4), 7), back)
+    untracked, formless = person((-1, 0, 5), None), person((2, 0, 5), 8, missing=(0,))
+    through(message(2.5, ahead, untracked, away, formless))
+    through(message(2.75, away))
+    through(message(3.0))
+    through(message(3.25, formless))
+    through(message(3.5, ahead))
+
+    def until_the_last():
+        found = [m for m in tf_messages() if not any(one[0] == "body_99" for one in m)]
+        return found if found and found[-1] and found[-1][0][2] == [3, 500_000_000] else None
+
+    first, second, last = observer.wait(until_the_last, "frames")
+    assert [(one[0], one[1], one[2]) for one in first] == [
+        ("body_4", "eye", [2, 500_000_000]),
+        ("body_7", "eye", [2, 500_000_000]),
+    ]
+    assert [(one[0], one[2]) for one in second] == [("body_7", [2, 750_000_000])]
+    assert [one[0] for one in last] == ["body_4"]
+    np.testing.assert_allclose([one[3] for one in first], [(0, 0.1, 3), (1, 0, 4)], atol=1e-6)
+    # Columns: out of the chest, to the own left, to the head; in the optical frame.
+    facing = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    np.testing.assert_allclose(rotation_of(first[0][4]), facing, atol=1e-6)
+    np.testing.assert_allclose(rotation_of(first[1][4]), back @ facing, atol=1e-6)
+    assert observer.status(NODE).level == DiagnosticStatus.OK
+    assert "WARN" not in node.log and "ERROR" not in node.log
+
+
+@pytest.mark.skipif(find_spec("tf2_msgs") is not None, reason="tf2_msgs is installed")
+def test_tf_without_tf2_msgs_says_what_is_missing_and_shows_the_rest(observer, start):
+    node, through = started(observer, start)
+    for k in range(3):
+        through(message(1.0 + k, person((0, 0, 3), 3)))
+    status = observer.wait(lambda: observer.status(NODE), "diagnostics")
+    assert status.level == DiagnosticStatus.WARN
+    for text in (status.message, node.log):
+        assert text.count("tf2_msgs isn't installed") == 1 and "ros-jazzy-tf2-msgs" in text
+    assert "Traceback" not in node.log

@@ -1,19 +1,12 @@
-"""The camera's mounting from TF, over real DDS.
-
-PyPI has no wheel of tf2_msgs; where no distribution brings it, its one message is generated from
-its definition by the same generators that make ours.
-"""
+"""The camera's mounting from TF, over real DDS."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import subprocess
 import sys
 import time
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,26 +20,6 @@ from smap_ros.orientation import quaternion
 NODE, FRAME = "pose3d_node", "robot/camera_optical"
 ENGINE = {"engine": "onnxruntime", "threads": 1}
 
-PACKAGE = """<package format="3"><name>tf2_msgs</name><version>0.0.0</version>
-<description>test</description><maintainer email="a@b.cd">test</maintainer><license>BSD</license>
-<buildtool_depend>ament_cmake</buildtool_depend><depend>geometry_msgs</depend>
-<member_of_group>rosidl_interface_packages</member_of_group>
-<export><build_type>ament_cmake</build_type></export></package>
-"""
-BUILD = """cmake_minimum_required(VERSION 3.22)
-project(tf2_msgs LANGUAGES C CXX)
-find_package(ament_cmake REQUIRED)
-find_package(rosidl_default_generators REQUIRED)
-foreach(package builtin_interfaces std_msgs geometry_msgs)
-  find_package(${package} REQUIRED)
-  set(target ${package}::${package}__rosidl_generator_py)
-  get_target_property(folders ${target} INTERFACE_INCLUDE_DIRECTORIES)
-  list(FILTER folders EXCLUDE REGEX "^/opt/python/")
-  set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${folders}")
-endforeach()
-rosidl_generate_interfaces(tf2_msgs msg/TFMessage.msg DEPENDENCIES geometry_msgs)
-ament_package()
-"""
 # Says on /tf_static where the camera is, until it is ended.
 PUBLISHER = """
 import json, sys, rclpy
@@ -68,45 +41,6 @@ rclpy.spin(node)
 """
 
 
-@pytest.fixture(scope="module")
-def tf2_environment(tmp_path_factory) -> dict[str, str]:
-    """What processes need to find tf2_msgs; building it takes ten seconds."""
-    if find_spec("tf2_msgs") is not None:
-        return {}
-    folder = tmp_path_factory.mktemp("tf2_msgs")
-    source, build, install = folder / "source", folder / "build", folder / "install"
-    (source / "msg").mkdir(parents=True)
-    (source / "package.xml").write_text(PACKAGE)
-    (source / "CMakeLists.txt").write_text(BUILD)
-    (source / "msg" / "TFMessage.msg").write_text("geometry_msgs/TransformStamped[] transforms\n")
-    adapter = importlib.util.find_spec("rosidl_adapter")
-    assert adapter is not None and adapter.origin is not None
-    prefix = str(Path(adapter.origin).parents[4])
-    configure = [
-        *("cmake", "-G", "Ninja", "-S", source, "-B", build),
-        f"-DCMAKE_INSTALL_PREFIX={install}",
-        f"-DPython3_EXECUTABLE={sys.executable}",
-        "-DBUILD_TESTING=OFF",
-    ]
-    environment = {**os.environ, "AMENT_PREFIX_PATH": prefix, "CMAKE_PREFIX_PATH": prefix}
-    for command in (configure, ["cmake", "--build", build, "--target", "install"]):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    python = next(install.glob("**/tf2_msgs/msg/__init__.py")).parents[2]
-    return {
-        "PYTHONPATH": os.pathsep.join([str(python), os.environ["PYTHONPATH"]]),
-        "LD_LIBRARY_PATH": os.pathsep.join(
-            [str(install / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
-        ),
-    }
-
-
-@pytest.fixture
-def with_tf2(tf2_environment, monkeypatch) -> None:
-    for name, value in tf2_environment.items():
-        monkeypatch.setenv(name, value)
-
-
 def refusal(observer) -> str:
     """Why the node is not configured."""
 
@@ -117,7 +51,6 @@ def refusal(observer) -> str:
     return str(observer.wait(refused, "a node that says why it is not configured").message)
 
 
-@pytest.mark.timeout(300)
 def test_people_are_found_once_tf_says_how_the_camera_is_mounted(
     observer, start, make_eye, level_scene, level_bundle, with_tf2
 ):
