@@ -11,7 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from smap_ros.errors import InputError
 from smap_ros.images import encode_compressed
-from smap_ros.sources import open_source
+from smap_ros.sources import is_bag, open_source
 
 
 def shade(k: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
@@ -100,6 +100,15 @@ def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, name, content,
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no images; expected files that end in"):
         open_source(str(tmp_path))
+
+
+def test_a_bag_among_pictures_does_not_hide_them(tmp_path):
+    write_bag(tmp_path / "bag", [])
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert is_bag(tmp_path / "bag") and not is_bag(tmp_path) and not is_bag(tmp_path / "x.mcap")
+    cv2.imwrite(str(tmp_path / "bag" / "a.png"), shade(3))
+    assert not is_bag(tmp_path / "bag")
+    assert [number(frame.image) for frame in open_source(str(tmp_path / "bag"))] == [3]
 
 
 def test_a_topic_is_only_for_bags(tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
 from smap_ros.offline import CameraChoice, estimate_frames
 from smap_ros.results import ResultWriter
-from smap_ros.sources import Source, open_source
+from smap_ros.sources import Source, is_bag, open_source
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,28 @@ def run(options: EstimateOptions) -> None:
             camera is expected to be ended that way.
     """
     choice = CameraChoice.of(options.camera, options.fov_degrees)
-    sources = [open_source(spec, topic=options.topic) for spec in options.inputs]
-    for source in sources:
-        choice.require(source)
+    with ExitStack() as opened:
+        sources = [_open(spec, options.topic, opened) for spec in options.inputs]
+        for source in sources:
+            choice.require(source)
+        _run(sources, choice, options)
+
+
+def _open(spec: str, topic: str | None, opened: ExitStack) -> Source:
+    """An input; of a bag that was cut off, what is left, for as long as ``opened`` is open."""
+    path = Path(spec).expanduser()
+    if not is_bag(path):
+        return open_source(spec, topic=topic)
+    from smap_ros.sources.salvage import whole_bag  # libraries for bags alone
+
+    path, damage = opened.enter_context(whole_bag(path))
+    if damage is not None:
+        LOG.warning("%s", damage)
+    return open_source(str(path), topic=topic)
+
+
+def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptions) -> None:
+    """All inputs, with progress and summary."""
     # Other kinds of models refuse them by name.
     over_time = {"delay": (options.delay, 0), "stride": (options.stride, 1)}
     stated: dict[str, Any] = {k: value for k, (value, left) in over_time.items() if value != left}

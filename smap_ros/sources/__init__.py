@@ -8,9 +8,26 @@ from smap_ros.errors import InputError
 from smap_ros.sources.base import Frame, Source
 from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
 
-__all__ = ["IMAGE_SUFFIXES", "FolderSource", "Frame", "ImageSource", "Source", "open_source"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "FolderSource",
+    "Frame",
+    "ImageSource",
+    "Source",
+    "is_bag",
+    "open_source",
+]
 
 _BAG_SUFFIXES = (".mcap", ".db3", ".bag")
+
+
+def is_bag(path: Path) -> bool:
+    """Whether there is a ROS bag, be it one that was cut off before its metadata were written."""
+    if not path.is_dir():
+        return path.suffix.lower() in _BAG_SUFFIXES and path.exists()
+    suffixes = {file.suffix.lower() for file in path.iterdir()}
+    recorded = not suffixes.isdisjoint(_BAG_SUFFIXES) and suffixes.isdisjoint(IMAGE_SUFFIXES)
+    return recorded or (path / "metadata.yaml").is_file()
 
 
 def open_source(spec: str, *, topic: str | None = None) -> Source:
@@ -35,7 +52,7 @@ def open_source(spec: str, *, topic: str | None = None) -> Source:
             f"input {spec!r} doesn't exist; expected an image, a folder of images, a video, a ROS "
             "bag, a camera index such as 0, /dev/videoN or a URL"
         )
-    if path.suffix.lower() in _BAG_SUFFIXES or (path / "metadata.yaml").is_file():
+    if is_bag(path):
         from smap_ros.sources.bag import BagSource
 
         return BagSource(path, topic)

@@ -19,6 +19,7 @@ from smap_ros.cli import main
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import body_array
+from smap_ros.results import read_bodies
 from smap_ros.skeletons import MPI15
 from smap_ros.sources.bag import open_bag
 
@@ -147,15 +148,23 @@ def test_recorded_people_are_reported_with_drops_and_changed_identities(
     assert "run_17" in page and "changes of identity" in page
 
 
+def cut_off(bag: Path, path: Path, share: float, metadata: bool) -> bytes:
+    """Copy a bag as if its recording had ended there; the content of its file."""
+    shutil.copytree(bag, path)
+    if not metadata:  # are written at the end
+        (path / "metadata.yaml").unlink()
+    (file,) = path.glob("*.mcap")
+    content = file.read_bytes()[: int(share * file.stat().st_size)]
+    file.write_bytes(content)
+    return content
+
+
 @pytest.mark.parametrize("share", [0.3, 0.8])
 def test_a_bag_that_was_cut_off_is_reported_as_far_as_it_goes(
     bag, scene, scene_bundle, tmp_path, capsys, share
 ):
     cut = tmp_path / "cut"
-    shutil.copytree(bag, cut)
-    (file,) = cut.glob("*.mcap")
-    before = file.read_bytes()[: int(share * file.stat().st_size)]
-    file.write_bytes(before)
+    before = cut_off(bag, cut, share, metadata=True)
     truth = write_truth(tmp_path / "truth.json", scene)
     words = ("--bundle", scene_bundle, "--engine", "onnxruntime", "--threads", 1)
     numbers, errors = report_of(
@@ -165,8 +174,31 @@ def test_a_bag_that_was_cut_off_is_reported_as_far_as_it_goes(
     assert numbers["warnings"] == [errors.removeprefix("warning: ").strip()]
     assert 0 < numbers["frames"] < IMAGES
     assert numbers["truth"]["matched"] == 3 * numbers["frames"]
+    (file,) = cut.glob("*.mcap")
     assert file.read_bytes() == before  # it is evidence
     assert "## Warnings" in (tmp_path / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(("metadata", "name"), [(True, ""), (False, ""), (False, "*.mcap")])
+def test_people_of_a_bag_that_was_cut_off_are_estimated_as_far_as_it_goes(
+    bag, scene_bundle, tmp_path, capsys, caplog, metadata, name
+):
+    """By its folder, with its metadata or without, or by its file."""
+    cut, out = tmp_path / "cut", tmp_path / "out"
+    before = cut_off(bag, cut, 0.6, metadata)
+    (file,) = cut.glob("*.mcap")
+    path = next(cut.glob(name)) if name else cut
+    words = ("--bundle", scene_bundle, "--engine", "onnxruntime", "--threads", 1, "--out", out)
+    code = main(["estimate", *map(str, (path, *words))])
+    assert code == 0, capsys.readouterr().err
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert f"{path} is damaged: the " in warning and "messages before the damage" in warning
+    frames = read_bodies(out / "bodies.json")
+    assert 0 < len(frames) < IMAGES
+    assert {len(frame) for frame in frames} == {3}
+    written = json.loads((out / "bodies.json").read_text())["frames"]
+    assert {frame["source"] for frame in written} == {f"{path.stem}:/image/compressed"}
+    assert file.read_bytes() == before
 
 
 def test_one_line_says_what_is_wrong(bag, tmp_path, capsys):
