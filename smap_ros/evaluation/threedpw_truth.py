@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
-from smap_ros.evaluation.plain_pickle import read_plain_pickle
 from smap_ros.evaluation.smpl import BodyModel
 from smap_ros.evaluation.threedpw import H36M_ROWS, JOINTS
 from smap_ros.evaluation.views import View
+from smap_ros.plain_pickle import read_plain_pickle
 from smap_ros.skeletons import SMPL24
 from smap_ros.sources.files import read_image
 

@@ -268,8 +268,8 @@ def test_code_by_other_names_is_refused(tmp_path, gadget):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "can't be read as an SMPL body"),
-        (b"not a pickle", "can't be read as an SMPL body"),
+        (b"", "can't be read as a pickle"),
+        (b"not a pickle", "can't be read as a pickle"),
         (pickle.dumps([1, 2]), "got list, expected a dict"),
         (pickle.dumps({"f": 1}), "lacks v_template"),
     ],
@@ -279,6 +279,12 @@ def test_damaged_or_foreign_pickles_are_refused(tmp_path, content, message):
     file.write_bytes(content)
     with pytest.raises(InputError, match=message):
         load_smpl(file)
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    (tmp_path / "SMPL_NEUTRAL.npz").write_bytes(b"PK no archive")
+    with pytest.raises(InputError, match="can't be read as an SMPL body"):
+        load_smpl(tmp_path)
 
 
 def test_body_with_other_joints_is_refused(tmp_path, body):

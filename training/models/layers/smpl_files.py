@@ -13,8 +13,6 @@ data, and anything else but numpy arrays is refused.
 
 from __future__ import annotations
 
-import io
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smap_ros.errors import InputError
+from smap_ros.plain_pickle import Stored, read_plain_pickle
 from training.models.layers.smpl import JOINTS, PARENTS, SHAPES, VERTICES, SmplBody
 
 BODY_FILES = ("SMPL_NEUTRAL.npz", "SMPL_NEUTRAL.pkl")
@@ -55,7 +54,7 @@ def load_smpl(path: Path) -> SmplBody:
         arrays = {key: _dense(content[key], key) for key in _KEYS}
     except InputError:
         raise
-    except Exception as error:  # damaged pickles and archives can fail in any way
+    except Exception as error:  # damaged archives can fail in any way
         raise InputError(
             f"{file} can't be read as an SMPL body ({type(error).__name__}: {error}). Fetch it "
             "again and compare its size"
@@ -136,77 +135,27 @@ def _read_npz(file: Path) -> Mapping[str, Any]:
 
 
 def _read_pickle(file: Path) -> Mapping[str, Any]:
-    content = _PlainUnpickler(io.BytesIO(file.read_bytes()), encoding="latin1").load()
+    content = read_plain_pickle(file, _stand_in)
     if not isinstance(content, dict):
         raise InputError(f"{file} is no SMPL body: got {type(content).__name__}, expected a dict")
     return content
 
 
-class _Stored:
-    """The attributes of an object whose class is not wanted."""
-
-    attributes: dict[str, Any]
-
-    def __new__(cls, *_: Any) -> _Stored:
-        stored = super().__new__(cls)
-        stored.attributes = {}
-        return stored
-
-    def __setstate__(self, state: Any) -> None:
-        self.attributes = state if isinstance(state, dict) else {}
-
-
-class _ChumpyArray(_Stored):
+class _ChumpyArray(Stored):
     """A chumpy array: its values are attribute ``x``."""
 
 
-class _SparseColumns(_Stored):
+class _SparseColumns(Stored):
     """A scipy matrix in compressed-column form."""
 
 
-def _rebuild(kind: Any, base: Any, _: Any) -> _Stored:
-    """``copyreg._reconstructor`` for the stand-ins alone."""
-    if not (isinstance(kind, type) and issubclass(kind, _Stored) and base is object):
-        raise pickle.UnpicklingError(f"it rebuilds an object of {kind!r}")
-    return kind()
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 stores bytes."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it encodes text as {encoding!r}")
-    return text.encode("latin1")
-
-
-_RECONSTRUCT = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-_ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("copyreg", "_reconstructor"): _rebuild,
-    ("copy_reg", "_reconstructor"): _rebuild,  # written by Python 2
-    ("builtins", "object"): object,
-    ("__builtin__", "object"): object,
-    ("_codecs", "encode"): _encode,
-}
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Admits numpy arrays, and objects of chumpy and scipy.sparse as their attributes."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ADMITTED:
-            return _ADMITTED[module, name]
-        package = module.partition(".")[0]
-        if package == "chumpy":
-            return _ChumpyArray
-        if package == "scipy" and name in ("csc_matrix", "csc_array"):
-            return _SparseColumns
-        raise InputError(
-            f"SMPL file refused: it holds pickled Python code ({module}.{name}), which would run "
-            "on loading. Expected only arrays of numpy, chumpy and scipy.sparse"
-        )
+def _stand_in(module: str, name: str) -> type[Stored] | None:
+    package = module.partition(".")[0]
+    if package == "chumpy":
+        return _ChumpyArray
+    if package == "scipy" and name in ("csc_matrix", "csc_array"):
+        return _SparseColumns
+    return None
 
 
 def _dense(value: Any, key: str) -> NDArray[Any]:

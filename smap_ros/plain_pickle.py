@@ -1,9 +1,10 @@
-"""Pickles of data sets, read without running code that they may hold."""
+"""Pickles of other people, read without running code that they may hold."""
 
 from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,33 @@ import numpy as np
 from smap_ros.errors import InputError
 
 
-def read_plain_pickle(path: Path) -> Any:
+class Stored:
+    """What a pickle says of an object whose class is not wanted: its attributes, by name."""
+
+    attributes: dict[str, Any]
+
+    def __new__(cls, *_: Any) -> Stored:
+        """An object without attributes, whatever its class would be made of."""
+        stored = super().__new__(cls)
+        stored.attributes = {}
+        return stored
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = state if isinstance(state, dict) else {}
+
+
+StandIn = Callable[[str, str], type[Stored] | None]
+
+
+def read_plain_pickle(path: Path, stand_in: StandIn | None = None) -> Any:
     """A pickle of numpy arrays, numbers, text, lists, tuples, sets and dictionaries.
 
     Pickles of Python 2 are read with their byte strings as latin-1 text.
+
+    Args:
+        path: the file.
+        stand_in: for objects of other classes: what to read those of a module and name as, or
+            None to refuse them.
 
     Raises:
         InputError: if the file is missing or damaged, or holds anything else: loading that would
@@ -26,7 +50,7 @@ def read_plain_pickle(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from error
     try:
-        return _PlainUnpickler(io.BytesIO(data), encoding="latin1").load()
+        return _PlainUnpickler(data, stand_in).load()
     except _RefusedError as error:
         raise InputError(
             f"{path} is refused: it holds pickled Python code ({error}), which would run on "
@@ -71,6 +95,13 @@ def _buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Any:
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
+def _rebuild(kind: Any, base: Any, _: Any) -> Stored:
+    """``copyreg._reconstructor`` for the stand-ins alone."""
+    if not (isinstance(kind, type) and issubclass(kind, Stored) and base is object):
+        raise _RefusedError(f"an object of {kind!r}")
+    return kind()
+
+
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _ADMITTED: dict[tuple[str, str], Any] = {
     **{(module, "_reconstruct"): _array for module in _NUMPY},
@@ -89,10 +120,26 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
+# What objects are made of, besides; "copy_reg" and "__builtin__" were written by Python 2.
+_OBJECTS: dict[tuple[str, str], Any] = {
+    ("copyreg", "_reconstructor"): _rebuild,
+    ("copy_reg", "_reconstructor"): _rebuild,
+    ("builtins", "object"): object,
+    ("__builtin__", "object"): object,
+}
+
+
 class _PlainUnpickler(pickle.Unpickler):
-    """Admits what arrays and numbers of numpy are made of."""
+    """Admits what arrays and numbers of numpy are made of, and stand-ins for other objects."""
+
+    def __init__(self, data: bytes, stand_in: StandIn | None) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._stand_in = stand_in
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
+        found = _ADMITTED.get((module, name))
+        if found is None and self._stand_in is not None:
+            found = _OBJECTS.get((module, name)) or self._stand_in(module, name)
+        if found is None:
             raise _RefusedError(f"{module}.{name}")
-        return _ADMITTED[module, name]
+        return found

@@ -1,4 +1,4 @@
-"""Pickles of data sets are read as data."""
+"""Pickles of other people are read as data."""
 
 import os
 import pickle
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.plain_pickle import read_plain_pickle
+from smap_ros.plain_pickle import Stored, read_plain_pickle
 
 PLAIN = {
     "array": np.arange(6.0).reshape(2, 3),
@@ -25,6 +25,39 @@ PYTHON_2 = (
     b"\x87q\x0bRq\x0c(K\x03U\x01<q\rNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x0eb\x89U\x10\x00\x00"
     b"\x00\x00\x00\x00\xf0?\x00\x00\x00\x00\x00\x00\x00@q\x0ftq\x10bs."
 )
+
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+
+def stand_in(module, name):
+    return Stored if name == "Point" else None
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_objects_are_read_as_their_attributes_where_asked_for(tmp_path, protocol):
+    path = tmp_path / "point.pkl"
+    path.write_bytes(pickle.dumps({"a": Point(np.ones(2))}, protocol))
+    stored = read_plain_pickle(path, stand_in)["a"]
+    assert isinstance(stored, Stored)
+    np.testing.assert_array_equal(stored.attributes["x"], [1, 1])
+    with pytest.raises(InputError, match="holds pickled Python code"):
+        read_plain_pickle(path)
+
+
+@pytest.mark.parametrize(
+    "gadget",
+    [
+        b"cbuiltins\neval\n(V1\ntR.",
+        b"ccopyreg\n_reconstructor\n(cbuiltins\nobject\ncbuiltins\nobject\nNtR.",
+    ],
+)
+def test_a_stand_in_lets_nothing_else_in(tmp_path, gadget):
+    (tmp_path / "code.pkl").write_bytes(gadget)
+    with pytest.raises(InputError, match="holds pickled Python code"):
+        read_plain_pickle(tmp_path / "code.pkl", stand_in)
 
 
 class Runs:
