@@ -281,10 +281,12 @@ def main() -> None:
     options = parser.parse_args()
     style = box.MARKDOWN if options.markdown else box.SIMPLE_HEAD
     console = Console(width=10_000 if options.markdown else None)
-    gflops = apart("peak", options.seconds, options.threads)
     rows: list[Row] = []
+    gflops = 0.0
     for name in options.names:
         Console(stderr=True).print(f"{name} ...", highlight=False)
+        # Again with each network: on a busy machine the best of many is nearest to the peak.
+        gflops = max(gflops, apart("peak", options.seconds, options.threads))
         rows += measure(name, options.seconds, options.threads)
         if options.json is not None:
             facts = {"threads": options.threads, "peak_gflops": gflops}

@@ -1,6 +1,7 @@
 """Errors of poses against closed forms; who is matched with whom."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,18 @@ from hypothesis import strategies as st
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import InputError
-from smap_ros.evaluation.metrics import compare, joint_errors, match_by_pelvis, mpjpe, pa_mpjpe
+from smap_ros.evaluation.metrics import (
+    compare,
+    joint_errors,
+    match_by_pelvis,
+    mpjpe,
+    pa_mpjpe,
+    procrustes,
+)
 from smap_ros.skeletons import MPI15
 
 ROOT = MPI15.root
+GOLDENS = Path(__file__).parents[1] / "goldens"
 
 
 def pose(seed: int) -> np.ndarray:
@@ -23,6 +32,19 @@ def rotation(seed: int) -> np.ndarray:
     q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     return q if np.linalg.det(q) > 0 else q[:, [1, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("folder", "scaled"),
+    [("mobilehumanpose", False), ("3dcrowdnet", True), ("hap_3dcrowdnet", True)],
+)
+def test_alignment_is_the_official_one(folder, scaled):
+    """``rigid_align``: MobileHumanPose keeps the size, the others don't."""
+    golden = np.load(GOLDENS / folder / "golden.npz")
+    aligned = procrustes(golden["align_A"], golden["align_B"], scaled=scaled)
+    np.testing.assert_allclose(aligned, golden["rigid_align"], rtol=0, atol=1e-9)
+    other = procrustes(golden["align_A"], golden["align_B"], scaled=not scaled)
+    assert not np.allclose(other, golden["rigid_align"], atol=1e-2)
 
 
 def test_errors_are_distances():
