@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from visualization_msgs.msg import Marker, MarkerArray
 
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message
-from tests.ros.pose3d_client import ENGINE, NODE, stamp_of
-from tests.video_bundle import write_video_bundle
+from tests.ros.pose3d_client import ENGINE, GREY, NODE, stamp_of
+from tests.video_bundle import CORNERS, FACES, write_video_bundle
 
 DELAY = 2
 
@@ -81,6 +82,44 @@ def test_delayed_people_have_the_stamp_of_their_image(start, observer, eye, vide
     )
     assert values["frames rejected"] == "0"
     assert "Traceback" not in node.log and "ERROR" not in node.log
+
+
+def test_meshes_of_delayed_people_have_the_stamp_of_their_image(start, observer, eye, video_bundle):
+    arrays = observer.collect(MarkerArray, "meshes")
+    fast = {"delay": DELAY, "mesh_rate": 30.0}
+    node, bodies = started(start, observer, eye, bundle=video_bundle, **fast)
+    bright, grey = [], []
+
+    def seen():
+        bright.append(eye.show())
+        time.sleep(0.2)
+        return len(arrays) >= 3
+
+    def gone():
+        grey.append(eye.show(eye.image(GREY)))
+        time.sleep(0.2)
+        return any(m.action == Marker.DELETE for m in arrays[-1].markers)
+
+    observer.wait(seen, "meshes of several images")
+    observer.wait(gone, "the end of the meshes")
+    people = {stamp_of(m): m for m in list(bodies)}
+    stamps = [stamp_of(array.markers[0]) for array in list(arrays)]
+    # One for each image that is answered, and none for those that are pending.
+    assert stamps == sorted(set(stamps)) and set(stamps) <= set(people)
+    for array, stamp in zip(arrays[:-1], stamps[:-1], strict=True):
+        assert stamp in bright
+        roots = {b.id: (b.pose.position.x, b.pose.position.y) for b in people[stamp].bodies}
+        assert {m.id for m in array.markers} == set(roots) == {0, 1, 2}
+        for marker in array.markers:
+            assert marker.header == people[stamp].header and marker.action == Marker.ADD
+            points = np.array([[p.x, p.y] for p in marker.points])
+            still = CORNERS[FACES[1], :2]  # of the triangle that doesn't sway
+            assert len(points) == FACES.size
+            assert np.abs(points[3:6] - (roots[marker.id] + still)).max() < 0.3
+    # Whoever is gone is so in the first image without them, not when it was shown.
+    assert stamps[-1] in grey[:-DELAY] and not people[stamps[-1]].bodies
+    assert {m.header.frame_id for m in arrays[-1].markers} == {eye.header().frame_id}
+    assert "Traceback" not in node.log
 
 
 def test_a_delay_the_model_has_no_use_for_is_refused(observer, start, scene_bundle):
