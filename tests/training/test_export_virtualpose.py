@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
 from training.cli import app
+from training.export.networks import require_agreement, save_program
+from training.export.virtualpose import compare_export
 from training.models import create
 from training.models.checkpoint import save_checkpoint
+from training.models.virtualpose import graphs
+from training.models.virtualpose.config import VirtualPoseConfig
 
 SMALL = {
     "image_size": [128, 64],
@@ -83,3 +88,44 @@ def test_bundles_do_not_tell_where_they_were_made(virtualpose_bundle):
     for role in virtualpose_bundle.manifest.files.entries:
         content = virtualpose_bundle.read(role)
         assert b"virtualpose" not in content and b".py" not in content, role
+
+
+class Candidates(graphs.RootGraph):
+    """Three candidates, the last of them not believed, without a network that finds them."""
+
+    outputs = ("roots", "scores")
+
+    def __init__(self, roots: list[float], scores: list[float]) -> None:
+        nn.Module.__init__(self)
+        self.config = VirtualPoseConfig()
+        self.places = nn.Buffer(torch.tensor(roots)[None, :, None].repeat(1, 1, 3))
+        self.beliefs = nn.Buffer(torch.tensor([scores]))
+
+    def forward(self, moved: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return self.places + moved, self.beliefs + moved
+
+
+@pytest.mark.parametrize(
+    ("roots", "scores", "agree"),
+    [
+        ([1.0, 2.0, 5.0], [0.9, 0.8, 0.0], True),
+        ([2.0, 1.0, 7.0], [0.9, 0.8, 0.0], True),  # in another order; nobody believes the last
+        ([1.0, 2.1, 5.0], [0.9, 0.8, 0.0], False),
+        ([float("nan"), 2.0, 5.0], [0.9, 0.8, 0.0], False),
+        ([1.0, 2.0, 5.0], [0.9, 0.8, float("nan")], False),
+    ],
+)
+def test_candidates_that_move_or_are_nan_fail_the_export(tmp_path, roots, scores, agree):
+    """The exporter writes other candidates than torch finds."""
+
+    def export(graph: nn.Module) -> graphs.Export:
+        return graphs.Export(graph.eval(), {"moved": torch.zeros(1)}, Candidates.outputs)
+
+    save_program(export(Candidates(roots, scores)).trace(), tmp_path / "root.onnx")
+    found = export(Candidates([1.0, 2.0, 5.0], [0.9, 0.8, 0.0]))
+    error = compare_export(found, tmp_path / "root.onnx")
+    if agree:
+        require_agreement(error)
+    else:
+        with pytest.raises(InputError, match="ONNX Runtime and torch differ by"):
+            require_agreement(error)

@@ -134,6 +134,20 @@ def test_the_exported_bundle_runs_like_torch_on_every_cpu_runtime(
         engine.close()
 
 
+def test_a_refining_network_that_gives_nan_fails_the_export(
+    sharpened: Path, tmp_path: Path
+) -> None:
+    """Takes some seconds: torch's exporter traces the network."""
+    weights = create("refinenet").state_dict()
+    next(reversed(weights.values())).fill_(float("nan"))
+    save_checkpoint(tmp_path / "refine.pth", "refinenet", weights)
+    refine = ["--refine", str(tmp_path / "refine.pth")]
+    result = CliRunner().invoke(app, ["export", str(sharpened), str(tmp_path / "out"), *refine])
+    assert isinstance(result.exception, InputError)
+    assert "ONNX Runtime and torch differ by nan" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_refuses_a_network_without_such_outputs(tmp_path: Path) -> None:
     path = tmp_path / "refinenet.pth"
     save_checkpoint(path, "refinenet", create("refinenet").state_dict())

@@ -16,7 +16,7 @@ import typer
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.export.networks import require_agreement
+from training.export.networks import relative_error, require_agreement
 from training.export.topdown import example_crops
 from training.models.checkpoint import load_model
 from training.models.mobilehuman import MobileHuman
@@ -59,7 +59,7 @@ def export_litert(checkpoint: Path, out: Path, pixel_range: int = 255) -> float:
     converted = converter.convert(graph, (example,))
     with torch.inference_mode():
         expected = graph(example).numpy()
-    error = float(np.abs(np.asarray(converted(example)) - expected).max() / np.abs(expected).max())
+    error = relative_error(np.asarray(converted(example)), expected)
     require_agreement(error)
     out.parent.mkdir(parents=True, exist_ok=True)
     converted.export(str(out))

@@ -22,7 +22,14 @@ import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M17, SKELETONS
-from training.export.networks import compare, require_agreement, rounded, store_half, to_onnx
+from training.export.networks import (
+    compare,
+    require_agreement,
+    rounded,
+    store_half,
+    to_onnx,
+    worst,
+)
 from training.models.checkpoint import load_model
 from training.models.layers.smpl import VERTICES
 from training.models.layers.smpl_files import H36M_FILE
@@ -145,7 +152,7 @@ def export_video_kind(
             compare(crops, path, images, ("tokens",)),
             compare(clip, second, window, CLIP_OUTPUTS, input_name="tokens"),
         ]
-        error = float(np.max(errors))  # NaN if one is
+        error = worst(errors)
         require_agreement(error)
         triangles = Path(folder) / "faces.npy"
         np.save(triangles, network.decoder.smpl.faces.numpy().astype(np.int32))

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import onnxruntime
-from torch import Tensor, nn
+from torch import nn
 
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
@@ -16,10 +15,13 @@ from smap_ros.errors import InputError
 from training.data.dataset import MEAN, STD
 from training.export.networks import (
     fuse_batch_norm,
+    open_session,
+    relative_error,
     require_agreement,
     rounded,
     save_program,
     store_half,
+    worst,
 )
 from training.models.checkpoint import load_model
 from training.models.smap_lite import SmapLite
@@ -32,6 +34,8 @@ from training.models.virtualpose.model import VirtualPose
 Network = TypeVar("Network", bound=nn.Module)
 
 _IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_OFFICIAL_PEAK_BINS = VirtualPoseConfig().peak_bins
+_MERGE_DISTANCE = 0.3  # metres; narrower peaks find some people twice
 _LITE = {"mean": (MEAN / 255,) * 3, "std": (STD / 255,) * 3}
 
 
@@ -51,8 +55,8 @@ def export_virtualpose_kind(
         checkpoint: of model ``virtualpose`` or ``virtualpose_lite``.
         backbone: checkpoint of model ``virtualpose_backbone``, for the lite one of ``smap_lite``.
         bundle: folder to write.
-        half: store the backbone's weights as fp16. The other two stay as they are: they are
-            small, and hold coordinates that fp16 can't.
+        half: store the backbone's weights as fp16, those of the lite one's other networks too.
+            Officially these are small beside the backbone, and stay as they are.
         provenance, licence, description: for the manifest.
 
     Returns:
@@ -94,9 +98,12 @@ def export_virtualpose_kind(
             save_program(export.trace(), paths[role])
         if half:
             store_half(paths["model"])
-        errors = [_difference(export, paths[role]) for role, export in exports.items()]
-        require_agreement(float(np.max(errors)))  # NaN if one is
-        return write_bundle(bundle, manifest, **paths), max(errors)
+        if half and lite:  # of the others only kernels, which hold no coordinates
+            store_half(paths["root"], least_axes=4)
+            store_half(paths["pose"], least_axes=4)
+        errors = [compare_export(export, paths[role]) for role, export in exports.items()]
+        require_agreement(worst(errors))
+        return write_bundle(bundle, manifest, **paths), worst(errors)
 
 
 def _manifest(
@@ -120,6 +127,7 @@ def _manifest(
         },
         "box_maps": config.box_maps,
         "centred": config.cell_shift > 0,
+        "merge_distance": _MERGE_DISTANCE if config.peak_bins < _OFFICIAL_PEAK_BINS else 0.0,
     }
 
 
@@ -132,29 +140,22 @@ def _load(checkpoint: Path, kind: type[Network]) -> Network:
     return network
 
 
-def _difference(export: graphs.Export, path: Path) -> float:
+def compare_export(export: graphs.Export, path: Path) -> float:
     """Largest difference between ONNX Runtime and torch, relative to each output's range.
 
     Candidates of the root network come in the order of their scores, so those with nearly the
     same score may change places, and those without any are arbitrary. Its scores are compared,
     and each candidate that the network believes with the nearest one of ONNX Runtime.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     feeds = {name: value.numpy() for name, value in export.inputs.items()}
     got = dict(zip(export.outputs, session.run(list(export.outputs), feeds), strict=True))
-    expected = export.run()
+    expected = {name: value.numpy() for name, value in export.run().items()}
     if not isinstance(export.graph, graphs.RootGraph):
-        return max(_relative(got[name], expected[name]) for name in expected)
-    worst = _relative(got["scores"], expected["scores"])
+        return worst(relative_error(got[name], expected[name]) for name in expected)
+    errors = [relative_error(got["scores"], expected["scores"])]
     believed = expected["scores"] > export.graph.config.root_threshold
-    for root in expected["roots"][believed].numpy():
+    for root in expected["roots"][believed]:
         apart = np.abs(got["roots"][0] - root).max(axis=1).min()
-        worst = max(worst, float(apart / np.abs(root).max()))
-    return worst
-
-
-def _relative(got: np.ndarray, expected: Tensor) -> float:
-    reference = expected.numpy()
-    return float(np.abs(got - reference).max()) / max(float(np.abs(reference).max()), 1e-6)
+        errors.append(float(apart / np.abs(root).max()))
+    return worst(errors)
