@@ -64,6 +64,7 @@ def record(path: Path, observing, make_eye, scene) -> None:
         bodies = observer.publisher(BodyArray, "bodies", qos.RELIABLE)
         eye.ready()
         observer.wait(bodies.get_subscription_count, "the recorder's subscription")
+        time.sleep(1.5)  # the recorder finds us later than we find it
         for k in range(IMAGES):
             if k == GAP:
                 eye.header()

@@ -25,6 +25,7 @@ from smap_ros.nodes.conversions import array_to_image, body_array, stamp_of
 from smap_ros.nodes.markers import MarkersNode
 from smap_ros.orientation import torso_orientation
 from smap_ros.skeletons import MPI15
+from tests.ros.tf2_messages import end
 
 CAMERA = Camera.from_fov(640, 480, np.deg2rad(70))
 # Standing, facing the camera: own left is the picture's right.
@@ -221,8 +222,7 @@ def tf_messages(with_tf2, tmp_path):
     with path.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-c", LISTENER], stdout=file)
     yield lambda: [json.loads(line) for line in path.read_text().split("\n")[:-1]]
-    process.terminate()
-    process.wait(15)
+    end(process)
 
 
 def started(observer, start):

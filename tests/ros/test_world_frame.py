@@ -16,6 +16,7 @@ from smap_ros.mounting import level_pose
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import bodies_from_message
 from smap_ros.orientation import quaternion
+from tests.ros.tf2_messages import end
 
 NODE, FRAME = "pose3d_node", "robot/camera_optical"
 ENGINE = {"engine": "onnxruntime", "threads": 1}
@@ -84,8 +85,7 @@ def test_people_are_found_once_tf_says_how_the_camera_is_mounted(
 
         message = observer.wait(first, "the first people")
     finally:
-        publisher.terminate()
-        publisher.wait(15)
+        end(publisher)
     people = sorted(bodies_from_message(message), key=lambda body: body.root[0])
     assert len(people) == 3
     for body, truth in zip(people, level_scene.joints, strict=True):

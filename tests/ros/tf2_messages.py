@@ -61,3 +61,13 @@ def build_tf2_msgs(folder: Path) -> dict[str, str]:
             [str(install / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
         ),
     }
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that a test needed beside it; what it does at its end is not what is tested."""
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
