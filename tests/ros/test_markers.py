@@ -279,7 +279,8 @@ def test_tracked_people_have_tf_frames_for_as_long_as_they_are_there(observer, s
     facing = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]])
     np.testing.assert_allclose(rotation_of(first[0][4]), facing, atol=1e-6)
     np.testing.assert_allclose(rotation_of(first[1][4]), back @ facing, atol=1e-6)
-    assert observer.status(NODE).level == DiagnosticStatus.OK
+    status = observer.wait(lambda: observer.status(NODE), "diagnostics")
+    assert status.level == DiagnosticStatus.OK
     assert "WARN" not in node.log and "ERROR" not in node.log
 
 
