@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 JOINTS = len(MPI15)
 LENS_COEFFICIENTS = 5  # k1, k2, p1, p2, k3
 ASSUMED_HEIGHT = 1.0  # metres, of a camera whose height isn't stated
+TWICE = "found_twice"  # reason under which copies of people are counted
 MIN_DEPTH = 0.05  # metres; nearer joints are not before the camera
 
 # What the second and third network take of the camera, without the batch axis.
@@ -272,9 +273,28 @@ class VirtualPoseEstimator:
         enough = (placed & (seen > INFERRED_SCORE)).sum(axis=1) >= self.config.min_joints
         dropped = {NO_ROOT: int((~rooted).sum()), FEW_JOINTS: int((rooted & ~enough).sum())}
         kept = np.flatnonzero(rooted & enough)
+        once = first_of_each(joints[kept], scores[kept], self._manifest.merge_distance)
+        dropped[TWICE] = len(kept) - len(once)
+        kept = kept[once]
         kept = kept[np.argsort(joints[kept, MPI15.root, 2], kind="stable")]
         bodies = tuple(Body(joints[k], pixels[k], certain[k], float(scores[k])) for k in kept)
         return bodies, {reason: count for reason, count in dropped.items() if count}
+
+
+def first_of_each(joints: Float, scores: Float, distance: float) -> NDArray[np.intp]:
+    """Indices of people who aren't the same as one with a higher score.
+
+    Args:
+        joints: [N, J, 3], metres; NaN where missing.
+        scores: [N].
+        distance: people whose joints are nearer to each other on average are the same.
+    """
+    kept: list[int] = []
+    for k in np.argsort(-scores, kind="stable"):
+        apart = np.linalg.norm(joints[kept] - joints[k], axis=-1)
+        if not kept or not (np.nanmean(apart, axis=1) < distance).any():
+            kept.append(int(k))
+    return np.array(kept, np.intp)
 
 
 def camera_inputs(camera: Camera) -> dict[str, Float]:

@@ -60,6 +60,8 @@ class VirtualPoseManifest(Manifest):
         centred: whether the backbone is one of kind ``smap`` that counts pixels from their
             middles: the image is letterboxed as there, and cell k is at stride * (k + 0.5).
             Otherwise the image is prepared as officially, and cell k is at stride * k.
+        merge_distance: of two people whose joints are nearer than this to each other on average,
+            metres, the one with the lower score is left out; 0 keeps all, as officially.
     """
 
     kind: Literal["virtualpose"]
@@ -71,6 +73,7 @@ class VirtualPoseManifest(Manifest):
     space: SearchedSpace
     box_maps: bool = True
     centred: bool = False
+    merge_distance: Annotated[float, Field(ge=0, le=10)] = 0.0
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> VirtualPoseManifest:

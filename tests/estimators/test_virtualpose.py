@@ -16,7 +16,7 @@ from smap_ros.engines.factory import open_model
 from smap_ros.errors import BundleError, CameraError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import INFERRED_SCORE
-from smap_ros.estimators.virtualpose import camera_inputs, heat_at, network_fit
+from smap_ros.estimators.virtualpose import camera_inputs, first_of_each, heat_at, network_fit
 from smap_ros.mounting import Mounting
 from smap_ros.skeletons import MPI15
 
@@ -236,3 +236,15 @@ def test_networks_that_do_not_belong_together_are_refused(level_bundle, tmp_path
     manifest = parse_manifest(changed(level_bundle, max_people=6))
     with pytest.raises(BundleError, match=r"root network.*roots \[1, 6, 3\].*export the bundle"):
         create_estimator(replace(level_bundle, manifest=manifest), "onnxruntime", threads=1)
+
+
+def test_of_people_at_the_same_place_the_surest_is_kept():
+    person = np.random.default_rng(0).normal(size=(15, 3)).astype(np.float32)
+    joints = np.stack([person, person + 0.1, person + 2.0, person - 0.1])
+    joints[1, 3] = np.nan
+    scores = np.array([0.5, 0.9, 0.4, 0.6], np.float32)
+    # The first is 0.17 m from the second, the last 0.35 m.
+    assert first_of_each(joints, scores, 0.4).tolist() == [1, 2]
+    assert first_of_each(joints, scores, 0.3).tolist() == [1, 3, 2]
+    assert first_of_each(joints, scores, 0.0).tolist() == [1, 3, 0, 2]
+    assert first_of_each(joints[:0], scores[:0], 0.3).tolist() == []

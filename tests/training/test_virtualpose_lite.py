@@ -260,6 +260,16 @@ def test_configurations_are_refused_by_name(tmp_path, text, overrides, message):
         load_config(path, overrides)
 
 
+def test_people_close_to_each_other_are_two_candidates():
+    network = create("virtualpose_lite")
+    cube = torch.zeros(1, 40, 40, 8)
+    cube[0, 20, 20, 4], cube[0, 22, 20, 4] = 0.9, 0.8
+    _, scores = network.REN.peaks(cube)
+    assert (scores > 0.5).sum() == 2
+    official = create("virtualpose_lite", peak_bins=5)
+    assert (official.REN.peaks(cube)[1] > 0.5).sum() == 1
+
+
 def test_an_unknown_option_of_the_network_is_refused():
     with pytest.raises(InputError, match="widening"):
         create("virtualpose_lite", widening=[5, 2])
@@ -296,6 +306,7 @@ def test_the_bundle_says_how_its_maps_are_and_runs_where_the_camera_is_mounted(l
     manifest = lite_bundle.manifest
     assert manifest.outputs["maps"].shape == (1, 15, 16, 24)
     assert (manifest.joints, manifest.box_maps, manifest.centred) == (15, False, True)
+    assert manifest.merge_distance == 0.3
     assert manifest.input.mean == pytest.approx((127 / 255,) * 3)
     estimator = create_estimator(lite_bundle, "onnxruntime", threads=1, min_score=0.0)
     try:

@@ -94,16 +94,20 @@ def rounded(weights: Tensor) -> Tensor:
     return weights.half().float() if halved else weights
 
 
-def store_half(path: Path) -> None:
+def store_half(path: Path, least_axes: int = 0) -> None:
     """Store large weights as fp16 behind a Cast: half the file, arithmetic stays fp32.
 
     Runtimes fold the casts away when they load the model.
+
+    Args:
+        path: the network's file, written anew.
+        least_axes: constants with fewer axes stay as they are.
     """
     model = onnx.load(path)
     kept, casts = [], []
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < MIN_HALF:
+        if array.dtype != np.float32 or array.size < MIN_HALF or array.ndim < least_axes:
             kept.append(tensor)
             continue
         name = f"{tensor.name}__fp16"

@@ -38,6 +38,7 @@ class VirtualPoseConfig:
         detection_threshold: root heatmap below which a 2D detection is dropped.
         root_threshold: root cube above which a candidate is a person.
         matched_threshold_mm: with ground truth, how far a candidate may be from a person.
+        peak_bins: a root is the maximum among so many voxels along each axis; odd.
         depth_sigma_mm: how sharply a detection's depth selects voxels.
         beta: sharpness of the soft argmax.
         v2v_width: channels of the 3D networks at full resolution; even.
@@ -69,6 +70,7 @@ class VirtualPoseConfig:
     detection_threshold: float = 0.1
     root_threshold: float = 0.3
     matched_threshold_mm: float = 1000.0
+    peak_bins: int = 5
     depth_sigma_mm: float = 200.0
     beta: float = 100.0
     v2v_width: int = 32
@@ -97,6 +99,7 @@ class VirtualPoseConfig:
             "person_bins": self.person_bins > 0 and self.person_bins % 4 == 0,
             "v2v_width": self.v2v_width > 0 and self.v2v_width % 2 == 0,
             "depth_stem_stride": self.depth_stem_stride in (1, 2),
+            "peak_bins": self.peak_bins > 0 and self.peak_bins % 2 == 1,
             "v2v_kernel": self.v2v_kernel > 0 and self.v2v_kernel % 2 == 1,
             "widening": all(a < b for a, b in pairwise((0, *self.widening))),
         }
@@ -105,7 +108,7 @@ class VirtualPoseConfig:
             raise InputError(
                 f"VirtualPose can't have {', '.join(wrong)}: expected 15 or 17 joints, positive "
                 "sizes, map_size in multiples of 8, bins in multiples of 4, an even v2v_width, "
-                "depth_stem_stride 1 or 2, an odd v2v_kernel, and widening radii that grow from 1"
+                "depth_stem_stride 1 or 2, odd peak_bins and v2v_kernel, and growing widening radii"
             )
 
     @property

@@ -21,6 +21,8 @@ LITE: dict[str, Any] = {
     "space_bins": (40, 40, 8),
     "person_bins": 20,
     "widening": (2, 5, 12),
+    "peak_bins": 3,
+    "root_threshold": 0.35,
     "depth_sigma_mm": 500.0,
     "beta": 10.0,
     "v2v_width": 16,

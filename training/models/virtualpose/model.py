@@ -24,8 +24,6 @@ from training.models.virtualpose.projection import (
 )
 from training.models.virtualpose.v2v import V2VNet
 
-_PEAK_BINS = 5  # a root is a maximum among this many voxels along each axis
-
 
 class Truth(NamedTuple):
     """The people of a batch of images, padded to P an image.
@@ -140,7 +138,7 @@ class RootEstimation(nn.Module):
     def peaks(self, root_cubes: Tensor) -> tuple[Tensor, Tensor]:
         """Local maxima of the root cubes [B, X, Y, Z]: world mm [B, K, 3], scores [B, K]."""
         config, cubes = self.config, root_cubes.detach()
-        highest = F.max_pool3d(cubes, _PEAK_BINS, 1, _PEAK_BINS // 2)
+        highest = F.max_pool3d(cubes, config.peak_bins, 1, config.peak_bins // 2)
         scores, index = (cubes * (highest == cubes)).flatten(1).topk(config.max_people, dim=1)
         _, y_bins, z_bins = config.space_bins
         row = torch.div(index, z_bins, rounding_mode="floor")

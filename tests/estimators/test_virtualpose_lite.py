@@ -1,0 +1,47 @@
+"""The shipped virtualpose_lite on the shipped clip, whose camera is 1.55 m high and looks down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smap_ros.estimators import create_estimator
+from smap_ros.evaluation.metrics import match_by_pelvis
+from smap_ros.evaluation.truth import read_clip
+from smap_ros.mounting import Mounting
+
+CLIP = Path(__file__).parents[2] / "config" / "demo" / "truth.json"
+FRAMES = slice(0, None, 15)
+
+
+def found_people(mounting: Mounting) -> tuple[int, int, list[float]]:
+    """True people, predictions, and how far the matched ones are off in depth, metres."""
+    estimator = create_estimator("virtualpose_lite", "onnxruntime", threads=1)
+    true = predicted = 0
+    off = []
+    try:
+        for scene in read_clip(CLIP)[FRAMES]:
+            camera = replace(scene.camera, mounting=mounting)
+            bodies = estimator.estimate(scene.image(), camera).bodies
+            true, predicted = true + len(scene.frame.bodies), predicted + len(bodies)
+            for p, t in match_by_pelvis(bodies, scene.frame.bodies):
+                off.append(abs(float(bodies[p].root[2] - scene.frame.bodies[t].root[2])))
+    finally:
+        estimator.close()
+    return true, predicted, off
+
+
+def test_most_people_of_the_clip_are_found_where_they_are():
+    true, predicted, off = found_people(Mounting(1.55, math.radians(8.5)))
+    assert len(off) >= 0.8 * true and len(off) >= 0.8 * predicted
+    assert np.median(off) < 0.3
+
+
+@pytest.mark.parametrize("mounting", [Mounting(1.55, math.radians(-20)), Mounting(4.0)])
+def test_a_wrong_mounting_costs_people(mounting):
+    true, _, off = found_people(mounting)
+    assert len(off) < 0.5 * true
