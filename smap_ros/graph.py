@@ -210,7 +210,7 @@ _COMMON = (
     Argument(Parameter("image", "image", "topic of the images")),
     Argument(Parameter("camera_info", "camera_info", "topic of the calibration")),
     *_sets(POSE3D_NODE, "bundle", "engine", "threads", "camera_height", "camera_pitch_deg"),
-    *_sets(POSE3D_NODE, "world_frame", "delay", "stride"),
+    *_sets(POSE3D_NODE, "flip_test", "world_frame", "delay", "stride"),
     Argument(Parameter("smoother", True, "run the smoother: ids and smooth joints on bodies")),
     Argument(Parameter("markers", True, "run the markers node: poses, markers, pictures, TF")),
     *_sets(MARKERS_NODE, "tf"),

@@ -164,6 +164,13 @@ POSE3D = (
         fixed=True,
     ),
     Parameter(
+        "flip_test",
+        "bundle",
+        "look at the mirrored image too, for twice the network's time; bundle: as it says",
+        choices=("bundle", "on", "off"),
+        fixed=True,
+    ),
+    Parameter(
         "min_score",
         -1.0,
         "people with a lower score are left out; negative: the model's own limit",

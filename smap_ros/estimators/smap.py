@@ -43,13 +43,13 @@ from smap_ros.estimators.lifting import (
     refine_input,
     refine_output,
 )
+from smap_ros.estimators.maps import MapScales, mean_of_mirrored
 from smap_ros.estimators.placement import placed_by_size
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest.smap import SmapManifest
 from smap_ros.skeletons import MPI15, Skeleton
 
 JOINTS = len(MPI15)
-CM_PER_M = 100.0
 
 LOW_SCORE, DUPLICATE = "low_score", "duplicate"
 
@@ -70,6 +70,7 @@ class SmapConfig:
         refine: run the bundle's refining network, if it has one. It moves all joints but the
             root, and places those that were not found, with score ``INFERRED_SCORE`` and the
             image point their position projects to.
+        flip_test: look at the mirrored image too; None does as the bundle says.
         association: overrides of fields of ``AssociationConfig``, over those of the bundle.
     """
 
@@ -77,6 +78,7 @@ class SmapConfig:
     min_score: float = 0.15
     duplicate_distance: float = 0.2
     refine: bool = True
+    flip_test: bool | None = None
     association: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,7 +129,9 @@ class SmapEstimator:
             stride=manifest.stride, centred_pixels=manifest.centred_pixels
         )
         self._normaliser = Normaliser(manifest.input)
-        self._scales = _Scales(manifest)
+        self._scales = MapScales(manifest)
+        wanted = self.config.flip_test
+        self._flip_test = manifest.flip_test if wanted is None else wanted
         self._check_outputs = OutputCheck()
 
     @classmethod
@@ -174,9 +178,8 @@ class SmapEstimator:
         )
         blob = self._normaliser(letterbox.apply(image))
         timer.lap("preprocess")
-        outputs = self._engine.run({network_input.name: blob})
+        maps, bone_depth, root_depth = self._look(blob)
         timer.lap("network")
-        maps, bone_depth, root_depth = self._scales(outputs)
         bad = self._check_outputs(self.description, maps, bone_depth, root_depth)
         if bad:
             return BodyFrame((), camera, stamp, dropped={NON_FINITE: bad}, timings_ms=timer.ms)
@@ -199,6 +202,17 @@ class SmapEstimator:
         self._engine.close()
         if self._refine is not None:
             self._refine.close()
+
+    def _look(self, blob: Float) -> tuple[Float, Float, Float]:
+        """What the network makes of an image, or the mean of that and its mirror image."""
+        name = self._manifest.input.name
+        seen = self._scales(self._engine.run({name: blob}))
+        if not self._flip_test:
+            return seen
+        # Runtimes and scales use their buffers again.
+        straight = (seen[0].copy(), seen[1].copy(), seen[2].copy())
+        mirrored = self._scales(self._engine.run({name: np.ascontiguousarray(blob[..., ::-1])}))
+        return mean_of_mirrored(straight, mirrored)
 
     def _bodies(self, lifted: Lifted, camera: Camera) -> tuple[tuple[Body, ...], dict[str, int]]:
         """Refined and filtered people, nearest first, and how many were dropped by reason."""
@@ -274,36 +288,6 @@ def _without_unplaced(lifted: Lifted) -> Lifted:
         joints_2d=np.where(placed[..., None], lifted.joints_2d, np.float32(np.nan)),
         scores=np.where(placed, lifted.scores, np.float32(0)),
     )
-
-
-class _Scales:
-    """The network's outputs in the units of association and lifting.
-
-    Buffers are used again; outputs that already have the unit are passed on without a copy.
-    """
-
-    def __init__(self, manifest: SmapManifest) -> None:
-        scales = manifest.scales
-        self._names = [manifest.outputs[k].name for k in ("maps", "bone_depth", "root_depth")]
-        grid = manifest.outputs["root_depth"].shape[2:]
-        # Divided and not multiplied by the inverse: to the last bit as SMAP scales.
-        maps = np.full((43, 1, 1), scales.paf_scale, np.float32)
-        maps[:JOINTS] = scales.heatmap_scale
-        # Association and lifting work in SMAP's centimetres.
-        units = (scales.bone_depth_unit_m, scales.root_depth_unit_m)
-        depths = [np.full((1, 1, 1), 1 / (unit * CM_PER_M), np.float32) for unit in units]
-        self._divisors = (maps, *depths)
-        self._buffers = [np.empty((n, *grid), np.float32) for n in (43, 14, 1)]
-
-    def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[Float, Float, Float]:
-        scaled: list[Float] = []
-        for name, divisor, buffer in zip(self._names, self._divisors, self._buffers, strict=True):
-            array: Float = outputs[name][0]
-            if np.all(divisor == 1):
-                scaled.append(array)
-            else:
-                scaled.append(np.divide(array, divisor, out=buffer))
-        return scaled[0], scaled[1], scaled[2][0]
 
 
 def _association_config(bundle: Bundle, config: SmapConfig) -> AssociationConfig:

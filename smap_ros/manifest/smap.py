@@ -43,6 +43,7 @@ class SmapManifest(Manifest):
         centred_pixels: how the training labels counted pixels; see ``LiftingConfig``.
         size_share: how far the refined skeleton's apparent size moves people, 0 to 1; see
             ``estimators.placement``. 0 leaves them at the network's root depth, as SMAP does.
+        flip_test: look at the mirrored image too and take the mean; twice the network's time.
         association: overrides of fields of ``association.AssociationConfig``, by name.
     """
 
@@ -53,6 +54,7 @@ class SmapManifest(Manifest):
     stride: Annotated[int, Field(ge=1, le=32)]
     centred_pixels: bool = False
     size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    flip_test: bool = False
     association: dict[str, float | int | bool] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -156,6 +156,8 @@ class Pose3dNode(LifecycleNode):
         }
         # A model that has no use for one of them refuses it by name.
         options: dict[str, Any] = {name: settings[name] for name in stated if stated[name]}
+        if settings.text("flip_test") != "bundle":
+            options["flip_test"] = settings.text("flip_test") == "on"
         bundle = load_bundle(settings.text("bundle"))
         estimator = create_estimator(
             bundle,

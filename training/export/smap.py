@@ -39,6 +39,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
         "centred_pixels": False,
         "association": {},
         "size_share": 0.0,
+        "flip_test": False,
     },
     "smap_lite": {
         "input": {"color": "rgb", "mean": (127 / 255,) * 3, "std": (128 / 255,) * 3},
@@ -50,6 +51,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
         },
         "centred_pixels": True,
         "size_share": 0.3,
+        "flip_test": True,
         # Its maps have a quarter of the cells of SMAP: thin limbs fade between samples. Chosen on
         # scenes that it was neither trained nor tested on; see training/NOTES.md.
         "association": {"paf_threshold": 0.02, "paf_min_share": 0.7},
@@ -111,6 +113,7 @@ def export_smap_kind(
         "stride": height // shapes["heatmap_2d"][2],
         "centred_pixels": facts["centred_pixels"],
         "association": facts["association"],
+        "flip_test": facts["flip_test"],
         "size_share": facts["size_share"] if refine is not None else 0.0,
     }
     with tempfile.TemporaryDirectory() as folder:
