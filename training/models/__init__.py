@@ -42,9 +42,7 @@ REGISTRY: dict[str, Entry] = {
         "training.models.virtualpose.backbone:PoseDetResNet", (1, 3, 512, 960)
     ),
     "virtualpose": Entry("training.models.virtualpose.model:VirtualPose", (1, 21, 128, 240)),
-    "virtualpose_lite": Entry(
-        "training.models.virtualpose.lite:VirtualPoseLite", (1, 15, 64, 112)
-    ),
+    "virtualpose_lite": Entry("training.models.virtualpose.lite:VirtualPoseLite", (1, 15, 64, 112)),
     "smap_lite": Entry("training.models.smap_lite:SmapLite", (1, 3, 256, 448)),
 }
 
