@@ -74,8 +74,8 @@ class SmapConfig:
         association: overrides of fields of ``AssociationConfig``, over those of the bundle.
     """
 
-    min_joints: int = 5
-    min_score: float = 0.15
+    min_joints: int = 4
+    min_score: float = 0.1
     duplicate_distance: float = 0.2
     refine: bool = True
     flip_test: bool | None = None

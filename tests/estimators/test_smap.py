@@ -201,7 +201,8 @@ FOUND = np.ones((3, 15), bool)
         ([0.5, 0.6, 0.7], {}, [1, 2], {"duplicate": 1}),
         ([0.6, 0.5, 0.7], {}, [0, 2], {"duplicate": 1}),
         ([0.5, 0.6, 0.7], {"duplicate_distance": 0.0}, [0, 1, 2], {}),
-        ([0.1, 0.6, 0.7], {}, [1, 2], {"low_score": 1}),
+        ([0.05, 0.6, 0.7], {}, [1, 2], {"low_score": 1}),
+        ([0.1, 0.6, 0.7], {"min_score": 0.2}, [1, 2], {"low_score": 1}),
     ],
 )
 def test_selection_of_people(scores, changes, kept, dropped):
@@ -211,7 +212,7 @@ def test_selection_of_people(scores, changes, kept, dropped):
 
 def test_selection_counts_joints_and_needs_a_root():
     found = FOUND.copy()
-    found[2, 4:] = False
+    found[2, 3:] = False
     roots = ROOTS.copy()
     roots[0] = np.nan
     scores = np.full(3, 0.5, np.float32)
