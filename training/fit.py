@@ -239,7 +239,7 @@ def save_averaged(state: Path, weights: Path) -> None:
     )
 
 
-def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def warm_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     """Exponential moving average that starts as the mean, so that no first weights linger."""
 
     def update(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
@@ -279,7 +279,7 @@ class ResumedOrder(Sampler[int]):
         return iter(range(self.start, self.total))
 
 
-def _steps_done(checkpoint: Path) -> int:
+def steps_done(checkpoint: Path) -> int:
     """Optimiser steps in one of our own training checkpoints; 0 when there is none."""
     if not checkpoint.exists():
         return 0
@@ -310,7 +310,7 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
     loader = DataLoader(
         dataset,
         batch_size=config.batch_size,
-        sampler=ResumedOrder(len(dataset), _steps_done(last) * config.batch_size),
+        sampler=ResumedOrder(len(dataset), steps_done(last) * config.batch_size),
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
         prefetch_factor=4 if config.workers else None,
@@ -319,7 +319,7 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
         max_steps=min(config.steps, stop_after or config.steps),
         logger=TensorBoardLogger(config.out, name="", version=""),
         callbacks=[
-            WeightAveraging(avg_fn=_average(config.ema_decay)),
+            WeightAveraging(avg_fn=warm_average(config.ema_decay)),
             KeepLast(last, config.checkpoint_every, config.keep_every),
             LearningRateMonitor("step"),
             Progress(refresh_rate=10),

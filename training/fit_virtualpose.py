@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 
 from smap_ros.errors import InputError
 from training.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
-from training.fit import KeepLast, ResumedOrder, _average, _steps_done, commit
+from training.fit import KeepLast, ResumedOrder, commit, steps_done, warm_average
 from training.models.checkpoint import save_checkpoint
 from training.models.virtualpose.cameras import Cameras, depth_unit_mm
 from training.models.virtualpose.config import ROOT
@@ -234,7 +234,7 @@ def fit(config: VirtualPoseFitConfig, stop_after: int | None = None) -> Path:
         Path of the weights.
     """
     last = config.out / "last.ckpt"
-    done = _steps_done(last)
+    done = steps_done(last)
     lightning.seed_everything(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -259,7 +259,7 @@ def fit(config: VirtualPoseFitConfig, stop_after: int | None = None) -> Path:
         max_steps=min(config.steps, stop_after or config.steps),
         logger=TensorBoardLogger(config.out, name="", version=""),
         callbacks=[
-            WeightAveraging(avg_fn=_average(config.ema_decay)),
+            WeightAveraging(avg_fn=warm_average(config.ema_decay)),
             KeepLast(last, config.checkpoint_every),
             LearningRateMonitor("step"),
             TQDMProgressBar(refresh_rate=10),
