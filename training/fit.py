@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import lightning
 import torch
 import typer
-import yaml
 from lightning.pytorch.callbacks import (
     Callback,
     LearningRateMonitor,
@@ -23,16 +22,16 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from smap_ros.errors import InputError
 from training.data.dataset import MixedDataset, read_shards
 from training.data.people import PhotoPerson, load_ccp, load_lspet
 from training.losses_lite import LossWeights, lite_losses
 from training.models import create
 from training.models.checkpoint import load_checkpoint, save_checkpoint
+from training.settings import read_config
 
 
 class PhotoData(BaseModel):
@@ -124,25 +123,8 @@ class LiteModule(lightning.LightningModule):
 
 
 def load_config(path: Path, overrides: list[str]) -> FitConfig:
-    """Read a YAML configuration and apply ``key=value`` overrides (values are YAML).
-
-    Raises:
-        InputError: if the file is unreadable or a value is refused, naming each.
-    """
-    try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"can't read the configuration {path}: {error}") from error
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise InputError(f"override {override!r} is not of the form key=value")
-        data[key] = yaml.safe_load(value)
-    try:
-        return FitConfig(**data)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise InputError(f"configuration {path} is refused: " + "; ".join(lines)) from error
+    """The configuration in a file, see :func:`training.settings.read_config`."""
+    return read_config(FitConfig, path, overrides)
 
 
 def training_set(config: FitConfig) -> MixedDataset:

@@ -20,14 +20,12 @@ from typing import Annotated, Any
 import lightning
 import torch
 import typer
-import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from smap_ros.errors import InputError
 from training.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
 from training.fit import KeepLast, ResumedOrder, commit, steps_done, warm_average
 from training.models.checkpoint import save_checkpoint
@@ -39,6 +37,7 @@ from training.models.virtualpose.losses import masked_l1
 from training.models.virtualpose.model import Truth
 from training.models.virtualpose.projection import widened
 from training.refine import sample_poses
+from training.settings import read_config
 
 Batch = tuple[Tensor, Cameras, Truth]
 
@@ -177,25 +176,8 @@ def displaced(roots_mm: Tensor, camera_mm: Tensor, random: torch.Generator) -> T
 
 
 def load_config(path: Path, overrides: list[str]) -> VirtualPoseFitConfig:
-    """Read a YAML configuration and apply ``key=value`` overrides (values are YAML).
-
-    Raises:
-        InputError: if the file is unreadable or a value is refused, naming each.
-    """
-    try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"can't read the configuration {path}: {error}") from error
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise InputError(f"override {override!r} is not of the form key=value")
-        data[key] = yaml.safe_load(value)
-    try:
-        return VirtualPoseFitConfig(**data)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise InputError(f"configuration {path} is refused: " + "; ".join(lines)) from error
+    """The configuration in a file, see :func:`training.settings.read_config`."""
+    return read_config(VirtualPoseFitConfig, path, overrides)
 
 
 def training_set(config: VirtualPoseFitConfig, network: VirtualPoseLite) -> LevelScenes:

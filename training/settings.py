@@ -1,8 +1,9 @@
-"""NAME=VALUE on the command line."""
+"""Configuration files, and NAME=VALUE on the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -43,3 +44,25 @@ def bundle_settings(schema: type[Schema], settings: Mapping[str, Any], kind: str
         known = ", ".join(schema.model_fields)
         where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors())
         raise InputError(f"settings of the bundle: {where}; kind {kind} has {known}") from wrong
+
+
+def read_config(schema: type[Schema], path: Path, overrides: Sequence[str]) -> Schema:
+    """Read a YAML configuration and apply ``key=value`` overrides (values are YAML).
+
+    Raises:
+        InputError: if the file is unreadable or a value is refused, naming each.
+    """
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"can't read the configuration {path}: {error}") from error
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise InputError(f"override {override!r} is not of the form key=value")
+        data[key] = yaml.safe_load(value)
+    try:
+        return schema(**data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InputError(f"configuration {path} is refused: " + "; ".join(lines)) from error

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +16,48 @@ from smap_ros.engines.base import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import INFERRED_SCORE, Estimator
 from smap_ros.estimators.factory import create_estimator
-from smap_ros.manifest import MANIFEST
+from smap_ros.manifest import MANIFEST, Manifest
 from smap_ros.skeletons import MPI15, convert
+
+Config = TypeVar("Config")
+
+
+class SecondStage:
+    """An estimator that has a network of its own behind another estimator."""
+
+    _manifest: Manifest
+    _engine: Engine
+    _first_stage: Estimator
+
+    @property
+    def description(self) -> str:
+        """Bundle, first stage, engine and device."""
+        manifest = self._manifest
+        first = self._first_stage.description.partition(" on ")[0]
+        engine = f"{self._engine.name} ({self._engine.device})"
+        return f"{manifest.name} {manifest.version} after {first} on {engine}"
+
+    def close(self) -> None:
+        """Release both stages; harmless when done twice."""
+        self._engine.close()
+        self._first_stage.close()
+
+
+def split_options(
+    schema: type[Config], options: Mapping[str, Any]
+) -> tuple[Config, dict[str, Any]]:
+    """A second stage's settings, and the options that are the first stage's.
+
+    Args:
+        schema: a data class; options that are not fields of it are for the first stage.
+        options: by name.
+
+    Raises:
+        InputError: if one of its own is out of range.
+    """
+    own = {f.name for f in fields(schema)}  # type: ignore[arg-type]
+    settings = schema(**{name: value for name, value in options.items() if name in own})
+    return settings, {name: value for name, value in options.items() if name not in own}
 
 
 def open_stages(

@@ -9,7 +9,7 @@ the crop's camera, which :mod:`smap_ros.estimators.surface` brings before ours.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,12 @@ from smap_ros.estimators.base import (
     check_view,
 )
 from smap_ros.estimators.crops import MIN_SIDE_PX, Crop
-from smap_ros.estimators.first_stage import inherited_scores, open_stages
+from smap_ros.estimators.first_stage import (
+    SecondStage,
+    inherited_scores,
+    open_stages,
+    split_options,
+)
 from smap_ros.estimators.lifting import NO_ROOT
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.surface import CropCamera, read_faces
@@ -82,7 +87,7 @@ class Candidate:
     mask: Float
 
 
-class MeshEstimator:
+class MeshEstimator(SecondStage):
     """Runs bundles of kind ``mesh``.
 
     People are the first stage's, with its scores: the network says nothing of its certainty.
@@ -99,6 +104,7 @@ class MeshEstimator:
     """
 
     skeleton: Skeleton = MPI15
+    _manifest: MeshManifest
 
     def __init__(
         self,
@@ -132,9 +138,7 @@ class MeshEstimator:
 
         Options that are not fields of ``MeshConfig`` go to the first stage.
         """
-        own = {f.name for f in fields(MeshConfig)}
-        config = MeshConfig(**{k: v for k, v in options.items() if k in own})
-        others = {k: v for k, v in options.items() if k not in own}
+        config, others = split_options(MeshConfig, options)
         named = _manifest(bundle).first_stage
         network, first_stage = open_stages(
             bundle, named, config.first_stage, engine, threads, precision, **others
@@ -145,14 +149,6 @@ class MeshEstimator:
             network.close()
             first_stage.close()
             raise
-
-    @property
-    def description(self) -> str:
-        """Bundle, first stage, engine and device."""
-        manifest = self._manifest
-        first = self._first_stage.description.partition(" on ")[0]
-        engine = f"{self._engine.name} ({self._engine.device})"
-        return f"{manifest.name} {manifest.version} after {first} on {engine}"
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`; bodies have their mesh."""
@@ -173,11 +169,6 @@ class MeshEstimator:
         timer.lap("decode")
         timings = {f"first_{stage}": ms for stage, ms in found.timings_ms.items()} | timer.ms
         return BodyFrame(bodies, camera, stamp, dropped=dict(dropped), timings_ms=timings)
-
-    def close(self) -> None:
-        """Release both stages; harmless when done twice."""
-        self._engine.close()
-        self._first_stage.close()
 
     def _candidates(self, found: BodyFrame, camera: Camera) -> tuple[list[Candidate], Counter[str]]:
         """People that can be looked at, and how many were dropped so far by reason."""

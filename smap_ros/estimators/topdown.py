@@ -9,7 +9,7 @@ pelvis; together they are positions in metres.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,12 @@ from smap_ros.estimators.base import (
     check_view,
 )
 from smap_ros.estimators.crops import Crop, crop_around
-from smap_ros.estimators.first_stage import inherited_scores, open_stages
+from smap_ros.estimators.first_stage import (
+    SecondStage,
+    inherited_scores,
+    open_stages,
+    split_options,
+)
 from smap_ros.estimators.lifting import NO_ROOT
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest.topdown import TopdownManifest
@@ -114,7 +119,7 @@ class Cube:
         return np.asarray((coords + back) / 2, dtype=np.float32)
 
 
-class TopdownEstimator:
+class TopdownEstimator(SecondStage):
     """Runs bundles of kind ``topdown``.
 
     People are the first stage's, with its scores: the network says nothing of its certainty.
@@ -131,6 +136,7 @@ class TopdownEstimator:
     """
 
     skeleton: Skeleton = MPI15
+    _manifest: TopdownManifest
 
     def __init__(
         self,
@@ -166,9 +172,7 @@ class TopdownEstimator:
 
         Options that are not fields of ``TopdownConfig`` go to the first stage.
         """
-        own = {f.name for f in fields(TopdownConfig)}
-        config = TopdownConfig(**{k: v for k, v in options.items() if k in own})
-        others = {k: v for k, v in options.items() if k not in own}
+        config, others = split_options(TopdownConfig, options)
         named = _manifest(bundle).first_stage
         network, first_stage = open_stages(
             bundle, named, config.first_stage, engine, threads, precision, **others
@@ -179,14 +183,6 @@ class TopdownEstimator:
             network.close()
             first_stage.close()
             raise
-
-    @property
-    def description(self) -> str:
-        """Bundle, first stage, engine and device."""
-        manifest = self._manifest
-        first = self._first_stage.description.partition(" on ")[0]
-        engine = f"{self._engine.name} ({self._engine.device})"
-        return f"{manifest.name} {manifest.version} after {first} on {engine}"
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
@@ -207,11 +203,6 @@ class TopdownEstimator:
         timer.lap("decode")
         timings = {f"first_{stage}": ms for stage, ms in found.timings_ms.items()} | timer.ms
         return BodyFrame(bodies, camera, stamp, dropped=dict(dropped), timings_ms=timings)
-
-    def close(self) -> None:
-        """Release both stages; harmless when done twice."""
-        self._engine.close()
-        self._first_stage.close()
 
     def _crops(
         self, found: BodyFrame, camera: Camera

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -37,7 +37,12 @@ from smap_ros.estimators.base import (
     check_view,
 )
 from smap_ros.estimators.crops import Crop, crop_around
-from smap_ros.estimators.first_stage import inherited_scores, open_stages
+from smap_ros.estimators.first_stage import (
+    SecondStage,
+    inherited_scores,
+    open_stages,
+    split_options,
+)
 from smap_ros.estimators.lifting import NO_ROOT
 from smap_ros.estimators.networks import check_network
 from smap_ros.estimators.preprocess import Normaliser
@@ -99,7 +104,7 @@ class _View:
     dropped: Counter[str]
 
 
-class VideoEstimator:
+class VideoEstimator(SecondStage):
     """Runs bundles of kind ``video``.
 
     People are the first stage's, with its scores, and the tracker's identities: the network
@@ -122,6 +127,7 @@ class VideoEstimator:
     """
 
     skeleton: Skeleton = MPI15
+    _manifest: VideoManifest
 
     def __init__(
         self,
@@ -174,9 +180,7 @@ class VideoEstimator:
 
         Options that are not fields of ``VideoConfig`` go to the first stage.
         """
-        own = {f.name for f in fields(VideoConfig)}
-        config = VideoConfig(**{k: v for k, v in options.items() if k in own})
-        others = {k: v for k, v in options.items() if k not in own}
+        config, others = split_options(VideoConfig, options)
         named = _manifest(bundle).first_stage
         network, first_stage = open_stages(
             bundle, named, config.first_stage, engine, threads, precision, **others
@@ -190,14 +194,6 @@ class VideoEstimator:
             for part in opened:
                 part.close()
             raise
-
-    @property
-    def description(self) -> str:
-        """Bundle, first stage, engine and device."""
-        manifest = self._manifest
-        first = self._first_stage.description.partition(" on ")[0]
-        engine = f"{self._engine.name} ({self._engine.device})"
-        return f"{manifest.name} {manifest.version} after {first} on {engine}"
 
     @property
     def people_remembered(self) -> int:
@@ -237,9 +233,8 @@ class VideoEstimator:
 
     def close(self) -> None:
         """Release both stages; harmless when done twice."""
-        self._engine.close()
+        super().close()
         self._clip.close()
-        self._first_stage.close()
 
     def _go_on(self, stamp: float) -> None:
         """The next image's time; one that isn't later begins another video."""
