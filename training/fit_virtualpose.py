@@ -10,25 +10,18 @@ neither has to wait for the other, and a step costs the same from the first one 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import lightning
 import torch
 import typer
-from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar, WeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from training.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
-from training.fit import KeepLast, ResumedOrder, commit, steps_done, warm_average
-from training.models.checkpoint import save_checkpoint
+from training.loop import Module, RunConfig, shards, start, train
 from training.models.virtualpose.cameras import Cameras, depth_unit_mm
 from training.models.virtualpose.config import ROOT
 from training.models.virtualpose.detection import gather
@@ -49,12 +42,9 @@ _ROOT_SPREAD_MM = 110.0  # REN's voxels are 250 mm wide
 _ROOT_SPREAD_ALONG = 0.04  # more along the ray, as a share of the distance
 
 
-class VirtualPoseFitConfig(BaseModel):
+class VirtualPoseFitConfig(RunConfig):
     """Everything that determines a run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    out: Path = Field(description="folder of checkpoints and curves; resumed when it has any")
     motion: Path | None = Field(None, description="motion capture (.npz)")
     poses: int = Field(12_000, gt=0, description="poses to sample")
     virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
@@ -64,24 +54,18 @@ class VirtualPoseFitConfig(BaseModel):
     network: dict[str, Any] = Field({}, description="options of virtualpose_lite")
     batch_size: int = Field(4, gt=0, description="scenes a step")
     people: int = Field(12, gt=0, description="most people of a step whose joints are learnt")
-    steps: int = Field(gt=0, description="optimiser steps of the whole run")
     learning_rate: float = Field(2e-3, gt=0, description="at the peak")
-    weight_decay: float = Field(1e-4, ge=0)
     warmup: int = Field(50, ge=0, description="steps that warm up")
-    cooldown: float = Field(0.5, ge=0, le=1, description="share of the steps that cool down")
-    ema_decay: float = Field(0.995, gt=0, lt=1)
-    checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
+    ema_decay: float = Field(0.995, gt=0, lt=1, description="of the averaged weights")
     half: bool = Field(False, description="bfloat16 arithmetic where it does no harm")
-    workers: int = Field(0, ge=0)
-    threads: int = Field(0, ge=0, description="of torch; 0 leaves its default")
-    seed: int = 0
+    workers: int = Field(0, ge=0, description="processes that prepare samples")
 
 
-class VirtualPoseModule(lightning.LightningModule):
-    """virtualpose_lite with its losses and its schedule."""
+class VirtualPoseModule(Module):
+    """virtualpose_lite with its losses."""
 
     def __init__(self, config: VirtualPoseFitConfig) -> None:
-        super().__init__()
+        super().__init__(config, "virtualpose_lite", config.network)
         self.config = config
         self.model = VirtualPoseLite(**config.network)
         for part in (self.model.REN, self.model.PEN):
@@ -93,16 +77,13 @@ class VirtualPoseModule(lightning.LightningModule):
             pen.v2v_net.forward = _in_half(pen.v2v_net.forward)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Weighted sum of the losses of one batch; each term is logged."""
+        """Weighted sum of the losses of one batch."""
         maps, cameras, truth = batch
         heatmaps = widened(maps, self.model.config.widening)
         terms = self.root_losses(maps, heatmaps, cameras, truth)
         random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.global_step)
         terms["joints"] = self.joint_loss(heatmaps, cameras, truth, random)
-        total = sum((WEIGHTS[name] * value for name, value in terms.items()), torch.zeros(()))
-        self.log_dict(terms, prog_bar=True, batch_size=len(maps))
-        self.log("loss", total, batch_size=len(maps))
-        return total
+        return self.log_losses(terms, WEIGHTS)
 
     def root_losses(
         self, maps: Tensor, heatmaps: Tensor, cameras: Cameras, truth: Truth
@@ -136,25 +117,6 @@ class VirtualPoseModule(lightning.LightningModule):
         error = (self.model.PEN(heatmaps[image], roots, seen_by) - joints).abs().mean(-1)
         weight = weight.clamp(min=_OUTSIDE_WEIGHT)
         return (error * weight).sum() / weight.sum()
-
-    def configure_optimizers(self) -> Any:
-        """AdamW: warm up, stay, cool down to zero.
-
-        The rate follows from the step alone, so a resumed run may have more or fewer steps.
-        """
-        config = self.config
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate, config))
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
-
-
-def rate(config: VirtualPoseFitConfig, step: int) -> float:
-    """Factor on the learning rate at a step, 0..1."""
-    rising = (step + 1) / max(config.warmup, 1)
-    falling = (config.steps - step) / max(config.cooldown * config.steps, 1)
-    return max(min(rising, falling, 1.0), 0.0)
 
 
 def _in_half(network: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
@@ -194,71 +156,13 @@ def training_set(config: VirtualPoseFitConfig, network: VirtualPoseLite) -> Leve
     )
 
 
-def data_hash(config: VirtualPoseFitConfig) -> str:
-    """sha256 over the training files' names and contents."""
-    digest = hashlib.sha256()
-    files = [config.motion] if config.motion else []
-    files += [path for folder in config.virtual for path in sorted(folder.glob("*.tar"))]
-    for path in files:
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
 def fit(config: VirtualPoseFitConfig, stop_after: int | None = None) -> Path:
-    """Train, or resume, and write ``virtualpose_lite.pth`` with the averaged weights so far.
-
-    Args:
-        stop_after: stop at this step of the run; the next call goes on from there.
-
-    Returns:
-        Path of the weights.
-    """
-    last = config.out / "last.ckpt"
-    done = steps_done(last)
-    lightning.seed_everything(config.seed)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    config.out.mkdir(parents=True, exist_ok=True)
-    record = {
-        "config": json.loads(config.model_dump_json()),
-        "commit": commit(),
-        "data_hash": data_hash(config),
-    }
-    (config.out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    """Train, or resume, and write ``virtualpose_lite.pth``, see :func:`training.loop.train`."""
+    start(config)
     module = VirtualPoseModule(config)
-    dataset = training_set(config, module.model)
-    loader = DataLoader(
-        dataset,
-        batch_size=config.batch_size,
-        sampler=ResumedOrder(len(dataset), done * config.batch_size),
-        collate_fn=partial(collate, config=module.model.config),
-        num_workers=config.workers,
-        persistent_workers=config.workers > 0,
-    )
-    trainer = lightning.Trainer(
-        max_steps=min(config.steps, stop_after or config.steps),
-        logger=TensorBoardLogger(config.out, name="", version=""),
-        callbacks=[
-            WeightAveraging(avg_fn=warm_average(config.ema_decay)),
-            KeepLast(last, config.checkpoint_every),
-            LearningRateMonitor("step"),
-            TQDMProgressBar(refresh_rate=10),
-        ],
-        log_every_n_steps=10,
-        gradient_clip_val=5.0,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None)
-    weights = config.out / "virtualpose_lite.pth"
-    # Lightning keeps the averaged weights as the state_dict of a checkpoint.
-    averaged = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
-    state = {key.removeprefix("model."): value for key, value in averaged.items()}
-    save_checkpoint(weights, "virtualpose_lite", state, **config.network)
-    return weights
+    files = ([config.motion] if config.motion else []) + shards(config.virtual)
+    collated = partial(collate, config=module.model.config)
+    return train(module, training_set(config, module.model), files, collated, stop_after)
 
 
 def run(

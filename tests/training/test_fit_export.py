@@ -21,7 +21,7 @@ from training.data.dataset import VirtualScene
 from training.export import export_smap_kind
 from training.fit import fit, load_config
 from training.models import create
-from training.models.checkpoint import load_checkpoint, save_checkpoint
+from training.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 
 STEPS = 4
 
@@ -43,6 +43,7 @@ def configuration(folder: Path, shards: Path) -> Path:
     path.write_text(
         f"out: {folder / 'run'}\nvirtual: [{shards}]\nvirtual_share: 1.0\nsteps: {STEPS}\n"
         "width: 96\nheight: 64\nbatch_size: 2\nworkers: 0\ncheckpoint_every: 2\nkeep_every: 2\n"
+        "backbone: efficientnet_lite0\n"
     )
     return path
 
@@ -95,11 +96,12 @@ def test_a_wrong_configuration_is_refused_by_name(
 def sharpened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network whose outputs span useful ranges, so that relative errors mean something."""
     torch.manual_seed(0)
-    model = create("smap_lite", imagenet=True)
+    model = create("smap_lite", backbone="efficientnet_lite0")
+    model.load_pretrained()
     for head in (model.keypoints, model.affinities, model.bone_depth):
         torch.nn.init.normal_(head.weight, std=0.3)
     path = tmp_path_factory.mktemp("weights") / "lite.pth"
-    save_checkpoint(path, "smap_lite", model.state_dict())
+    save_checkpoint(path, "smap_lite", model.state_dict(), backbone="efficientnet_lite0")
     return path
 
 
@@ -119,8 +121,7 @@ def test_the_exported_bundle_runs_like_torch_on_every_cpu_runtime(
     assert error < 1e-4
     size = (bundle.folder / "model.onnx").stat().st_size
     assert size < 7.5e6 if half else size > 12e6
-    network = create("smap_lite").eval()
-    network.load_state_dict(load_checkpoint(sharpened)["state_dict"])
+    network = load_model(sharpened).eval()
     image = np.random.default_rng(0).standard_normal((1, 3, 256, 448)).astype(np.float32)
     with torch.no_grad():
         expected = network(torch.from_numpy(image))

@@ -25,8 +25,8 @@ from training.fit_virtualpose import (
     displaced,
     fit,
     load_config,
-    rate,
 )
+from training.loop import rate
 from training.models import create
 from training.models.checkpoint import load_model, save_checkpoint
 from training.models.virtualpose.cameras import project, to_cells
@@ -307,7 +307,7 @@ def test_the_bundle_says_how_its_maps_are_and_runs_where_the_camera_is_mounted(l
     assert manifest.outputs["maps"].shape == (1, 15, 16, 24)
     assert (manifest.joints, manifest.box_maps, manifest.centred) == (15, False, True)
     assert manifest.merge_distance == 0.3
-    assert manifest.input.mean == pytest.approx((127 / 255,) * 3)
+    assert manifest.input.mean == pytest.approx((0.5,) * 3)
     estimator = create_estimator(lite_bundle, "onnxruntime", threads=1, min_score=0.0)
     try:
         image = np.random.default_rng(0).integers(0, 255, (128, 192, 3), np.uint8)

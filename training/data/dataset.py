@@ -19,7 +19,7 @@ from training.data.compose import Picture
 from training.data.maps import make_targets
 from training.data.people import PhotoPerson
 
-MEAN, STD = 127.0, 128.0  # EfficientNet-Lite's normalisation of values 0..255
+MEAN, STD = 127.5, 127.5  # values 0..255 to -1..1
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

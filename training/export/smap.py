@@ -11,6 +11,7 @@ import torch
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
+from training.data.dataset import MEAN, STD
 from training.export.networks import (
     compare,
     fuse_batch_norm,
@@ -42,7 +43,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
         "flip_test": False,
     },
     "smap_lite": {
-        "input": {"color": "rgb", "mean": (127 / 255,) * 3, "std": (128 / 255,) * 3},
+        "input": {"color": "rgb", "mean": (MEAN / 255,) * 3, "std": (STD / 255,) * 3},
         "scales": {
             "heatmap_scale": 1.0,
             "paf_scale": 1.0,
@@ -84,8 +85,7 @@ def export_smap_kind(
         raise InputError(
             f"{checkpoint} holds {name!r}; bundles can be made of {', '.join(_SMAP_KIND)}"
         )
-    options = {key: value for key, value in content["options"].items() if key != "imagenet"}
-    network = create(name, **options).eval()
+    network = create(name, **content["options"]).eval()
     network.load_state_dict(content["state_dict"])
     if half:  # round first, so that torch and ONNX hold the same numbers
         fuse_batch_norm(network)
