@@ -43,7 +43,8 @@ NETWORK_SIZE = (448, 256)
 _BATCH = 1024
 _MOCAP_SHARE = 0.6
 _HELD_OUT = 0.1  # of the measured people, to see whether refining helps
-_MEASURED_SHARE = 0.3  # of each batch
+_MEASURED_SHARE = 0.5  # of each batch
+OPTIONS = {"residual": True, "hidden": [384, 384, 384, 256]}  # of the network
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
     cut = max(1, int(_HELD_OUT * len(pairs)))
     held_out, measured = pairs[order[:cut]], pairs[order[cut:]]
     errors = ErrorModel(measured)
-    network = create("refinenet", residual=True).train()
+    network = create("refinenet", **OPTIONS).train()
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     inputs, targets = measured.inputs(), measured.targets()
@@ -231,8 +232,9 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
         joints, pixels, focal = view(rng, poses[rng.integers(len(poses), size=_BATCH - own)])
         simulated = errors.apply(rng, joints, pixels, focal)
         rows = rng.integers(len(measured), size=own)
-        x = torch.from_numpy(np.concatenate([simulated.inputs(), inputs[rows]]))
-        y = torch.from_numpy(np.concatenate([simulated.targets(), targets[rows]]))
+        x = np.concatenate([simulated.inputs(), inputs[rows]])
+        y = np.concatenate([simulated.targets(), targets[rows]])
+        x, y = (torch.from_numpy(array) for array in half_mirrored(rng, x, y))
         loss = F.smooth_l1_loss(network(x)["out"], y, beta=5.0)
         optimizer.zero_grad()
         loss.backward()
@@ -240,6 +242,19 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
         schedule.step()
     network.eval()
     return network, _comparison(network, held_out)
+
+
+def half_mirrored(rng: np.random.Generator, inputs: Float, targets: Float) -> tuple[Float, Float]:
+    """About every second person seen in a mirror; inputs [M, 75] and targets [M, 45]."""
+    rows = rng.random(len(inputs)) < 0.5
+    people = inputs[rows].reshape(-1, 15, 5)[:, MPI15.flip]
+    people[..., [0, 2]] *= -1
+    people[:, ROOT, 0] += NETWORK_SIZE[0] - 1  # the root's column is not relative
+    joints = targets[rows].reshape(-1, 15, 3)[:, MPI15.flip]
+    joints[..., 0] *= -1
+    inputs, targets = inputs.copy(), targets.copy()
+    inputs[rows], targets[rows] = people.reshape(-1, 75), joints.reshape(-1, 45)
+    return inputs, targets
 
 
 def _comparison(network: torch.nn.Module, pairs: Pairs) -> str:
@@ -260,14 +275,16 @@ def _comparison(network: torch.nn.Module, pairs: Pairs) -> str:
 def run(
     bundle: Annotated[str, typer.Argument(help="Bundle whose errors are learned.")],
     out: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
-    virtual: Annotated[Path, typer.Option(help="Shards that the bundle wasn't trained on.")],
+    virtual: Annotated[
+        list[Path], typer.Option(help="Shards, best of scenes that the bundle wasn't trained on.")
+    ],
     motion: Annotated[Path | None, typer.Option(help="Motion capture (.npz).")] = None,
     poses: Annotated[int, typer.Option(help="Poses to sample.", min=1)] = 100_000,
     steps: Annotated[int, typer.Option(help="Optimiser steps.", min=10)] = 6000,
     seed: int = 0,
 ) -> None:
     """Train the refining network of a bundle; give the result to `smap-train export --refine`."""
-    pairs = measure(bundle, open_scenes(virtual))
+    pairs = measure(bundle, [scene for folder in virtual for scene in open_scenes(folder)])
     network, comparison = train(pairs, sample_poses(motion, poses, seed), steps, seed)
-    save_checkpoint(out, "refinenet", network.state_dict(), residual=True)
+    save_checkpoint(out, "refinenet", network.state_dict(), **OPTIONS)
     typer.echo(comparison)

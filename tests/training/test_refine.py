@@ -9,7 +9,7 @@ from torch.nn import Module
 from smap_ros.skeletons import MPI15
 from training.export.smap import _export_refine
 from training.models.checkpoint import save_checkpoint
-from training.refine import NETWORK_SIZE, ErrorModel, Pairs, train, view
+from training.refine import NETWORK_SIZE, OPTIONS, ErrorModel, Pairs, half_mirrored, train, view
 
 # A standing person about the pelvis, metres, world axes (z up, facing -y).
 STANDING = np.array(
@@ -83,6 +83,23 @@ def test_joints_that_fall_outside_the_picture_are_missing_but_the_root_is_not() 
     assert (found.inputs().reshape(-1, 15, 5)[outside] == 0).all()
 
 
+def test_a_mirrored_person_is_the_person_before_a_mirrored_camera() -> None:
+    rng = np.random.default_rng(5)
+    true, pixels, _ = view(rng, poses(40))
+    pairs = Pairs(true, true, pixels, pixels)
+    swap = MPI15.flip
+    behind_mirror = Pairs(
+        *(joints[:, swap] * np.float32([-1, 1, 1]) for joints in (true, true)),
+        *([NETWORK_SIZE[0] - 1, 0] + pixels[:, swap] * np.float32([-1, 1]) for _ in range(2)),
+    )
+    inputs, targets = half_mirrored(np.random.default_rng(0), pairs.inputs(), pairs.targets())
+    changed = (inputs != pairs.inputs()).any(axis=1)
+    assert 10 < changed.sum() < 30
+    np.testing.assert_allclose(inputs[changed], behind_mirror.inputs()[changed], atol=1e-3)
+    np.testing.assert_allclose(targets[changed], behind_mirror.targets()[changed], atol=1e-3)
+    np.testing.assert_array_equal(targets[~changed], pairs.targets()[~changed])
+
+
 @pytest.fixture(scope="module")
 def refined() -> tuple[Module, str]:
     """Trained for some hundred steps; takes several seconds, the least that shows learning."""
@@ -100,7 +117,7 @@ def test_it_exports_for_any_number_of_people(refined: tuple[Module, str], tmp_pa
     import onnxruntime
 
     path, weights = tmp_path / "refine.pth", refined[0].state_dict()
-    save_checkpoint(path, "refinenet", weights, residual=True)
+    save_checkpoint(path, "refinenet", weights, **OPTIONS)
     assert _export_refine(path, tmp_path / "refine.onnx") < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
     name = session.get_inputs()[0].name

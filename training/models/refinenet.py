@@ -7,16 +7,17 @@ back is the estimator's business (``smap_ros.estimators``).
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from smap_ros.skeletons import MPI15
 
-_HIDDEN = (160, 256, 256, 128)
+_HIDDEN = (160, 256, 256, 128)  # SMAP's
 
 
 class RefineNet(nn.Module):
-    """75 -> 160 -> 256 -> 256 -> 128 -> 45, batch normalisation and ReLU between.
+    """75 -> hidden layers -> 45, batch normalisation and ReLU between.
 
     Input: float32 [B, 75], 15 joints (mpi15) by (x, y in network-input pixels; X, Y, Z in
     camera centimetres); joints other than the root relative to the root's values, missing
@@ -24,19 +25,20 @@ class RefineNet(nn.Module):
 
     Args:
         residual: predict what to add to the input's positions; SMAP predicts the positions.
+        hidden: widths of the hidden layers.
     """
 
-    def __init__(self, residual: bool = False) -> None:
+    def __init__(self, residual: bool = False, hidden: Sequence[int] = _HIDDEN) -> None:
         super().__init__()
         self.residual = residual
         inputs, outputs = 5 * len(MPI15), 3 * len(MPI15)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for k, width in enumerate(_HIDDEN, start=1):
+        for k, width in enumerate(hidden, start=1):
             layers[f"layer{k}"] = nn.Sequential(
                 nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU()
             )
             inputs = width
-        layers[f"layer{len(_HIDDEN) + 1}"] = nn.Linear(inputs, outputs)
+        layers[f"layer{len(hidden) + 1}"] = nn.Linear(inputs, outputs)
         self.block = nn.Sequential(layers)
 
     def forward(self, people: Tensor) -> dict[str, Tensor]:
