@@ -10,40 +10,35 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body, BodyFrame, Mesh
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundle import Bundle
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine
-from smap_ros.engines.base import Precision
-from smap_ros.errors import BundleError, InputError
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
     NON_FINITE,
     Estimator,
     Float,
     Image,
-    OutputCheck,
     StageTimer,
     check_view,
 )
 from smap_ros.estimators.crops import MIN_SIDE_PX, Crop
 from smap_ros.estimators.first_stage import (
+    MAX_BATCH,
+    NO_BOX,
     SecondStage,
-    inherited_scores,
-    open_stages,
-    split_options,
+    nearest_first,
+    timings_of_both,
 )
-from smap_ros.estimators.lifting import NO_ROOT
-from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.estimators.surface import CropCamera, read_faces
-from smap_ros.estimators.topdown import MAX_BATCH, NO_BOX
+from smap_ros.estimators.surface import CropCamera, Surface, read_faces
 from smap_ros.manifest.mesh import GUIDE_INPUT, MASK_INPUT, MeshManifest
-from smap_ros.skeletons import MPI15, Skeleton, convert, get_skeleton
+from smap_ros.skeletons import MPI15, convert
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ class Candidate:
     mask: Float
 
 
-class MeshEstimator(SecondStage):
+class MeshEstimator(SecondStage[MeshManifest, MeshConfig]):
     """Runs bundles of kind ``mesh``.
 
     People are the first stage's, with its scores: the network says nothing of its certainty.
@@ -103,8 +98,8 @@ class MeshEstimator(SecondStage):
         BundleError: if the bundle is of another kind, or its faces don't fit its vertices.
     """
 
-    skeleton: Skeleton = MPI15
-    _manifest: MeshManifest
+    _manifest_type = MeshManifest
+    _config_type = MeshConfig
 
     def __init__(
         self,
@@ -113,42 +108,11 @@ class MeshEstimator(SecondStage):
         first_stage: Estimator,
         config: MeshConfig | None = None,
     ) -> None:
-        self._manifest = manifest = _manifest(bundle)
-        self.config = config or MeshConfig()
-        self._engine = engine
-        self._first_stage = first_stage
-        self._joints = get_skeleton(manifest.joint_set)
-        self._faces = read_faces(bundle, manifest.outputs["vertices"].shape[1])
-        self._camera = CropCamera(manifest.focal_px, manifest.input.width)
-        self._normaliser = Normaliser(manifest.input)
-        self._check = OutputCheck()
-        any_number = all(spec.shape[0] is None for spec in engine.inputs)
-        self._batch = self.config.max_batch if any_number else 1
-
-    @classmethod
-    def create(
-        cls,
-        bundle: Bundle,
-        engine: str = "auto",
-        threads: int = 0,
-        precision: Precision = "f32",
-        **options: Any,
-    ) -> MeshEstimator:
-        """Load both stages; see :func:`smap_ros.estimators.create_estimator`.
-
-        Options that are not fields of ``MeshConfig`` go to the first stage.
-        """
-        config, others = split_options(MeshConfig, options)
-        named = _manifest(bundle).first_stage
-        network, first_stage = open_stages(
-            bundle, named, config.first_stage, engine, threads, precision, **others
-        )
-        try:
-            return cls(bundle, network, first_stage, config)
-        except Exception:
-            network.close()
-            first_stage.close()
-            raise
+        super().__init__(bundle, engine, first_stage, config)
+        manifest = self._manifest
+        faces = read_faces(bundle, manifest.outputs["vertices"].shape[1])
+        camera = CropCamera(manifest.focal_px, manifest.input.width)
+        self._surface = Surface(self._joints, faces, camera)
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`; bodies have their mesh."""
@@ -156,9 +120,12 @@ class MeshEstimator(SecondStage):
         found = self._first_stage.estimate(image, camera, stamp)
         timer = StageTimer()
         candidates, dropped = self._candidates(found, camera)
-        blob = self._blob(image, candidates)
+        blob = self._blob(image, [candidate.crop for candidate in candidates])
+        guides = np.array([candidate.guide for candidate in candidates], np.float32)
+        masks = np.array([candidate.mask for candidate in candidates], np.float32)
         timer.lap("crop")
-        joints, vertices = self._run(blob, candidates)
+        given = self._run(blob, {GUIDE_INPUT: guides, MASK_INPUT: masks})
+        joints, vertices = given["joints"], given["vertices"]
         timer.lap("network")
         bad = self._check(self.description, joints, vertices)
         bodies: tuple[Body, ...] = ()
@@ -167,7 +134,7 @@ class MeshEstimator(SecondStage):
         else:
             bodies = self._bodies(candidates, joints, vertices, camera, dropped)
         timer.lap("decode")
-        timings = {f"first_{stage}": ms for stage, ms in found.timings_ms.items()} | timer.ms
+        timings = timings_of_both(found, timer)
         return BodyFrame(bodies, camera, stamp, dropped=dict(dropped), timings_ms=timings)
 
     def _candidates(self, found: BodyFrame, camera: Camera) -> tuple[list[Candidate], Counter[str]]:
@@ -203,30 +170,6 @@ class MeshEstimator(SecondStage):
         mask = np.all(inside, axis=1, keepdims=True).astype(np.float32)
         return np.where(mask > 0, cells, 0).astype(np.float32), mask
 
-    def _blob(self, image: Image, candidates: list[Candidate]) -> Float:
-        """The network's image input for all people, float32 [N, 3, size, size]."""
-        blob = np.empty((len(candidates), *self._manifest.input.shape[1:]), np.float32)
-        for k, candidate in enumerate(candidates):
-            blob[k] = self._normaliser(candidate.crop.apply(image))[0]
-        return blob
-
-    def _run(self, blob: Float, candidates: list[Candidate]) -> tuple[Float, Float]:
-        """Joints [N, J, 3] and vertices [N, V, 3] before the crops' camera, float32, metres."""
-        outputs = [self._manifest.outputs[role] for role in ("joints", "vertices")]
-        joints, vertices = (
-            np.empty((len(blob), *output.shape[1:]), np.float32) for output in outputs
-        )
-        for k in range(0, len(blob), self._batch):
-            part = slice(k, k + self._batch)
-            inputs = {
-                self._manifest.input.name: blob[part],
-                GUIDE_INPUT: np.stack([c.guide for c in candidates[part]]),
-                MASK_INPUT: np.stack([c.mask for c in candidates[part]]),
-            }
-            given = self._engine.run(inputs)
-            joints[part], vertices[part] = (given[output.name] for output in outputs)
-        return joints, vertices
-
     def _bodies(
         self,
         candidates: list[Candidate],
@@ -236,32 +179,11 @@ class MeshEstimator(SecondStage):
         dropped: Counter[str],
     ) -> tuple[Body, ...]:
         """People with the network's joints and mesh, nearest first; counts the unplaceable."""
-        bodies = []
-        for candidate, points, surface in zip(candidates, joints, vertices, strict=True):
-            body = self._body(candidate, points, surface, camera)
-            if np.isfinite(body.root).all():
-                bodies.append(body)
-            else:
-                dropped[NO_ROOT] += 1
-        return tuple(sorted(bodies, key=lambda body: float(body.root[2])))
-
-    def _body(self, candidate: Candidate, joints: Float, vertices: Float, camera: Camera) -> Body:
-        """A person in metres; ``joints_2d`` are where the network sees the joints in the crop."""
-        crop, root = candidate.crop, joints[self._joints.root]
-        everything = np.concatenate([joints, vertices])
-        placed = self._camera.place(everything, root, crop, camera).astype(np.float32)
-        pixels = crop.to_image(self._camera.project(joints))
-        points = convert(placed[: len(joints)], self._joints, MPI15)
-        seen = convert(pixels, self._joints, MPI15)
-        good = np.isfinite(points).all(axis=1) & np.isfinite(seen).all(axis=1) & (points[:, 2] > 0)
-        return Body(
-            np.where(good[:, None], points, np.float32(np.nan)),
-            np.where(good[:, None], seen, np.nan).astype(np.float32),
-            inherited_scores(candidate.person, good),
-            candidate.person.score,
-            candidate.person.id,
-            mesh=Mesh(placed[len(joints) :], self._faces),
+        bodies = (
+            self._surface.body(candidate.person, candidate.crop, points, surface, camera)
+            for candidate, points, surface in zip(candidates, joints, vertices, strict=True)
         )
+        return nearest_first(bodies, dropped)
 
 
 def official_crop(
@@ -298,9 +220,3 @@ def official_crop(
     side *= margins[1]
     x, y = ((start + end - side) / 2).tolist()
     return Crop(x, y, side, size)
-
-
-def _manifest(bundle: Bundle) -> MeshManifest:
-    if not isinstance(bundle.manifest, MeshManifest):
-        raise BundleError(f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected mesh")
-    return bundle.manifest

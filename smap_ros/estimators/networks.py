@@ -1,12 +1,28 @@
-"""Checks of a bundle's further networks, whose inputs and outputs the kind fixes."""
+"""Checks of a bundle by its estimator: its kind, and networks that the kind fixes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar, get_args
 
 from smap_ros.bundle import Bundle
 from smap_ros.engines import Engine
 from smap_ros.errors import BundleError
+from smap_ros.manifest import Manifest
+
+Kind = TypeVar("Kind", bound=Manifest)
+
+
+def manifest_of(bundle: Bundle, schema: type[Kind]) -> Kind:
+    """A bundle's manifest, as one of the kind that an estimator runs.
+
+    Raises:
+        BundleError: if the bundle is of another kind.
+    """
+    if not isinstance(bundle.manifest, schema):
+        (kind,) = get_args(schema.model_fields["kind"].annotation)
+        raise BundleError(f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected {kind}")
+    return bundle.manifest
 
 
 def check_network(

@@ -44,6 +44,7 @@ from smap_ros.estimators.lifting import (
     refine_output,
 )
 from smap_ros.estimators.maps import MapScales, mean_of_mirrored
+from smap_ros.estimators.networks import manifest_of
 from smap_ros.estimators.placement import placed_by_size
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest.smap import SmapManifest
@@ -116,15 +117,13 @@ class SmapEstimator:
         refine: Engine | None = None,
         config: SmapConfig | None = None,
     ) -> None:
-        if not isinstance(bundle.manifest, SmapManifest):
-            raise BundleError(f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected smap")
+        self._manifest = manifest = manifest_of(bundle, SmapManifest)
         self.config = config or SmapConfig()
-        self._manifest = manifest = bundle.manifest
         self._engine = engine
         self._refine = refine
         if refine is not None:
             _check_refine(bundle, refine)
-        self._association = _association_config(bundle, self.config)
+        self._association = _association_config(manifest, self.config)
         self._lifting = LiftingConfig(
             stride=manifest.stride, centred_pixels=manifest.centred_pixels
         )
@@ -290,21 +289,20 @@ def _without_unplaced(lifted: Lifted) -> Lifted:
     )
 
 
-def _association_config(bundle: Bundle, config: SmapConfig) -> AssociationConfig:
-    assert isinstance(bundle.manifest, SmapManifest)
-    overrides = {**bundle.manifest.association, **config.association}
+def _association_config(manifest: SmapManifest, config: SmapConfig) -> AssociationConfig:
+    overrides = {**manifest.association, **config.association}
     known = {f.name for f in fields(AssociationConfig)} - {"stride"}
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise BundleError(
-            f"association settings {unknown} of bundle {bundle.name!r} or the options are "
+            f"association settings {unknown} of bundle {manifest.name!r} or the options are "
             f"unknown; expected some of {', '.join(sorted(known))}"
         )
     try:
-        return replace(AssociationConfig(stride=bundle.manifest.stride), **overrides)
+        return replace(AssociationConfig(stride=manifest.stride), **overrides)
     except (InputError, TypeError) as error:
         raise BundleError(
-            f"association settings of bundle {bundle.name!r} or the options: {error}"
+            f"association settings of bundle {manifest.name!r} or the options: {error}"
         ) from error
 
 

@@ -22,10 +22,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.bodies import Body, Mesh
 from smap_ros.bundle import Bundle
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError
 from smap_ros.estimators.crops import Crop
+from smap_ros.estimators.first_stage import with_joints
+from smap_ros.skeletons import MPI15, Skeleton, convert
 
 Double = NDArray[np.float64]
 
@@ -115,6 +118,51 @@ class CropCamera:
         depth = root[2] * (camera.fx + camera.fy) / 2 / self.focal * crop.scale
         placed: Double = (points - root) @ turn_to(ray).T + depth * ray
         return placed
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What a network gives of each person, brought before the camera of the whole image.
+
+    Attributes:
+        skeleton: the network's joint set.
+        faces: int32 [F, 3], see :func:`read_faces`.
+        camera: before which the network places people.
+    """
+
+    skeleton: Skeleton
+    faces: NDArray[np.int32]
+    camera: CropCamera
+
+    def body(
+        self,
+        person: Body,
+        crop: Crop,
+        joints: NDArray[np.floating],
+        vertices: NDArray[np.floating],
+        camera: Camera,
+    ) -> Body:
+        """A person in metres; ``joints_2d`` are where the network sees the joints in the crop.
+
+        Args:
+            person: as the first stage found it.
+            crop: what the network saw.
+            joints: float [J, 3], metres before the crop's camera.
+            vertices: float [V, 3], likewise.
+            camera: of the whole image.
+
+        Returns:
+            In the working set, with its mesh; joints that can't be placed are missing.
+        """
+        everything = np.concatenate([joints, vertices])
+        root = joints[self.skeleton.root]
+        placed = self.camera.place(everything, root, crop, camera).astype(np.float32)
+        points = convert(placed[: len(joints)], self.skeleton, MPI15)
+        pixels = convert(crop.to_image(self.camera.project(joints)), self.skeleton, MPI15)
+        good = np.isfinite(points).all(axis=1) & np.isfinite(pixels).all(axis=1)
+        good &= points[:, 2] > 0
+        mesh = Mesh(placed[len(joints) :], self.faces)
+        return with_joints(person, points, pixels, good, mesh)
 
 
 def turn_to(ray: Double) -> Double:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,32 +18,28 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundle import Bundle
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine
-from smap_ros.engines.base import Precision
-from smap_ros.errors import BundleError, InputError
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import (
     NON_FINITE,
     Estimator,
     Image,
-    OutputCheck,
     StageTimer,
     check_view,
 )
 from smap_ros.estimators.crops import Crop, crop_around
 from smap_ros.estimators.first_stage import (
+    MAX_BATCH,
+    NO_BOX,
     SecondStage,
-    inherited_scores,
-    open_stages,
-    split_options,
+    nearest_first,
+    timings_of_both,
+    with_joints,
 )
 from smap_ros.estimators.lifting import NO_ROOT
-from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest.topdown import TopdownManifest
-from smap_ros.skeletons import MPI15, Skeleton, convert, get_skeleton
+from smap_ros.skeletons import MPI15, Skeleton, convert
 
 Float = NDArray[np.float32]
-
-NO_BOX = "no_box"
-MAX_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -119,7 +114,7 @@ class Cube:
         return np.asarray((coords + back) / 2, dtype=np.float32)
 
 
-class TopdownEstimator(SecondStage):
+class TopdownEstimator(SecondStage[TopdownManifest, TopdownConfig]):
     """Runs bundles of kind ``topdown``.
 
     People are the first stage's, with its scores: the network says nothing of its certainty.
@@ -135,8 +130,8 @@ class TopdownEstimator(SecondStage):
         BundleError: if the bundle is of another kind.
     """
 
-    skeleton: Skeleton = MPI15
-    _manifest: TopdownManifest
+    _manifest_type = TopdownManifest
+    _config_type = TopdownConfig
 
     def __init__(
         self,
@@ -145,44 +140,10 @@ class TopdownEstimator(SecondStage):
         first_stage: Estimator,
         config: TopdownConfig | None = None,
     ) -> None:
-        manifest = _manifest(bundle)
-        self.config = config or TopdownConfig()
-        flip = self.config.flip_test
+        super().__init__(bundle, engine, first_stage, config)
+        manifest, flip = self._manifest, self.config.flip_test
         self._flip_test = manifest.flip_test if flip is None else flip
-        self._manifest = manifest
-        self._engine = engine
-        self._first_stage = first_stage
-        self._joints = get_skeleton(manifest.joint_set)
         self._cube = Cube(manifest.cells, manifest.depth_half_range_m)
-        self._normaliser = Normaliser(manifest.input)
-        any_number = engine.inputs[0].shape[0] is None
-        self._check = OutputCheck()
-        self._batch = self.config.max_batch if any_number else 1
-
-    @classmethod
-    def create(
-        cls,
-        bundle: Bundle,
-        engine: str = "auto",
-        threads: int = 0,
-        precision: Precision = "f32",
-        **options: Any,
-    ) -> TopdownEstimator:
-        """Load both stages; see :func:`smap_ros.estimators.create_estimator`.
-
-        Options that are not fields of ``TopdownConfig`` go to the first stage.
-        """
-        config, others = split_options(TopdownConfig, options)
-        named = _manifest(bundle).first_stage
-        network, first_stage = open_stages(
-            bundle, named, config.first_stage, engine, threads, precision, **others
-        )
-        try:
-            return cls(bundle, network, first_stage, config)
-        except Exception:
-            network.close()
-            first_stage.close()
-            raise
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
@@ -201,7 +162,7 @@ class TopdownEstimator(SecondStage):
         else:
             bodies = self._bodies(people, crops, coords, camera, dropped)
         timer.lap("decode")
-        timings = {f"first_{stage}": ms for stage, ms in found.timings_ms.items()} | timer.ms
+        timings = timings_of_both(found, timer)
         return BodyFrame(bodies, camera, stamp, dropped=dict(dropped), timings_ms=timings)
 
     def _crops(
@@ -224,27 +185,12 @@ class TopdownEstimator(SecondStage):
                 crops.append(crop)
         return people, crops, dropped
 
-    def _blob(self, image: Image, crops: list[Crop]) -> Float:
-        """The network's input for all crops, float32 [N, 3, size, size]."""
-        blob = np.empty((len(crops), *self._manifest.input.shape[1:]), np.float32)
-        for k, crop in enumerate(crops):
-            blob[k] = self._normaliser(crop.apply(image))[0]
-        return blob
-
     def _coords(self, blob: Float) -> Float:
         """The network's coordinates for any number of crops, float32 [N, J, 3] in cells."""
-        coords = self._run(blob)
+        coords = self._run(blob)["coords"]
         if self._flip_test:
-            mirrored = self._run(np.ascontiguousarray(blob[..., ::-1]))
+            mirrored = self._run(np.ascontiguousarray(blob[..., ::-1]))["coords"]
             coords = self._cube.merge_mirrored(coords, mirrored, self._joints, blob.shape[-1])
-        return coords
-
-    def _run(self, blob: Float) -> Float:
-        output = self._manifest.outputs["coords"]
-        coords = np.empty((len(blob), *output.shape[1:]), np.float32)
-        for k in range(0, len(blob), self._batch):
-            part = slice(k, k + self._batch)
-            coords[part] = self._engine.run({self._manifest.input.name: blob[part]})[output.name]
         return coords
 
     def _bodies(
@@ -259,12 +205,8 @@ class TopdownEstimator(SecondStage):
         bodies = []
         for person, crop, cells in zip(people, crops, coords, strict=True):
             pixels, depth = self._cube.decode(cells, crop, float(person.root[2]))
-            body = _body(person, pixels, depth, self._joints, camera)
-            if np.isfinite(body.root).all():
-                bodies.append(body)
-            else:
-                dropped[NO_ROOT] += 1
-        return tuple(sorted(bodies, key=lambda body: float(body.root[2])))
+            bodies.append(_body(person, pixels, depth, self._joints, camera))
+        return nearest_first(bodies, dropped)
 
 
 def _body(
@@ -282,16 +224,4 @@ def _body(
     depth = convert(depth[:, None], joints, MPI15)[:, 0]
     points = camera.back_project(pixels, np.where(depth > 0, depth, np.nan))
     placed = np.asarray(np.isfinite(points).all(axis=-1))
-    return Body(
-        np.where(placed[:, None], points, np.nan).astype(np.float32),
-        np.where(placed[:, None], pixels, np.nan).astype(np.float32),
-        inherited_scores(person, placed),
-        person.score,
-        person.id,
-    )
-
-
-def _manifest(bundle: Bundle) -> TopdownManifest:
-    if not isinstance(bundle.manifest, TopdownManifest):
-        raise BundleError(f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected topdown")
-    return bundle.manifest
+    return with_joints(person, points, pixels, placed)

@@ -16,41 +16,36 @@ import logging
 import math
 from collections import Counter, deque
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
-from smap_ros.bodies import Body, BodyFrame, Mesh
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundle import Bundle
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine
-from smap_ros.engines.base import Precision
-from smap_ros.engines.factory import open_model
-from smap_ros.errors import BundleError, InputError
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import (
     NON_FINITE,
     Estimator,
     Float,
     Image,
-    OutputCheck,
     StageTimer,
     check_view,
 )
 from smap_ros.estimators.crops import Crop, crop_around
 from smap_ros.estimators.first_stage import (
+    MAX_BATCH,
+    NO_BOX,
     SecondStage,
-    inherited_scores,
-    open_stages,
-    split_options,
+    nearest_first,
+    timings_of_both,
 )
 from smap_ros.estimators.lifting import NO_ROOT
 from smap_ros.estimators.networks import check_network
-from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.estimators.surface import CropCamera, read_faces
-from smap_ros.estimators.topdown import MAX_BATCH, NO_BOX
+from smap_ros.estimators.surface import CropCamera, Surface, read_faces
 from smap_ros.estimators.windows import Overlap, PersonWindow, Sighting, Windows
 from smap_ros.manifest.video import VideoManifest
-from smap_ros.skeletons import MPI15, Skeleton, convert, get_skeleton
 from smap_ros.temporal import DETECTIONS_ONLY, Tracker
 
 log = logging.getLogger(__name__)
@@ -104,7 +99,7 @@ class _View:
     dropped: Counter[str]
 
 
-class VideoEstimator(SecondStage):
+class VideoEstimator(SecondStage[VideoManifest, VideoConfig]):
     """Runs bundles of kind ``video``.
 
     People are the first stage's, with its scores, and the tracker's identities: the network
@@ -126,8 +121,9 @@ class VideoEstimator(SecondStage):
         InputError: if the delay is longer than the window.
     """
 
-    skeleton: Skeleton = MPI15
-    _manifest: VideoManifest
+    _manifest_type = VideoManifest
+    _config_type = VideoConfig
+    _further_networks = ("clip",)
 
     def __init__(
         self,
@@ -137,16 +133,14 @@ class VideoEstimator(SecondStage):
         first_stage: Estimator,
         config: VideoConfig | None = None,
     ) -> None:
-        self._manifest = manifest = _manifest(bundle)
-        self.config = config or VideoConfig()
-        length = manifest.window
+        super().__init__(bundle, engine, first_stage, config)
+        manifest, length = self._manifest, self._manifest.window
         if self.config.delay >= length:
             raise InputError(
                 f"delay is {self.config.delay}; bundle {bundle.name!r} looks at {length} images, "
                 f"expected 0 to {length - 1}"
             )
-        self._engine, self._clip, self._first_stage = engine, clip, first_stage
-        self._joints = get_skeleton(manifest.joint_set)
+        self._clip = clip
         tokens = manifest.outputs["tokens"].shape[1:]
         given = {
             "camera": (1, length, 3),
@@ -155,45 +149,14 @@ class VideoEstimator(SecondStage):
         }
         check_network(bundle, "clip", clip, {"tokens": (1, length, *tokens)}, given)
         self._outputs = tuple(given)
-        self._faces = read_faces(bundle, manifest.vertices)
-        self._camera = CropCamera(manifest.focal_px, manifest.input.width)
-        self._normaliser = Normaliser(manifest.input)
-        self._check = OutputCheck()
-        any_number = engine.inputs[0].shape[0] is None
-        self._batch = self.config.max_batch if any_number else 1
+        faces = read_faces(bundle, manifest.vertices)
+        camera = CropCamera(manifest.focal_px, manifest.input.width)
+        self._surface = Surface(self._joints, faces, camera)
         self._tracker = Tracker(DETECTIONS_ONLY)
         self._windows = Windows(length, DETECTIONS_ONLY.death_time)
         self._waiting: deque[_View] = deque()
         self._count = 0
         self._time = -math.inf
-
-    @classmethod
-    def create(
-        cls,
-        bundle: Bundle,
-        engine: str = "auto",
-        threads: int = 0,
-        precision: Precision = "f32",
-        **options: Any,
-    ) -> VideoEstimator:
-        """Load both stages; see :func:`smap_ros.estimators.create_estimator`.
-
-        Options that are not fields of ``VideoConfig`` go to the first stage.
-        """
-        config, others = split_options(VideoConfig, options)
-        named = _manifest(bundle).first_stage
-        network, first_stage = open_stages(
-            bundle, named, config.first_stage, engine, threads, precision, **others
-        )
-        opened: list[Engine | Estimator] = [network, first_stage]
-        try:
-            clip = open_model(bundle.read("clip"), network.name, threads, precision)
-            opened.append(clip)
-            return cls(bundle, network, clip, first_stage, config)
-        except Exception:
-            for part in opened:
-                part.close()
-            raise
 
     @property
     def people_remembered(self) -> int:
@@ -213,7 +176,7 @@ class VideoEstimator(SecondStage):
         people, crops, dropped = self._people(found, camera, stamp)
         blob = self._blob(image, crops)
         timer.lap("crop")
-        self._see(people, crops, self._tokens(blob), dropped, stamp)
+        self._see(people, crops, self._run(blob)["tokens"], dropped, stamp)
         timer.lap("tokens")
         self._waiting.append(_View(self._count, camera, stamp, dropped))
         self._count += 1
@@ -222,8 +185,7 @@ class VideoEstimator(SecondStage):
         else:
             frame = BodyFrame((), camera, stamp, pending=True)
         timer.lap("network")
-        timings = {f"first_{stage}": ms for stage, ms in found.timings_ms.items()} | timer.ms
-        return replace(frame, timings_ms=timings)
+        return replace(frame, timings_ms=timings_of_both(found, timer))
 
     def flush(self) -> list[BodyFrame]:
         """See :meth:`smap_ros.estimators.base.Delayed.flush`."""
@@ -273,22 +235,6 @@ class VideoEstimator(SecondStage):
                 crops.append(crop)
         return people, crops, dropped
 
-    def _blob(self, image: Image, crops: list[Crop]) -> Float:
-        """The network's input for all crops, float32 [N, 3, size, size]."""
-        blob = np.empty((len(crops), *self._manifest.input.shape[1:]), np.float32)
-        for k, crop in enumerate(crops):
-            blob[k] = self._normaliser(crop.apply(image))[0]
-        return blob
-
-    def _tokens(self, blob: Float) -> Float:
-        """Tokens of any number of crops, float32 [N, P, C]."""
-        output = self._manifest.outputs["tokens"]
-        tokens = np.empty((len(blob), *output.shape[1:]), np.float32)
-        for k in range(0, len(blob), self._batch):
-            part = slice(k, k + self._batch)
-            tokens[part] = self._engine.run({self._manifest.input.name: blob[part]})[output.name]
-        return tokens
-
     def _see(
         self,
         people: list[Body],
@@ -315,17 +261,12 @@ class VideoEstimator(SecondStage):
         for window, sighting in self._windows.seen_in(view.number):
             if window.due(sighting, stride):
                 dropped[NON_FINITE] += self._look(window)
-            if not sighting.answer:
-                continue  # of bad numbers, which are counted
-            body = self._body(sighting, view.camera)
-            if body is None:
-                dropped[NO_ROOT] += 1
-            else:
-                bodies.append(body)
+            if sighting.answer:  # none if of bad numbers, which are counted
+                bodies.append(self._body(sighting, view.camera))
         self._windows.forget(view.number, self._time)
-        bodies.sort(key=lambda body: float(body.root[2]))
+        people = nearest_first(bodies, dropped)
         counted = {reason: count for reason, count in dropped.items() if count}
-        return BodyFrame(tuple(bodies), view.camera, view.stamp, dropped=counted)
+        return BodyFrame(people, view.camera, view.stamp, dropped=counted)
 
     def _look(self, window: PersonWindow) -> int:
         """Run the second part of the network on a window; the number of bad outputs."""
@@ -337,33 +278,12 @@ class VideoEstimator(SecondStage):
         return bad
 
     def _body(self, sighting: Sighting, camera: Camera) -> Body | None:
-        """A person in metres, or None when there is no place for them before the camera."""
-        scale, *shift = sighting.answer["camera"].astype(np.float64)
+        """A person in metres, or None when the network sees nobody."""
+        answer, crop = sighting.answer, sighting.crop
+        scale, *shift = answer["camera"].astype(np.float64)
         if not scale > MIN_SCALE:
             return None
-        count, crop, person = len(self._joints), sighting.crop, sighting.person
         # The crop's camera looks from so far away that a metre is as long as the scale says.
-        away = np.array([*shift, 2 * self._camera.focal / (crop.size * scale)])
-        before = np.concatenate([sighting.answer["joints"], sighting.answer["vertices"]]) + away
-        root = before[self._joints.root]
-        placed: Float = self._camera.place(before, root, crop, camera).astype(np.float32)
-        pixels = crop.to_image(self._camera.project(before[:count]))
-        points = convert(placed[:count], self._joints, MPI15)
-        seen = convert(pixels, self._joints, MPI15)
-        good = np.isfinite(points).all(axis=1) & np.isfinite(seen).all(axis=1) & (points[:, 2] > 0)
-        if not good[MPI15.root]:
-            return None
-        return Body(
-            np.where(good[:, None], points, np.float32(np.nan)),
-            np.where(good[:, None], seen, np.nan).astype(np.float32),
-            inherited_scores(person, good),
-            person.score,
-            person.id,
-            mesh=Mesh(placed[count:], self._faces),
-        )
-
-
-def _manifest(bundle: Bundle) -> VideoManifest:
-    if not isinstance(bundle.manifest, VideoManifest):
-        raise BundleError(f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected video")
-    return bundle.manifest
+        away = np.array([*shift, 2 * self._surface.camera.focal / (crop.size * scale)])
+        joints, vertices = answer["joints"] + away, answer["vertices"] + away
+        return self._surface.body(sighting.person, crop, joints, vertices, camera)

@@ -26,7 +26,7 @@ from smap_ros.camera import Camera, Letterbox
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.base import Precision
 from smap_ros.engines.factory import cpu_runtime, open_model
-from smap_ros.errors import BundleError, CameraError, EngineError, InputError
+from smap_ros.errors import CameraError, EngineError, InputError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
     INFERRED_SCORE,
@@ -38,7 +38,7 @@ from smap_ros.estimators.base import (
     check_view,
 )
 from smap_ros.estimators.lifting import NO_ROOT
-from smap_ros.estimators.networks import check_network
+from smap_ros.estimators.networks import check_network, manifest_of
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.manifest.virtualpose import VirtualPoseManifest
 from smap_ros.mounting import Mounting
@@ -122,7 +122,7 @@ class VirtualPoseEstimator:
         pose: Engine,
         config: VirtualPoseConfig | None = None,
     ) -> None:
-        self._manifest = manifest = _manifest(bundle)
+        self._manifest = manifest = manifest_of(bundle, VirtualPoseManifest)
         self.config = config or VirtualPoseConfig()
         self._engines = (backbone, root, pose)
         maps = manifest.outputs["maps"]
@@ -157,7 +157,7 @@ class VirtualPoseEstimator:
                 f"unknown options {unknown}; kind virtualpose takes {', '.join(known)}"
             )
         config = VirtualPoseConfig(**options)
-        _manifest(bundle)
+        manifest_of(bundle, VirtualPoseManifest)
         opened = [create_engine(bundle, engine, threads, precision)]
         try:
             runtime = cpu_runtime(opened[0].name)
@@ -364,11 +364,3 @@ def _cells(
 
 def _fitted(image: Image, fit: NDArray[np.float64], size: tuple[int, int]) -> Image:
     return np.asarray(cv2.warpAffine(image, fit, size, flags=cv2.INTER_LINEAR), np.uint8)
-
-
-def _manifest(bundle: Bundle) -> VirtualPoseManifest:
-    if not isinstance(bundle.manifest, VirtualPoseManifest):
-        raise BundleError(
-            f"bundle {bundle.name!r} is of kind {bundle.kind!r}; expected virtualpose"
-        )
-    return bundle.manifest

@@ -172,3 +172,14 @@ class Manifest(Strict):
         if name not in SKELETONS:
             raise ValueError(f"expected one of {', '.join(SKELETONS)}")
         return name
+
+
+class CropManifest(Manifest):
+    """What kinds state whose network looks at people that another bundle finds.
+
+    Attributes:
+        first_stage: name of the bundle that finds the people, beside this one or shipped.
+    """
+
+    input: CropInput
+    first_stage: Name

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from smap_ros.manifest.common import CropInput, FileEntry, Manifest, Name, Networks, Positive
+from smap_ros.manifest.common import CropManifest, FileEntry, Networks, Positive
 from smap_ros.skeletons import SKELETONS
 
 # Inputs beside the image: where the person's joints are in the crop, and which are known.
@@ -19,7 +19,7 @@ class MeshFiles(Networks):
     faces: FileEntry
 
 
-class MeshManifest(Manifest):
+class MeshManifest(CropManifest):
     """A network that sees a crop and a 2D pose of one person; another bundle finds both.
 
     Beside the image it takes ``joints`` [1, J, 2], the 2D pose in cells over the crop (0 where
@@ -28,7 +28,6 @@ class MeshManifest(Manifest):
     crop. A free first axis of inputs and outputs lets several people run at once.
 
     Attributes:
-        first_stage: name of the bundle that finds the people, beside this one or shipped.
         cells: along each side of the crop, of the 2D pose.
         focal_px: focal length of the camera before which the network puts people, crop pixels.
         box_enlargement: sides of a person's box over those of the box about the joints; the
@@ -38,9 +37,7 @@ class MeshManifest(Manifest):
     """
 
     kind: Literal["mesh"]
-    input: CropInput
     files: MeshFiles
-    first_stage: Name
     cells: Annotated[int, Field(ge=2, le=1024)]
     focal_px: Positive
     box_enlargement: Annotated[float, Field(ge=1, le=4)]

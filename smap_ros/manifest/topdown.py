@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from smap_ros.manifest.common import CropInput, Manifest, Name, Positive
+from smap_ros.manifest.common import CropManifest, Positive
 from smap_ros.skeletons import SKELETONS
 
 
-class TopdownManifest(Manifest):
+class TopdownManifest(CropManifest):
     """A network that sees a crop of one person; another bundle finds the people.
 
     Its output ``coords`` gives each joint's x, y and z in 0-based cells: x and y span the crop,
@@ -18,7 +18,6 @@ class TopdownManifest(Manifest):
     axis of input and output lets several crops run at once.
 
     Attributes:
-        first_stage: name of the bundle that finds the people, beside this one or shipped.
         cells: along each axis of the cube.
         depth_half_range_m: half of the depth that the cube spans.
         box_margin: side of the crop over the longer side of the box about a person's joints.
@@ -26,8 +25,6 @@ class TopdownManifest(Manifest):
     """
 
     kind: Literal["topdown"]
-    input: CropInput
-    first_stage: Name
     cells: Annotated[int, Field(ge=2, le=1024)]
     depth_half_range_m: Positive
     box_margin: Annotated[float, Field(ge=1, le=4)]

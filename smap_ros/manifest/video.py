@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from smap_ros.manifest.common import CropInput, FileEntry, Manifest, Name, Networks, Positive
+from smap_ros.manifest.common import CropManifest, FileEntry, Networks, Positive
 
 
 class VideoFiles(Networks):
@@ -21,14 +21,13 @@ class VideoFiles(Networks):
     faces: FileEntry
 
 
-class VideoManifest(Manifest):
+class VideoManifest(CropManifest):
     """A network in two parts: the first looks at each crop alone, the second at a window.
 
     The first one's output ``tokens`` has a free first axis, like its input, so that several
     crops run at once. The inputs and outputs of ``clip`` are fixed; see ``estimators.video``.
 
     Attributes:
-        first_stage: name of the bundle that finds the people, beside this one or shipped.
         box_margin: side of the crop over the longer side of the box about a person's joints.
         focal_px: focal length of the camera that stands for the weak perspective, crop pixels.
         window: images that ``clip`` looks at.
@@ -36,9 +35,7 @@ class VideoManifest(Manifest):
     """
 
     kind: Literal["video"]
-    input: CropInput
     files: VideoFiles
-    first_stage: Name
     box_margin: Annotated[float, Field(ge=1, le=4)]
     focal_px: Positive
     window: Annotated[int, Field(ge=1, le=64)]

@@ -112,7 +112,7 @@ def test_the_network_is_shown_crop_and_pose_as_officially(scene, mesh_bundle):
     image = np.clip(scene.image(BRIGHT) - 40.0 + cv2.resize(noise, size), 0, 255).astype(np.uint8)
     found = estimator._first_stage.estimate(image, scene.camera)
     candidates, dropped = estimator._candidates(found, scene.camera)
-    blob = estimator._blob(image, candidates)
+    blob = estimator._blob(image, [candidate.crop for candidate in candidates])
     assert len(candidates) == 3 and not dropped
     for person, candidate, pixels in zip(found, candidates, blob, strict=True):
         x, y, width, height = official_box(person.joints_2d, *size)

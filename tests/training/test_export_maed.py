@@ -22,6 +22,7 @@ from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.surface import turn_to
 from smap_ros.skeletons import H36M17, MPI15, SMPL24, SPIN49, convert
+from tests.training.exporting import FACTS, MEAN, STD, assert_refused, busy_picture
 from training.cli import app
 from training.export import export_video_kind
 from training.export.maed import TokenGraph
@@ -32,17 +33,8 @@ from training.models.layers.smpl import PARENTS
 from training.models.maed import Maed
 from training.models.maed.body import _JOINT_MAP
 
-BRIGHT = 250
 SMALL = {"image_size": 32, "width": 24, "depth": 1, "heads": 3, "blocks": (1, 1, 1)}
 WINDOW = 16
-FACTS = {
-    "smpl": None,
-    "half": False,
-    "provenance": {"data": "none", "command": "none", "commit": "none"},
-    "licence": "Apache-2.0",
-    "description": "",
-}
-MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 # Where the working set's joints are among SPIN's 49, as the official evaluation numbers them.
 OF_49 = [37, 38, 39, 34, 35, 36, 28, 29, 30, 33, 32, 31, 27, 26, 25]
 
@@ -78,7 +70,7 @@ def exported(checkpoint, tmp_path_factory) -> Bundle:
     """Takes some seconds: torch's exporter traces two networks."""
     folder = tmp_path_factory.mktemp("bundles") / "maed"
     settings = {"first_stage": "scene"}
-    bundle, error = export_video_kind(checkpoint, folder, **FACTS, settings=settings)
+    bundle, error = export_video_kind(checkpoint, folder, smpl=None, **FACTS, settings=settings)
     assert error < 1e-4
     return bundle
 
@@ -142,14 +134,9 @@ def people_scene(scene_maker):
 
 @pytest.fixture(scope="module")
 def pictures(people_scene):
-    """The scene's brightness with much to see in it, another thing in every image."""
-    rng, scene = np.random.default_rng(0), people_scene
-    shape = (scene.camera.width, scene.camera.height)
-    noise = rng.integers(-60, 60, (4, 90, 160, 3)).astype(np.float32)
-    return [
-        np.clip(scene.image(BRIGHT) - 40.0 + cv2.resize(n, shape), 0, 255).astype(np.uint8)
-        for n in noise
-    ]
+    """Another thing to see in every image."""
+    noise = np.random.default_rng(0).integers(-60, 60, (4, 90, 160, 3))
+    return [busy_picture(people_scene, one) for one in noise]
 
 
 @pytest.mark.parametrize("delay", [0, 2])
@@ -270,19 +257,16 @@ def test_the_command_exports_a_variant_with_the_users_body(tmp_path):
     ],
 )
 def test_wrong_settings_write_nothing(checkpoint, tmp_path, options, words):
-    out = tmp_path / "bundle"
-    result = CliRunner().invoke(app, ["export", str(checkpoint), str(out), *options])
-    assert isinstance(result.exception, InputError)
-    with pytest.raises(InputError, match=words):
-        raise result.exception
-    assert not out.exists()
+    assert_refused(checkpoint, tmp_path / "bundle", options, words)
 
 
 def test_a_body_that_is_missing_is_asked_for(tmp_path):
     path = saved(tmp_path / "bare.pth", small(body=False))
     with pytest.raises(InputError, match=r"--smpl\. It must hold SMPL_NEUTRAL\.pkl, from https"):
-        export_video_kind(path, tmp_path / "bundle", **FACTS, settings={})
+        export_video_kind(path, tmp_path / "bundle", smpl=None, **FACTS, settings={})
     save_checkpoint(tmp_path / "refine.pth", "refinenet", create("refinenet").state_dict())
     with pytest.raises(InputError, match="holds a RefineNet; expected a Maed"):
-        export_video_kind(tmp_path / "refine.pth", tmp_path / "bundle", **FACTS, settings={})
+        export_video_kind(
+            tmp_path / "refine.pth", tmp_path / "bundle", smpl=None, **FACTS, settings={}
+        )
     assert not (tmp_path / "bundle").exists()

@@ -15,14 +15,13 @@ import onnx
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner
 
 from smap_ros.bundle import Bundle, load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import MPI15, SMPL30, convert
-from training.cli import app
+from tests.training.exporting import FACTS, assert_refused, busy_picture
 from training.export import export_mesh_kind
 from training.export.mesh import PLACED, MeshGraph, complete_body, example_people
 from training.models import create
@@ -33,14 +32,6 @@ from training.models.crowdnet.network import PoseGuidedNetwork
 from training.models.crowdnet.vposer import VPoser
 from training.models.golden import load_golden
 from training.models.golden_body import synthetic_body, synthetic_regressor
-
-BRIGHT = 250
-FACTS = {
-    "half": False,
-    "provenance": {"data": "none", "command": "none", "commit": "none"},
-    "licence": "my own",
-    "description": "",
-}
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +145,7 @@ def official_box(joints, camera):
 
 def test_people_are_those_of_the_official_steps(scene_maker, make_bundle, exported, network):
     scene = scene_maker([[-1.2, 0.2, 5.0], [0.9, 0.1, 6.0]])
-    shape = (scene.camera.width, scene.camera.height)
-    noise = np.random.default_rng(0).integers(-60, 60, (90, 160, 3)).astype(np.float32)
-    bright = scene.image(BRIGHT) - 40.0 + cv2.resize(noise, shape)
-    image = np.clip(bright, 0, 255).astype(np.uint8)
+    image = busy_picture(scene, np.random.default_rng(0).integers(-60, 60, (90, 160, 3)))
     first = make_bundle(scene).folder
     people = create_estimator(first, "onnxruntime", threads=1).estimate(image, scene.camera)
     estimator = create_estimator(exported, "onnxruntime", threads=1, first_stage=str(first))
@@ -271,9 +259,4 @@ def test_without_the_users_files_it_is_said_what_goes_where(bare, folder, tmp_pa
     ],
 )
 def test_wrong_settings_write_nothing(checkpoint, tmp_path, options, words):
-    out = tmp_path / "bundle"
-    result = CliRunner().invoke(app, ["export", str(checkpoint), str(out), *options])
-    assert isinstance(result.exception, InputError)
-    with pytest.raises(InputError, match=words):
-        raise result.exception
-    assert not out.exists()
+    assert_refused(checkpoint, tmp_path / "bundle", options, words)

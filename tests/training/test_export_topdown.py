@@ -16,23 +16,14 @@ from typer.testing import CliRunner
 
 from smap_ros.bundle import Bundle, load_bundle
 from smap_ros.engines import create_engine
-from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import H36M18, MPI15, convert
+from tests.training.exporting import FACTS, MEAN, STD, assert_refused, busy_picture
 from training.cli import app
 from training.export import export_topdown_kind
 from training.models.checkpoint import load_model, save_checkpoint
 from training.models.golden import GOLDENS, Golden
 from training.models.mobilehuman import MobileHuman, flip_merge
-
-BRIGHT = 250
-FACTS = {
-    "half": False,
-    "provenance": {"data": "none", "command": "none", "commit": "none"},
-    "licence": "Apache-2.0",
-    "description": "",
-}
-MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +108,7 @@ def people_scene(scene_maker):
 
 @pytest.fixture(scope="module")
 def picture(people_scene):
-    """The scene's brightness with much to see in it."""
-    scene = people_scene
-    noise = np.random.default_rng(0).integers(-60, 60, (90, 160, 3))
-    shape = (scene.camera.width, scene.camera.height)
-    bright = scene.image(BRIGHT) - 40.0 + cv2.resize(noise.astype(np.float32), shape)
-    return np.clip(bright, 0, 255).astype(np.uint8)
+    return busy_picture(people_scene, np.random.default_rng(0).integers(-60, 60, (90, 160, 3)))
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -194,9 +180,4 @@ def test_the_commands_convert_and_export_a_variant(tmp_path):
     ],
 )
 def test_wrong_settings_write_nothing(checkpoint, tmp_path, options, words):
-    out = tmp_path / "bundle"
-    result = CliRunner().invoke(app, ["export", str(checkpoint), str(out), *options])
-    assert isinstance(result.exception, InputError)
-    with pytest.raises(InputError, match=words):
-        raise result.exception
-    assert not out.exists()
+    assert_refused(checkpoint, tmp_path / "bundle", options, words)

@@ -22,6 +22,7 @@ import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M17, SKELETONS
+from training.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
 from training.export.networks import (
     compare,
     require_agreement,
@@ -30,7 +31,6 @@ from training.export.networks import (
     to_onnx,
     worst,
 )
-from training.models.checkpoint import load_model
 from training.models.layers.smpl import VERTICES
 from training.models.layers.smpl_files import H36M_FILE
 from training.models.maed.body import FOCAL_PX, IMAGE_SIZE
@@ -39,7 +39,6 @@ from training.models.maed.graphs import FrameGraph
 from training.models.maed.network import Maed
 from training.settings import bundle_settings
 
-_IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _EXAMPLES = 2  # more than one, as the number of crops is free
 CLIP_OUTPUTS = ("camera", "joints", "vertices")
 # SPIN's J_regressor_h36m has the left leg before the right one; in h36m17 it is behind.
@@ -122,21 +121,15 @@ def export_video_kind(
             setting is wrong, or ONNX and torch disagree.
     """
     chosen = bundle_settings(VideoSettings, settings, "video")
-    network = load_model(checkpoint)
-    if not isinstance(network, Maed):
-        raise InputError(f"{checkpoint} holds a {type(network).__name__}; expected a Maed")
+    network = load_network(checkpoint, Maed)
     complete_body(network, smpl, chosen.joint_set)
     crops, clip = FrameGraph(network), TokenGraph(network, chosen.joint_set).eval()
     if half:  # round first, so that torch and ONNX hold the same numbers
         for graph in (crops, clip):
             graph.load_state_dict({k: rounded(v) for k, v in graph.state_dict().items()})
-    manifest = _manifest(bundle.name, network, chosen) | {
-        "description": description,
-        "precision": "fp16" if half else "fp32",
-        "licence": licence,
-        "provenance": provenance,
-    }
-    images = example_crops(network.encoder.image_size)
+    manifest = _manifest(bundle.name, network, chosen)
+    manifest |= stated_facts(half, provenance, licence, description)
+    images = random_crops(_EXAMPLES, network.encoder.image_size)
     with torch.inference_mode():
         tokens = crops(images)["tokens"]
     window = tokens[torch.arange(manifest["window"]) % _EXAMPLES][None].clone()
@@ -189,18 +182,10 @@ def complete_body(network: Maed, smpl: Path | None, joint_set: str) -> None:
         )
 
 
-def example_crops(size: int) -> Tensor:
-    """Random crops, normalised, float32 [2, 3, size, size]."""
-    random = torch.Generator().manual_seed(0)
-    pixels = torch.rand(_EXAMPLES, 3, size, size, generator=random)
-    mean, std = (torch.tensor(_IMAGENET_RGB[key])[:, None, None] for key in ("mean", "std"))
-    return (pixels - mean) / std
-
-
 def _manifest(name: str, network: Maed, chosen: VideoSettings) -> dict[str, Any]:
     """All that the network and the settings determine."""
     size = network.encoder.image_size
-    image = {"name": "image", "width": size, "height": size, "color": "rgb", **_IMAGENET_RGB}
+    image = {"name": "image", "width": size, "height": size, "color": "rgb", **IMAGENET_RGB}
     default = 1 if network.mode == "vanilla" else MAX_FRAMES
     return {
         "name": name,

@@ -20,6 +20,7 @@ import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import SMPL30
+from training.export.common import load_network, stated_facts
 from training.export.networks import (
     OPSET,
     open_session,
@@ -29,7 +30,6 @@ from training.export.networks import (
     store_half,
     worst,
 )
-from training.models.checkpoint import load_model
 from training.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
 from training.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph
 from training.models.crowdnet.guidance import HEATMAP_SIZE
@@ -111,20 +111,11 @@ def export_mesh_kind(
             setting is wrong, or ONNX and torch disagree.
     """
     chosen = bundle_settings(MeshSettings, settings, "mesh")
-    network = load_model(checkpoint)
-    if not isinstance(network, PoseGuidedNetwork):
-        raise InputError(
-            f"{checkpoint} holds a {type(network).__name__}; expected a CrowdNet or HapCrowdNet"
-        )
+    network = load_network(checkpoint, PoseGuidedNetwork, "CrowdNet or HapCrowdNet")
     faces = complete_body(network, smpl)
     graph = MeshGraph(network).eval()
     manifest = _manifest(bundle.name, chosen)
-    manifest |= {
-        "description": description,
-        "precision": "fp16" if half else "fp32",
-        "licence": licence,
-        "provenance": provenance,
-    }
+    manifest |= stated_facts(half, provenance, licence, description)
     with tempfile.TemporaryDirectory() as folder:
         path, triangles = Path(folder) / "model.onnx", Path(folder) / "faces.npy"
         export_mesh_graph(graph, path)

@@ -6,13 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
-from smap_ros.errors import InputError
+from training.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
 from training.export.networks import (
     compare,
     fuse_batch_norm,
@@ -21,11 +20,9 @@ from training.export.networks import (
     store_half,
     to_onnx,
 )
-from training.models.checkpoint import load_model
 from training.models.mobilehuman import DEPTH_HALF_RANGE_M, INPUT_SIZE, MobileHuman
 from training.settings import bundle_settings
 
-_IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _EXAMPLES = 3  # more than one, as the number of crops is free
 
 
@@ -71,19 +68,12 @@ def export_topdown_kind(
             torch disagree.
     """
     chosen = bundle_settings(TopdownSettings, settings, "topdown")
-    network = load_model(checkpoint)
-    if not isinstance(network, MobileHuman):
-        raise InputError(f"{checkpoint} holds a {type(network).__name__}; expected a MobileHuman")
+    network = load_network(checkpoint, MobileHuman)
     if half:  # round first, so that torch and ONNX hold the same numbers
         fuse_batch_norm(network)
         network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
     manifest = _manifest(bundle.name, network, chosen)
-    manifest |= {
-        "description": description,
-        "precision": "fp16" if half else "fp32",
-        "licence": licence,
-        "provenance": provenance,
-    }
+    manifest |= stated_facts(half, provenance, licence, description)
     examples = example_crops(chosen.pixel_range)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -97,10 +87,7 @@ def export_topdown_kind(
 
 def example_crops(pixel_range: int) -> Tensor:
     """Random crops, normalised, float32 [3, 3, 256, 256]."""
-    shape = (_EXAMPLES, 3, INPUT_SIZE, INPUT_SIZE)
-    pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * pixel_range
-    mean, std = (torch.tensor(_IMAGENET_RGB[key])[:, None, None] for key in ("mean", "std"))
-    return (pixels - mean) / std
+    return random_crops(_EXAMPLES, INPUT_SIZE, pixel_range)
 
 
 def _manifest(name: str, network: MobileHuman, chosen: TopdownSettings) -> dict[str, Any]:
@@ -114,7 +101,7 @@ def _manifest(name: str, network: MobileHuman, chosen: TopdownSettings) -> dict[
             "width": INPUT_SIZE,
             "height": INPUT_SIZE,
             "color": "rgb",
-            **_IMAGENET_RGB,
+            **IMAGENET_RGB,
             "pixel_range": chosen.pixel_range,
         },
         "outputs": {"coords": {"name": "coord", "shape": (1, len(network.skeleton), 3)}},

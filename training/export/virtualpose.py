@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from torch import nn
 
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from training.data.dataset import MEAN, STD
+from training.export.common import IMAGENET_RGB, load_network, stated_facts
 from training.export.networks import (
     fuse_batch_norm,
     open_session,
@@ -23,7 +23,6 @@ from training.export.networks import (
     store_half,
     worst,
 )
-from training.models.checkpoint import load_model
 from training.models.smap_lite import SmapLite
 from training.models.virtualpose import graphs
 from training.models.virtualpose.backbone import PoseDetResNet
@@ -31,9 +30,6 @@ from training.models.virtualpose.config import VirtualPoseConfig
 from training.models.virtualpose.lite import VirtualPoseLite
 from training.models.virtualpose.model import VirtualPose
 
-Network = TypeVar("Network", bound=nn.Module)
-
-_IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _OFFICIAL_PEAK_BINS = VirtualPoseConfig().peak_bins
 _MERGE_DISTANCE = 0.3  # metres; narrower peaks find some people twice
 _LITE = {"mean": (MEAN / 255,) * 3, "std": (STD / 255,) * 3}
@@ -65,9 +61,9 @@ def export_virtualpose_kind(
     Raises:
         InputError: if these are other networks, don't fit together, or ONNX and torch disagree.
     """
-    behind = _load(checkpoint, VirtualPose)
+    behind = load_network(checkpoint, VirtualPose)
     lite = isinstance(behind, VirtualPoseLite)
-    image_network = _load(backbone, SmapLite if lite else PoseDetResNet)
+    image_network = load_network(backbone, SmapLite if lite else PoseDetResNet)
     config = behind.config
     if half:  # round first, so that torch and ONNX hold the same numbers
         if lite:
@@ -85,13 +81,8 @@ def export_virtualpose_kind(
             f"{backbone} gives maps {list(shape)} but {checkpoint} takes "
             f"{list(exports['root'].inputs['maps'].shape)}; export networks of one configuration"
         )
-    manifest = _manifest(config, list(shape), _LITE if lite else _IMAGENET_RGB) | {
-        "name": bundle.name,
-        "description": description,
-        "precision": "fp16" if half else "fp32",
-        "licence": licence,
-        "provenance": provenance,
-    }
+    manifest = _manifest(config, list(shape), _LITE if lite else IMAGENET_RGB)
+    manifest |= {"name": bundle.name, **stated_facts(half, provenance, licence, description)}
     with tempfile.TemporaryDirectory() as folder:
         paths = {role: Path(folder) / f"{role}.onnx" for role in exports}
         for role, export in exports.items():
@@ -129,15 +120,6 @@ def _manifest(
         "centred": config.cell_shift > 0,
         "merge_distance": _MERGE_DISTANCE if config.peak_bins < _OFFICIAL_PEAK_BINS else 0.0,
     }
-
-
-def _load(checkpoint: Path, kind: type[Network]) -> Network:
-    network = load_model(checkpoint)
-    if not isinstance(network, kind):
-        raise InputError(
-            f"{checkpoint} holds a {type(network).__name__}; expected a {kind.__name__}"
-        )
-    return network
 
 
 def compare_export(export: graphs.Export, path: Path) -> float:
