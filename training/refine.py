@@ -44,7 +44,12 @@ _BATCH = 1024
 _MOCAP_SHARE = 0.6
 _HELD_OUT = 0.1  # of the measured people, to see whether refining helps
 _MEASURED_SHARE = 0.5  # of each batch
-OPTIONS = {"residual": True, "hidden": [384, 384, 384, 256]}  # of the network
+OPTIONS = {
+    "residual": True,
+    "scores": True,
+    "moves_root": True,
+    "hidden": [384, 384, 384, 256],
+}  # of the network
 
 
 @dataclass(frozen=True)
@@ -56,35 +61,37 @@ class Pairs:
         true: float32 [M, 15, 3].
         pixels: float32 [M, 15, 2], where the joints were found; NaN where missing.
         true_pixels: float32 [M, 15, 2].
+        scores: float32 [M, 15], 0 where missing.
     """
 
     found: Float
     true: Float
     pixels: Float
     true_pixels: Float
+    scores: Float
 
     def __len__(self) -> int:
         return len(self.found)
 
     def __getitem__(self, rows: NDArray[np.integer]) -> Pairs:
-        return Pairs(self.found[rows], self.true[rows], self.pixels[rows], self.true_pixels[rows])
+        return Pairs(**{name: column[rows] for name, column in vars(self).items()})
 
     def inputs(self) -> Float:
-        """RefineNet's input, float32 [M, 75]."""
-        present = np.isfinite(self.found).all(axis=-1)
+        """RefineNet's input, float32 [M, 90]."""
         lifted = Lifted(
             joints_3d=self.found,
             joints_2d=self.pixels,
-            scores=present.astype(np.float32),
+            scores=self.scores,
             joints_network=np.nan_to_num(self.pixels),
             index=np.arange(len(self)),
             dropped={},
         )
-        return refine_input(lifted)
+        return refine_input(lifted, scores=True)
 
     def targets(self) -> Float:
-        """Root-relative truth, float32 [M, 45], centimetres."""
+        """Root-relative truth, and how far off the root was found; float32 [M, 45], centimetres."""
         relative = self.true - self.true[:, ROOT, None]
+        relative[:, ROOT] = self.true[:, ROOT] - self.found[:, ROOT]
         return (relative * CM_PER_M).reshape(len(self), 45).astype(np.float32)
 
 
@@ -95,7 +102,7 @@ def measure(bundle: str, scenes: list[Scene], engine: str = "auto") -> Pairs:
         InputError: if it finds nobody.
     """
     estimator = create_estimator(bundle, engine=engine, refine=False)
-    rows: list[tuple[Float, Float, Float, Float]] = []
+    rows: list[tuple[Float, ...]] = []
     try:
         for scene in tqdm(scenes, desc="measuring", unit="img"):
             true, camera = scene.frame.bodies, scene.camera
@@ -110,9 +117,9 @@ def measure(bundle: str, scenes: list[Scene], engine: str = "auto") -> Pairs:
     return Pairs(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
 
 
-def _pair(found: Body, true: Body, fit: Letterbox) -> tuple[Float, Float, Float, Float]:
+def _pair(found: Body, true: Body, fit: Letterbox) -> tuple[Float, ...]:
     pixels = [fit.to_network(body.joints_2d).astype(np.float32) for body in (found, true)]
-    return found.joints_3d, true.joints_3d, pixels[0], pixels[1]
+    return found.joints_3d, true.joints_3d, *pixels, found.scores
 
 
 class ErrorModel:
@@ -126,7 +133,7 @@ class ErrorModel:
     def __init__(self, pairs: Pairs):
         depth = pairs.found[..., 2] - pairs.found[:, ROOT, None, 2]
         true_depth = pairs.true[..., 2] - pairs.true[:, ROOT, None, 2]
-        self.present = np.isfinite(pairs.found).all(axis=-1)
+        self.scores = pairs.scores
         self.slope = np.array([_slope(t, d) for t, d in zip(true_depth.T, depth.T, strict=True)])
         self.residual = np.nan_to_num(depth - self.slope * true_depth)
         size = _extent(pairs.true_pixels)[:, None, None]
@@ -145,10 +152,11 @@ class ErrorModel:
         plane = (pixels - centre) / focal[:, None, None] * depth[..., None]
         found = np.concatenate([plane, depth[..., None]], axis=-1)
         inside = ((pixels >= 0) & (pixels < NETWORK_SIZE)).all(axis=-1)
-        missing = ~(self.present[rows] & inside)
+        scores = self.scores[rows]
+        missing = (scores == 0) | ~inside
         missing[:, ROOT] = False
-        found[missing], pixels[missing] = np.nan, np.nan
-        columns = (found, true, pixels, true_pixels)
+        found[missing], pixels[missing], scores[missing] = np.nan, np.nan, 0
+        columns = (found, true, pixels, true_pixels, scores)
         return Pairs(*(column.astype(np.float32) for column in columns))
 
 
@@ -245,15 +253,17 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
 
 
 def half_mirrored(rng: np.random.Generator, inputs: Float, targets: Float) -> tuple[Float, Float]:
-    """About every second person seen in a mirror; inputs [M, 75] and targets [M, 45]."""
+    """About every second person seen in a mirror; inputs [M, 90] and targets [M, 45]."""
     rows = rng.random(len(inputs)) < 0.5
-    people = inputs[rows].reshape(-1, 15, 5)[:, MPI15.flip]
+    scores = inputs[rows, 75:][:, MPI15.flip]
+    people = inputs[rows, :75].reshape(-1, 15, 5)[:, MPI15.flip]
     people[..., [0, 2]] *= -1
     people[:, ROOT, 0] += NETWORK_SIZE[0] - 1  # the root's column is not relative
     joints = targets[rows].reshape(-1, 15, 3)[:, MPI15.flip]
     joints[..., 0] *= -1
     inputs, targets = inputs.copy(), targets.copy()
-    inputs[rows], targets[rows] = people.reshape(-1, 75), joints.reshape(-1, 45)
+    inputs[rows] = np.concatenate([people.reshape(-1, 75), scores], axis=1)
+    targets[rows] = joints.reshape(-1, 45)
     return inputs, targets
 
 
@@ -263,12 +273,18 @@ def _comparison(network: torch.nn.Module, pairs: Pairs) -> str:
     truth = pairs.targets().reshape(-1, 15, 3)
     lifted = (pairs.found - pairs.found[:, ROOT, None]) * CM_PER_M
     mean: Callable[[Float], float] = lambda e: 10 * float(np.nanmean(e))  # noqa: E731  cm to mm
-    before = np.linalg.norm(lifted - truth, axis=-1)
-    after = np.linalg.norm(refined - truth, axis=-1)
+    rest = np.arange(15) != ROOT
+    before = np.linalg.norm(lifted - truth, axis=-1)[:, rest]
+    after = np.linalg.norm(refined - truth, axis=-1)[:, rest]
     found = np.isfinite(before)
+    depth = pairs.true[:, ROOT, 2]
+    off = pairs.found[:, ROOT, 2] - depth
+    moved = off + refined[:, ROOT, 2] / CM_PER_M
+    share: Callable[[Float], float] = lambda e: 100 * float(np.median(np.abs(e) / depth))  # noqa: E731
     return (
         f"{len(pairs)} held-out people, joints found: {mean(before[found]):.1f} mm lifted, "
-        f"{mean(after[found]):.1f} mm refined; joints not found: {mean(after[~found]):.1f} mm"
+        f"{mean(after[found]):.1f} mm refined; joints not found: {mean(after[~found]):.1f} mm; "
+        f"distance: {share(off):.1f} % lifted, {share(moved):.1f} % refined"
     )
 
 

@@ -223,11 +223,12 @@ def relative_depths(people: Float, bone_depth: Float, config: LiftingConfig = DE
     return chain_depths(bone_depths(people, bone_depth, config), config.root)
 
 
-def refine_input(lifted: Lifted, config: LiftingConfig = DEFAULT) -> Float:
+def refine_input(lifted: Lifted, config: LiftingConfig = DEFAULT, scores: bool = False) -> Float:
     """What RefineNet is fed: float32 [N, 75], 15 joints x (x, y, X, Y, Z).
 
     Network pixels and centimetres; the root's are absolute, the others' relative to it; zeros
-    for a missing joint.
+    for a missing joint. With ``scores``, which SMAP doesn't use, the joints' scores come behind
+    them: [N, 90].
     """
     xyz_cm = np.nan_to_num(lifted.joints_3d.astype(np.float64)) * CM_PER_M
     rows = np.concatenate([lifted.joints_network, xyz_cm], axis=-1)  # [N, 15, 5]
@@ -235,19 +236,25 @@ def refine_input(lifted: Lifted, config: LiftingConfig = DEFAULT) -> Float:
     rows -= root[:, None]
     rows[lifted.scores == 0] = 0
     rows[:, config.root] = root
-    return rows.reshape(len(rows), REFINE_INPUTS).astype(np.float32)
+    given = [rows.reshape(len(rows), REFINE_INPUTS)]
+    if scores:
+        given.append(np.clip(lifted.scores, 0, 1))
+    return np.concatenate(given, axis=1, dtype=np.float32)
 
 
-def refine_output(output: Float, lifted: Lifted, config: LiftingConfig = DEFAULT) -> Float:
+def refine_output(
+    output: Float, lifted: Lifted, config: LiftingConfig = DEFAULT, moves_root: bool = False
+) -> Float:
     """RefineNet's output as absolute joints, metres, float32 [N, 15, 3].
 
-    As in SMAP the refined position is taken for all joints, also those that were found, and
-    the root keeps its place. A joint the network gives no finite position keeps the lifted one
-    (NaN if it has none).
+    As in SMAP the refined position is taken for all joints, also those that were found. A joint
+    the network gives no finite position keeps the lifted one (NaN if it has none).
 
     Args:
         output: float32 [N, 45], root-relative centimetres.
         lifted: the people :func:`refine_input` was made from.
+        moves_root: the root's row is how far the root, and everybody with it, is to be moved.
+            SMAP's is not used: its root keeps its place.
 
     Raises:
         InputError: if the output doesn't have that shape.
@@ -258,10 +265,14 @@ def refine_output(output: Float, lifted: Lifted, config: LiftingConfig = DEFAULT
             f"{(len(lifted), REFINE_OUTPUTS)}: one row for each of the {len(lifted)} people"
         )
     relative = output.reshape(-1, JOINTS, 3).astype(np.float64) / CM_PER_M
-    refined = (lifted.joints_3d[:, config.root, None] + relative).astype(np.float32)
+    move = relative[:, config.root, None].copy() if moves_root else np.zeros((len(lifted), 1, 3))
+    relative[:, config.root] = 0
+    root = lifted.joints_3d[:, config.root, None] + move
+    # A root that would land behind the camera, or nowhere, stays.
+    root = np.where(root[..., 2:] > 0, root, lifted.joints_3d[:, config.root, None])
+    refined = (root + relative).astype(np.float32)
     unusable = ~np.isfinite(refined).all(axis=-1)  # [N, 15]
     refined[unusable] = lifted.joints_3d[unusable]
-    refined[:, config.root] = lifted.joints_3d[:, config.root]
     return refined
 
 

@@ -105,7 +105,7 @@ class SmapEstimator:
 
     Raises:
         BundleError: if the bundle is of another kind, its association overrides are wrong, or
-            the refining network doesn't map 75 numbers to 45.
+            the refining network doesn't map 75 numbers, or 90, to 45.
     """
 
     skeleton: Skeleton = MPI15
@@ -122,7 +122,7 @@ class SmapEstimator:
         self._engine = engine
         self._refine = refine
         if refine is not None:
-            _check_refine(bundle, refine)
+            _check_refine(manifest, refine)
         self._association = _association_config(manifest, self.config)
         self._lifting = LiftingConfig(
             stride=manifest.stride, centred_pixels=manifest.centred_pixels
@@ -232,10 +232,13 @@ class SmapEstimator:
     def _refined(self, lifted: Lifted, scores: Float, camera: Camera) -> tuple[Float, Float, Float]:
         """3D joints, image points and scores after the refining network."""
         assert self._refine is not None
-        network_input = refine_input(lifted, self._lifting)
+        manifest = self._manifest
+        network_input = refine_input(lifted, self._lifting, manifest.refine_scores)
         output = self._refine.run({self._refine.inputs[0].name: network_input})
-        joints = refine_output(output[self._refine.outputs[0].name], lifted, self._lifting)
-        share = self._manifest.size_share
+        joints = refine_output(
+            output[self._refine.outputs[0].name], lifted, self._lifting, manifest.refine_root
+        )
+        share = manifest.size_share
         if share:
             joints = placed_by_size(joints, lifted.joints_2d, scores, camera, MPI15.root, share)
         placed = np.isfinite(joints).all(axis=-1) & (joints[..., 2] > 0)
@@ -317,13 +320,14 @@ def _open_refine(bundle: Bundle, preferred: str) -> Engine:
     return open_model(bundle.read("refine"), runtime, 1)
 
 
-def _check_refine(bundle: Bundle, refine: Engine) -> None:
-    expected = (TensorSpec("input", (None, REFINE_INPUTS), "float32"),
+def _check_refine(manifest: SmapManifest, refine: Engine) -> None:
+    inputs = REFINE_INPUTS + (JOINTS if manifest.refine_scores else 0)
+    expected = (TensorSpec("input", (None, inputs), "float32"),
                 TensorSpec("output", (None, REFINE_OUTPUTS), "float32"))  # fmt: skip
     got = (*refine.inputs, *refine.outputs)
     if [(s.shape, s.dtype) for s in got] != [(s.shape, s.dtype) for s in expected]:
         raise BundleError(
-            f"the refining network of bundle {bundle.name!r} has {', '.join(map(str, got))}; "
-            f"expected float32[any, {REFINE_INPUTS}] to float32[any, {REFINE_OUTPUTS}]. Export it "
+            f"the refining network of bundle {manifest.name!r} has {', '.join(map(str, got))}; "
+            f"expected float32[any, {inputs}] to float32[any, {REFINE_OUTPUTS}]. Export it "
             "with a free first axis"
         )

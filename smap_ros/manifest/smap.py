@@ -44,6 +44,9 @@ class SmapManifest(Manifest):
         size_share: how far the refined skeleton's apparent size moves people, 0 to 1; see
             ``estimators.placement``. 0 leaves them at the network's root depth, as SMAP does.
         flip_test: look at the mirrored image too and take the mean; twice the network's time.
+        refine_scores: the refining network takes the joints' scores as well, 90 numbers a person.
+        refine_root: its row of the root says how far to move the person, see
+            ``lifting.refine_output``.
         association: overrides of fields of ``association.AssociationConfig``, by name.
     """
 
@@ -55,6 +58,8 @@ class SmapManifest(Manifest):
     centred_pixels: bool = False
     size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     flip_test: bool = False
+    refine_scores: bool = False
+    refine_root: bool = False
     association: dict[str, float | int | bool] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -200,6 +200,17 @@ def test_nobody_gives_nobody() -> None:
     assert refine_output(np.zeros((0, 45), np.float32), lifted).shape == (0, 15, 3)
 
 
+def test_a_moved_root_takes_everybody_along_unless_it_would_leave_the_view() -> None:
+    lifted = lifted_from(full_people(3), *flat_maps(depth_cm=400))
+    output = np.ones((3, 15, 3), np.float32) * 10
+    output[:, 2] = [(5, 0, 20), (0, 0, -500), (0, np.nan, 0)]
+    joints = refine_output(output.reshape(3, 45), lifted, moves_root=True)
+    roots = lifted.joints_3d[:, 2]
+    np.testing.assert_allclose(joints[0, 2], roots[0] + [0.05, 0, 0.2], atol=1e-6)
+    np.testing.assert_allclose(joints[1:, 2], roots[1:], atol=1e-6)  # behind the camera, and NaN
+    np.testing.assert_allclose(joints[:2, 7] - joints[:2, 2], 0.1, atol=1e-6)
+
+
 @pytest.mark.parametrize("depth", [np.nan, np.inf, -np.inf, 0.0, -1.0])
 def test_a_person_without_a_usable_root_depth_is_dropped_and_counted(depth) -> None:
     people = full_people(3)

@@ -222,16 +222,18 @@ def test_selection_counts_joints_and_needs_a_root():
     )
 
 
-def _refine_onnx(offset_cm):
-    """A refining network whose output is constant: root-relative positions, centimetres."""
+def _refine_onnx(offset_cm, weights=None):
+    """A refining network: constant root-relative positions, cm, and a weighted sum of the input."""
+    weights = np.zeros((75, 45)) if weights is None else weights
+    inputs = len(weights)
     weights = [
-        numpy_helper.from_array(np.zeros((75, 45), np.float32), "w"),
+        numpy_helper.from_array(weights.astype(np.float32), "w"),
         numpy_helper.from_array(offset_cm.reshape(45).astype(np.float32), "b"),
     ]
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["input", "w", "b"], ["out"])],
         "refine",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["people", 75])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["people", inputs])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["people", 45])],
         weights,
     )
@@ -258,6 +260,31 @@ def test_refining_network_moves_joints_and_places_the_missing(
     body = plain.estimate(scene.image(BRIGHT), scene.camera).bodies[0]
     assert body.scores[5] == 0 and np.isnan(body.joints_3d[5]).all()
     assert np.isnan(body.joints_2d[5]).all()
+
+
+def test_a_refining_network_may_read_scores_and_move_the_person(
+    scene, make_bundle, scene_onnx, tmp_path
+):
+    weights = np.zeros((90, 45))
+    weights[75 + 5, 3 * 2 + 2] = 10.0  # 10 cm away for a score of 1 of joint 5; the root is row 2
+    path = tmp_path / "refine.onnx"
+    offsets = (scene.joints[0] - scene.joints[0, 2]) * 100
+    path.write_bytes(_refine_onnx(offsets, weights).SerializeToString())
+    facts = {"refine_scores": True, "refine_root": True, "refine": path}
+    bundle = make_bundle(scene, scene_onnx(scene.maps()), **facts)
+    moved, plain = (
+        create_estimator(bundle, "onnxruntime", refine=refine)
+        .estimate(scene.image(BRIGHT), scene.camera)
+        .bodies
+        for refine in (True, False)
+    )
+    for body, before in zip(moved, plain, strict=True):
+        away = np.array([0, 0, 0.1 * before.scores[5]])
+        np.testing.assert_allclose(body.root - before.root, away, atol=1e-5)
+        np.testing.assert_allclose(body.joints_3d - body.root, offsets / 100, atol=1e-4)
+    bundle = make_bundle(scene, scene_onnx(scene.maps()), **{**facts, "refine_scores": False})
+    with pytest.raises(BundleError, match=r"expected float32\[any, 75\]"):
+        create_estimator(bundle, "onnxruntime")
 
 
 def _official_refine_onnx():

@@ -7,7 +7,7 @@ import pytest
 from torch.nn import Module
 
 from smap_ros.skeletons import MPI15
-from training.export.smap import _export_refine
+from training.export.smap import _export_refine, _refining
 from training.models.checkpoint import save_checkpoint
 from training.refine import NETWORK_SIZE, OPTIONS, ErrorModel, Pairs, half_mirrored, train, view
 
@@ -38,7 +38,7 @@ def shrunken(count: int, seed: int) -> Pairs:
     centre = (np.array(NETWORK_SIZE) - 1) / 2
     plane = (pixels - centre) / focal[:, None, None] * depth[..., None]
     found = np.concatenate([plane, depth[..., None]], axis=-1).astype(np.float32)
-    return Pairs(found, true, pixels, pixels)
+    return Pairs(found, true, pixels, pixels, np.full((count, 15), 0.5, np.float32))
 
 
 def test_views_are_in_front_project_where_they_say_and_turn_all_ways() -> None:
@@ -80,17 +80,19 @@ def test_joints_that_fall_outside_the_picture_are_missing_but_the_root_is_not() 
     assert outside.any()
     assert np.isnan(found.found[outside]).all()
     assert np.isfinite(found.found[:, MPI15.root]).all()
-    assert (found.inputs().reshape(-1, 15, 5)[outside] == 0).all()
+    assert (found.inputs()[:, :75].reshape(-1, 15, 5)[outside] == 0).all()
 
 
 def test_a_mirrored_person_is_the_person_before_a_mirrored_camera() -> None:
     rng = np.random.default_rng(5)
     true, pixels, _ = view(rng, poses(40))
-    pairs = Pairs(true, true, pixels, pixels)
+    scores = rng.uniform(0.1, 1, (40, 15)).astype(np.float32)
+    pairs = Pairs(true, true, pixels, pixels, scores)
     swap = MPI15.flip
     behind_mirror = Pairs(
         *(joints[:, swap] * np.float32([-1, 1, 1]) for joints in (true, true)),
         *([NETWORK_SIZE[0] - 1, 0] + pixels[:, swap] * np.float32([-1, 1]) for _ in range(2)),
+        scores[:, swap],
     )
     inputs, targets = half_mirrored(np.random.default_rng(0), pairs.inputs(), pairs.targets())
     changed = (inputs != pairs.inputs()).any(axis=1)
@@ -111,6 +113,8 @@ def test_training_undoes_the_errors(refined: tuple[Module, str]) -> None:
     before, after = (float(words[words.index(w) - 2]) for w in ("lifted,", "refined;"))
     assert before > 40  # the shrunken depth alone
     assert after < 0.7 * before
+    off, moved = (float(words[words.index("%") - 1]), float(words[-3]))
+    assert off > 9 and moved < 0.5 * off  # everybody was seen a tenth too far
 
 
 def test_it_exports_for_any_number_of_people(refined: tuple[Module, str], tmp_path: Path) -> None:
@@ -118,9 +122,9 @@ def test_it_exports_for_any_number_of_people(refined: tuple[Module, str], tmp_pa
 
     path, weights = tmp_path / "refine.pth", refined[0].state_dict()
     save_checkpoint(path, "refinenet", weights, **OPTIONS)
-    assert _export_refine(path, tmp_path / "refine.onnx") < 1e-4
+    assert _export_refine(_refining(path), tmp_path / "refine.onnx") < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
     name = session.get_inputs()[0].name
     for people in (1, 7):
-        (out,) = session.run(None, {name: np.zeros((people, 75), np.float32)})
+        (out,) = session.run(None, {name: np.zeros((people, 90), np.float32)})
         assert out.shape == (people, 45)

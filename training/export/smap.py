@@ -11,6 +11,7 @@ import torch
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
+from smap_ros.skeletons import MPI15
 from training.data.dataset import MEAN, STD
 from training.export.networks import (
     compare,
@@ -22,7 +23,8 @@ from training.export.networks import (
     worst,
 )
 from training.models import create, entry
-from training.models.checkpoint import load_checkpoint
+from training.models.checkpoint import load_checkpoint, load_model
+from training.models.refinenet import RefineNet
 
 _IMAGENET_BGR = {"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
 
@@ -116,29 +118,37 @@ def export_smap_kind(
         "flip_test": facts["flip_test"],
         "size_share": facts["size_share"] if refine is not None else 0.0,
     }
+    refining = None
+    if refine is not None:
+        refining = _refining(refine)
+        manifest |= {"refine_scores": refining.scores, "refine_root": refining.moves_root}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(network, example, names, path)
         if half:
             store_half(path)
         errors, refine_path = [compare(network, path, example, names)], None
-        if refine is not None:
+        if refining is not None:
             refine_path = Path(folder) / "refine.onnx"
-            errors.append(_export_refine(refine, refine_path))
+            errors.append(_export_refine(refining, refine_path))
         require_agreement(worst(errors))
         return write_bundle(bundle, manifest, path, refine_path), worst(errors)
 
 
-def _export_refine(checkpoint: Path, path: Path) -> float:
-    """Write a RefineNet for any number of people; its largest relative difference from torch."""
-    content = load_checkpoint(checkpoint)
-    if content["model"] != "refinenet":
+def _refining(checkpoint: Path) -> RefineNet:
+    network = load_model(checkpoint)
+    if not isinstance(network, RefineNet):
         raise InputError(
-            f"{checkpoint} holds {content['model']!r}; a refining network is refinenet"
+            f"{checkpoint} holds a {type(network).__name__}; a refining network is refinenet"
         )
-    network = create("refinenet", **content["options"]).eval()
-    network.load_state_dict(content["state_dict"])
+    return network
+
+
+def _export_refine(network: RefineNet, path: Path) -> float:
+    """Write a RefineNet for any number of people; its largest relative difference from torch."""
+    rows, numbers = entry("refinenet").input_shape
+    numbers += len(MPI15) if network.scores else 0
     seeded = torch.Generator().manual_seed(0)
-    example = torch.randn(entry("refinenet").input_shape, generator=seeded) * 50  # pixels, cm
+    example = torch.randn((rows, numbers), generator=seeded) * 50  # pixels, cm
     to_onnx(network, example, ("out",), path, free_batch=True)
     return compare(network, path, example, ("out",))

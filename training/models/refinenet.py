@@ -17,21 +17,29 @@ _HIDDEN = (160, 256, 256, 128)  # SMAP's
 
 
 class RefineNet(nn.Module):
-    """75 -> hidden layers -> 45, batch normalisation and ReLU between.
+    """75 (or 90) -> hidden layers -> 45, batch normalisation and ReLU between.
 
     Input: float32 [B, 75], 15 joints (mpi15) by (x, y in network-input pixels; X, Y, Z in
     camera centimetres); joints other than the root relative to the root's values, missing
     joints zero. Output: dict with ``out`` [B, 45], root-relative centimetres.
 
     Args:
+        scores: take the joints' scores as well, behind the rest: [B, 90].
         residual: predict what to add to the input's positions; SMAP predicts the positions.
+        moves_root: the root's row is how far the root is to be moved; SMAP's is not used.
         hidden: widths of the hidden layers.
     """
 
-    def __init__(self, residual: bool = False, hidden: Sequence[int] = _HIDDEN) -> None:
+    def __init__(
+        self,
+        residual: bool = False,
+        scores: bool = False,
+        moves_root: bool = False,
+        hidden: Sequence[int] = _HIDDEN,
+    ) -> None:
         super().__init__()
-        self.residual = residual
-        inputs, outputs = 5 * len(MPI15), 3 * len(MPI15)
+        self.residual, self.scores, self.moves_root = residual, scores, moves_root
+        inputs, outputs = (6 if scores else 5) * len(MPI15), 3 * len(MPI15)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for k, width in enumerate(hidden, start=1):
             layers[f"layer{k}"] = nn.Sequential(
@@ -42,10 +50,10 @@ class RefineNet(nn.Module):
         self.block = nn.Sequential(layers)
 
     def forward(self, people: Tensor) -> dict[str, Tensor]:
-        """[B, 75] -> {"out": [B, 45]}."""
+        """[B, 75] or, with scores, [B, 90] -> {"out": [B, 45]}."""
         out = self.block(people)
         if self.residual:
-            positions = people.unflatten(1, (len(MPI15), 5))[..., 2:].clone()
+            positions = people[:, : 5 * len(MPI15)].unflatten(1, (len(MPI15), 5))[..., 2:].clone()
             positions[:, MPI15.root] = 0  # the input has the root's absolute position there
             out = out + positions.flatten(1)
         return {"out": out}
