@@ -59,9 +59,10 @@ class FitConfig(RunConfig):
 class LiteModule(Module):
     """smap_lite with its losses."""
 
+    config: FitConfig
+
     def __init__(self, config: FitConfig):
         super().__init__(config, "smap_lite", {"backbone": config.backbone})
-        self.config = config
         self.model = create(self.name, **self.options)
         if config.initial is None:
             self.model.load_pretrained(config.movenet)

@@ -64,9 +64,10 @@ class VirtualPoseFitConfig(RunConfig):
 class VirtualPoseModule(Module):
     """virtualpose_lite with its losses."""
 
+    config: VirtualPoseFitConfig
+
     def __init__(self, config: VirtualPoseFitConfig) -> None:
         super().__init__(config, "virtualpose_lite", config.network)
-        self.config = config
         self.model = VirtualPoseLite(**config.network)
         for part in (self.model.REN, self.model.PEN):
             part.v2v_net.to(memory_format=torch.channels_last_3d)

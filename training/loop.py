@@ -60,21 +60,23 @@ class Module(lightning.LightningModule):
         options: with which the registry builds it.
     """
 
+    config: RunConfig
     model: torch.nn.Module
 
     def __init__(self, config: RunConfig, name: str, options: Mapping[str, Any]):
         super().__init__()
-        self.run, self.name, self.options = config, name, dict(options)
+        self.config, self.name, self.options = config, name, dict(options)
 
     def configure_optimizers(self) -> Any:
         """AdamW that warms up, stays, and cools down to zero.
 
         The rate follows from the step alone, so a resumed run may have more or fewer steps.
         """
+        config = self.config
         optimizer = torch.optim.AdamW(
-            self.parameter_groups(), self.run.learning_rate, weight_decay=self.run.weight_decay
+            self.parameter_groups(), config.learning_rate, weight_decay=config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate, self.run))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate, config))
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def parameter_groups(self) -> Iterable[Any]:
@@ -84,8 +86,8 @@ class Module(lightning.LightningModule):
     def log_losses(self, terms: dict[str, Tensor], weights: Mapping[str, float]) -> Tensor:
         """Weighted sum of the terms; each of them goes to the curves."""
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        self.log_dict(terms, prog_bar=True, batch_size=self.run.batch_size)
-        self.log("loss", total, batch_size=self.run.batch_size)
+        self.log_dict(terms, prog_bar=True, batch_size=self.config.batch_size)
+        self.log("loss", total, batch_size=self.config.batch_size)
         return total
 
 
@@ -115,7 +117,7 @@ def train(
     Returns:
         Path of the weights.
     """
-    config = module.run
+    config = module.config
     config.out.mkdir(parents=True, exist_ok=True)
     write_record(config, files)
     last = config.out / "last.ckpt"
@@ -222,7 +224,7 @@ class KeepLast(Callback):
         batch_idx: int,
     ) -> None:
         """Save when it is time."""
-        step, keep_every = trainer.global_step, pl_module.run.keep_every
+        step, keep_every = trainer.global_step, pl_module.config.keep_every
         keep = keep_every > 0 and step % keep_every == 0
         if keep or step % self.every == 0 or step == trainer.max_steps:
             unfinished = self.path.with_suffix(".unfinished")
