@@ -43,6 +43,20 @@ def _lateral(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
+class _Head(nn.Conv2d):
+    """A 1x1 convolution that answers in float32, also under autocast: depths need the digits."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs [B, outputs, H, W] of features [B, inputs, H, W]."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 def _up(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -81,12 +95,12 @@ class SmapLite(nn.Module):
         self.lateral4 = _lateral(c4, fine)
         self.down4 = nn.Conv2d(middle, fine, 1)
         self.trunk = nn.Sequential(_Unit(fine, fine, 5), _Unit(fine, fine, 5))
-        self.keypoints = nn.Conv2d(fine, JOINTS, 1)
-        self.affinities = nn.Conv2d(fine, 2 * LIMBS, 1)
+        self.keypoints = _Head(fine, JOINTS)
+        self.affinities = _Head(fine, 2 * LIMBS)
         # Depths vary slowly within a person: stride 8 is enough and sees further.
         self.depth_trunk = _Unit(middle, middle, 7)
-        self.bone_depth = nn.Conv2d(middle, LIMBS, 1)
-        self.root_depth = nn.Conv2d(middle, 1, 1)
+        self.bone_depth = _Head(middle, LIMBS)
+        self.root_depth = _Head(middle, 1)
         nn.init.constant_(self.keypoints.bias, _HEATMAP_PRIOR_LOGIT)
         nn.init.constant_(self.root_depth.bias, _ROOT_DEPTH_PRIOR_LOG)
         for head in (self.keypoints, self.affinities, self.bone_depth, self.root_depth):
