@@ -69,6 +69,15 @@ def test_a_stopped_run_goes_on_exactly(
     assert any((halfway[key] != whole[key]).any() for key in whole)
 
 
+def test_a_run_in_bf16_ends_near_the_exact_one(trained: Path, tmp_path: Path, shards: Path) -> None:
+    config = load_config(configuration(tmp_path, shards), ["precision=bf16-mixed"])
+    state, exact = (load_checkpoint(path)["state_dict"] for path in (fit(config), trained))
+    assert any((state[key] != value).any() for key, value in exact.items())
+    for key, value in exact.items():
+        if key.endswith("weight"):  # Adam moves each by up to the rate, whatever its gradient
+            assert (state[key] - value).abs().max() < 2 * STEPS * config.learning_rate, key
+
+
 def test_a_run_records_what_determines_it(trained: Path) -> None:
     record = json.loads((trained.parent / "run.json").read_text())
     assert record["config"]["steps"] == STEPS

@@ -61,3 +61,20 @@ def test_frozen_blocks_get_no_gradient_and_the_rest_does() -> None:
     rest = [p for n, p in model.named_parameters() if p.requires_grad]
     assert all(p.grad is not None for p in rest)
     assert any(p.grad.abs().max() > 0 for p in rest)
+
+
+def test_under_bf16_the_heads_answer_in_float32_near_the_exact_outputs() -> None:
+    torch.manual_seed(0)
+    model = create("smap_lite", backbone="efficientnet_lite0").train()
+    model.load_pretrained()
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        exact = model(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = model(image)
+    for name, value in exact.items():
+        assert rounded[name].dtype == torch.float32
+        # bf16 has 8 bits: values of 4.6 on its grid would be multiples of 0.03.
+        assert len(rounded[name].unique()) > 0.9 * len(value.unique())
+        torch.testing.assert_close(rounded[name], value, rtol=0.05, atol=0.05)
+    assert any((rounded[name] != value).any() for name, value in exact.items())
