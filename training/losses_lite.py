@@ -2,7 +2,8 @@
 
 SMAP (section 4.1) uses mean squared errors with hard mining. Here keypoints use the quality
 focal loss (Li et al., NeurIPS 2020), which needs no mining and gives scores in [0, 1]; depths
-use L1 as in SMAP, the root's on the logarithm so that near and far people count alike.
+use L1 as in SMAP, the root's on the logarithm so that near and far people count alike, and so
+do whole poses.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class LossWeights:
     affinities: float = 2.0
     bone_depth: float = 2.0
     root_depth: float = 1.0
+    pose: float = 3.0
 
 
 def keypoint_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -63,20 +65,42 @@ def root_depth_loss(log_depth: Tensor, roots: Tensor) -> Tensor:
         log_depth: [B, 1, h, w].
         roots: [B, N, 3], rows of (row, column, depth over focal length); depth 0 is no person.
     """
-    height, width = log_depth.shape[-2:]
-    batch, person = torch.nonzero(roots[..., 2] > 0, as_tuple=True)
-    if len(batch) == 0:
+    found = _at_roots(log_depth, roots)[..., 0]
+    if len(found) == 0:
         return log_depth.sum() * 0.0
-    row, column, depth = roots[batch, person].unbind(-1)
-    offset = torch.arange(-1, 2)
-    rows = (row.long()[:, None, None] + offset[:, None]).clamp(0, height - 1)
-    columns = (column.long()[:, None, None] + offset[None]).clamp(0, width - 1)
-    found = log_depth[batch[:, None, None], 0, rows, columns]
+    depth = roots[..., 2][roots[..., 2] > 0]
     return (found - depth.log()[:, None, None]).abs().mean()
 
 
+def pose_loss(output: Tensor, roots: Tensor, poses: Tensor) -> Tensor:
+    """L1 in metres over the known coordinates in the 3x3 cells around each labelled root.
+
+    Args:
+        output: [B, 45, h, w].
+        roots: [B, N, 3] as in :func:`root_depth_loss`.
+        poses: [B, N, 45], metres; NaN where unknown.
+    """
+    found = _at_roots(output, roots)
+    true = poses[roots[..., 2] > 0][:, None, None]
+    known = torch.isfinite(true).expand_as(found)
+    if not known.any():
+        return output.sum() * 0.0
+    return (found - true.nan_to_num()).abs()[known].mean()
+
+
+def _at_roots(maps: Tensor, roots: Tensor) -> Tensor:
+    """Values [P, 3, 3, C] of maps [B, C, h, w] around the P labelled roots."""
+    height, width = maps.shape[-2:]
+    batch, person = torch.nonzero(roots[..., 2] > 0, as_tuple=True)
+    row, column = roots[batch, person, :2].long().unbind(-1)
+    offset = torch.arange(-1, 2, device=maps.device)
+    rows = (row[:, None, None] + offset[:, None]).clamp(0, height - 1)
+    columns = (column[:, None, None] + offset[None]).clamp(0, width - 1)
+    return maps[batch[:, None, None], :, rows, columns]
+
+
 def lite_losses(output: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The four terms, unweighted, from training-mode outputs and a batch of targets."""
+    """The five terms, unweighted, from training-mode outputs and a batch of targets."""
     return {
         "keypoints": keypoint_loss(
             output["keypoint_logits"], batch["keypoints"], batch["keypoint_weight"]
@@ -88,4 +112,5 @@ def lite_losses(output: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str
             output["bone_depth"], batch["bone_depth"], batch["bone_weight"]
         ),
         "root_depth": root_depth_loss(output["root_depth_log"], batch["roots"]),
+        "pose": pose_loss(output["pose"], batch["roots"], batch["poses"]),
     }

@@ -31,7 +31,8 @@ class Picture:
 
     Attributes:
         image: uint8 [H, W, 3] bgr.
-        joints_2d: float32 [P, 15, 2]; NaN where unknown.
+        joints_2d: float32 [P, 15, 2]; NaN where unknown or out of the picture.
+        outside_too: float32 [P, 15, 2], the same, with joints that are known to be out of it.
         visibility: uint8 [P, 15]: 0 unknown, 1 occluded, 2 visible.
         depth: float32 [P, 15] metres relative to the pelvis; NaN where unknown.
         root_depth: float32 [P], metres over focal length in pixels; NaN where unknown.
@@ -41,6 +42,7 @@ class Picture:
 
     image: Image
     joints_2d: Float
+    outside_too: Float
     visibility: NDArray[np.uint8]
     depth: Float
     root_depth: Float
@@ -54,6 +56,7 @@ class Picture:
         return cls(
             image,
             np.zeros((0, 15, 2), np.float32),
+            np.zeros((0, 15, 2), np.float32),
             np.zeros((0, 15), np.uint8),
             np.zeros((0, 15), np.float32),
             np.zeros(0, np.float32),
@@ -61,9 +64,18 @@ class Picture:
             np.zeros((height, width), np.uint16),
         )
 
-    def add(self, joints: Float, visibility: NDArray[np.uint8], depth: Float, root: float) -> None:
-        """Append one person's labels."""
+    def add(
+        self,
+        joints: Float,
+        visibility: NDArray[np.uint8],
+        depth: Float,
+        root: float,
+        outside_too: Float | None = None,
+    ) -> None:
+        """Append one person's labels; without ``outside_too`` nothing is known out there."""
+        wide = joints if outside_too is None else outside_too
         self.joints_2d = np.concatenate([self.joints_2d, joints[None]])
+        self.outside_too = np.concatenate([self.outside_too, wide[None]])
         self.visibility = np.concatenate([self.visibility, visibility[None]])
         self.depth = np.concatenate([self.depth, depth[None]])
         self.root_depth = np.append(self.root_depth, np.float32(root))

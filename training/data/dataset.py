@@ -20,6 +20,7 @@ from training.data.maps import make_targets
 from training.data.people import PhotoPerson
 
 MEAN, STD = 127.5, 127.5  # values 0..255 to -1..1
+_NEAREST = 0.3  # metres; where a joint nearer than this would be seen says nothing
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
@@ -63,16 +64,16 @@ class VirtualScene:
         picture = Picture.empty(view)
         focal = float(self.labels["camera"]["fx"]) * zoom
         for uv, xyz, seen in zip(joints, points, visibility, strict=True):
-            moved = compose.transform(affine, uv)
-            inside = ((moved >= 0) & (moved <= (width - 1, height - 1))).all(axis=1)
+            everywhere = compose.transform(affine, uv)
+            inside = ((everywhere >= 0) & (everywhere <= (width - 1, height - 1))).all(axis=1)
+            everywhere[xyz[:, 2] < _NEAREST] = np.nan
             keep = inside & (seen > 0)
-            moved[~keep] = np.nan
+            moved = np.where(keep[:, None], everywhere, np.float32(np.nan))
             if not keep.any():
                 continue
             root = xyz[MPI15.root, 2]
-            picture.add(
-                moved, np.where(keep, seen, 0).astype(np.uint8), xyz[:, 2] - root, root / focal
-            )
+            shown = np.where(keep, seen, 0).astype(np.uint8)
+            picture.add(moved, shown, xyz[:, 2] - root, root / focal, everywhere)
         return picture
 
 

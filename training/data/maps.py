@@ -33,6 +33,9 @@ class Targets:
         bone_depth: float32 [14, h, w] metres; ``bone_weight`` alike, 1 on labelled limbs.
         roots: float32 [20, 3] rows of (row, column, root depth over focal length); depth 0 where
             there is no person.
+        poses: float32 [20, 45], of the same people, metres, NaN where unknown: x and y of each
+            joint from the pelvis in the picture times depth over focal length of the pelvis, and
+            its depth behind the pelvis.
     """
 
     keypoints: Float
@@ -42,6 +45,7 @@ class Targets:
     bone_depth: Float
     bone_weight: Float
     roots: Float
+    poses: Float
 
 
 def make_targets(picture: Picture) -> Targets:
@@ -65,7 +69,7 @@ def make_targets(picture: Picture) -> Targets:
         affinity_weight,
         depth,
         depth_mask,
-        _roots(cells[:, MPI15.root], picture.root_depth, height, width),
+        *_people(cells, picture, height, width),
     )
 
 
@@ -152,13 +156,19 @@ def _add_limb(
         depth_count[box] += on
 
 
-def _roots(cells: Float, depth: Float, height: int, width: int) -> Float:
-    rows = np.zeros((MAX_PEOPLE, 3), np.float32)
+def _people(cells: Float, picture: Picture, height: int, width: int) -> tuple[Float, Float]:
+    """Roots [20, 3] and poses [20, 45] of the people whose pelvis is in the picture."""
+    roots = np.zeros((MAX_PEOPLE, 3), np.float32)
+    poses = np.full((MAX_PEOPLE, 15, 3), np.nan, np.float32)
     filled = 0
-    for (x, y), z in zip(cells, depth, strict=True):
+    people = zip(cells, picture.outside_too, picture.depth, picture.root_depth, strict=True)
+    for joints, pixels, depth, ratio in people:
+        x, y = joints[MPI15.root]
         inside = 0 <= round(float(np.nan_to_num(x, nan=-9))) < width
         inside = inside and 0 <= round(float(np.nan_to_num(y, nan=-9))) < height
-        if inside and np.isfinite(z) and z > 0 and filled < MAX_PEOPLE:
-            rows[filled] = round(float(y)), round(float(x)), z
+        if inside and np.isfinite(ratio) and ratio > 0 and filled < MAX_PEOPLE:
+            roots[filled] = round(float(y)), round(float(x)), ratio
+            poses[filled, :, :2] = (pixels - pixels[MPI15.root]) * ratio
+            poses[filled, :, 2] = depth
             filled += 1
-    return rows
+    return roots, poses.reshape(MAX_PEOPLE, 45)

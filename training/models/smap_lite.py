@@ -3,7 +3,8 @@
 MoveNet's keypoint branch, or the smaller EfficientNet-Lite0, feeds a feature pyramid of
 depthwise-separable units. The outputs are SMAP's (Zhen et al., ECCV 2020, section 3): 15
 keypoint heatmaps, 28 part-affinity channels, 14 relative bone depths and one root depth map, so
-the same association and lifting run them.
+the same association and lifting run them. Beside them, each pelvis tells the person's whole pose,
+hidden joints included, as ROMP's body centres do (Sun et al., ICCV 2021): evidence for RefineNet.
 """
 
 from __future__ import annotations
@@ -101,9 +102,12 @@ class SmapLite(nn.Module):
         self.depth_trunk = _Unit(middle, middle, 7)
         self.bone_depth = _Head(middle, LIMBS)
         self.root_depth = _Head(middle, 1)
+        self.pose_trunk = nn.Sequential(_Unit(middle, coarse, 7), _Unit(coarse, coarse, 7))
+        self.pose = _Head(coarse, 3 * JOINTS)
         nn.init.constant_(self.keypoints.bias, _HEATMAP_PRIOR_LOGIT)
         nn.init.constant_(self.root_depth.bias, _ROOT_DEPTH_PRIOR_LOG)
-        for head in (self.keypoints, self.affinities, self.bone_depth, self.root_depth):
+        heads = (self.keypoints, self.affinities, self.bone_depth, self.root_depth, self.pose)
+        for head in heads:
             nn.init.normal_(head.weight, std=1e-2)
 
     def load_pretrained(self, movenet: Path | None = None) -> None:
@@ -129,8 +133,10 @@ class SmapLite(nn.Module):
             In eval mode, under SMAP's names: ``heatmap_2d`` [B, 43, H/4, W/4] (keypoints in
             [0, 1], then part affinities), ``det_d`` [B, 14, H/4, W/4] bone depths in metres,
             ``root_d`` [B, 1, H/4, W/4] root depth over focal length, metres per network pixel.
+            ``pose`` [B, 45, H/4, W/4] is the whole pose as seen from each person's pelvis, see
+            :class:`training.data.maps.Targets`.
             In training mode, what the losses act on: ``keypoint_logits``, ``affinities``,
-            ``bone_depth`` (metres) and ``root_depth_log`` at the same size.
+            ``bone_depth`` (metres), ``root_depth_log`` and ``pose`` at the same size.
         """
         f4, f8, f16, f32 = self.backbone(image)
         x = self.context32(self.lateral32(f32))
@@ -138,6 +144,7 @@ class SmapLite(nn.Module):
         x = self.context8(self.lateral8(f8) + _up(x))
         depth = self.depth_trunk(x)
         bone, root = _up(self.bone_depth(depth)), _up(self.root_depth(depth))
+        pose = _up(self.pose(self.pose_trunk(x)))
         x = self.trunk(F.relu(self.lateral4(f4) + _up(self.down4(x))))
         logits, affinities = self.keypoints(x), self.affinities(x)
         if self.training:
@@ -146,9 +153,11 @@ class SmapLite(nn.Module):
                 "affinities": affinities,
                 "bone_depth": bone,
                 "root_depth_log": root,
+                "pose": pose,
             }
         return {
             "heatmap_2d": torch.cat([logits.sigmoid(), affinities], dim=1),
             "det_d": bone,
             "root_d": root.exp(),
+            "pose": pose,
         }
