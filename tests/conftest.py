@@ -64,10 +64,9 @@ class Scene:
         grid = np.stack(
             np.meshgrid(np.arange(WIDTH // STRIDE), np.arange(HEIGHT // STRIDE)), axis=-1
         ).astype(float)
-        size = np.array([self.camera.width, self.camera.height])
         pixels = self.camera.project(self.joints)
         # SMAP's mapping, and the middle of cell 0 at 0.5: its index is half a cell less.
-        network = (pixels + (np.array([WIDTH, HEIGHT]) / self.scale - size) / 2) * self.scale
+        network = (pixels + (np.array([WIDTH, HEIGHT]) / self.scale - self._size) / 2) * self.scale
         cells = network / STRIDE - 0.5  # [N, 15, 2]
         heat = np.exp(-((grid - cells[:, :, None, None]) ** 2).sum(-1) / 2).max(axis=0)
         fields, bones = zip(*(self._limb(grid, cells, k) for k in range(len(LIMBS))), strict=True)
@@ -78,6 +77,23 @@ class Scene:
             "bone_depth": np.stack(bones)[None].astype(np.float32),
             "root_depth": depth[roots][None, None].astype(np.float32),
         }
+
+    def poses(self) -> np.ndarray:
+        """Label of an output ``pose``, float32 [1, 45, h, w], metres: each person in columns."""
+        pixels = self.camera.project(self.joints)
+        ratio = self.joints[:, MPI15.root, 2] / self.camera.fx
+        plane = (pixels - pixels[:, MPI15.root, None]) * ratio[:, None, None]
+        depth = self.joints[..., 2:] - self.joints[:, MPI15.root, None, 2:]
+        told = np.concatenate([plane, depth], axis=-1).reshape(-1, 45)
+        width, height = WIDTH // STRIDE, HEIGHT // STRIDE
+        offset = (np.array([WIDTH, HEIGHT]) / self.scale - self._size) / 2
+        columns = (pixels[:, MPI15.root, 0] + offset[0]) * self.scale / STRIDE
+        owner = np.abs(np.arange(width) + 0.5 - columns[:, None]).argmin(axis=0)
+        return np.broadcast_to(told[owner].T[:, None], (45, height, width))[None].astype(np.float32)
+
+    @property
+    def _size(self) -> np.ndarray:
+        return np.array([self.camera.width, self.camera.height])
 
     def _limb(self, grid: np.ndarray, cells: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         a, b = cells[:, LIMBS[k, 0], None, None], cells[:, LIMBS[k, 1], None, None]
@@ -103,11 +119,12 @@ def make_scene(roots: np.ndarray, camera: Camera | None = None) -> Scene:
     return Scene(roots[:, None] + _PERSON, camera)
 
 
-SMAP_NAMES = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d"}
+SMAP_NAMES = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d", "pose": "pose"}
 
 
-def scene_model(labels: dict[str, np.ndarray], names: dict[str, str] = SMAP_NAMES) -> bytes:
-    """The network described at the top of this file; ``names`` are those of its outputs."""
+def scene_model(labels: dict[str, np.ndarray]) -> bytes:
+    """The network described at the top of this file, with SMAP's names of the outputs."""
+    names = {key: name for key, name in SMAP_NAMES.items() if key in labels}
     height, width = (STRIDE * n for n in labels["maps"].shape[2:])
     constants = {
         key: numpy_helper.from_array(array, f"{key}_label") for key, array in labels.items()

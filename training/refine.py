@@ -8,10 +8,10 @@ network sees far more poses than were rendered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from smap_ros.camera import Letterbox
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.lifting import CM_PER_M, Lifted, refine_input
+from smap_ros.estimators.smap import SmapEstimator
 from smap_ros.evaluation.metrics import match_by_pelvis
 from smap_ros.evaluation.scenes import Scene
 from smap_ros.evaluation.truth import open_scenes
@@ -44,12 +45,13 @@ _BATCH = 1024
 _MOCAP_SHARE = 0.6
 _HELD_OUT = 0.1  # of the measured people, to see whether refining helps
 _MEASURED_SHARE = 0.5  # of each batch
+_REACH = 2.0  # metres
 OPTIONS = {
     "residual": True,
     "scores": True,
     "moves_root": True,
     "hidden": [384, 384, 384, 256],
-}  # of the network
+}  # of the network; it takes poses as well when the bundle tells them
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class Pairs:
         pixels: float32 [M, 15, 2], where the joints were found; NaN where missing.
         true_pixels: float32 [M, 15, 2].
         scores: float32 [M, 15], 0 where missing.
+        focal: float32 [M], network pixels.
+        poses: float32 [M, 15, 3], as in :class:`~smap_ros.estimators.lifting.Lifted`; None from
+            a bundle that tells none.
     """
 
     found: Float
@@ -69,24 +74,33 @@ class Pairs:
     pixels: Float
     true_pixels: Float
     scores: Float
+    focal: Float
+    poses: Float | None = None
 
     def __len__(self) -> int:
         return len(self.found)
 
     def __getitem__(self, rows: NDArray[np.integer]) -> Pairs:
-        return Pairs(**{name: column[rows] for name, column in vars(self).items()})
+        columns = vars(self).items()
+        return Pairs(**{name: None if c is None else c[rows] for name, c in columns})
+
+    @classmethod
+    def join(cls, parts: Sequence[Pairs]) -> Pairs:
+        """All people of several sets that have the same columns."""
+        columns = [[vars(part)[field.name] for part in parts] for field in fields(cls)]
+        return cls(*(None if c[0] is None else np.concatenate(c) for c in columns))
 
     def inputs(self) -> Float:
-        """RefineNet's input, float32 [M, 90]."""
+        """RefineNet's input, float32 [M, 90], or with poses [M, 135]."""
         lifted = Lifted(
             joints_3d=self.found,
             joints_2d=self.pixels,
             scores=self.scores,
             joints_network=np.nan_to_num(self.pixels),
             index=np.arange(len(self)),
-            dropped={},
+            poses=self.poses,
         )
-        return refine_input(lifted, scores=True)
+        return refine_input(lifted, scores=True, poses=self.poses is not None)
 
     def targets(self) -> Float:
         """Root-relative truth, and how far off the root was found; float32 [M, 45], centimetres."""
@@ -94,32 +108,63 @@ class Pairs:
         relative[:, ROOT] = self.true[:, ROOT] - self.found[:, ROOT]
         return (relative * CM_PER_M).reshape(len(self), 45).astype(np.float32)
 
+    def true_poses(self) -> Float:
+        """What the pelvises should tell, float32 [M, 15, 3]."""
+        return told(self.true, self.true_pixels, self.focal)
+
+
+def told(joints: Float, pixels: Float, focal: Float) -> Float:
+    """Joints [M, 15, 3] and where they are seen as a pelvis tells them, float32 [M, 15, 3].
+
+    Joints beside the camera, which are seen anywhere, are kept within reach of the pelvis.
+    """
+    ratio = joints[:, ROOT, 2] / focal
+    plane = np.clip((pixels - pixels[:, ROOT, None]) * ratio[:, None, None], -_REACH, _REACH)
+    depth = joints[..., 2:] - joints[:, ROOT, None, 2:]
+    return np.concatenate([plane, depth], axis=-1).astype(np.float32)
+
 
 def measure(bundle: str, scenes: list[Scene], engine: str = "auto") -> Pairs:
     """Run a bundle without refinement on scenes and pair its people with the true ones.
 
     Raises:
-        InputError: if it finds nobody.
+        InputError: if it is not of kind smap, or finds nobody.
     """
     estimator = create_estimator(bundle, engine=engine, refine=False)
-    rows: list[tuple[Float, ...]] = []
     try:
-        for scene in tqdm(scenes, desc="measuring", unit="img"):
-            true, camera = scene.frame.bodies, scene.camera
-            found = estimator.estimate(scene.image(), camera).bodies
-            fit = Letterbox(camera.width, camera.height, *NETWORK_SIZE)
-            for p, t in match_by_pelvis(found, true):
-                rows.append(_pair(found[p], true[t], fit))
+        if not isinstance(estimator, SmapEstimator):
+            raise InputError(f"{bundle} is not of kind smap; others have no refining network")
+        found = [_pairs(estimator, scene) for scene in tqdm(scenes, desc="measuring", unit="img")]
     finally:
         estimator.close()
-    if not rows:
+    found = [pairs for pairs in found if pairs is not None]
+    if not found:
         raise InputError(f"{bundle} finds nobody in the {len(scenes)} scenes; train it first")
-    return Pairs(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
+    return Pairs.join(found)
 
 
-def _pair(found: Body, true: Body, fit: Letterbox) -> tuple[Float, ...]:
-    pixels = [fit.to_network(body.joints_2d).astype(np.float32) for body in (found, true)]
-    return found.joints_3d, true.joints_3d, *pixels, found.scores
+def _pairs(estimator: SmapEstimator, scene: Scene) -> Pairs | None:
+    """The people of one scene; None if nobody is found."""
+    camera, true = scene.camera, scene.frame.bodies
+    lifted = estimator.lifted(scene.image(), camera)
+    scores = np.clip(lifted.scores, 0, 1)
+    people = zip(lifted.joints_3d, lifted.joints_2d, scores, strict=True)
+    matches = match_by_pelvis([Body(*person, score=1.0) for person in people], true)
+    if not matches:
+        return None
+    chosen = lifted[[p for p, _ in matches]]
+    bodies = [true[t] for _, t in matches]
+    fit = Letterbox(camera.width, camera.height, *NETWORK_SIZE)
+    true_pixels = np.array([fit.to_network(body.joints_2d) for body in bodies], np.float32)
+    return Pairs(
+        found=chosen.joints_3d,
+        true=np.array([body.joints_3d for body in bodies], np.float32),
+        pixels=fit.to_network(chosen.joints_2d).astype(np.float32),
+        true_pixels=true_pixels,
+        scores=np.clip(chosen.scores, 0, 1),
+        focal=np.full(len(chosen), camera.fx * fit.scale, np.float32),
+        poses=chosen.poses,
+    )
 
 
 class ErrorModel:
@@ -127,7 +172,8 @@ class ErrorModel:
 
     Depth relative to the root is a line through the true one per joint (networks play safe and
     shrink it) plus a residual; image points are off by a share of the person's size; the root's
-    depth by a factor. All errors of a person are drawn together, so they stay correlated.
+    depth by a factor; poses by lines and residuals as well. All errors of a person are drawn
+    together, so they stay correlated.
     """
 
     def __init__(self, pairs: Pairs):
@@ -139,6 +185,16 @@ class ErrorModel:
         size = _extent(pairs.true_pixels)[:, None, None]
         self.shift = np.nan_to_num((pairs.pixels - pairs.true_pixels) / size)
         self.factor = pairs.found[:, ROOT, 2] / pairs.true[:, ROOT, 2]
+        self.pose_slope = self.pose_residual = None
+        if pairs.poses is not None:
+            true_poses = pairs.true_poses()
+            self.pose_slope = np.array(
+                [
+                    [_slope(true_poses[:, j, axis], pairs.poses[:, j, axis]) for axis in range(3)]
+                    for j in range(len(MPI15))
+                ]
+            )
+            self.pose_residual = np.nan_to_num(pairs.poses - self.pose_slope * true_poses)
 
     def apply(
         self, rng: np.random.Generator, true: Float, true_pixels: Float, focal: Float
@@ -156,7 +212,10 @@ class ErrorModel:
         missing = (scores == 0) | ~inside
         missing[:, ROOT] = False
         found[missing], pixels[missing], scores[missing] = np.nan, np.nan, 0
-        columns = (found, true, pixels, true_pixels, scores)
+        columns = [found, true, pixels, true_pixels, scores, focal]
+        if self.pose_residual is not None:
+            poses = self.pose_slope * told(true, true_pixels, focal) + self.pose_residual[rows]
+            columns.append(poses)
         return Pairs(*(column.astype(np.float32) for column in columns))
 
 
@@ -231,7 +290,7 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
     cut = max(1, int(_HELD_OUT * len(pairs)))
     held_out, measured = pairs[order[:cut]], pairs[order[cut:]]
     errors = ErrorModel(measured)
-    network = create("refinenet", **OPTIONS).train()
+    network = create("refinenet", **options(pairs)).train()
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     inputs, targets = measured.inputs(), measured.targets()
@@ -252,17 +311,26 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
     return network, _comparison(network, held_out)
 
 
+def options(pairs: Pairs) -> dict[str, Any]:
+    """With what the registry builds the network for these people."""
+    return {**OPTIONS, "poses": pairs.poses is not None}
+
+
 def half_mirrored(rng: np.random.Generator, inputs: Float, targets: Float) -> tuple[Float, Float]:
-    """About every second person seen in a mirror; inputs [M, 90] and targets [M, 45]."""
+    """About every second person seen in a mirror; inputs [M, 90 or 135] and targets [M, 45]."""
     rows = rng.random(len(inputs)) < 0.5
-    scores = inputs[rows, 75:][:, MPI15.flip]
+    scores = inputs[rows, 75:90][:, MPI15.flip]
+    poses = inputs[rows, 90:].reshape(rows.sum(), -1, 3)
+    if poses.shape[1]:
+        poses = poses[:, MPI15.flip] * np.float32([-1, 1, 1])
     people = inputs[rows, :75].reshape(-1, 15, 5)[:, MPI15.flip]
     people[..., [0, 2]] *= -1
     people[:, ROOT, 0] += NETWORK_SIZE[0] - 1  # the root's column is not relative
     joints = targets[rows].reshape(-1, 15, 3)[:, MPI15.flip]
     joints[..., 0] *= -1
     inputs, targets = inputs.copy(), targets.copy()
-    inputs[rows] = np.concatenate([people.reshape(-1, 75), scores], axis=1)
+    behind = (scores, poses.reshape(rows.sum(), -1))
+    inputs[rows] = np.concatenate([people.reshape(-1, 75), *behind], axis=1)
     targets[rows] = joints.reshape(-1, 45)
     return inputs, targets
 
@@ -302,5 +370,5 @@ def run(
     """Train the refining network of a bundle; give the result to `smap-train export --refine`."""
     pairs = measure(bundle, [scene for folder in virtual for scene in open_scenes(folder)])
     network, comparison = train(pairs, sample_poses(motion, poses, seed), steps, seed)
-    save_checkpoint(out, "refinenet", network.state_dict(), **OPTIONS)
+    save_checkpoint(out, "refinenet", network.state_dict(), **options(pairs))
     typer.echo(comparison)

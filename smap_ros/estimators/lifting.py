@@ -6,7 +6,7 @@ NaN for missing joints outside, as in :class:`smap_ros.bodies.Body`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,6 +77,10 @@ class Lifted:
         scores: float32 [N, 15], the heatmaps' peak values; 0 where missing.
         joints_network: float32 [N, 15, 2], network pixels; 0 where missing.
         index: int [N], the person's row in the association's result.
+        poses: float32 [N, 15, 3], metres, the whole pose as the network tells it at the pelvis,
+            joints that were not found included: x and y from the pelvis in the image, times
+            depth over focal length of the pelvis, and depth behind it. None from networks
+            without that output.
         dropped: people that can't be placed in space, by reason: ``no_root`` (root joint not
             found), ``bad_root_depth`` (the network's root depth there is NaN, infinite or not
             in front of the camera). Reasons with nobody are left out.
@@ -88,9 +92,28 @@ class Lifted:
     joints_network: Float
     index: NDArray[np.intp]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    poses: Float | None = None
+
+    @classmethod
+    def nobody(cls, dropped: Mapping[str, int]) -> Lifted:
+        """No people, and why."""
+        joints, pixels = np.zeros((0, JOINTS, 3), np.float32), np.zeros((0, JOINTS, 2), np.float32)
+        return cls(joints, pixels, joints[..., 0], pixels, np.zeros(0, np.intp), dropped)
 
     def __len__(self) -> int:
         return len(self.joints_3d)
+
+    def __getitem__(self, rows: Sequence[int]) -> Lifted:
+        chosen = np.asarray(rows, np.intp)
+        return Lifted(
+            self.joints_3d[chosen],
+            self.joints_2d[chosen],
+            self.scores[chosen],
+            self.joints_network[chosen],
+            self.index[chosen],
+            self.dropped,
+            None if self.poses is None else self.poses[chosen],
+        )
 
 
 def lift(
@@ -101,6 +124,7 @@ def lift(
     camera: Camera,
     letterbox: Letterbox,
     config: LiftingConfig = DEFAULT,
+    poses: Float | None = None,
 ) -> Lifted:
     """Absolute 3D joints of associated people (SMAP, sections 3.1 and 3.4).
 
@@ -115,6 +139,7 @@ def lift(
         camera: intrinsics at the size of the original image.
         letterbox: how the image was fitted into the network's input.
         config: stride, root and sampling.
+        poses: float32 [45, h, w], centimetres, from networks that tell them.
 
     Returns:
         The people that can be placed, and how many can't, by reason.
@@ -144,6 +169,7 @@ def lift(
         joints_network=network,
         index=index,
         dropped={reason: int(count) for reason, count in counts.items() if count},
+        poses=None if poses is None else told_poses(people, poses, config),
     )
 
 
@@ -172,6 +198,19 @@ def root_depths(
     at = _cells(root[:, :2], root_depth.shape[-2:])
     depth: Double = root_depth[at[..., 1], at[..., 0]].astype(np.float64) * focal
     return np.where(root[:, 3] > 0, depth, 0.0)
+
+
+def told_poses(people: Float, poses: Float, config: LiftingConfig = DEFAULT) -> Float:
+    """The poses at people's roots, float32 [P, 15, 3], metres; see :class:`Lifted`.
+
+    Args:
+        people: float32 [P, 15, 4], map cells.
+        poses: float32 [45, h, w], centimetres.
+        config: says which joint is the root.
+    """
+    at = _cells(people[:, config.root, :2], poses.shape[-2:])
+    told = poses[:, at[:, 1], at[:, 0]].T.reshape(-1, JOINTS, 3)
+    return np.asarray(told / np.float32(CM_PER_M), np.float32)
 
 
 def bone_depths(people: Float, bone_depth: Float, config: LiftingConfig = DEFAULT) -> Double:
@@ -223,12 +262,17 @@ def relative_depths(people: Float, bone_depth: Float, config: LiftingConfig = DE
     return chain_depths(bone_depths(people, bone_depth, config), config.root)
 
 
-def refine_input(lifted: Lifted, config: LiftingConfig = DEFAULT, scores: bool = False) -> Float:
+def refine_input(
+    lifted: Lifted, config: LiftingConfig = DEFAULT, scores: bool = False, poses: bool = False
+) -> Float:
     """What RefineNet is fed: float32 [N, 75], 15 joints x (x, y, X, Y, Z).
 
     Network pixels and centimetres; the root's are absolute, the others' relative to it; zeros
-    for a missing joint. With ``scores``, which SMAP doesn't use, the joints' scores come behind
-    them: [N, 90].
+    for a missing joint. What SMAP doesn't use comes behind them: with ``scores`` the joints'
+    scores, 15 numbers, with ``poses`` the poses, 45 numbers, centimetres.
+
+    Raises:
+        InputError: if poses are wanted and the people have none.
     """
     xyz_cm = np.nan_to_num(lifted.joints_3d.astype(np.float64)) * CM_PER_M
     rows = np.concatenate([lifted.joints_network, xyz_cm], axis=-1)  # [N, 15, 5]
@@ -239,6 +283,10 @@ def refine_input(lifted: Lifted, config: LiftingConfig = DEFAULT, scores: bool =
     given = [rows.reshape(len(rows), REFINE_INPUTS)]
     if scores:
         given.append(np.clip(lifted.scores, 0, 1))
+    if poses:
+        if lifted.poses is None:
+            raise InputError("the people have no poses; the network has no output pose")
+        given.append(lifted.poses.reshape(len(rows), REFINE_OUTPUTS) * CM_PER_M)
     return np.concatenate(given, axis=1, dtype=np.float32)
 
 

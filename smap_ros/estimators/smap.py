@@ -43,7 +43,7 @@ from smap_ros.estimators.lifting import (
     refine_input,
     refine_output,
 )
-from smap_ros.estimators.maps import MapScales, mean_of_mirrored
+from smap_ros.estimators.maps import Maps, MapScales
 from smap_ros.estimators.networks import manifest_of
 from smap_ros.estimators.placement import placed_by_size
 from smap_ros.estimators.preprocess import Normaliser
@@ -105,7 +105,7 @@ class SmapEstimator:
 
     Raises:
         BundleError: if the bundle is of another kind, its association overrides are wrong, or
-            the refining network doesn't map 75 numbers, or 90, to 45.
+            the refining network doesn't map the numbers that the manifest says to 45.
     """
 
     skeleton: Skeleton = MPI15
@@ -169,32 +169,44 @@ class SmapEstimator:
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
-        image = check_view(image, camera)
         timer = StageTimer()
+        lifted = self.lifted(image, camera, timer)
+        bodies = self._bodies(lifted, camera)
+        timer.lap("lifting")
+        return BodyFrame(bodies, camera, stamp, dropped=lifted.dropped, timings_ms=timer.ms)
+
+    def lifted(self, image: Image, camera: Camera, timer: StageTimer | None = None) -> Lifted:
+        """The people that :meth:`estimate` would report, before they are refined.
+
+        Args:
+            image, camera: as there.
+            timer: takes the times of the stages.
+        """
+        image = check_view(image, camera)
+        timer = timer or StageTimer()
         network_input = self._manifest.input
         letterbox = Letterbox(
             camera.width, camera.height, network_input.width, network_input.height
         )
         blob = self._normaliser(letterbox.apply(image))
         timer.lap("preprocess")
-        maps, bone_depth, root_depth = self._look(blob)
+        seen = self._look(blob)
         timer.lap("network")
-        bad = self._check_outputs(self.description, maps, bone_depth, root_depth)
+        bad = self._check_outputs(self.description, *(array for array in seen if array is not None))
         if bad:
-            return BodyFrame((), camera, stamp, dropped={NON_FINITE: bad}, timings_ms=timer.ms)
-        people = associate(maps, root_depth, config=self._association)
+            return Lifted.nobody({NON_FINITE: bad})
+        people = associate(seen.maps, seen.root_depth, config=self._association)
         timer.lap("association")
         lifted = lift(
             people,
-            bone_depth,
-            root_depth,
+            seen.bone_depth,
+            seen.root_depth,
             camera=camera,
             letterbox=letterbox,
             config=self._lifting,
+            poses=seen.poses,
         )
-        bodies, dropped = self._bodies(lifted, camera)
-        timer.lap("lifting")
-        return BodyFrame(bodies, camera, stamp, dropped=dropped, timings_ms=timer.ms)
+        return self._believed(_without_unplaced(lifted))
 
     def close(self) -> None:
         """Release the networks; harmless when done twice."""
@@ -202,38 +214,42 @@ class SmapEstimator:
         if self._refine is not None:
             self._refine.close()
 
-    def _look(self, blob: Float) -> tuple[Float, Float, Float]:
+    def _look(self, blob: Float) -> Maps:
         """What the network makes of an image, or the mean of that and its mirror image."""
         name = self._manifest.input.name
         seen = self._scales(self._engine.run({name: blob}))
         if not self._flip_test:
             return seen
-        # Runtimes and scales use their buffers again.
-        straight = (seen[0].copy(), seen[1].copy(), seen[2].copy())
+        straight = seen.copy()  # runtimes and scales use their buffers again
         mirrored = self._scales(self._engine.run({name: np.ascontiguousarray(blob[..., ::-1])}))
-        return mean_of_mirrored(straight, mirrored)
+        return straight.mean_with_mirrored(mirrored)
 
-    def _bodies(self, lifted: Lifted, camera: Camera) -> tuple[tuple[Body, ...], dict[str, int]]:
-        """Refined and filtered people, nearest first, and how many were dropped by reason."""
-        lifted = _without_unplaced(lifted)
+    def _believed(self, lifted: Lifted) -> Lifted:
+        """Without the people that the configuration rules out, nearest first."""
         scores = np.clip(lifted.scores, 0, 1)
-        person_scores = scores.sum(axis=1) / JOINTS
         keep, filtered = select_people(
-            lifted.joints_3d[:, MPI15.root], scores > 0, person_scores, self.config
+            lifted.joints_3d[:, MPI15.root], scores > 0, _person_scores(scores), self.config
         )
+        dropped = dict(Counter(lifted.dropped) + Counter(filtered))
+        return replace(lifted[keep], dropped=dropped)
+
+    def _bodies(self, lifted: Lifted, camera: Camera) -> tuple[Body, ...]:
+        """The people, refined if there is a refining network."""
+        scores = np.clip(lifted.scores, 0, 1)
+        person_scores = _person_scores(scores)
         joints_3d, joints_2d = lifted.joints_3d, lifted.joints_2d
-        if self._refine is not None and len(keep):
+        if self._refine is not None and len(lifted):
             joints_3d, joints_2d, scores = self._refined(lifted, scores, camera)
-        bodies = tuple(
-            Body(joints_3d[k], joints_2d[k], scores[k], float(person_scores[k])) for k in keep
-        )
-        return bodies, dict(Counter(lifted.dropped) + Counter(filtered))
+        people = zip(joints_3d, joints_2d, scores, person_scores.tolist(), strict=True)
+        return tuple(Body(*person) for person in people)
 
     def _refined(self, lifted: Lifted, scores: Float, camera: Camera) -> tuple[Float, Float, Float]:
         """3D joints, image points and scores after the refining network."""
         assert self._refine is not None
         manifest = self._manifest
-        network_input = refine_input(lifted, self._lifting, manifest.refine_scores)
+        network_input = refine_input(
+            lifted, self._lifting, manifest.refine_scores, manifest.refine_poses
+        )
         output = self._refine.run({self._refine.inputs[0].name: network_input})
         joints = refine_output(
             output[self._refine.outputs[0].name], lifted, self._lifting, manifest.refine_root
@@ -282,6 +298,11 @@ def select_people(
     return sorted(kept), dict(dropped)
 
 
+def _person_scores(scores: Float) -> Float:
+    """The mean over all joints of the set, lowered by each missing one; float32 [N]."""
+    return np.asarray(scores.sum(axis=1) / JOINTS, np.float32)
+
+
 def _without_unplaced(lifted: Lifted) -> Lifted:
     """Joints whose pixel has no ideal ray (a lens that can't be undone there) become missing."""
     placed = np.asarray(np.isfinite(lifted.joints_3d).all(axis=-1))
@@ -322,6 +343,7 @@ def _open_refine(bundle: Bundle, preferred: str) -> Engine:
 
 def _check_refine(manifest: SmapManifest, refine: Engine) -> None:
     inputs = REFINE_INPUTS + (JOINTS if manifest.refine_scores else 0)
+    inputs += 3 * JOINTS if manifest.refine_poses else 0
     expected = (TensorSpec("input", (None, inputs), "float32"),
                 TensorSpec("output", (None, REFINE_OUTPUTS), "float32"))  # fmt: skip
     got = (*refine.inputs, *refine.outputs)

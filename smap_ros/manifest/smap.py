@@ -15,7 +15,8 @@ class SmapScales(Strict):
     Attributes:
         heatmap_scale: heatmaps are divided by this (255 for the official SMAP).
         paf_scale: part affinity fields are divided by this (127 for the official SMAP).
-        bone_depth_unit_m: metres per unit of the bone depths (0.01 for centimetres).
+        bone_depth_unit_m: metres per unit of the bone depths, and of poses if there are any
+            (0.01 for centimetres).
         root_depth_unit_m: metres per unit of Z where the root depth is Z / f, f being the
             focal length in network pixels (0.01 for the official SMAP: cm per pixel).
     """
@@ -35,7 +36,9 @@ class SmapFiles(Networks):
 class SmapManifest(Manifest):
     """A network with SMAP's outputs, all at ``stride`` of the input.
 
-    15 heatmaps and 28 part affinity channels, 14 bone depths, 1 root depth.
+    15 heatmaps and 28 part affinity channels, 14 bone depths, 1 root depth; optionally ``pose``,
+    45 channels: around each pelvis, x, y and z of that person's joints from it, see
+    ``lifting.Lifted``.
 
     Attributes:
         scales: units of the outputs.
@@ -45,6 +48,7 @@ class SmapManifest(Manifest):
             ``estimators.placement``. 0 leaves them at the network's root depth, as SMAP does.
         flip_test: look at the mirrored image too and take the mean; twice the network's time.
         refine_scores: the refining network takes the joints' scores as well, 90 numbers a person.
+        refine_poses: it takes the poses that the pelvises tell, 45 numbers more, behind the rest.
         refine_root: its row of the root says how far to move the person, see
             ``lifting.refine_output``.
         association: overrides of fields of ``association.AssociationConfig``, by name.
@@ -59,6 +63,7 @@ class SmapManifest(Manifest):
     size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     flip_test: bool = False
     refine_scores: bool = False
+    refine_poses: bool = False
     refine_root: bool = False
     association: dict[str, float | int | bool] = Field(default_factory=dict)
 
@@ -73,10 +78,15 @@ class SmapManifest(Manifest):
             )
         grid = (self.input.height // self.stride, self.input.width // self.stride)
         expected = {"maps": 43, "bone_depth": 14, "root_depth": 1}
-        if set(self.outputs) != set(expected):
+        if set(self.outputs) - {"pose"} != set(expected):
             raise ValueError(
-                f"outputs are {sorted(self.outputs)}; kind smap has {sorted(expected)}"
+                f"outputs are {sorted(self.outputs)}; kind smap has {sorted(expected)}, and "
+                "maybe pose"
             )
+        if "pose" in self.outputs:
+            expected["pose"] = 45
+        elif self.refine_poses:
+            raise ValueError("refine_poses is true, but the network has no output pose")
         for name, channels in expected.items():
             shape = (1, channels, *grid)
             if self.outputs[name].shape != shape:

@@ -287,6 +287,35 @@ def test_a_refining_network_may_read_scores_and_move_the_person(
         create_estimator(bundle, "onnxruntime")
 
 
+def test_a_refining_network_may_read_the_poses_that_pelvises_tell(
+    scene, make_bundle, scene_onnx, scene_manifest, tmp_path
+):
+    labels = {**scene.maps(), "pose": scene.poses()}
+    labels["maps"][0, 5] = 0  # nobody's left wrist is seen
+    outputs = {**scene_manifest()["outputs"], "pose": {"name": "pose", "shape": [1, 45, 64, 112]}}
+    weights = np.zeros((120, 45))
+    weights[75:] = np.eye(45)  # the poses as they are told
+    path = tmp_path / "refine.onnx"
+    path.write_bytes(_refine_onnx(np.zeros(45), weights).SerializeToString())
+    facts = {"outputs": outputs, "refine_poses": True, "refine": path}
+    bundle = make_bundle(scene, scene_onnx(labels), **facts)
+    for engine in ("onnxruntime", "openvino"):
+        estimator = create_estimator(bundle, engine, threads=1)
+        frame = estimator.estimate(scene.image(BRIGHT), scene.camera)
+        assert len(frame) == 3
+        for body, truth in zip(frame, scene.joints, strict=True):
+            relative = truth - truth[2]
+            np.testing.assert_allclose(
+                (body.joints_3d - body.root)[:, 2], relative[:, 2], atol=1e-4
+            )
+            pixels = scene.camera.project(truth)
+            plane = (pixels - pixels[2]) * truth[2, 2] / scene.camera.fx
+            np.testing.assert_allclose((body.joints_3d - body.root)[:, :2], plane, atol=1e-4)
+        estimator.close()
+    with pytest.raises(BundleError, match="refine_poses is true, but the network has no output"):
+        make_bundle(scene, refine=path, refine_poses=True)
+
+
 def _official_refine_onnx():
     """RefineNet with the goldens' weights: four times linear, batch norm, ReLU; then linear."""
     content = json.loads((GOLDENS / "refinenet_manifest.json").read_text())

@@ -1,5 +1,6 @@
 """The refining network's training data: views of poses, and errors like a bundle's own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,16 @@ from torch.nn import Module
 from smap_ros.skeletons import MPI15
 from training.export.smap import _export_refine, _refining
 from training.models.checkpoint import save_checkpoint
-from training.refine import NETWORK_SIZE, OPTIONS, ErrorModel, Pairs, half_mirrored, train, view
+from training.refine import (
+    NETWORK_SIZE,
+    ErrorModel,
+    Pairs,
+    half_mirrored,
+    options,
+    told,
+    train,
+    view,
+)
 
 # A standing person about the pelvis, metres, world axes (z up, facing -y).
 STANDING = np.array(
@@ -31,14 +41,18 @@ def poses(count: int) -> np.ndarray:
 
 
 def shrunken(count: int, seed: int) -> Pairs:
-    """What a bundle that halves relative depth and sees everything 10 % too far would find."""
+    """What a bundle that halves relative depth and sees everything 10 % too far would find.
+
+    Its pelvises tell three quarters of the pose.
+    """
     rng = np.random.default_rng(seed)
     true, pixels, focal = view(rng, poses(count))
     depth = true[:, MPI15.root, 2, None] * 1.1 + 0.5 * (true[..., 2] - true[:, MPI15.root, None, 2])
     centre = (np.array(NETWORK_SIZE) - 1) / 2
     plane = (pixels - centre) / focal[:, None, None] * depth[..., None]
     found = np.concatenate([plane, depth[..., None]], axis=-1).astype(np.float32)
-    return Pairs(found, true, pixels, pixels, np.full((count, 15), 0.5, np.float32))
+    scores = np.full((count, 15), 0.5, np.float32)
+    return Pairs(found, true, pixels, pixels, scores, focal, 0.75 * told(true, pixels, focal))
 
 
 def test_views_are_in_front_project_where_they_say_and_turn_all_ways() -> None:
@@ -69,6 +83,22 @@ def test_the_error_model_finds_and_applies_the_errors_it_was_shown() -> None:
     seen = np.isfinite(relative)
     assert seen.mean() > 0.5
     np.testing.assert_allclose(relative[seen], expected[seen], atol=2e-2)
+    assert found.poses is not None
+    np.testing.assert_allclose(found.poses, 0.75 * found.true_poses(), atol=1e-4)
+
+
+def test_people_of_several_folders_are_joined_and_those_without_poses_feed_fewer_numbers() -> None:
+    one, other = shrunken(3, 0), shrunken(4, 1)
+    both = Pairs.join([one, other])
+    assert len(both) == 7 and both.inputs().shape == (7, 135)
+    np.testing.assert_array_equal(both[np.arange(3, 7)].inputs(), other.inputs())
+    plain = replace(both, poses=None)
+    assert plain.inputs().shape == (7, 90) and plain[np.array([1])].poses is None
+    np.testing.assert_array_equal(plain.inputs(), both.inputs()[:, :90])
+    assert options(both)["poses"] and not options(plain)["poses"]
+    model = ErrorModel(plain)
+    rng = np.random.default_rng(5)
+    assert model.apply(rng, *view(rng, poses(10))).inputs().shape == (10, 90)
 
 
 def test_joints_that_fall_outside_the_picture_are_missing_but_the_root_is_not() -> None:
@@ -85,15 +115,17 @@ def test_joints_that_fall_outside_the_picture_are_missing_but_the_root_is_not() 
 
 def test_a_mirrored_person_is_the_person_before_a_mirrored_camera() -> None:
     rng = np.random.default_rng(5)
-    true, pixels, _ = view(rng, poses(40))
+    true, pixels, focal = view(rng, poses(40))
     scores = rng.uniform(0.1, 1, (40, 15)).astype(np.float32)
-    pairs = Pairs(true, true, pixels, pixels, scores)
+    pairs = Pairs(true, true, pixels, pixels, scores, focal, told(true, pixels, focal))
     swap = MPI15.flip
     behind_mirror = Pairs(
         *(joints[:, swap] * np.float32([-1, 1, 1]) for joints in (true, true)),
         *([NETWORK_SIZE[0] - 1, 0] + pixels[:, swap] * np.float32([-1, 1]) for _ in range(2)),
         scores[:, swap],
+        focal,
     )
+    behind_mirror = replace(behind_mirror, poses=behind_mirror.true_poses())
     inputs, targets = half_mirrored(np.random.default_rng(0), pairs.inputs(), pairs.targets())
     changed = (inputs != pairs.inputs()).any(axis=1)
     assert 10 < changed.sum() < 30
@@ -121,10 +153,10 @@ def test_it_exports_for_any_number_of_people(refined: tuple[Module, str], tmp_pa
     import onnxruntime
 
     path, weights = tmp_path / "refine.pth", refined[0].state_dict()
-    save_checkpoint(path, "refinenet", weights, **OPTIONS)
+    save_checkpoint(path, "refinenet", weights, **options(shrunken(2, 0)))
     assert _export_refine(_refining(path), tmp_path / "refine.onnx") < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
     name = session.get_inputs()[0].name
     for people in (1, 7):
-        (out,) = session.run(None, {name: np.zeros((people, 90), np.float32)})
+        (out,) = session.run(None, {name: np.zeros((people, 135), np.float32)})
         assert out.shape == (people, 45)

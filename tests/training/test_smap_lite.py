@@ -45,6 +45,7 @@ def test_size_and_outputs(backbone: str, parameters: float) -> None:
         "heatmap_2d": (1, 43, 16, 24),
         "det_d": (1, 14, 16, 24),
         "root_d": (1, 1, 16, 24),
+        "pose": (1, 45, 16, 24),
     }
     assert out["heatmap_2d"][:, :15].min() >= 0
     assert out["heatmap_2d"][:, :15].max() <= 1

@@ -11,7 +11,6 @@ import torch
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
-from smap_ros.skeletons import MPI15
 from training.data.dataset import MEAN, STD
 from training.export.networks import (
     compare,
@@ -60,7 +59,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
         "association": {"paf_threshold": 0.02, "paf_min_share": 0.7},
     },
 }
-_OUTPUTS = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d"}
+_OUTPUTS = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d", "pose": "pose"}
 
 
 def export_smap_kind(
@@ -93,9 +92,10 @@ def export_smap_kind(
         fuse_batch_norm(network)
         network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
     example = torch.randn(entry(name).input_shape, generator=torch.Generator().manual_seed(0))
-    names = tuple(_OUTPUTS.values())
     with torch.no_grad():
         shapes = {key: tuple(value.shape) for key, value in network(example).items()}
+    outputs = {key: output for key, output in _OUTPUTS.items() if output in shapes}
+    names = tuple(outputs.values())
     facts = _SMAP_KIND[name]
     height, width = example.shape[2:]
     manifest = {
@@ -105,7 +105,7 @@ def export_smap_kind(
         "description": description,
         "input": {"name": "image", "width": width, "height": height, **facts["input"]},
         "outputs": {
-            key: {"name": output, "shape": shapes[output]} for key, output in _OUTPUTS.items()
+            key: {"name": output, "shape": shapes[output]} for key, output in outputs.items()
         },
         "joint_set": "mpi15",
         "precision": "fp16" if half else "fp32",
@@ -121,7 +121,11 @@ def export_smap_kind(
     refining = None
     if refine is not None:
         refining = _refining(refine)
-        manifest |= {"refine_scores": refining.scores, "refine_root": refining.moves_root}
+        manifest |= {
+            "refine_scores": refining.scores,
+            "refine_poses": refining.poses,
+            "refine_root": refining.moves_root,
+        }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(network, example, names, path)
@@ -146,9 +150,8 @@ def _refining(checkpoint: Path) -> RefineNet:
 
 def _export_refine(network: RefineNet, path: Path) -> float:
     """Write a RefineNet for any number of people; its largest relative difference from torch."""
-    rows, numbers = entry("refinenet").input_shape
-    numbers += len(MPI15) if network.scores else 0
+    rows, _ = entry("refinenet").input_shape
     seeded = torch.Generator().manual_seed(0)
-    example = torch.randn((rows, numbers), generator=seeded) * 50  # pixels, cm
+    example = torch.randn((rows, network.inputs), generator=seeded) * 50  # pixels, cm
     to_onnx(network, example, ("out",), path, free_batch=True)
     return compare(network, path, example, ("out",))

@@ -17,14 +17,15 @@ _HIDDEN = (160, 256, 256, 128)  # SMAP's
 
 
 class RefineNet(nn.Module):
-    """75 (or 90) -> hidden layers -> 45, batch normalisation and ReLU between.
+    """75 (up to 135) -> hidden layers -> 45, batch normalisation and ReLU between.
 
     Input: float32 [B, 75], 15 joints (mpi15) by (x, y in network-input pixels; X, Y, Z in
     camera centimetres); joints other than the root relative to the root's values, missing
     joints zero. Output: dict with ``out`` [B, 45], root-relative centimetres.
 
     Args:
-        scores: take the joints' scores as well, behind the rest: [B, 90].
+        scores: take the joints' scores as well, behind the rest: 15 inputs more.
+        poses: take the poses that the pelvises tell, behind the rest: 45 inputs more.
         residual: predict what to add to the input's positions; SMAP predicts the positions.
         moves_root: the root's row is how far the root is to be moved; SMAP's is not used.
         hidden: widths of the hidden layers.
@@ -35,11 +36,14 @@ class RefineNet(nn.Module):
         residual: bool = False,
         scores: bool = False,
         moves_root: bool = False,
+        poses: bool = False,
         hidden: Sequence[int] = _HIDDEN,
     ) -> None:
         super().__init__()
-        self.residual, self.scores, self.moves_root = residual, scores, moves_root
-        inputs, outputs = (6 if scores else 5) * len(MPI15), 3 * len(MPI15)
+        self.residual, self.moves_root = residual, moves_root
+        self.scores, self.poses = scores, poses
+        inputs, outputs = (5 + scores + 3 * poses) * len(MPI15), 3 * len(MPI15)
+        self.inputs = inputs
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for k, width in enumerate(hidden, start=1):
             layers[f"layer{k}"] = nn.Sequential(
@@ -50,7 +54,7 @@ class RefineNet(nn.Module):
         self.block = nn.Sequential(layers)
 
     def forward(self, people: Tensor) -> dict[str, Tensor]:
-        """[B, 75] or, with scores, [B, 90] -> {"out": [B, 45]}."""
+        """[B, inputs] -> {"out": [B, 45]}."""
         out = self.block(people)
         if self.residual:
             positions = people[:, : 5 * len(MPI15)].unflatten(1, (len(MPI15), 5))[..., 2:].clone()
