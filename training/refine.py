@@ -44,13 +44,13 @@ NETWORK_SIZE = (448, 256)
 _BATCH = 1024
 _MOCAP_SHARE = 0.6
 _HELD_OUT = 0.1  # of the measured people, to see whether refining helps
-_MEASURED_SHARE = 0.5  # of each batch
+_MEASURED_SHARE = 0.35  # of each batch
 _REACH = 2.0  # metres
 OPTIONS = {
     "residual": True,
     "scores": True,
     "moves_root": True,
-    "hidden": [384, 384, 384, 256],
+    "hidden": [512, 512, 512, 256],
 }  # of the network; it takes poses as well when the bundle tells them
 
 

@@ -149,12 +149,15 @@ def test_training_undoes_the_errors(refined: tuple[Module, str]) -> None:
     assert off > 9 and moved < 0.5 * off  # everybody was seen a tenth too far
 
 
-def test_it_exports_for_any_number_of_people(refined: tuple[Module, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_it_exports_for_any_number_of_people(
+    refined: tuple[Module, str], tmp_path: Path, half: bool
+) -> None:
     import onnxruntime
 
     path, weights = tmp_path / "refine.pth", refined[0].state_dict()
     save_checkpoint(path, "refinenet", weights, **options(shrunken(2, 0)))
-    assert _export_refine(_refining(path), tmp_path / "refine.onnx") < 1e-4
+    assert _export_refine(_refining(path), tmp_path / "refine.onnx", half) < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
     name = session.get_inputs()[0].name
     for people in (1, 7):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from smap_ros.errors import InputError
 
@@ -77,15 +77,19 @@ def save_program(program: torch.onnx.ONNXProgram | None, path: Path) -> None:
 
 
 def fuse_batch_norm(network: nn.Module) -> None:
-    """Fold each batch norm that follows a convolution in an ``nn.Sequential`` into it."""
+    """Fold each batch norm behind a convolution or linear layer of an ``nn.Sequential`` into it."""
     for sequence in network.modules():
         if not isinstance(sequence, nn.Sequential):
             continue
         for index in range(1, len(sequence)):
-            conv, norm = sequence[index - 1], sequence[index]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                sequence[index - 1] = fuse_conv_bn_eval(conv, norm)
-                sequence[index] = nn.Identity()
+            layer, norm = sequence[index - 1], sequence[index]
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index - 1] = fuse_conv_bn_eval(layer, norm)
+            elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+                sequence[index - 1] = fuse_linear_bn_eval(layer, norm)
+            else:
+                continue
+            sequence[index] = nn.Identity()
 
 
 def rounded(weights: Tensor) -> Tensor:

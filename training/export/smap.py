@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import smap_ros
 from smap_ros.bundle import Bundle, write_bundle
@@ -88,9 +89,8 @@ def export_smap_kind(
         )
     network = create(name, **content["options"]).eval()
     network.load_state_dict(content["state_dict"])
-    if half:  # round first, so that torch and ONNX hold the same numbers
-        fuse_batch_norm(network)
-        network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
+    if half:
+        _round_to_half(network)
     example = torch.randn(entry(name).input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         shapes = {key: tuple(value.shape) for key, value in network(example).items()}
@@ -134,9 +134,15 @@ def export_smap_kind(
         errors, refine_path = [compare(network, path, example, names)], None
         if refining is not None:
             refine_path = Path(folder) / "refine.onnx"
-            errors.append(_export_refine(refining, refine_path))
+            errors.append(_export_refine(refining, refine_path, half))
         require_agreement(worst(errors))
         return write_bundle(bundle, manifest, path, refine_path), worst(errors)
+
+
+def _round_to_half(network: nn.Module) -> None:
+    """Round the weights that are stored as fp16, so that torch and ONNX hold the same numbers."""
+    fuse_batch_norm(network)
+    network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
 
 
 def _refining(checkpoint: Path) -> RefineNet:
@@ -148,10 +154,14 @@ def _refining(checkpoint: Path) -> RefineNet:
     return network
 
 
-def _export_refine(network: RefineNet, path: Path) -> float:
+def _export_refine(network: RefineNet, path: Path, half: bool) -> float:
     """Write a RefineNet for any number of people; its largest relative difference from torch."""
+    if half:
+        _round_to_half(network)
     rows, _ = entry("refinenet").input_shape
     seeded = torch.Generator().manual_seed(0)
     example = torch.randn((rows, network.inputs), generator=seeded) * 50  # pixels, cm
     to_onnx(network, example, ("out",), path, free_batch=True)
+    if half:
+        store_half(path)
     return compare(network, path, example, ("out",))
