@@ -122,9 +122,9 @@ def make_scene(roots: np.ndarray, camera: Camera | None = None) -> Scene:
 SMAP_NAMES = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d", "pose": "pose"}
 
 
-def scene_model(labels: dict[str, np.ndarray]) -> bytes:
-    """The network described at the top of this file, with SMAP's names of the outputs."""
-    names = {key: name for key, name in SMAP_NAMES.items() if key in labels}
+def scene_model(labels: dict[str, np.ndarray], names: dict[str, str] = SMAP_NAMES) -> bytes:
+    """The network described at the top of this file; ``names`` are those of its outputs."""
+    names = {key: name for key, name in names.items() if key in labels}
     height, width = (STRIDE * n for n in labels["maps"].shape[2:])
     constants = {
         key: numpy_helper.from_array(array, f"{key}_label") for key, array in labels.items()
