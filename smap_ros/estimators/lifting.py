@@ -7,7 +7,7 @@ NaN for missing joints outside, as in :class:`smap_ros.bodies.Body`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,15 +105,8 @@ class Lifted:
 
     def __getitem__(self, rows: Sequence[int]) -> Lifted:
         chosen = np.asarray(rows, np.intp)
-        return Lifted(
-            self.joints_3d[chosen],
-            self.joints_2d[chosen],
-            self.scores[chosen],
-            self.joints_network[chosen],
-            self.index[chosen],
-            self.dropped,
-            None if self.poses is None else self.poses[chosen],
-        )
+        arrays = {k: v[chosen] for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        return replace(self, **arrays)
 
 
 def lift(
