@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +106,8 @@ class Lifted:
 
     def __getitem__(self, rows: Sequence[int]) -> Lifted:
         chosen = np.asarray(rows, np.intp)
-        arrays = {k: v[chosen] for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        columns = vars(self).items()
+        arrays: dict[str, Any] = {k: v[chosen] for k, v in columns if isinstance(v, np.ndarray)}
         return replace(self, **arrays)
 
 
