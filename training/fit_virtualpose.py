@@ -10,7 +10,6 @@ neither has to wait for the other, and a step costs the same from the first one 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +56,6 @@ class VirtualPoseFitConfig(RunConfig):
     learning_rate: float = Field(2e-3, gt=0, description="at the peak")
     warmup: int = Field(50, ge=0, description="steps that warm up")
     ema_decay: float = Field(0.995, gt=0, lt=1, description="of the averaged weights")
-    half: bool = Field(False, description="bfloat16 arithmetic where it does no harm")
     workers: int = Field(0, ge=0, description="processes that prepare samples")
 
 
@@ -71,11 +69,6 @@ class VirtualPoseModule(Module):
         self.model = VirtualPoseLite(**config.network)
         for part in (self.model.REN, self.model.PEN):
             part.v2v_net.to(memory_format=torch.channels_last_3d)
-        if config.half:
-            ren, pen = self.model.REN, self.model.PEN
-            ren.depth_net.depth_and_sides = _in_half(ren.depth_net.depth_and_sides)
-            ren.v2v_net.forward = _in_half(ren.v2v_net.forward)
-            pen.v2v_net.forward = _in_half(pen.v2v_net.forward)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Weighted sum of the losses of one batch."""
@@ -118,17 +111,6 @@ class VirtualPoseModule(Module):
         error = (self.model.PEN(heatmaps[image], roots, seen_by) - joints).abs().mean(-1)
         weight = weight.clamp(min=_OUTSIDE_WEIGHT)
         return (error * weight).sum() / weight.sum()
-
-
-def _in_half(network: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    """A network that computes in bfloat16; what is around it, millimetres, needs all digits."""
-
-    def run(x: Tensor) -> Any:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            answer = network(x)
-        return answer.float() if isinstance(answer, Tensor) else tuple(a.float() for a in answer)
-
-    return run
 
 
 def displaced(roots_mm: Tensor, camera_mm: Tensor, random: torch.Generator) -> Tensor:
