@@ -13,7 +13,7 @@ from torch import Tensor
 
 from training.data.dataset import MixedDataset, read_shards
 from training.data.people import PhotoPerson, load_ccp, load_lspet
-from training.loop import Module, RunConfig, shards, start, train
+from training.loop import Module, Precision, RunConfig, shards, start, train
 from training.losses_lite import LossWeights, lite_losses
 from training.models import create
 from training.models.checkpoint import load_checkpoint
@@ -51,6 +51,7 @@ class FitConfig(RunConfig):
     backbone_rate: float = Field(0.3, ge=0, description="factor on the rate for the backbone")
     freeze_blocks: int = Field(3, ge=0, le=16, description="backbone blocks kept as they are")
     loss: LossWeights = LossWeights()
+    precision: Precision = Field("32-true", description="bf16-mixed where the processor has it")
     backbone: Literal["movenet", "efficientnet_lite0"] = "movenet"
     movenet: Path | None = Field(None, description="archive of MoveNet's published weights")
     initial: Path | None = Field(None, description="weights to start from instead of published")
@@ -119,7 +120,13 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
     photos = [data for data in (config.sports, config.street) if data]
     files = [path for data in photos for path in (data.archive, data.pseudo)]
     files += shards(config.virtual)
-    return train(LiteModule(config), training_set(config), files, stop_after=stop_after)
+    return train(
+        LiteModule(config),
+        training_set(config),
+        files,
+        stop_after=stop_after,
+        precision=config.precision,
+    )
 
 
 def run(

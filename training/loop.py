@@ -29,6 +29,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.models.checkpoint import save_checkpoint
 
+Precision = Literal["32-true", "bf16-mixed"]
+
 
 class RunConfig(BaseModel):
     """What every run has; the configurations of the `fit` commands add their data."""
@@ -49,9 +51,6 @@ class RunConfig(BaseModel):
     )
     workers: int = Field(1, ge=0, description="processes that prepare samples")
     threads: int = Field(0, ge=0, description="of torch; 0 leaves its default")
-    precision: Literal["32-true", "bf16-mixed"] = Field(
-        "32-true", description="of the arithmetic; bf16-mixed where the processor has it"
-    )
     seed: int = 0
 
 
@@ -108,6 +107,7 @@ def train(
     files: Iterable[Path],
     collate: Callable[[list[Any]], Any] | None = None,
     stop_after: int | None = None,
+    precision: Precision = "32-true",
 ) -> Path:
     """Train, or resume, and write ``NAME.pth`` with the averaged weights so far.
 
@@ -117,6 +117,7 @@ def train(
         files: the data's; their hash goes into the run's record.
         collate: makes a batch of samples; torch's own if None.
         stop_after: stop at this step of the run; the next call goes on from there.
+        precision: of the arithmetic.
 
     Returns:
         Path of the weights.
@@ -145,7 +146,7 @@ def train(
             LearningRateMonitor("step"),
             Progress(refresh_rate=10),
         ],
-        precision=config.precision,
+        precision=precision,
         log_every_n_steps=10,
         gradient_clip_val=5.0,
         enable_checkpointing=False,
