@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines import Engine, available_engines, create_engine
 from smap_ros.engines.base import Array, Precision
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.camera import Camera
 from smap_ros.engines import create_engine
 from smap_ros.estimators import create_estimator

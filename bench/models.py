@@ -34,8 +34,8 @@ from rich.table import Table
 
 from smap_ros.engines.base import import_runtime
 from smap_ros.engines.factory import open_model
-from smap_ros.engines.onnx_graph import OnnxGraph, read_graph
-from smap_ros.engines.tensorrt_operators import VERSIONS, YES, check_operators, check_opset
+from smap_ros.engines.inspect.onnx_graph import OnnxGraph, read_graph
+from smap_ros.engines.inspect.tensorrt_operators import VERSIONS, YES, check_operators, check_opset
 
 RUNTIMES = ("onnxruntime", "openvino")
 PEAK_SIZE = 2048  # rows and columns of the matrix product

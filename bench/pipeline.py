@@ -31,9 +31,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from smap_ros.graph import REPLAY, Plan, plan
-from smap_ros.launcher import Launcher
-from smap_ros.middleware import middleware_environment
+from smap_ros.graph.launcher import Launcher
+from smap_ros.graph.middleware import middleware_environment
+from smap_ros.graph.plan import REPLAY, Plan, plan
 from smap_ros.nodes.pipeline import BESIDES
 from smap_ros.paths import config_directory
 from smap_ros.sources import open_source
@@ -60,8 +60,8 @@ def observing() -> Iterator[Observation]:
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.executors import SingleThreadedExecutor
-
     from smap_ros.msg import BodyArray
+
     from smap_ros.nodes import qos
     from smap_ros.nodes.conversions import seconds
 

@@ -3,8 +3,8 @@
 ros2 launch smap_ros pose3d.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
 """
 
-from smap_ros.graph import LIVE
-from smap_ros.launch_description import describe
+from smap_ros.graph.launch_description import describe
+from smap_ros.graph.plan import LIVE
 
 
 def generate_launch_description():

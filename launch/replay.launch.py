@@ -3,8 +3,8 @@
 ros2 launch smap_ros replay.launch.py source:=/path/to/video.mp4 fov_deg:=60
 """
 
-from smap_ros.graph import REPLAY
-from smap_ros.launch_description import describe
+from smap_ros.graph.launch_description import describe
+from smap_ros.graph.plan import REPLAY
 
 
 def generate_launch_description():

@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from smap_ros.errors import CameraError
-from smap_ros.mounting import Mounting
+from smap_ros.geometry.mounting import Mounting
 
 # CameraInfo.distortion_model -> numbers of coefficients it may have.
 DISTORTION_MODELS: dict[str, tuple[int, ...]] = {

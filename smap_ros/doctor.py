@@ -23,11 +23,11 @@ from rich.table import Table
 from rich.text import Text
 
 from smap_ros import __version__
-from smap_ros.bundle import list_bundles, load_bundle
+from smap_ros.bundles.bundle import list_bundles, load_bundle
 from smap_ros.engines import tensorrt
 from smap_ros.engines.factory import available_engines, cpu_name
 from smap_ros.errors import SmapError
-from smap_ros.middleware import middleware_environment
+from smap_ros.graph.middleware import middleware_environment
 
 ROS_TIMEOUT = 20.0  # seconds; discovery is not involved, importing is
 

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.camera import Camera
 from smap_ros.skeletons import MPI15, SKELETONS
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from smap_ros import doctor
-from smap_ros.bundle import list_bundles
+from smap_ros.bundles.bundle import list_bundles
 
 
 def text(sections) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.skeletons import MPI15, SKELETONS, convert
 
 SIZE, WINDOW, VERTICES = 32, 4, 6

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.camera import Camera
-from smap_ros.mounting import level_pose
+from smap_ros.geometry.mounting import level_pose
 from smap_ros.skeletons import MPI15
 from training.cli import app
 from training.data.agr import box_maps, box_sides

@@ -26,11 +26,12 @@ from tqdm import tqdm
 
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.evaluation import pck2d, virtual
-from smap_ros.evaluation.lspet import Photo, read_lspet
-from smap_ros.evaluation.predictions import BundlePredictions
-from smap_ros.evaluation.scenes import Scene
-from smap_ros.evaluation.truth import open_scenes
+from smap_ros.evaluation.common.predictions import BundlePredictions
+from smap_ros.evaluation.common.scenes import Scene
+from smap_ros.evaluation.pck2d import measures as pck2d
+from smap_ros.evaluation.pck2d.truth import Photo, read_lspet
+from smap_ros.evaluation.virtual import measures as virtual
+from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.viz import colors
 from smap_ros.viz.colors import hexa
 from smap_ros.viz.figures import dark_figure, rendered, style_axes

@@ -24,11 +24,11 @@ from smap_ros.bodies import Body
 from smap_ros.camera import Letterbox
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.lifting import CM_PER_M, Lifted, refine_input
-from smap_ros.estimators.smap import SmapEstimator
-from smap_ros.evaluation.metrics import match_by_pelvis
-from smap_ros.evaluation.scenes import Scene
-from smap_ros.evaluation.truth import open_scenes
+from smap_ros.estimators.smap.estimator import SmapEstimator
+from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted, refine_input
+from smap_ros.evaluation.common.metrics import match_by_pelvis
+from smap_ros.evaluation.common.scenes import Scene
+from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.skeletons import MPI15
 from training.models import create
 from training.models.checkpoint import save_checkpoint
@@ -65,8 +65,8 @@ class Pairs:
         true_pixels: float32 [M, 15, 2].
         scores: float32 [M, 15], 0 where missing.
         focal: float32 [M], network pixels.
-        poses: float32 [M, 15, 3], as in :class:`~smap_ros.estimators.lifting.Lifted`; None from
-            a bundle that tells none.
+        poses: float32 [M, 15, 3], as in :class:`~smap_ros.estimators.smap.lifting.Lifted`; None
+            from a bundle that tells none.
     """
 
     found: Float

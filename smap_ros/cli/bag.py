@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smap_ros import __version__
+from smap_ros.bags.salvage import whole_bag
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.evaluation import bag_replay
-from smap_ros.evaluation.bag_report import BagReport, write_pages
-from smap_ros.evaluation.bag_run import BagRun
-from smap_ros.evaluation.report import Origin, claim_folder, write_report
-from smap_ros.evaluation.truth import read_truth
-from smap_ros.offline import CameraChoice
+from smap_ros.evaluation.bags import replay as bag_replay
+from smap_ros.evaluation.bags.measures import BagRun
+from smap_ros.evaluation.bags.report import BagReport, write_pages
+from smap_ros.evaluation.common.report import Origin, claim_folder, write_report
+from smap_ros.evaluation.virtual.truth import read_truth
+from smap_ros.offline.estimate import CameraChoice
 from smap_ros.sources.bag import BagSource
-from smap_ros.sources.salvage import whole_bag
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-from smap_ros import bench
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
+from smap_ros.offline import bench
 from smap_ros.sources import open_source
 
 
@@ -24,7 +24,7 @@ def run(
     """Measure, show a table, and write the numbers where asked.
 
     Args:
-        bundle, engine, threads, size, seconds: see :func:`smap_ros.bench.run`.
+        bundle, engine, threads, size, seconds: see :func:`smap_ros.offline.bench.run`.
         image: picture to measure on, instead of random colours.
         out: JSON file for the numbers.
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from smap_ros.bundle import load_bundle
+from smap_ros.bags.recording import Recording, read_recording, stage_latency
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.cli import tables
 from smap_ros.errors import InputError, SmapError
-from smap_ros.evaluation.metrics import Accuracy, compare
-from smap_ros.evaluation.truth import read_truth
-from smap_ros.graph import REPLAY, Plan, ProcessPlan, plan
-from smap_ros.launcher import Launcher
+from smap_ros.evaluation.common.metrics import Accuracy, compare
+from smap_ros.evaluation.virtual.truth import read_truth
+from smap_ros.graph.launcher import Launcher
+from smap_ros.graph.plan import REPLAY, Plan, ProcessPlan, plan
+from smap_ros.offline.results import Latency, ResultWriter, Summary, read_bodies
 from smap_ros.paths import config_directory
-from smap_ros.recording import Recording, read_recording, stage_latency
-from smap_ros.results import Latency, ResultWriter, Summary, read_bodies
 from smap_ros.sources import open_source
 
 BAG, LOGS = "bag", "logs"

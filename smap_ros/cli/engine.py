@@ -7,11 +7,11 @@ import time
 from rich import box
 from rich.table import Table
 
-from smap_ros.bundle import load_bundle
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.cli import tables
 from smap_ros.engines.factory import create_engine, measure
-from smap_ros.engines.onnx_graph import OnnxGraph, read_graph
-from smap_ros.engines.tensorrt_operators import VERSIONS, check_operators, check_opset
+from smap_ros.engines.inspect.onnx_graph import OnnxGraph, read_graph
+from smap_ros.engines.inspect.tensorrt_operators import VERSIONS, check_operators, check_opset
 
 _SECONDS = 1.0
 

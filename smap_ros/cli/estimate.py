@@ -14,8 +14,8 @@ from smap_ros.cli import tables
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
-from smap_ros.offline import CameraChoice, estimate_frames
-from smap_ros.results import ResultWriter
+from smap_ros.offline.estimate import CameraChoice, estimate_frames
+from smap_ros.offline.results import ResultWriter
 from smap_ros.sources import Source, is_bag, open_source
 
 LOG = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def _open(spec: str, topic: str | None, opened: ExitStack) -> Source:
     path = Path(spec).expanduser()
     if not is_bag(path):
         return open_source(spec, topic=topic)
-    from smap_ros.sources.salvage import whole_bag  # libraries for bags alone
+    from smap_ros.bags.salvage import whole_bag  # libraries for bags alone
 
     path, damage = opened.enter_context(whole_bag(path))
     if damage is not None:

@@ -11,13 +11,14 @@ from typing import Protocol
 from smap_ros import __version__
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
-from smap_ros.evaluation import pck2d, virtual
-from smap_ros.evaluation.lspet import read_lspet
-from smap_ros.evaluation.pck2d_report import Pck2dReport
-from smap_ros.evaluation.predictions import Predictions, open_predictions
-from smap_ros.evaluation.report import Origin, Report, claim_folder, write_report
-from smap_ros.evaluation.truth import open_scenes
-from smap_ros.evaluation.virtual_report import VirtualReport
+from smap_ros.evaluation.common.predictions import Predictions, open_predictions
+from smap_ros.evaluation.common.report import Origin, Report, claim_folder, write_report
+from smap_ros.evaluation.pck2d import measures as pck2d
+from smap_ros.evaluation.pck2d.report import Pck2dReport
+from smap_ros.evaluation.pck2d.truth import read_lspet
+from smap_ros.evaluation.virtual import measures as virtual
+from smap_ros.evaluation.virtual.report import VirtualReport
+from smap_ros.evaluation.virtual.truth import open_scenes
 
 Step = Callable[[], None]
 
@@ -154,8 +155,8 @@ def _pck2d(options: EvaluateOptions) -> Measurement:
 
 
 def _mupots(options: EvaluateOptions) -> Measurement:
-    from smap_ros.evaluation import mupots_report
-    from smap_ros.evaluation.mupots_truth import OfficialResults, read_mupots
+    from smap_ros.evaluation.mupots import report as mupots_report
+    from smap_ros.evaluation.mupots.truth import OfficialResults, read_mupots
 
     sequences = read_mupots(options.truth)
     folder = Path(options.predictions)
@@ -168,8 +169,8 @@ def _mupots(options: EvaluateOptions) -> Measurement:
 
 
 def _panoptic(options: EvaluateOptions) -> Measurement:
-    from smap_ros.evaluation import panoptic_report
-    from smap_ros.evaluation.panoptic_truth import read_panoptic
+    from smap_ros.evaluation.panoptic import report as panoptic_report
+    from smap_ros.evaluation.panoptic.truth import read_panoptic
 
     images = read_panoptic(options.truth)
     found = _open(options)
@@ -181,9 +182,9 @@ def _panoptic(options: EvaluateOptions) -> Measurement:
 
 
 def _h36m(options: EvaluateOptions) -> Measurement:
-    from smap_ros.evaluation import h36m_report
-    from smap_ros.evaluation.h36m import PROTOCOLS
-    from smap_ros.evaluation.h36m_truth import OfficialResults, read_h36m
+    from smap_ros.evaluation.h36m import report as h36m_report
+    from smap_ros.evaluation.h36m.measures import PROTOCOLS
+    from smap_ros.evaluation.h36m.truth import OfficialResults, read_h36m
 
     protocol = PROTOCOLS[options.protocol]
     images = read_h36m(options.truth, protocol)
@@ -197,9 +198,9 @@ def _h36m(options: EvaluateOptions) -> Measurement:
 
 
 def _threedpw(options: EvaluateOptions) -> Measurement:
-    from smap_ros.evaluation import threedpw_report
-    from smap_ros.evaluation.smpl import read_body_model
-    from smap_ros.evaluation.threedpw_truth import read_threedpw
+    from smap_ros.evaluation.threedpw import report as threedpw_report
+    from smap_ros.evaluation.threedpw.smpl import read_body_model
+    from smap_ros.evaluation.threedpw.truth import read_threedpw
 
     sequences = read_threedpw(options.truth)
     body = None if options.body_model is None else read_body_model(options.body_model)

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from smap_ros.results import Latency, Summary
+from smap_ros.offline.results import Latency, Summary
 
 _PIPE_WIDTH = 120
 

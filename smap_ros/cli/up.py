@@ -10,8 +10,8 @@ from rich.table import Table
 
 from smap_ros.cli import tables
 from smap_ros.errors import InputError, SmapError
-from smap_ros.graph import LIVE, REPLAY, Graph, plan
-from smap_ros.launcher import Launcher
+from smap_ros.graph.launcher import Launcher
+from smap_ros.graph.plan import LIVE, REPLAY, Graph, plan
 
 
 def run(words: Sequence[str], *, show_args: bool) -> None:

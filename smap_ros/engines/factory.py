@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from smap_ros.bundle import Bundle
+from smap_ros.bundles.bundle import Bundle
 from smap_ros.engines.base import Engine, Precision, zeros
 from smap_ros.errors import BundleError, EngineError, SmapError
 from smap_ros.paths import cache_directory
@@ -84,7 +84,7 @@ def create_engine(
     TensorRT is installed, the first measurement includes building its plan: minutes.
 
     Args:
-        bundle: from :func:`smap_ros.bundle.load_bundle`.
+        bundle: from :func:`smap_ros.bundles.bundle.load_bundle`.
         name: ``auto``, ``openvino``, ``onnxruntime`` or ``tensorrt``.
         threads: threads of the network on a CPU; 0 takes all cores this process may use.
         precision: ``f32`` gives the network's own numbers on every runtime; ``auto`` lets the

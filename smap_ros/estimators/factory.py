@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines.base import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
 
 # Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
 _ESTIMATORS = {
-    "mesh": ("smap_ros.estimators.mesh", "MeshEstimator"),
-    "smap": ("smap_ros.estimators.smap", "SmapEstimator"),
-    "topdown": ("smap_ros.estimators.topdown", "TopdownEstimator"),
-    "video": ("smap_ros.estimators.video", "VideoEstimator"),
+    "mesh": ("smap_ros.estimators.persons.mesh", "MeshEstimator"),
+    "smap": ("smap_ros.estimators.smap.estimator", "SmapEstimator"),
+    "topdown": ("smap_ros.estimators.persons.topdown", "TopdownEstimator"),
+    "video": ("smap_ros.estimators.persons.video", "VideoEstimator"),
     "virtualpose": ("smap_ros.estimators.virtualpose", "VirtualPoseEstimator"),
 }
 

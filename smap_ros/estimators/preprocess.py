@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.manifest.common import ImageInput
+from smap_ros.bundles.manifest.common import ImageInput
 
 
 class Normaliser:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
-from smap_ros.bundle import Bundle
+from smap_ros.bundles.bundle import Bundle
+from smap_ros.bundles.manifest.virtualpose import VirtualPoseManifest
 from smap_ros.camera import Camera, Letterbox
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.base import Precision
@@ -37,11 +38,10 @@ from smap_ros.estimators.base import (
     StageTimer,
     check_view,
 )
-from smap_ros.estimators.lifting import NO_ROOT
-from smap_ros.estimators.networks import check_network, manifest_of
+from smap_ros.estimators.checks import check_network, manifest_of
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.manifest.virtualpose import VirtualPoseManifest
-from smap_ros.mounting import Mounting
+from smap_ros.estimators.smap.lifting import NO_ROOT
+from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, Skeleton
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from std_msgs.msg import Bool, Header
 
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError, SmapError
-from smap_ros.graph import CAMERA_NODE
+from smap_ros.graph.plan import CAMERA_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import (

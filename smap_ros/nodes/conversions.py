@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from smap_ros.bags.messages import body_from_message
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
+from smap_ros.geometry.orientation import torso_orientation
 from smap_ros.images import encode_compressed
-from smap_ros.messages import body_from_message
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray, SkeletonInfo
-from smap_ros.orientation import torso_orientation
 from smap_ros.skeletons import Skeleton, get_skeleton
 
 NANOSECONDS = 1_000_000_000

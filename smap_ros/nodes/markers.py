@@ -12,7 +12,8 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.errors import SmapError
-from smap_ros.graph import MARKERS_NODE
+from smap_ros.graph.parameters import Value
+from smap_ros.graph.plan import MARKERS_NODE
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
@@ -23,7 +24,6 @@ from smap_ros.nodes.marker_array import MarkerBuilder, MarkerStyle
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.statistics import FrameStatistics
-from smap_ros.parameters import Value
 
 try:  # comes with a ROS distribution; there is no wheel of it
     from tf2_msgs.msg import TFMessage

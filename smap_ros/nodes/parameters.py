@@ -1,4 +1,4 @@
-"""Declaring the parameters of :mod:`smap_ros.parameters` on a node."""
+"""Declaring the parameters of :mod:`smap_ros.graph.parameters` on a node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from smap_ros.errors import SmapError
-from smap_ros.parameters import Parameter, Value
+from smap_ros.graph.parameters import Parameter, Value
 
 # Takes all values as they would be, and raises a SmapError to refuse them.
 Accept = Callable[[Mapping[str, Value]], None]

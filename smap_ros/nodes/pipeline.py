@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from smap_ros.bags.messages import image_from_message
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.estimators import Estimator
-from smap_ros.messages import image_from_message
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import body_array, camera_from_info, seconds
 from smap_ros.nodes.statistics import FrameStatistics

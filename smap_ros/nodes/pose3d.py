@@ -23,10 +23,11 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators import create_estimator
-from smap_ros.graph import POSE3D_NODE
+from smap_ros.graph.parameters import Value
+from smap_ros.graph.plan import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds, skeleton_info
@@ -38,7 +39,6 @@ from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.worker import NewestWins
 from smap_ros.nodes.world import WorldFrame
-from smap_ros.parameters import Value
 
 log = logging.getLogger(__name__)
 

@@ -34,13 +34,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Bool
 from visualization_msgs.msg import MarkerArray
 
+from smap_ros.bags.messages import image_from_message
 from smap_ros.errors import InputError
-from smap_ros.messages import image_from_message
+from smap_ros.graph.parameters import COMPRESSED, Parameter
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
 from smap_ros.nodes.conversions import array_to_compressed
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import run
-from smap_ros.parameters import COMPRESSED, Parameter
 
 NAME = "recorder_node"
 

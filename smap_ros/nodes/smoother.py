@@ -10,7 +10,8 @@ from typing import Any
 from rclpy.node import Node
 
 from smap_ros.errors import SmapError
-from smap_ros.graph import SMOOTHER_NODE
+from smap_ros.graph.parameters import Value
+from smap_ros.graph.plan import SMOOTHER_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
@@ -18,7 +19,6 @@ from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.statistics import FrameStatistics
-from smap_ros.parameters import Value
 from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import BodySmoother, OneEuroConfig, SmootherConfig, TrackerConfig
 

@@ -8,9 +8,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
 from smap_ros.errors import InputError
-from smap_ros.mounting import Mounting
+from smap_ros.geometry.mounting import Mounting
+from smap_ros.geometry.transforms import Transform, TransformTree
 from smap_ros.nodes.conversions import seconds
-from smap_ros.transforms import Transform, TransformTree
 
 try:  # comes with a ROS distribution; PyPI has no wheel
     from tf2_msgs.msg import TFMessage

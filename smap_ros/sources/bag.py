@@ -16,9 +16,9 @@ from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
+from smap_ros.bags.messages import image_from_message
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
-from smap_ros.messages import image_from_message
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)

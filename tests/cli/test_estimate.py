@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from smap_ros.results import read_bodies
+from smap_ros.offline.results import read_bodies
 from smap_ros.sources import open_source
 from smap_ros.viz.video import VideoWriter
 from tests.video_bundle import write_video_bundle

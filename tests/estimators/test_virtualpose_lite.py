@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from smap_ros.estimators import create_estimator
-from smap_ros.evaluation.metrics import match_by_pelvis
-from smap_ros.evaluation.truth import read_clip
-from smap_ros.mounting import Mounting
+from smap_ros.evaluation.common.metrics import match_by_pelvis
+from smap_ros.evaluation.virtual.truth import read_clip
+from smap_ros.geometry.mounting import Mounting
 
 CLIP = Path(__file__).parents[2] / "config" / "demo" / "truth.json"
 FRAMES = slice(0, None, 15)

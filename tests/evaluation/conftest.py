@@ -14,7 +14,7 @@ import pytest
 
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
-from smap_ros.evaluation.scenes import Scene, make_scene
+from smap_ros.evaluation.common.scenes import Scene, make_scene
 
 CAMERA = Camera(400, 300, 300.0, 300.0, 199.5, 149.5)
 

@@ -22,11 +22,10 @@ HEIGHTS = {
         (
             "errors",
             "skeletons",
-            "mounting",
+            "geometry",
             "camera",
             "bodies",
-            "manifest",
-            "bundle",
+            "bundles",
             "images",
             "paths",
         ),

@@ -27,9 +27,9 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from smap_ros.bundle import write_bundle  # noqa: E402
-from smap_ros.graph import NODES  # noqa: E402
-from smap_ros.middleware import middleware_environment  # noqa: E402
+from smap_ros.bundles.bundle import write_bundle  # noqa: E402
+from smap_ros.graph.middleware import middleware_environment  # noqa: E402
+from smap_ros.graph.plan import NODES  # noqa: E402
 from smap_ros.nodes import qos  # noqa: E402
 from smap_ros.nodes.conversions import array_to_image, info_from_camera  # noqa: E402
 from tests.ros.tf2_messages import build_tf2_msgs  # noqa: E402

@@ -11,10 +11,10 @@ import time
 import av
 import numpy as np
 import pytest
-
-from smap_ros.graph import REPLAY, plan
-from smap_ros.launcher import Launcher
 from smap_ros.msg import BodyArray
+
+from smap_ros.graph.launcher import Launcher
+from smap_ros.graph.plan import REPLAY, plan
 
 FRAMES = 60
 
@@ -84,8 +84,8 @@ def test_an_interrupt_ends_the_starter_and_all_its_nodes(clip, scene_bundle, tmp
     script = tmp_path / "starter.py"
     script.write_text(
         "import sys\n"
-        "from smap_ros.graph import REPLAY, plan\n"
-        "from smap_ros.launcher import Launcher\n"
+        "from smap_ros.graph.plan import REPLAY, plan\n"
+        "from smap_ros.graph.launcher import Launcher\n"
         f"values = {{'source': {str(clip)!r}, 'bundle': {scene_bundle!r}, 'loop': True,\n"
         "          'fov_deg': 80.0, 'engine': 'onnxruntime', 'composed': True}\n"
         "launcher = Launcher(plan(REPLAY, values))\n"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.metrics import procrustes
+from smap_ros.evaluation.common.metrics import procrustes
 from smap_ros.skeletons import CROWD15
 from training.models import create
 from training.models.crowdnet.body import CrowdBody, camera_translation

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.engines.factory import open_model
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.surface import turn_to
+from smap_ros.estimators.persons.surface import turn_to
 from smap_ros.skeletons import H36M17, MPI15, SMPL24, SPIN49, convert
 from tests.training.exporting import FACTS, MEAN, STD, assert_refused, busy_picture
 from training.cli import app

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator

@@ -7,8 +7,8 @@ import sys
 import onnxruntime
 import torch
 
-from smap_ros.engines.onnx_graph import read_graph
-from smap_ros.engines.tensorrt_operators import check_operators
+from smap_ros.engines.inspect.onnx_graph import read_graph
+from smap_ros.engines.inspect.tensorrt_operators import check_operators
 from training.export.networks import save_program
 from training.export.registry import GRAPHS, deployed_graphs
 from training.models import REGISTRY

@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from smap_ros.bundle import Bundle, load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import H36M18, MPI15, convert

@@ -11,10 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from smap_ros.bundle import load_bundle
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
-from smap_ros.evaluation.truth import open_scenes
+from smap_ros.evaluation.virtual.truth import open_scenes
 from training import curve
 from training.cli import app
 from training.data.dataset import VirtualScene

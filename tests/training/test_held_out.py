@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from smap_ros.cli.evaluate import HELD_OUT
-from smap_ros.evaluation.lspet import read_lspet
-from smap_ros.evaluation.pck2d import last
+from smap_ros.evaluation.pck2d.measures import last
+from smap_ros.evaluation.pck2d.truth import read_lspet
 from training.data.dataset import VirtualScene
 from training.data.people import load_lspet
 from training.fit import FitConfig, PhotoData, training_set

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smap_ros.camera import Camera
-from smap_ros.mounting import level_pose
+from smap_ros.geometry.mounting import level_pose
 from training.models.golden import GOLDENS, Golden
 from training.models.virtualpose.cameras import (
     BEHIND_PIXEL,

@@ -11,11 +11,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from smap_ros.bundle import load_bundle
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.mounting import Mounting
+from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
 from training.cli import app
 from training.data.level_scenes import LevelScene, RandomScenes, abstract, collate

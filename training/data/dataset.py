@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.shards import read_shards as samples
+from smap_ros.evaluation.common.shards import read_shards as samples
 from smap_ros.skeletons import MPI15
 from training.data import compose
 from training.data.compose import Picture

@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import trange
 
-from smap_ros.bundle import load_bundle
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.evaluation.shards import Sample, read_shards
-from smap_ros.manifest.smap import SmapManifest
-from smap_ros.mounting import Mounting
+from smap_ros.evaluation.common.shards import Sample, read_shards
+from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
 from training.data.agr import Abstraction, box_sides, root_cube, truth
 from training.models.virtualpose.cameras import Cameras, make_camera, project, to_cells

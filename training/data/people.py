@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.lspet import MIN_JOINTS, read_lspet
+from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, read_lspet
 from smap_ros.skeletons import MPI15
 
 # Landmarks of the pseudo labels (BlazePose's 33 points) that are joints of mpi15.
@@ -84,7 +84,7 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
     """Leeds Sports Pose Extended (Johnson and Everingham, CVPR 2011) with pseudo depth.
 
     Args:
-        archive: see :func:`smap_ros.evaluation.lspet.read_lspet`.
+        archive: see :func:`smap_ros.evaluation.pck2d.truth.read_lspet`.
         pseudo: npz with ``names``, ``landmarks`` [n, 33, 3], ``world_m`` [n, 33, 3].
     """
     labels = np.load(pseudo)

@@ -50,7 +50,7 @@ def stated_facts(
 def random_crops(count: int, size: int, pixel_range: int = 1) -> Tensor:
     """Random images, normalised as ImageNet's, float32 [count, 3, size, size].
 
-    ``pixel_range`` as in ``smap_ros.manifest.common.CropInput``.
+    ``pixel_range`` as in ``smap_ros.bundles.manifest.common.CropInput``.
     """
     seeded = torch.Generator().manual_seed(0)
     pixels = torch.rand(count, 3, size, size, generator=seeded) * pixel_range

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 import smap_ros
-from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M17, SKELETONS
 from training.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts

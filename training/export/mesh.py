@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 import smap_ros
-from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import SMPL30
 from training.export.common import load_network, stated_facts
@@ -52,7 +52,7 @@ class MeshSettings(BaseModel):
 
     Attributes:
         first_stage: name of the bundle that finds the people.
-        box_enlargement, box_margin, min_joint_score: see ``smap_ros.manifest.mesh``.
+        box_enlargement, box_margin, min_joint_score: see ``smap_ros.bundles.manifest.mesh``.
     """
 
     model_config = ConfigDict(extra="forbid")

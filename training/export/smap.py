@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import smap_ros
-from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from training.data.dataset import MEAN, STD
 from training.export.networks import (

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 import smap_ros
-from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from training.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
 from training.export.networks import (
     compare,
@@ -32,8 +32,8 @@ class TopdownSettings(BaseModel):
     Attributes:
         first_stage: name of the bundle that finds the people.
         flip_test: look at mirrored crops too, as the official evaluation does.
-        pixel_range: 255 for the official weights, see ``smap_ros.manifest.CropInput``; 1 for
-            weights that were trained on pixels of 0 to 1.
+        pixel_range: 255 for the official weights, see ``smap_ros.bundles.manifest.CropInput``; 1
+            for weights that were trained on pixels of 0 to 1.
         box_margin: side of the crop over the longer side of a person's box.
     """
 

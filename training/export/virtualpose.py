@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import smap_ros
-from smap_ros.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from training.data.dataset import MEAN, STD
 from training.export.common import IMAGENET_RGB, load_network, stated_facts

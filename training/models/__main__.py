@@ -1,4 +1,4 @@
-"""``python -m training.models``: the networks, their sizes and their error against the goldens."""
+"""``python -m training.models``: the networks, their sizes, their error against the goldens."""
 
 from __future__ import annotations
 

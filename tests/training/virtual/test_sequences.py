@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smap_ros.errors import EngineError, InputError
-from smap_ros.evaluation.shards import read_scenes
+from smap_ros.evaluation.common.shards import read_scenes
 from smap_ros.skeletons import MPI15
 from training.virtual.cli import run
 from training.virtual.config import SequencesConfig

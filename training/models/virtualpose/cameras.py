@@ -70,7 +70,7 @@ def orbit_pose(
 
     This is how the official code makes virtual cameras. With roll and pitch together its axes
     are not exactly perpendicular: x rolls, z doesn't, and y is their cross product. A robot
-    with both angles should use ``smap_ros.mounting.level_pose``.
+    with both angles should use ``smap_ros.geometry.mounting.level_pose``.
 
     Args:
         roll: the right side of the image up, radians.

@@ -1,0 +1,1 @@
+"""ROS bags, read without ROS: what is in them, whole or cut off."""

@@ -1,0 +1,1 @@
+"""Model bundles: a folder with ``bundle.yaml`` and the networks it names."""

@@ -1,0 +1,1 @@
+"""Second stages: networks that look at people whom another bundle finds."""

@@ -1,0 +1,1 @@
+"""SMAP: all people of an image from the maps of one network."""

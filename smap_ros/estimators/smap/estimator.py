@@ -1,0 +1,355 @@
+"""SMAP (Zhen et al., ECCV 2020): all people of an image from one pass of one network.
+
+Runs the official networks and smap_lite alike: the bundle's manifest says how the outputs are
+scaled. Heatmaps and part affinity fields are associated to people, bone depths and root depth
+lift them to metres, and an optional RefineNet places the joints that were not seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.association import AssociationConfig, associate
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.bundles.bundle import Bundle
+from smap_ros.bundles.manifest.smap import SmapManifest
+from smap_ros.camera import Camera, Letterbox
+from smap_ros.engines import Engine, create_engine
+from smap_ros.engines.base import Precision, TensorSpec
+from smap_ros.engines.factory import cpu_runtime, open_model
+from smap_ros.errors import BundleError, EngineError, InputError
+from smap_ros.estimators.base import (
+    FEW_JOINTS,
+    INFERRED_SCORE,
+    NON_FINITE,
+    Float,
+    Image,
+    OutputCheck,
+    StageTimer,
+    check_view,
+)
+from smap_ros.estimators.checks import manifest_of
+from smap_ros.estimators.preprocess import Normaliser
+from smap_ros.estimators.smap.lifting import (
+    NO_ROOT,
+    REFINE_INPUTS,
+    REFINE_OUTPUTS,
+    Lifted,
+    LiftingConfig,
+    lift,
+    refine_input,
+    refine_output,
+)
+from smap_ros.estimators.smap.maps import Maps, MapScales
+from smap_ros.estimators.smap.placement import placed_by_size
+from smap_ros.skeletons import MPI15, Skeleton
+
+JOINTS = len(MPI15)
+
+LOW_SCORE, DUPLICATE = "low_score", "duplicate"
+
+
+@dataclass(frozen=True)
+class SmapConfig:
+    """Settings of the estimator.
+
+    SMAP itself filters nobody; ``min_joints=1, min_score=0, duplicate_distance=0`` is that.
+
+    Attributes:
+        min_joints: people with fewer joints found in the image are dropped.
+        min_score: people with a lower score are dropped. A person's score is the sum of the
+            joints' scores over the number of joints of the set: the mean, lowered by each
+            missing joint.
+        duplicate_distance: of two people whose roots are closer than this in space, in metres,
+            the one with the lower score is dropped: two pelvises can't be in one place.
+        refine: run the bundle's refining network, if it has one. It moves all joints but the
+            root, and places those that were not found, with score ``INFERRED_SCORE`` and the
+            image point their position projects to.
+        flip_test: look at the mirrored image too; None does as the bundle says.
+        association: overrides of fields of ``AssociationConfig``, over those of the bundle.
+    """
+
+    min_joints: int = 4
+    min_score: float = 0.1
+    duplicate_distance: float = 0.2
+    refine: bool = True
+    flip_test: bool | None = None
+    association: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        limits = {
+            "min_joints": (1, JOINTS),
+            "min_score": (0.0, 1.0),
+            "duplicate_distance": (0.0, 10.0),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value!r}; expected {low} to {high}")
+
+
+class SmapEstimator:
+    """Runs bundles of kind ``smap``.
+
+    Args:
+        bundle: the bundle; its manifest gives the input and the outputs' scales.
+        engine: its network, loaded.
+        refine: its refining network, loaded, or None to do without.
+        config: settings.
+
+    Raises:
+        BundleError: if the bundle is of another kind, its association overrides are wrong, or
+            the refining network doesn't map the numbers that the manifest says to 45.
+    """
+
+    skeleton: Skeleton = MPI15
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        refine: Engine | None = None,
+        config: SmapConfig | None = None,
+    ) -> None:
+        self._manifest = manifest = manifest_of(bundle, SmapManifest)
+        self.config = config or SmapConfig()
+        self._engine = engine
+        self._refine = refine
+        if refine is not None:
+            _check_refine(manifest, refine)
+        self._association = _association_config(manifest, self.config)
+        self._lifting = LiftingConfig(
+            stride=manifest.stride, centred_pixels=manifest.centred_pixels
+        )
+        self._normaliser = Normaliser(manifest.input)
+        self._scales = MapScales(manifest)
+        wanted = self.config.flip_test
+        self._flip_test = manifest.flip_test if wanted is None else wanted
+        self._check_outputs = OutputCheck()
+
+    @classmethod
+    def create(
+        cls,
+        bundle: Bundle,
+        engine: str = "auto",
+        threads: int = 0,
+        precision: Precision = "f32",
+        **options: Any,
+    ) -> SmapEstimator:
+        """Load the bundle's networks; see :func:`smap_ros.estimators.create_estimator`."""
+        known = [f.name for f in fields(SmapConfig)]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise InputError(f"unknown options {unknown}; kind smap takes {', '.join(known)}")
+        config = SmapConfig(**options)
+        network = create_engine(bundle, engine, threads, precision)
+        refine = None
+        try:
+            if config.refine and "refine" in bundle.manifest.files.entries:
+                refine = _open_refine(bundle, network.name)
+            return cls(bundle, network, refine, config)
+        except Exception:
+            network.close()
+            if refine is not None:
+                refine.close()
+            raise
+
+    @property
+    def description(self) -> str:
+        """Bundle, engine and device."""
+        manifest = self._manifest
+        engine = f"{self._engine.name} ({self._engine.device})"
+        return f"{manifest.name} {manifest.version} on {engine}"
+
+    def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
+        """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
+        timer = StageTimer()
+        lifted = self.lifted(image, camera, timer)
+        bodies = self._bodies(lifted, camera)
+        timer.lap("lifting")
+        return BodyFrame(bodies, camera, stamp, dropped=lifted.dropped, timings_ms=timer.ms)
+
+    def lifted(self, image: Image, camera: Camera, timer: StageTimer | None = None) -> Lifted:
+        """The people that :meth:`estimate` would report, before they are refined.
+
+        Args:
+            image, camera: as there.
+            timer: takes the times of the stages.
+        """
+        image = check_view(image, camera)
+        timer = timer or StageTimer()
+        network_input = self._manifest.input
+        letterbox = Letterbox(
+            camera.width, camera.height, network_input.width, network_input.height
+        )
+        blob = self._normaliser(letterbox.apply(image))
+        timer.lap("preprocess")
+        seen = self._look(blob)
+        timer.lap("network")
+        bad = self._check_outputs(self.description, *(array for array in seen if array is not None))
+        if bad:
+            return Lifted.nobody({NON_FINITE: bad})
+        people = associate(seen.maps, seen.root_depth, config=self._association)
+        timer.lap("association")
+        lifted = lift(
+            people,
+            seen.bone_depth,
+            seen.root_depth,
+            camera=camera,
+            letterbox=letterbox,
+            config=self._lifting,
+            poses=seen.poses,
+        )
+        return self._believed(_without_unplaced(lifted))
+
+    def close(self) -> None:
+        """Release the networks; harmless when done twice."""
+        self._engine.close()
+        if self._refine is not None:
+            self._refine.close()
+
+    def _look(self, blob: Float) -> Maps:
+        """What the network makes of an image, or the mean of that and its mirror image."""
+        name = self._manifest.input.name
+        seen = self._scales(self._engine.run({name: blob}))
+        if not self._flip_test:
+            return seen
+        straight = seen.copy()  # runtimes and scales use their buffers again
+        mirrored = self._scales(self._engine.run({name: np.ascontiguousarray(blob[..., ::-1])}))
+        return straight.mean_with_mirrored(mirrored)
+
+    def _believed(self, lifted: Lifted) -> Lifted:
+        """Without the people that the configuration rules out, nearest first."""
+        scores = np.clip(lifted.scores, 0, 1)
+        keep, filtered = select_people(
+            lifted.joints_3d[:, MPI15.root], scores > 0, _person_scores(scores), self.config
+        )
+        dropped = dict(Counter(lifted.dropped) + Counter(filtered))
+        return replace(lifted[keep], dropped=dropped)
+
+    def _bodies(self, lifted: Lifted, camera: Camera) -> tuple[Body, ...]:
+        """The people, refined if there is a refining network."""
+        scores = np.clip(lifted.scores, 0, 1)
+        person_scores = _person_scores(scores)
+        joints_3d, joints_2d = lifted.joints_3d, lifted.joints_2d
+        if self._refine is not None and len(lifted):
+            joints_3d, joints_2d, scores = self._refined(lifted, scores, camera)
+        people = zip(joints_3d, joints_2d, scores, person_scores.tolist(), strict=True)
+        return tuple(Body(*person) for person in people)
+
+    def _refined(self, lifted: Lifted, scores: Float, camera: Camera) -> tuple[Float, Float, Float]:
+        """3D joints, image points and scores after the refining network."""
+        assert self._refine is not None
+        manifest = self._manifest
+        network_input = refine_input(
+            lifted, self._lifting, manifest.refine_scores, manifest.refine_poses
+        )
+        output = self._refine.run({self._refine.inputs[0].name: network_input})
+        joints = refine_output(
+            output[self._refine.outputs[0].name], lifted, self._lifting, manifest.refine_root
+        )
+        share = manifest.size_share
+        if share:
+            joints = placed_by_size(joints, lifted.joints_2d, scores, camera, MPI15.root, share)
+        placed = np.isfinite(joints).all(axis=-1) & (joints[..., 2] > 0)
+        joints[~placed] = np.nan
+        inferred = placed & (scores == 0)
+        scores = np.where(inferred, np.float32(INFERRED_SCORE), np.where(placed, scores, 0))
+        pixels = lifted.joints_2d.copy()
+        pixels[inferred] = camera.project(joints[inferred])
+        pixels[~placed] = np.nan
+        return joints, pixels, scores.astype(np.float32)
+
+
+def select_people(
+    roots: Float, found: NDArray[np.bool_], scores: Float, config: SmapConfig
+) -> tuple[list[int], dict[str, int]]:
+    """Which people are believed.
+
+    Args:
+        roots: float32 [N, 3], metres.
+        found: bool [N, 15], joints found in the image.
+        scores: float32 [N], the people's scores.
+        config: the limits.
+
+    Returns:
+        Rows to keep, in their order, and how many were dropped by reason.
+    """
+    dropped: Counter[str] = Counter()
+    kept: list[int] = []
+    # Best first, so that of two duplicates the better one is met, and kept, first.
+    for k in np.argsort(-scores, kind="stable").tolist():
+        if not np.isfinite(roots[k]).all():
+            dropped[NO_ROOT] += 1
+        elif found[k].sum() < config.min_joints:
+            dropped[FEW_JOINTS] += 1
+        elif scores[k] < config.min_score:
+            dropped[LOW_SCORE] += 1
+        elif any(np.linalg.norm(roots[k] - roots[j]) < config.duplicate_distance for j in kept):
+            dropped[DUPLICATE] += 1
+        else:
+            kept.append(k)
+    return sorted(kept), dict(dropped)
+
+
+def _person_scores(scores: Float) -> Float:
+    """The mean over all joints of the set, lowered by each missing one; float32 [N]."""
+    return np.asarray(scores.sum(axis=1) / JOINTS, np.float32)
+
+
+def _without_unplaced(lifted: Lifted) -> Lifted:
+    """Joints whose pixel has no ideal ray (a lens that can't be undone there) become missing."""
+    placed = np.asarray(np.isfinite(lifted.joints_3d).all(axis=-1))
+    return replace(
+        lifted,
+        joints_2d=np.where(placed[..., None], lifted.joints_2d, np.float32(np.nan)),
+        scores=np.where(placed, lifted.scores, np.float32(0)),
+    )
+
+
+def _association_config(manifest: SmapManifest, config: SmapConfig) -> AssociationConfig:
+    overrides = {**manifest.association, **config.association}
+    known = {f.name for f in fields(AssociationConfig)} - {"stride"}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise BundleError(
+            f"association settings {unknown} of bundle {manifest.name!r} or the options are "
+            f"unknown; expected some of {', '.join(sorted(known))}"
+        )
+    try:
+        return replace(AssociationConfig(stride=manifest.stride), **overrides)
+    except (InputError, TypeError) as error:
+        raise BundleError(
+            f"association settings of bundle {manifest.name!r} or the options: {error}"
+        ) from error
+
+
+def _open_refine(bundle: Bundle, preferred: str) -> Engine:
+    """The refining network on a CPU runtime: 160,000 weights, microseconds, any number of rows."""
+    runtime = cpu_runtime(preferred)
+    if runtime is None:
+        raise EngineError(
+            f"bundle {bundle.name!r} has a refining network, which needs a CPU runtime; pip "
+            "install onnxruntime, or create the estimator with refine=False"
+        )
+    return open_model(bundle.read("refine"), runtime, 1)
+
+
+def _check_refine(manifest: SmapManifest, refine: Engine) -> None:
+    inputs = REFINE_INPUTS + (JOINTS if manifest.refine_scores else 0)
+    inputs += 3 * JOINTS if manifest.refine_poses else 0
+    expected = (TensorSpec("input", (None, inputs), "float32"),
+                TensorSpec("output", (None, REFINE_OUTPUTS), "float32"))  # fmt: skip
+    got = (*refine.inputs, *refine.outputs)
+    if [(s.shape, s.dtype) for s in got] != [(s.shape, s.dtype) for s in expected]:
+        raise BundleError(
+            f"the refining network of bundle {manifest.name!r} has {', '.join(map(str, got))}; "
+            f"expected float32[any, {inputs}] to float32[any, {REFINE_OUTPUTS}]. Export it "
+            "with a free first axis"
+        )

@@ -1,0 +1,1 @@
+"""The test engineer's report on a bag."""

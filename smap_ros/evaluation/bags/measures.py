@@ -1,0 +1,287 @@
+"""What is in a bag, and what became of its images: the measures of a test engineer's report."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bags.recording import NANOSECONDS
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.errors import InputError
+from smap_ros.evaluation.common.metrics import Accuracy, compare, match_by_pelvis
+from smap_ros.offline.results import Latency
+from smap_ros.sources.bag import open_bag
+
+Float = NDArray[np.float64]
+
+# An interval this much longer than the usual one is a gap.
+GAP = 1.5
+# Types that come steadily, so that a gap means a loss.
+_STEADY = (
+    "sensor_msgs/msg/Image",
+    "sensor_msgs/msg/CompressedImage",
+    "sensor_msgs/msg/CameraInfo",
+    "smap_ros/msg/BodyArray",
+)
+# A track that begins this soon after and this near to where another ended is the same person.
+_HANDOVER_TIME, _HANDOVER_DISTANCE = 1.0, 0.75
+
+
+@dataclass(frozen=True)
+class Topic:
+    """The messages of one topic.
+
+    Attributes:
+        name, kind: topic and type.
+        messages: how many there are.
+        rate: median rate of the stamps, hertz (of the arrivals where messages have no stamp); NaN
+            with fewer than two.
+        gaps: intervals longer than :data:`GAP` times the median; None of a type that doesn't come
+            steadily.
+        missing: messages that are lacking in these gaps at that rate; None likewise.
+        longest: interval, seconds.
+        backwards: stamps earlier than the one before.
+        repeated: stamps equal to the one before.
+    """
+
+    name: str
+    kind: str
+    messages: int
+    rate: float
+    gaps: int | None
+    missing: int | None
+    longest: float
+    backwards: int
+    repeated: int
+
+
+@dataclass(frozen=True)
+class Track:
+    """One identity.
+
+    Attributes:
+        id: its number.
+        start, end: first and last stamp, seconds.
+        frames: in which the person was reported.
+        holes: frames between the first and the last in which they were not.
+    """
+
+    id: int
+    start: float
+    end: float
+    frames: int
+    holes: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The people against those who were there.
+
+    Attributes:
+        accuracy: errors of the people.
+        switches: how often a true person who was found again had another identity than before.
+    """
+
+    accuracy: Accuracy
+    switches: int
+
+
+@dataclass
+class BagRun:
+    """All that a report says.
+
+    Attributes:
+        bag: name of the bag.
+        mode: how its people were had, for people to read.
+        seconds: from its first to its last message.
+        topics: by name.
+        warnings: what is wrong with the bag or could not be done, one line each.
+        images: pictures in the bag that were considered.
+        unusable: of them, those that can't be decoded.
+        uncalibrated: of them, those without a usable CameraInfo.
+        frames: people of each image that was worked on, in order.
+        latency: milliseconds by stage.
+        truth: where there is one.
+    """
+
+    bag: str
+    mode: str
+    seconds: float
+    topics: tuple[Topic, ...]
+    warnings: list[str] = field(default_factory=list)
+    images: int = 0
+    unusable: int = 0
+    uncalibrated: int = 0
+    frames: list[BodyFrame] = field(default_factory=list)
+    latency: dict[str, Latency] = field(default_factory=dict)
+    truth: Truth | None = None
+
+
+def read_topics(path: Path) -> tuple[tuple[Topic, ...], float, list[str]]:
+    """The topics of a bag, its length in seconds, and what is wrong with it.
+
+    Raises:
+        InputError: if it can't be opened.
+    """
+    stamps: dict[tuple[str, str], list[int]] = {}
+    warnings = []
+    first = last = None
+    with open_bag(path) as reader:
+        for connection in reader.connections:
+            stamps.setdefault((connection.topic, connection.msgtype), [])
+        try:
+            for connection, arrived, raw in reader.messages():
+                first = arrived if first is None else first
+                last = arrived
+                stamp = _stamp(reader, connection.msgtype, raw)
+                stamps[connection.topic, connection.msgtype].append(stamp or arrived)
+        except Exception as error:  # readers of damaged bags fail in many ways
+            read = sum(map(len, stamps.values()))
+            warnings.append(f"the bag is damaged after {read} messages: {error}")
+    topics = tuple(topic_of(name, kind, values) for (name, kind), values in sorted(stamps.items()))
+    return topics, 0.0 if first is None or last is None else (last - first) / NANOSECONDS, warnings
+
+
+def _stamp(reader: Any, kind: str, raw: Any) -> int | None:
+    """The header's stamp in nanoseconds, without reading the picture behind it; None without."""
+    fields = reader.typestore.get_msgdef(kind).fields
+    if not fields or fields[0][0] != "header":
+        return None
+    # A header comes first: 4 bytes of encapsulation, then seconds and nanoseconds.
+    order = "<" if raw[1] & 1 else ">"
+    sec, nanosec = np.frombuffer(raw, np.dtype(f"{order}i4"), 2, 4)
+    return int(sec) * NANOSECONDS + int(nanosec)
+
+
+def topic_of(name: str, kind: str, stamps: Sequence[int]) -> Topic:
+    """The measures of a topic from its stamps in nanoseconds, in order of arrival."""
+    steps = np.diff(np.array(stamps, np.int64)).astype(np.float64) / NANOSECONDS
+    forward = steps[steps > 0]
+    usual = float(np.median(forward)) if forward.size else float("nan")
+    long = forward[forward > GAP * usual]
+    return Topic(
+        name=name,
+        kind=kind,
+        messages=len(stamps),
+        rate=1 / usual if forward.size else float("nan"),
+        gaps=len(long) if kind in _STEADY else None,
+        missing=int(np.round(long / usual - 1).sum()) if kind in _STEADY else None,
+        longest=float(forward.max()) if forward.size else float("nan"),
+        backwards=int((steps < 0).sum()),
+        repeated=int((steps == 0).sum()),
+    )
+
+
+def latencies(frames: Iterable[BodyFrame]) -> dict[str, Latency]:
+    """Milliseconds by stage over all frames, and their ``total``."""
+    stages: dict[str, list[float]] = defaultdict(list)
+    for frame in frames:
+        for stage, value in frame.timings_ms.items():
+            stages[stage].append(value)
+        if frame.timings_ms and "total" not in frame.timings_ms:
+            stages["total"].append(sum(frame.timings_ms.values()))
+    ordered = sorted(stages.items(), key=lambda item: item[0] == "total")
+    return {stage: Latency.of(values) for stage, values in ordered}
+
+
+def tracks(frames: Sequence[BodyFrame]) -> list[Track]:
+    """The identities, by number."""
+    seen: dict[int, list[int]] = defaultdict(list)
+    for k, frame in enumerate(frames):
+        for body in frame:
+            if body.id is not None:
+                seen[body.id].append(k)
+    return [
+        Track(
+            id=number,
+            start=frames[places[0]].stamp,
+            end=frames[places[-1]].stamp,
+            frames=len(places),
+            holes=places[-1] - places[0] + 1 - len(places),
+        )
+        for number, places in sorted(seen.items())
+    ]
+
+
+def handovers(frames: Sequence[BodyFrame]) -> list[tuple[int, int]]:
+    """Pairs of identities (before, after) that are probably one person.
+
+    The second begins within a second after the first has ended, within 0.75 m of where it was.
+    """
+    first: dict[int, tuple[float, Body]] = {}
+    last: dict[int, tuple[float, Body]] = {}
+    for frame in frames:
+        for body in frame:
+            if body.id is not None and np.isfinite(body.root).all():
+                first.setdefault(body.id, (frame.stamp, body))
+                last[body.id] = frame.stamp, body
+    found = []
+    for after, (begun, new) in sorted(first.items(), key=lambda item: item[1][0]):
+        near = [
+            (float(np.linalg.norm(new.root - old.root)), before)
+            for before, (ended, old) in last.items()
+            if before != after and 0 < begun - ended <= _HANDOVER_TIME
+        ]
+        if near and min(near)[0] <= _HANDOVER_DISTANCE:
+            found.append((min(near)[1], after))
+    return found
+
+
+def against_truth(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> Truth:
+    """Errors and changed identities; frames are compared where their indices are equal.
+
+    Raises:
+        InputError: if no index is on both sides.
+    """
+    truth = {frame.index: frame for frame in true}
+    named: dict[int | None, list[int | None]] = defaultdict(list)
+    for frame in frames:
+        there = truth.get(frame.index)
+        if there is not None:
+            for p, t in match_by_pelvis(frame.bodies, there.bodies):
+                named[there.bodies[t].id].append(frame.bodies[p].id)
+    switches = sum(
+        before != after for ids in named.values() for before, after in itertools.pairwise(ids)
+    )
+    return Truth(compare(frames, true), switches)
+
+
+def index_by_truth(
+    frames: Sequence[BodyFrame], true: Sequence[BodyFrame], images: int, *, cut: bool
+) -> Mapping[int, int]:
+    """Which frame of the truth each image is: by number, or else by time from the first.
+
+    Args:
+        frames: of the bag; stamps count from its first image, indices count its images.
+        true: of the clip.
+        images: in the bag.
+        cut: whether the end of the bag is known to be lost.
+
+    Returns:
+        Index in the truth by index in the bag.
+
+    Raises:
+        InputError: if the images can't be told apart.
+    """
+    if images == len(true) or (cut and images < len(true)):
+        return {frame.index: true[frame.index].index for frame in frames}
+    stamps = np.array([frame.stamp for frame in true])
+    half = float(np.median(np.diff(stamps))) / 2 if len(stamps) > 1 else 0.0
+    places = {}
+    for frame in frames:
+        nearest = int(np.abs(stamps - stamps[0] - frame.stamp).argmin())
+        if abs(stamps[nearest] - stamps[0] - frame.stamp) < half:
+            places[frame.index] = true[nearest].index
+    if 2 * len(places) < len(frames):
+        raise InputError(
+            f"the bag has {images} images, the truth {len(true)} frames, and their times don't "
+            "agree either, so they can't be compared; is it the truth of this recording?"
+        )
+    return places

@@ -1,0 +1,200 @@
+"""Filling a report: people found anew in a bag's images, or those that were recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bags.recording import read_recording, stage_latency
+from smap_ros.bodies import BodyFrame
+from smap_ros.errors import InputError
+from smap_ros.estimators.base import Estimator
+from smap_ros.evaluation.bags.measures import (
+    BagRun,
+    against_truth,
+    index_by_truth,
+    latencies,
+    read_topics,
+)
+from smap_ros.offline.estimate import CameraChoice, estimate_frames
+from smap_ros.offline.results import Latency
+from smap_ros.sources import Frame, Source
+
+_BODIES = "smap_ros/msg/BodyArray"
+
+
+def inspect_bag(path: Path, damage: str | None) -> BagRun:
+    """What can be said of a bag without looking at its images.
+
+    Args:
+        path: a bag that can be opened.
+        damage: what was lost before, if anything.
+
+    Raises:
+        InputError: if it can't be opened.
+    """
+    topics, seconds, warnings = read_topics(path)
+    lost = [] if damage is None else [damage]
+    return BagRun(path.name, "", seconds, topics, [*lost, *warnings])
+
+
+def replay(
+    run: BagRun,
+    source: Source,
+    estimator: Estimator,
+    choice: CameraChoice,
+    *,
+    every: int = 1,
+    max_frames: int | None = None,
+    on_image: Callable[[], None] = lambda: None,
+) -> None:
+    """Find the people of the images with an estimator, and add them to a run.
+
+    Args:
+        run: what is filled in.
+        source: the bag.
+        estimator: what finds the people.
+        choice: the camera, where the bag's is not wanted or missing.
+        every: take every N-th image.
+        max_frames: stop after so many.
+        on_image: called after each image, for progress.
+
+    Raises:
+        CameraError: if no image has a camera.
+        SmapError: if the estimator fails.
+    """
+    run.mode = f"found anew by {estimator.description}"
+    usable = _Usable(source, choice, run)
+    with _heard(run.warnings):
+        for _, frame in estimate_frames(
+            usable, estimator, choice, every=every, max_frames=max_frames
+        ):
+            run.frames.append(frame)
+            on_image()
+    run.latency = latencies(run.frames)
+    if run.uncalibrated:
+        run.warnings.append(
+            f"{run.uncalibrated} of {run.images} images have no usable CameraInfo and were left "
+            "out; state the field of view with --fov"
+        )
+    if not run.frames and run.uncalibrated:
+        choice.require(source)
+
+
+def recorded(run: BagRun, path: Path, topic: str | None = None) -> None:
+    """Take the people that were recorded with the images, and add them to a run.
+
+    Args:
+        run: what is filled in.
+        path: the bag.
+        topic: of the people, its last part; None takes ``bodies``, or else ``bodies_raw``.
+
+    Raises:
+        InputError: if the bag has no images, no CameraInfo or no people.
+    """
+    recording = read_recording(path)
+    # A recorder may know of a topic that nothing came on.
+    there = sorted(topic for topic, people in recording.bodies.items() if people)
+    name = topic or next((name for name in ("bodies", *there) if name in there), "bodies")
+    if name not in there:
+        raise InputError(
+            f"bag {path} has no people on topic {name}; it has "
+            f"{', '.join(there) or f'no messages of type {_BODIES}'}. Without --recorded they are "
+            "found anew"
+        )
+    run.mode = f"as recorded on {name}"
+    run.images = len(recording.image_stamps)
+    run.frames = [frame for _, frame in recording.frames(name)]
+    for task, values in recording.diagnostics.items():
+        node = task.partition(":")[0].rpartition("/")[2]
+        if node == "pose3d_node":
+            stages = {k: Latency(*v) for k, v in stage_latency(values).items() if k != "latency"}
+            run.latency.update(stages)
+    for arrival, milliseconds in recording.latency_ms.items():
+        if milliseconds:
+            run.latency[f"image to {arrival}"] = Latency.of(milliseconds)
+    lacking = run.images - len(run.frames)
+    if lacking:
+        run.warnings.append(f"{lacking} of {run.images} images have no people message: dropped")
+
+
+def judge(run: BagRun, true: Sequence[BodyFrame], *, cut: bool) -> None:
+    """Compare the people of a run with the truth of the clip that it shows.
+
+    Args:
+        run: what is filled in.
+        true: the people of the clip.
+        cut: whether the end of the bag is known to be lost.
+
+    Raises:
+        InputError: if the images can't be told apart.
+    """
+    if not run.frames:
+        return
+    start = run.frames[0].stamp
+    counted = [replace(frame, stamp=frame.stamp - start) for frame in run.frames]
+    places = index_by_truth(counted, true, run.images, cut=cut)
+    renamed = [
+        replace(frame, index=places[frame.index]) for frame in run.frames if frame.index in places
+    ]
+    run.truth = against_truth(renamed, true)
+
+
+class _Usable:
+    """The images of a bag that have a camera, counted; an image shown again at the start once.
+
+    A camera node that waits for somebody to listen shows its first image until then.
+    """
+
+    live, moving, calibrated = False, True, True
+
+    def __init__(self, source: Source, choice: CameraChoice, run: BagRun) -> None:
+        self._source, self._stated, self._run = source, choice.stated, run
+        self.name, self.count, self.rate = source.name, source.count, source.rate
+
+    def __iter__(self) -> Iterator[Frame]:
+        run, first = self._run, None
+        for read, frame in enumerate(self._source):
+            run.unusable = frame.index - read
+            if first is not None and run.images == 1 and _same(frame.image, first):
+                continue
+            first = frame.image if first is None else first
+            index = run.images
+            run.images += 1
+            if frame.camera is None and not self._stated:
+                run.uncalibrated += 1
+            else:
+                yield replace(frame, index=index)
+        if run.unusable:
+            run.warnings.append(f"{run.unusable} images can't be decoded and were left out")
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _same(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    return image.shape == other.shape and bool((image == other).all())
+
+
+@contextmanager
+def _heard(warnings: list[str]) -> Iterator[None]:
+    """Keep what the reader of the bag warns of, each once."""
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if "damaged" in message and message not in warnings:
+                warnings.append(message)
+
+    logger, ear = logging.getLogger("smap_ros.sources.bag"), Ear(logging.WARNING)
+    logger.addHandler(ear)
+    try:
+        yield
+    finally:
+        logger.removeHandler(ear)

@@ -1,0 +1,202 @@
+"""What is evaluated: the people that a bundle finds, or those of a bodies.json."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.camera import Camera
+from smap_ros.errors import InputError
+from smap_ros.estimators import create_estimator
+from smap_ros.estimators.base import Estimator
+from smap_ros.offline.results import BODIES, read_bodies
+from smap_ros.skeletons import MPI15, convert
+
+
+class Picture(Protocol):
+    """What people are found in."""
+
+    @property
+    def key(self) -> str | int:
+        """Stem of the image file, or number of the frame in a clip.
+
+        Where stems alone aren't unique, the name of the sequence and a slash stand before.
+        """
+
+    @property
+    def camera(self) -> Camera:
+        """Its camera, at its size."""
+
+    def image(self) -> NDArray[np.uint8]:
+        """The picture, uint8 [H, W, 3] bgr."""
+
+
+class Predictions(Protocol):
+    """People by picture, all in mpi15.
+
+    Attributes:
+        description: for people to read.
+    """
+
+    description: str
+
+    def of(self, picture: Picture) -> BodyFrame | None:
+        """The people of a picture, or None if it wasn't looked at."""
+
+    def close(self) -> None:
+        """Release what is held; harmless when done twice."""
+
+
+class BundlePredictions:
+    """The people that an estimator finds in each picture."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self.description = estimator.description
+        self._estimator = estimator
+
+    def of(self, picture: Picture) -> BodyFrame:
+        """Look at the picture."""
+        return in_mpi15(self._estimator.estimate(picture.image(), picture.camera))
+
+    def close(self) -> None:
+        """Release the network."""
+        self._estimator.close()
+
+
+class FilePredictions:
+    """The people of a ``bodies.json``.
+
+    Pictures are found by the stem of their source file, frames of clips by their number.
+
+    Raises:
+        InputError: if the file is unreadable or malformed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.description = str(path)
+        self._by_stem: dict[str, list[BodyFrame]] = defaultdict(list)
+        self._by_index: dict[int, list[BodyFrame]] = defaultdict(list)
+        for frame in read_bodies(path):
+            self._by_stem[Path(frame.source).stem].append(frame)
+            self._by_index[frame.index].append(frame)
+
+    def of(self, picture: Picture, key: str | int | None = None) -> BodyFrame | None:
+        """Look the picture up.
+
+        Args:
+            picture: the picture.
+            key: another than its own.
+
+        Raises:
+            InputError: if several frames could be meant, or it was of another size.
+        """
+        key = picture.key if key is None else key
+        frames = self._by_index.get(key) if isinstance(key, int) else self._by_stem.get(key)
+        if not frames:
+            return None
+        if len(frames) > 1:
+            raise InputError(
+                f"{self.description} has {len(frames)} frames for picture {key}; expected one. "
+                "Evaluate the result of one input at a time"
+            )
+        _check_size(frames[0].camera, picture, self.description)
+        return frames[0]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class FolderPredictions:
+    """The people of several ``bodies.json``, each in the folder of its sequence.
+
+    Raises:
+        InputError: if a file is unreadable or malformed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.description = f"{folder}/*/{BODIES}"
+        self._by_sequence = {
+            path.parent.name: FilePredictions(path) for path in sorted(folder.glob(f"*/{BODIES}"))
+        }
+
+    @staticmethod
+    def found(folder: Path) -> bool:
+        """Whether a folder holds such files."""
+        return next(folder.glob(f"*/{BODIES}"), None) is not None
+
+    def of(self, picture: Picture) -> BodyFrame | None:
+        """Look the picture up, in its sequence where its key names one.
+
+        Raises:
+            InputError: if several frames could be meant, or it was of another size.
+        """
+        key = str(picture.key)
+        sequence, _, stem = key.rpartition("/")
+        if sequence:
+            file = self._by_sequence.get(sequence)
+            return None if file is None else file.of(picture, stem)
+        found = [
+            frame
+            for file in self._by_sequence.values()
+            if (frame := file.of(picture, stem)) is not None
+        ]
+        if len(found) > 1:
+            raise InputError(
+                f"{self.description}: {len(found)} folders have picture {key}; expected one. Keep "
+                "the results of one data set alone"
+            )
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def open_predictions(spec: str, engine: str = "auto", threads: int = 0) -> Predictions:
+    """A ``bodies.json`` (anything that ends in ``.json``), a folder of them, or else a bundle.
+
+    Args:
+        spec: what the user names.
+        engine, threads: for a bundle; see :func:`smap_ros.estimators.create_estimator`.
+
+    Raises:
+        SmapError: if it can't be read or run.
+    """
+    path = Path(spec)
+    if path.suffix == ".json":
+        return FilePredictions(path)
+    if FolderPredictions.found(path):
+        return FolderPredictions(path)
+    return BundlePredictions(create_estimator(spec, engine, threads))
+
+
+def in_mpi15(frame: BodyFrame) -> BodyFrame:
+    """The frame with everybody's joints in mpi15."""
+    return frame.with_bodies(tuple(_converted(body) for body in frame))
+
+
+def _check_size(camera: Camera, picture: Picture, source: str) -> None:
+    true = picture.camera
+    if (camera.width, camera.height) != (true.width, true.height):
+        raise InputError(
+            f"{source} has picture {picture.key} at {camera.width}x{camera.height} px, its truth "
+            f"at {true.width}x{true.height} px; estimate on the pictures as they are"
+        )
+
+
+def _converted(body: Body) -> Body:
+    if body.skeleton.name == MPI15.name:
+        return body
+    scores = convert(body.scores[:, None], body.skeleton, MPI15)[:, 0]
+    return replace(
+        body,
+        joints_3d=convert(body.joints_3d, body.skeleton, MPI15),
+        joints_2d=convert(body.joints_2d, body.skeleton, MPI15),
+        scores=np.nan_to_num(scores),
+        skeleton=MPI15,
+    )

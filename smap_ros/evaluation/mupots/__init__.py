@@ -1,0 +1,1 @@
+"""Protocol ``mupots``: MuPoTS-3D."""

@@ -1,0 +1,188 @@
+"""The labels of CMU Panoptic: the data set's own files, or SMAP's file made of them.
+
+The data set has a folder for each sequence with ``calibration_<sequence>.json``,
+``hdPose3d_stage1_coco19/body3DScene_<frame>.json`` and ``hdImgs/<camera>/<camera>_<frame>.jpg``
+(frames of 8 digits, cameras such as ``00_16``). SMAP's is one JSON file of ``root``: a list of
+``img_paths``, ``img_width``, ``img_height``, ``isValidation`` and ``bodys`` [N, 15, 11] of x, y, Z,
+visibility, X, Y, Z, fx, fy, cx, cy in pixels and centimetres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.camera import Camera
+from smap_ros.errors import CameraError, InputError
+from smap_ros.evaluation.common.jsonfiles import read_json
+from smap_ros.evaluation.common.views import View
+from smap_ros.evaluation.panoptic.measures import VISIBLE
+from smap_ros.skeletons import MPI15
+
+Float = NDArray[np.float64]
+
+_POSES = "hdPose3d_stage1_coco19"
+_CENTIMETRES = 0.01
+# The first 15 of coco19 are mpi15, but for the nose, which stands where our head top is.
+_NOSE = MPI15.index("head_top")
+_CERTAIN = 0.1  # confidence from which on a joint counts as labelled
+_MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, CameraError)
+
+
+@dataclass(frozen=True)
+class PanopticImage:
+    """One image and its people.
+
+    Attributes:
+        view: the picture and its camera.
+        joints_3d: float64 [P, 15, 3], metres, optical frame; NaN where not labelled.
+        roots_2d: float64 [P, 2], pelvises, pixels.
+        visible: bool [P], whether the pelvises are.
+    """
+
+    view: View
+    joints_3d: Float
+    roots_2d: Float
+    visible: NDArray[np.bool_]
+
+
+def read_panoptic(path: Path) -> list[PanopticImage]:
+    """The labelled images of a JSON file in SMAP's form, of a sequence, or of all in a folder.
+
+    Of a sequence, those images of ``hdImgs`` count that have labels. Head tops are then not
+    labelled: the data set has noses.
+
+    Raises:
+        InputError: if there are none, or a file is missing or malformed.
+    """
+    if path.is_file():
+        images = _read_smap(path)
+    else:
+        folders = [path] if (path / _POSES).is_dir() else sorted(path.glob(f"*/{_POSES}"))
+        sequences = [path] if (path / _POSES).is_dir() else [f.parent for f in folders]
+        images = [
+            image for folder in sequences for image in _read_sequence(folder, len(sequences) == 1)
+        ]
+    if not images:
+        raise InputError(
+            f"{path} has no labelled images of CMU Panoptic; expected a JSON file in SMAP's form "
+            f"with test images, or sequences with {_POSES} and hdImgs"
+        )
+    return images
+
+
+def _read_smap(path: Path) -> list[PanopticImage]:
+    entries = read_json(path)
+    try:
+        tested = [
+            entry
+            for entry in entries["root"]
+            if int(entry.get("isValidation", 1)) and len(entry["bodys"])
+        ]
+        alone = len({Path(str(entry["img_paths"])).stem for entry in tested}) == len(tested)
+        return [_smap_image(entry, path.parent, alone) for entry in tested]
+    except _MALFORMED as error:
+        raise InputError(
+            f"{path} is malformed ({error!r}); expected root: img_paths, img_width, img_height and "
+            "bodys [N][15][11] of each image"
+        ) from error
+
+
+def _smap_image(entry: Any, folder: Path, alone: bool) -> PanopticImage:
+    people = np.array(entry["bodys"], np.float64)
+    if people.ndim != 3 or people.shape[1:] != (15, 11):
+        raise ValueError(f"bodys of shape {people.shape}")
+    camera = Camera(int(entry["img_width"]), int(entry["img_height"]), *people[0, 0, 7:11])
+    file = Path(str(entry["img_paths"]))
+    labelled = people[..., 3:4] > 0
+    return PanopticImage(
+        view=View(file.stem if alone else f"{file.parent.name}/{file.stem}", camera, folder / file),
+        joints_3d=np.where(labelled, people[..., 4:7], np.nan) * _CENTIMETRES,
+        roots_2d=people[:, MPI15.root, :2],
+        visible=people[:, MPI15.root, 3] >= VISIBLE,
+    )
+
+
+@dataclass(frozen=True)
+class _Mounted:
+    """A camera of the studio: intrinsics, and where it is (centimetres)."""
+
+    camera: Camera
+    rotation: Float
+    translation: Float
+
+
+def _read_sequence(folder: Path, alone: bool) -> list[PanopticImage]:
+    cameras = _read_cameras(folder / f"calibration_{folder.name}.json")
+    images = sorted((folder / "hdImgs").glob("*/*.jpg"))
+    return [
+        image
+        for file in images
+        if (image := _sequence_image(file, folder, cameras, alone)) is not None
+    ]
+
+
+def _read_cameras(path: Path) -> dict[str, _Mounted]:
+    data = read_json(path)
+    try:
+        return {
+            str(entry["name"]): _Mounted(
+                Camera.from_matrix(
+                    int(entry["resolution"][0]),
+                    int(entry["resolution"][1]),
+                    np.ravel(entry["K"]),
+                    np.ravel(entry["distCoef"]).tolist(),
+                    "plumb_bob",
+                ),
+                np.array(entry["R"], np.float64).reshape(3, 3),
+                np.array(entry["t"], np.float64).reshape(3),
+            )
+            for entry in data["cameras"]
+            if entry.get("type", "hd") == "hd"
+        }
+    except _MALFORMED as error:
+        raise InputError(
+            f"{path} is malformed ({error!r}); expected cameras with name, type, resolution, K, "
+            "distCoef, R and t"
+        ) from error
+
+
+def _sequence_image(
+    file: Path, folder: Path, cameras: dict[str, _Mounted], alone: bool
+) -> PanopticImage | None:
+    """An image with its labels; None where the frame has none."""
+    name, frame = file.parent.name, file.stem.rpartition("_")[2]
+    labels = folder / _POSES / f"body3DScene_{frame}.json"
+    if not labels.is_file():
+        return None
+    if name not in cameras:
+        raise InputError(f"{file} is of camera {name}, which the calibration of {folder} lacks")
+    mounted = cameras[name]
+    people = list(_people(labels, mounted))
+    poses = np.array(people, np.float64).reshape(-1, 15, 3)
+    roots = mounted.camera.project(poses[:, MPI15.root]).reshape(-1, 2)
+    size = np.array([mounted.camera.width, mounted.camera.height])
+    inside = ((roots >= 0) & (roots < size)).all(axis=1) & (poses[:, MPI15.root, 2] > 0)
+    key = file.stem if alone else f"{folder.name}/{file.stem}"
+    return PanopticImage(View(key, mounted.camera, file), poses, roots, inside)
+
+
+def _people(path: Path, mounted: _Mounted) -> Iterator[Float]:
+    """The people of a frame before a camera, float64 [15, 3], metres."""
+    data = read_json(path)
+    try:
+        for body in data["bodies"]:
+            joints = np.array(body["joints19"], np.float64).reshape(19, 4)[:15]
+            placed = joints[:, :3] @ mounted.rotation.T + mounted.translation
+            placed[joints[:, 3] < _CERTAIN] = np.nan
+            placed[_NOSE] = np.nan
+            yield placed * _CENTIMETRES
+    except _MALFORMED as error:
+        raise InputError(
+            f"{path} is malformed ({error!r}); expected bodies with joints19 [19][x, y, z, c]"
+        ) from error

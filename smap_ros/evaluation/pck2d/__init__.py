@@ -1,0 +1,1 @@
+"""Protocol ``pck2d``: joints in labelled photos."""

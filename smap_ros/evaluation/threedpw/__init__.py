@@ -1,0 +1,1 @@
+"""Protocol ``3dpw``: 3D Poses in the Wild."""

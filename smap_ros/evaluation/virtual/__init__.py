@@ -1,0 +1,1 @@
+"""Protocol ``virtual``: rendered people with exact truth."""

@@ -1,0 +1,107 @@
+"""The ground truth of rendered clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from smap_ros.bodies import BodyFrame
+from smap_ros.errors import InputError
+from smap_ros.evaluation.common.scenes import Image, Scene, make_scene
+from smap_ros.evaluation.common.shards import read_scenes
+from smap_ros.skeletons import MPI15
+from smap_ros.sources import Frame, open_source
+
+CLIP = "clip.mp4"
+
+
+def read_truth(path: Path) -> list[BodyFrame]:
+    """The people of a clip's ``truth.json``, frame by frame; all their joints count as seen.
+
+    Raises:
+        InputError: as :func:`read_clip`.
+    """
+    return [scene.frame for scene in read_clip(path)]
+
+
+def read_clip(path: Path) -> list[Scene]:
+    """The scenes of a clip: ``truth.json``, and its pictures in ``clip.mp4`` beside it.
+
+    The file holds ``camera``, ``joint_set`` and ``frames``; a frame has ``index``, ``stamp`` and
+    ``people``, described at :func:`smap_ros.evaluation.common.scenes.make_scene`. The film is
+    opened when the first picture is asked for.
+
+    Raises:
+        InputError: if the file is unreadable or lacks a field.
+    """
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"can't read the truth {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} isn't JSON: {error}") from error
+    film = _Film(path.with_name(CLIP))
+    try:
+        if data["joint_set"] != MPI15.name:
+            raise InputError(f"{path} is of joint set {data['joint_set']!r}, expected mpi15")
+        return [
+            make_scene(
+                frame["people"],
+                data["camera"],
+                partial(film.image, int(frame["index"])),
+                key=int(frame["index"]),
+                index=int(frame["index"]),
+                source=path.name,
+                stamp=float(frame["stamp"]),
+                sequence=path.name,
+            )
+            for frame in data["frames"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} isn't the truth of a clip ({error!r}); expected camera, joint_set and frames "
+            "with index, stamp and people"
+        ) from error
+
+
+def open_scenes(path: Path) -> list[Scene]:
+    """The scenes of a folder of shards, or of a clip's ``truth.json``.
+
+    Raises:
+        InputError: if it is neither, or damaged, or empty.
+    """
+    if not path.exists():
+        raise InputError(
+            f"the ground truth {path} doesn't exist; expected a folder of shards from "
+            "`smap-train synth`, or the truth.json of a clip"
+        )
+    scenes = read_scenes(path) if path.is_dir() else read_clip(path)
+    if not scenes:
+        raise InputError(f"{path} holds no scenes; nothing can be measured")
+    return scenes
+
+
+class _Film:
+    """The frames of a film by number; fast when they are asked for in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._frames: Iterator[Frame] = iter(())
+        self._last: Frame | None = None
+
+    def image(self, index: int) -> Image:
+        if self._last is None or self._last.index > index:
+            self._frames, self._last = self._open(), None
+        while self._last is None or self._last.index < index:
+            self._last = next(self._frames, None)
+            if self._last is None:
+                raise InputError(f"{self._path} ends before frame {index}, which its truth names")
+        return self._last.image
+
+    def _open(self) -> Iterator[Frame]:
+        if not self._path.is_file():
+            raise InputError(f"the pictures {self._path} are missing beside the clip's truth")
+        return iter(open_source(str(self._path)))

@@ -1,0 +1,207 @@
+"""The tree of frames that a robot publishes on TF, as far as a camera's mounting needs it.
+
+tf2's own buffer is a C++ library behind rclpy bindings that come with a ROS distribution only.
+What is needed here of it, one frame's pose in another at a time, is little; this way it runs and
+is tested wherever the messages are.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import bisect
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import CameraError
+from smap_ros.geometry.mounting import Mounting
+
+Float64 = NDArray[np.float64]
+
+MEMORY = 10.0  # seconds that moving frames are remembered
+# How much later than the newest transform a time may be: that one still holds then. Transforms
+# often come after the image; and how far a camera looks down changes slowly.
+HOLD = 0.5  # seconds
+MAX_FRAMES = 1000  # remembered; a publisher that invents frames must not fill the memory
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Pose of a frame in its parent.
+
+    Attributes:
+        parent: name of the frame it hangs on.
+        translation: x, y, z, metres.
+        rotation: quaternion x, y, z, w; of any length but zero.
+    """
+
+    parent: str
+    translation: tuple[float, float, float]
+    rotation: tuple[float, float, float, float]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the numbers are finite and the quaternion is one."""
+        finite = all(math.isfinite(v) for v in (*self.translation, *self.rotation))
+        return finite and math.hypot(*self.rotation) > 1e-6
+
+    def matrix(self) -> Float64:
+        """Frame to parent, float64 [4, 4]."""
+        x, y, z, w = np.array(self.rotation) / math.hypot(*self.rotation)
+        out = np.eye(4)
+        out[:3, :3] = [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+        out[:3, 3] = self.translation
+        return out
+
+
+class TransformTree:
+    """Transforms by frame, remembered for some seconds. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._fixed: dict[str, Transform] = {}
+        self._moving: dict[str, deque[tuple[float, Transform]]] = {}
+
+    def add(self, frame: str, transform: Transform, stamp: float, *, fixed: bool) -> None:
+        """Remember where a frame is; unusable numbers are left out.
+
+        Args:
+            frame: its name; a leading slash, of ROS 1, is dropped.
+            transform: its pose in its parent.
+            stamp: seconds.
+            fixed: whether it holds for ever (/tf_static).
+        """
+        frame = _name(frame)
+        if not transform.usable or (self._full and not self._known(frame)):
+            return
+        with self._lock:
+            if fixed:
+                self._fixed[frame] = transform
+                return
+            history = self._moving.setdefault(frame, deque())
+            if history and stamp < history[-1][0] - MEMORY:
+                history.clear()  # time was set back: a bag began anew
+            if history and stamp <= history[-1][0]:
+                return  # twice, or late
+            history.append((stamp, transform))
+            while history[0][0] < stamp - MEMORY:
+                history.popleft()
+
+    def pose(self, frame: str, world: str, stamp: float) -> Float64:
+        """A frame's pose in another frame at a time.
+
+        Returns:
+            ``frame`` to ``world``, float64 [4, 4].
+
+        Raises:
+            CameraError: if they aren't connected, or not known at that time.
+        """
+        with self._lock:
+            own, own_end = self._chain(_name(frame), stamp)
+            others, others_end = self._chain(_name(world), stamp)
+        common = next((name for name in own if name in others), None)
+        if common is None:
+            raise (
+                own_end
+                or others_end
+                or CameraError(
+                    f"TF doesn't connect the camera's frame {frame!r} with {world!r}: "
+                    f"{_told(own)}, {_told(others)}. Run robot_state_publisher or a "
+                    "static_transform_publisher for the camera, check the parameter world_frame, "
+                    "or state camera_height and camera_pitch_deg instead of it"
+                )
+            )
+        return np.asarray(np.linalg.solve(others[common], own[common]), np.float64)
+
+    def mounting(self, frame: str, world: str, stamp: float) -> Mounting:
+        """Where the floor is, z = 0 of a level world, seen from a camera's optical frame.
+
+        Raises:
+            CameraError: as :meth:`pose`, or if the camera is not above the floor.
+        """
+        pose = self.pose(frame, world, stamp)
+        height = float(pose[2, 3])
+        if height <= 0:
+            raise CameraError(
+                f"TF has the camera's frame {frame!r} {-height:.2f} m below the floor of "
+                f"{world!r}; expected a world_frame with z up and 0 on the floor, like "
+                "base_footprint"
+            )
+        return Mounting.above(pose[2, :3], height)
+
+    def _chain(self, frame: str, stamp: float) -> tuple[dict[str, Float64], CameraError | None]:
+        """Ancestors of a frame, itself first, with the transform to each, [4, 4].
+
+        Also why there are no more of them, unless the root was reached; that matters only if
+        they are needed.
+        """
+        chain = {frame: np.eye(4)}
+        try:
+            while (found := self._at(frame, stamp)) is not None:
+                parent, matrix = found
+                if parent in chain:
+                    raise CameraError(f"TF has a loop at frame {parent!r}; some publisher is wrong")
+                chain[parent] = matrix @ chain[frame]
+                frame = parent
+        except CameraError as error:
+            return chain, error
+        return chain, None
+
+    def _at(self, frame: str, stamp: float) -> tuple[str, Float64] | None:
+        """Parent of a frame at a time and the transform to it, or None at the root."""
+        history = self._moving.get(frame)
+        if not history:
+            fixed = self._fixed.get(frame)
+            return None if fixed is None else (_name(fixed.parent), fixed.matrix())
+        first, last = history[0][0], history[-1][0]
+        if not first <= stamp <= last + HOLD:
+            side = f"{stamp - last:.2f} s newer than" if stamp > last else "older than all of"
+            raise CameraError(
+                f"the image is {side} the transforms of frame {frame!r} on TF; check that it is "
+                "still published, and that images and TF use the same clock (use_sim_time)"
+            )
+        return _between(history, stamp)
+
+    @property
+    def _full(self) -> bool:
+        return len(self._fixed) + len(self._moving) >= MAX_FRAMES
+
+    def _known(self, frame: str) -> bool:
+        return frame in self._fixed or frame in self._moving
+
+
+def _between(history: Sequence[tuple[float, Transform]], stamp: float) -> tuple[str, Float64]:
+    """The transform at a time that is not before the first one, interpolated."""
+    after = bisect([time for time, _ in history], stamp)
+    earlier, before = history[after - 1]
+    if after == len(history) or history[after][1].parent != before.parent:
+        return _name(before.parent), before.matrix()
+    later, behind = history[after]
+    share = (stamp - earlier) / (later - earlier)
+    # Close quaternions: a straight line between them, renormalised, errs by far less than TF.
+    a, b = (np.array(t.rotation) / math.hypot(*t.rotation) for t in (before, behind))
+    b = -b if a @ b < 0 else b
+    rotation = (1 - share) * a + share * b
+    if np.linalg.norm(rotation) < 0.1:  # half a turn in one step: nothing lies between them
+        rotation = a
+    translation = (1 - share) * np.array(before.translation) + share * np.array(behind.translation)
+    x, y, z = (float(v) for v in translation)
+    qx, qy, qz, qw = (float(v) for v in rotation)
+    return _name(before.parent), Transform(before.parent, (x, y, z), (qx, qy, qz, qw)).matrix()
+
+
+def _name(frame: str) -> str:
+    return frame.lstrip("/")
+
+
+def _told(chain: dict[str, Float64]) -> str:
+    """A chain of frames for people to read."""
+    return f"{next(iter(chain))!r} hangs on " + (" > ".join(list(chain)[1:]) or "nothing")

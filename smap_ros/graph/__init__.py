@@ -1,0 +1,1 @@
+"""The node graph as data, and what starts it."""

@@ -1,0 +1,172 @@
+"""Starts and stops the processes of a graph, where ROS's ``launch`` isn't at hand.
+
+Used by ``smap-ros up``, ``smap-ros demo``, the benchmarks and the tests. It knows nothing of
+ROS but the command lines of :mod:`smap_ros.graph.plan`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from smap_ros.graph.middleware import middleware_environment
+from smap_ros.graph.plan import Plan, ProcessPlan
+
+log = logging.getLogger(__name__)
+
+POLL = 0.05  # seconds
+# A node that is asked to stop may be in the middle of loading an engine.
+STOP_TIMEOUT = 10.0  # seconds
+
+
+class Launcher:
+    """The processes of a plan. As a context manager it starts them and always stops them.
+
+    Args:
+        plan: what to start.
+        environment: variables of the processes; None takes ours. Middleware settings are added
+            where it has none.
+        log_directory: a file per process goes here; None shows their output with ours.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        environment: Mapping[str, str] | None = None,
+        log_directory: Path | None = None,
+    ) -> None:
+        self._plan = plan
+        environment = dict(os.environ if environment is None else environment)
+        self._environment = {**environment, **middleware_environment(environment)}
+        self._log_directory = log_directory
+        self._running: list[tuple[ProcessPlan, subprocess.Popen[bytes]]] = []
+        self._stop_asked = threading.Event()
+
+    def __enter__(self) -> Launcher:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by executable, in order of start."""
+        return {process.executable: running.pid for process, running in self._running}
+
+    def start(self) -> None:
+        """Start all processes; if one can't be started, none stays."""
+        try:
+            for process in self._plan.processes:
+                self._running.append((process, self._spawn(process)))
+        except OSError:
+            self.stop()
+            raise
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until the graph ends by itself or is asked to stop.
+
+        It ends when its source does, or when a node fails.
+
+        Returns:
+            0 when it ended well or was asked to stop, the exit status of a node that failed, or
+            None when the time is over.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._stop_asked.is_set():
+            for process, running in self._running:
+                status = running.poll()
+                if status is None:
+                    continue
+                if status != 0 or not process.ends_graph:
+                    log.error("%s ended with status %d", process.executable, status)
+                    return status or 1
+                return 0
+            if end is not None and time.monotonic() >= end:
+                return None
+            self._stop_asked.wait(POLL)
+        return 0
+
+    def run(self) -> int:
+        """Start, wait for the end, SIGINT or SIGTERM, and stop.
+
+        Returns:
+            Exit status as of :meth:`wait`.
+        """
+        previous = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            with self:
+                return self.wait() or 0
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def ask_to_stop(self) -> None:
+        """Make :meth:`wait` return; safe in signal handlers and other threads."""
+        self._stop_asked.set()
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> dict[str, int]:
+        """Interrupt all processes and wait; those that don't listen are killed.
+
+        Returns:
+            Exit status by executable.
+        """
+        escalation = ((signal.SIGINT, timeout), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))
+        for number, patience in escalation:
+            alive = [running for _, running in self._running if running.poll() is None]
+            for running in alive:
+                running.send_signal(number)
+            if _wait_all(alive, patience):
+                break
+        status = {
+            process.executable: running.returncode if running.returncode is not None else -1
+            for process, running in self._running
+        }
+        self._running.clear()
+        return status
+
+    def _spawn(self, process: ProcessPlan) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", process.module, *process.arguments]
+        log.debug("starting %s", " ".join(command))
+        # In a session of its own, so that Ctrl-C on the terminal reaches only us: a node that is
+        # interrupted twice can't shut down in order.
+        if self._log_directory is None:
+            return subprocess.Popen(command, env=self._environment, start_new_session=True)
+        self._log_directory.mkdir(parents=True, exist_ok=True)
+        with (self._log_directory / f"{process.executable}.log").open("wb") as file:
+            return subprocess.Popen(
+                command,
+                env=self._environment,
+                start_new_session=True,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.ask_to_stop()
+
+
+def _wait_all(running: list[subprocess.Popen[bytes]], timeout: float) -> bool:
+    """Whether all have ended within that time."""
+    end = time.monotonic() + timeout
+    while any(one.poll() is None for one in running):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL)
+    return True

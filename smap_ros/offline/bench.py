@@ -1,0 +1,163 @@
+"""How fast this machine runs a bundle, from image to people, by runtime and by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+
+from smap_ros.bundles.bundle import Bundle, load_bundle
+from smap_ros.camera import Camera
+from smap_ros.engines import available_engines
+from smap_ros.engines.base import Precision
+from smap_ros.errors import EngineError, InputError
+from smap_ros.estimators import Estimator, create_estimator
+
+FIELD_OF_VIEW = np.deg2rad(60.0)  # any: it doesn't change the time
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One runtime's measurements; milliseconds.
+
+    Attributes:
+        engine: name of the runtime.
+        device: the runtime, what it ran on, and its arithmetic, for people to read.
+        start_ms: loading the bundle until the first image can come.
+        stages_ms: median by stage, in order.
+        median_ms, p95_ms: the whole way from image to people.
+        frames: images measured.
+        people: people found in the last one.
+        failure: why there are no numbers, or empty.
+    """
+
+    engine: str
+    device: str = ""
+    start_ms: float = 0.0
+    stages_ms: tuple[tuple[str, float], ...] = ()
+    median_ms: float = 0.0
+    p95_ms: float = 0.0
+    frames: int = 0
+    people: int = 0
+    failure: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Images a second, one after the other; 0 without numbers."""
+        return 1e3 / self.median_ms if self.median_ms else 0.0
+
+
+def run(
+    bundle: Bundle | str | Path = "smap_lite",
+    engine: str = "all",
+    threads: int = 0,
+    size: tuple[int, int] = (1280, 720),
+    seconds: float = 3.0,
+    *,
+    precision: Precision = "f32",
+    image: NDArray[np.uint8] | None = None,
+) -> list[Row]:
+    """Measure a bundle on this machine.
+
+    Args:
+        bundle: a loaded bundle, or the name or path of one.
+        engine: name of a runtime, ``auto``, or ``all`` that are installed.
+        threads: threads of the network; 0 takes all cores this process may use.
+        size: width and height of the image in pixels; ignored when there is an image.
+        seconds: how long each runtime is measured.
+        precision: arithmetic of the network, see ``create_engine``.
+        image: uint8 [H, W, 3] to run on; random colours by default, in which few people are
+            seen, so association and lifting cost least.
+
+    Returns:
+        A row for each runtime, fastest first; a runtime that fails has its reason in its row.
+
+    Raises:
+        BundleError: if the bundle is missing or damaged.
+        EngineError: if the one engine that was asked for fails.
+        InputError: if seconds or the size are not positive.
+    """
+    if seconds <= 0 or min(size) <= 0:
+        raise InputError(f"seconds is {seconds}, size {size}; expected positive numbers")
+    bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    picture = _colours(size) if image is None else image
+    names = list(available_engines()) if engine == "all" else [engine]
+    rows = []
+    for name in names:
+        start = time.perf_counter()
+        try:
+            estimator = create_estimator(bundle, name, threads, precision)
+        except EngineError as error:
+            if engine != "all":
+                raise
+            rows.append(Row(name, failure=str(error)))
+            continue
+        start_ms = (time.perf_counter() - start) * 1e3
+        rows.append(_measure(estimator, name, start_ms, picture, seconds))
+        estimator.close()
+    return sorted(rows, key=lambda row: row.median_ms or np.inf)
+
+
+def render(rows: Sequence[Row], title: str = "") -> Table:
+    """The rows as a table for a terminal."""
+    stages = next((tuple(s for s, _ in row.stages_ms) for row in rows if row.stages_ms), ())
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("engine")
+    for name in ("start", *stages, "total", "p95"):
+        table.add_column(f"{name} ms", justify="right")
+    table.add_column("Hz", justify="right")
+    table.add_column("x slowest", justify="right")
+    slowest = max((row.median_ms for row in rows), default=0.0)
+    for row in rows:
+        if row.failure:
+            table.add_row(f"{row.engine}: {row.failure}")
+            continue
+        numbers = [value for _, value in row.stages_ms]
+        cells = [f"{value:.1f}" for value in (*numbers, row.median_ms, row.p95_ms, row.rate)]
+        ratio = f"{slowest / row.median_ms:.2f}"
+        table.add_row(row.device, f"{row.start_ms:.0f}", *cells, ratio)
+    return table
+
+
+def _measure(
+    estimator: Estimator, name: str, start_ms: float, image: NDArray[np.uint8], seconds: float
+) -> Row:
+    height, width = image.shape[:2]
+    camera = Camera.from_fov(width, height, float(FIELD_OF_VIEW))
+    for _ in range(WARM_UP):
+        estimator.estimate(image, camera)
+    totals: list[float] = []
+    stages: list[dict[str, float]] = []
+    people = 0
+    end = time.perf_counter() + seconds
+    while not totals or time.perf_counter() < end:
+        start = time.perf_counter()
+        frame = estimator.estimate(image, camera)
+        totals.append((time.perf_counter() - start) * 1e3)
+        stages.append(dict(frame.timings_ms))
+        people = len(frame)
+    return Row(
+        engine=name,
+        device=estimator.description.partition(" on ")[2],
+        start_ms=start_ms,
+        stages_ms=tuple(
+            (stage, float(np.median([times[stage] for times in stages if stage in times])))
+            for stage in stages[-1]
+        ),
+        median_ms=float(np.median(totals)),
+        p95_ms=float(np.percentile(totals, 95)),
+        frames=len(totals),
+        people=people,
+    )
+
+
+def _colours(size: tuple[int, int]) -> NDArray[np.uint8]:
+    width, height = size
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

@@ -1,0 +1,100 @@
+"""Bags that were cut off: what was whole is saved, what wasn't is not made up."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from smap_ros.bags.salvage import whole_bag
+from smap_ros.errors import InputError
+from smap_ros.sources.bag import open_bag
+
+MESSAGES = 60
+
+
+@pytest.fixture(scope="module")
+def store():
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg("uint32 number\nuint8[] data\n", "own_msgs/msg/Numbered"))
+    return store
+
+
+def write(path: Path, store, plugin: StoragePlugin, compressed: bool) -> Path:
+    """Messages of a type of our own, each with 5 kB that don't compress."""
+    kind = store.types["own_msgs/msg/Numbered"]
+    writer = Writer(path, version=9, storage_plugin=plugin)
+    if compressed:
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    rng = np.random.default_rng(0)
+    with writer:
+        connection = writer.add_connection("/numbers", kind.__msgtype__, typestore=store)
+        for k in range(MESSAGES):
+            data = rng.integers(0, 255, 5000, np.uint8)
+            message = store.serialize_cdr(kind(number=k, data=data), kind.__msgtype__)
+            writer.write(connection, 10**9 * k, message)
+    return path
+
+
+def numbers(path: Path) -> list[int]:
+    with open_bag(path) as reader:
+        found = [
+            reader.deserialize(raw, connection.msgtype) for connection, _, raw in reader.messages()
+        ]
+    assert all(len(message.data) == 5000 for message in found)
+    return [message.number for message in found]
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda p: p.name)
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.93])
+def test_messages_before_the_damage_are_saved(tmp_path, store, plugin, share):
+    bag = write(tmp_path / "bag", store, plugin, compressed=False)
+    (file,) = (*bag.glob("*.mcap"), *bag.glob("*.db3"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError):
+        numbers(bag)
+    for path in (bag, file):
+        with whole_bag(path) as (saved, damage):
+            got = numbers(saved)
+            assert saved.name == path.stem
+            assert f"the {len(got)} messages before the damage were saved" in damage
+        assert not saved.exists()
+        assert got == list(range(len(got)))
+        assert abs(len(got) - share * MESSAGES) <= 5
+    assert file.read_bytes() == whole[: int(share * len(whole))]
+
+
+def test_a_compressed_chunk_that_is_whole_is_saved(tmp_path, store):
+    bag = write(tmp_path / "bag", store, StoragePlugin.MCAP, compressed=True)
+    (file,) = bag.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:-10])
+    with whole_bag(bag) as (saved, damage):
+        assert damage is not None
+        assert numbers(saved) == list(range(MESSAGES))
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda p: p.name)
+def test_a_bag_without_its_metadata_is_whole(tmp_path, store, plugin):
+    bag = write(tmp_path / "bag", store, plugin, compressed=False)
+    (bag / "metadata.yaml").unlink()
+    with whole_bag(bag) as (saved, _):
+        assert numbers(saved) == list(range(MESSAGES))
+
+
+def test_a_good_bag_is_left_alone(tmp_path, store):
+    bag = write(tmp_path / "bag", store, StoragePlugin.MCAP, compressed=False)
+    with whole_bag(bag) as (same, damage):
+        assert (same, damage) == (bag, None)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x89MCAP0\r\n" + b"\xff" * 500, b"SQLite format 3\0"]
+)
+@pytest.mark.parametrize("suffix", [".mcap", ".db3"])
+def test_what_is_no_bag_is_refused(tmp_path, content, suffix):
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="can't be opened as a ROS bag"), whole_bag(path):
+        pass

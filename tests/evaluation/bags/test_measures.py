@@ -1,0 +1,139 @@
+"""The measures of a bag, with numbers worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from smap_ros.bodies import BodyFrame
+from smap_ros.errors import InputError
+from smap_ros.evaluation.bags.measures import (
+    BagRun,
+    against_truth,
+    handovers,
+    index_by_truth,
+    latencies,
+    topic_of,
+    tracks,
+)
+from smap_ros.evaluation.bags.report import BagReport, markdown, page
+from smap_ros.skeletons import MPI15
+from tests.evaluation.conftest import CAMERA, person_at
+
+SECOND = 10**9
+
+
+def frame(k: int, *people: tuple[int | None, float], **fields) -> BodyFrame:
+    """A frame at k tenths of a second, with people (id, x) at 4 m."""
+    bodies = []
+    for number, x in people:
+        body = person_at(x, 4)
+        bodies.append(type(body)(**{**vars(body), "id": number}))
+    return BodyFrame(tuple(bodies), CAMERA, stamp=k / 10, index=k, **fields)
+
+
+@pytest.mark.parametrize(
+    ("steps", "gaps", "missing", "backwards", "repeated"),
+    [
+        ([1, 1, 1], 0, 0, 0, 0),
+        ([1, 1, 1, 4, 1], 1, 3, 0, 0),
+        ([1, 1.4, 1, 1], 0, 0, 0, 0),
+        ([1, 2, 1, 1, 3], 2, 3, 0, 0),
+        ([1, -2, 1, 0, 1], 0, 0, 1, 1),
+    ],
+)
+def test_gaps_are_counted_by_the_usual_interval(steps, gaps, missing, backwards, repeated):
+    stamps = (np.cumsum([5, *steps]) * SECOND).astype(int).tolist()
+    topic = topic_of("/image", "sensor_msgs/msg/Image", stamps)
+    assert (topic.gaps, topic.missing) == (gaps, missing)
+    assert (topic.backwards, topic.repeated) == (backwards, repeated)
+    assert topic.rate == pytest.approx(1)
+    assert topic.messages == len(stamps)
+
+
+def test_what_does_not_come_steadily_has_no_gaps():
+    topic = topic_of("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", [0, SECOND, 9 * SECOND])
+    assert topic.gaps is None and topic.missing is None
+    assert topic.longest == 8
+    alone = topic_of("/image", "sensor_msgs/msg/Image", [SECOND])
+    assert math.isnan(alone.rate) and alone.gaps == 0
+
+
+def test_identities_have_lengths_and_holes():
+    frames = [frame(0, (1, 0)), frame(1, (1, 0), (2, 2)), frame(2, (2, 2)), frame(3, (1, 0))]
+    one, two = tracks(frames)
+    assert (one.id, one.frames, one.holes, one.start, one.end) == (1, 3, 1, 0, 0.3)
+    assert (two.frames, two.holes) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "expected"),
+    [(0.5, 2, [(1, 7)]), (0.9, 2, []), (0.5, 12, []), (0.0, 0, [])],
+)
+def test_a_new_identity_where_one_has_just_ended_is_probably_the_same_person(x, k, expected):
+    frames = [frame(0, (1, 0.0), (2, 3.0))]
+    if k == 0:  # both at once are two
+        frames[0] = frame(0, (1, 0.0), (7, x))
+    else:
+        frames.append(frame(k, (7, x), (2, 3.0)))
+    assert handovers(frames) == expected
+
+
+def test_changed_identities_are_counted_against_the_truth():
+    true = [frame(k, (0, 0), (1, 2)) for k in range(5)]
+    found = [
+        frame(0, (5, 0), (6, 2)),
+        frame(1, (5, 0), (6, 2)),
+        frame(2, (6, 2)),
+        frame(3, (6, 0), (5, 2)),  # exchanged
+        frame(4, (6, 0), (5, 2)),
+    ]
+    truth = against_truth(found, true)
+    assert truth.switches == 2
+    assert (truth.accuracy.people, truth.accuracy.matched) == (10, 9)
+    assert truth.accuracy.mpjpe_mm == pytest.approx(0)
+
+
+def test_images_are_told_apart_by_number_or_else_by_time():
+    true = [frame(k) for k in range(10)]
+    first = [frame(k) for k in range(4)]
+    assert index_by_truth(first, true, 10, cut=False) == {k: k for k in range(4)}
+    assert index_by_truth(first, true, 4, cut=True) == {k: k for k in range(4)}
+    # Every second image was dropped before it was recorded.
+    halved = [BodyFrame((), CAMERA, stamp=2 * k / 10 + 0.01, index=k) for k in range(5)]
+    assert index_by_truth(halved, true, 5, cut=False) == {k: 2 * k for k in range(5)}
+    slow = [BodyFrame((), CAMERA, stamp=float(k), index=k) for k in range(5)]
+    with pytest.raises(InputError, match="the bag has 5 images, the truth 10 frames"):
+        index_by_truth(slow, true, 5, cut=False)
+
+
+def test_stages_add_up_to_the_total():
+    frames = [frame(k, timings_ms={"network": 10.0 + k, "lifting": 1.0}) for k in range(3)]
+    got = latencies(frames)
+    assert list(got) == ["network", "lifting", "total"]
+    assert got["network"].p50 == 11 and got["total"].p50 == 12
+
+
+@pytest.fixture
+def run() -> BagRun:
+    topics = (topic_of("/a|b", "sensor_msgs/msg/Image", [0, SECOND]),)
+    return BagRun("<b>", "as recorded", 2.0, topics, ["it is <damaged>"], images=2)
+
+
+def test_pages_escape_what_they_are_given(run):
+    run.frames = [frame(0, (1, 0)), frame(1, (1, 0))]
+    html = page(BagReport(run), "smap-ros bag '<b>'")
+    assert "<b>" not in html and "it is &lt;damaged&gt;" in html
+    text = markdown(BagReport(run), "smap-ros bag x")
+    assert "| /a\\|b | 2 | 1.0 |" in text
+    assert "- it is <damaged>" in text
+    assert "| 1 | 0.10 | 2 | 0 |" in text
+
+
+@pytest.mark.parametrize("frames", [[], [frame(0)], [frame(k, (MPI15.root, 0)) for k in range(3)]])
+def test_any_run_has_tables_numbers_and_plots(run, frames):
+    run.frames = frames
+    report = BagReport(run)
+    assert report.tables()[0].row_count >= 4
+    assert report.numbers()["frames"] == len(frames)
+    assert report.plots().shape == (1200, 1920, 3)

@@ -1,0 +1,111 @@
+"""Predictions by picture: from files and from bundles, in mpi15."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.errors import BundleError, InputError
+from smap_ros.evaluation.common.predictions import (
+    FilePredictions,
+    FolderPredictions,
+    in_mpi15,
+    open_predictions,
+)
+from smap_ros.skeletons import H36M17, MPI15
+from tests.evaluation.conftest import CAMERA, person_at, scene_of
+
+
+@pytest.fixture
+def write(tmp_path):
+    def make(*frames: tuple[str, int], camera=CAMERA):
+        path = tmp_path / "bodies.json"
+        made = [
+            BodyFrame((person_at(index, 4),), camera, source=source, index=index).to_json()
+            for source, index in frames
+        ]
+        path.write_text(json.dumps({"frames": made}))
+        return path
+
+    return make
+
+
+def test_pictures_are_found_by_stem_and_frames_of_clips_by_number(write):
+    predictions = FilePredictions(write(("000001.png", 0), ("000000.jpg", 1)))
+    by_name = predictions.of(scene_of(key="000000"))
+    by_number = predictions.of(scene_of(key=0))
+    assert by_name.bodies[0].root[0] == 1
+    assert by_number.bodies[0].root[0] == 0
+    assert predictions.of(scene_of(key="000002")) is None
+    assert predictions.of(scene_of(key=2)) is None
+
+
+def test_results_of_several_inputs_are_refused(write):
+    predictions = FilePredictions(write(("a.mp4", 0), ("b.mp4", 0)))
+    with pytest.raises(InputError, match="has 2 frames for picture 0; expected one"):
+        predictions.of(scene_of(key=0))
+
+
+def test_pictures_of_another_size_are_refused(write):
+    predictions = FilePredictions(write(("a.jpg", 0), camera=CAMERA.resized(200, 150)))
+    with pytest.raises(InputError, match="picture a at 200x150 px, its truth at 400x300"):
+        predictions.of(scene_of(key="a"))
+
+
+def test_other_joint_sets_are_brought_to_mpi15_by_name():
+    count = len(H36M17)
+    points = np.arange(3.0 * count, dtype=np.float32).reshape(count, 3)
+    scores = np.linspace(0.1, 0.9, count, dtype=np.float32)
+    body = Body(points, points[:, :2], scores, 0.8, 3, H36M17)
+    (converted,) = in_mpi15(BodyFrame((body,), CAMERA))
+    assert (converted.skeleton, converted.id, converted.score) == (MPI15, 3, 0.8)
+    for k, joint in enumerate(MPI15.joints):
+        source = H36M17.index(joint)
+        np.testing.assert_array_equal(converted.joints_3d[k], points[source])
+        np.testing.assert_array_equal(converted.joints_2d[k], points[source, :2])
+        assert converted.scores[k] == scores[source]
+
+
+def test_people_in_mpi15_are_left_alone():
+    body = replace(person_at(0, 4), id=2)
+    (same,) = in_mpi15(BodyFrame((body,), CAMERA))
+    assert same is body
+
+
+def test_a_bundle_looks_at_each_picture(make_bundle, scene):
+    predictions = open_predictions(str(make_bundle(scene).folder), "onnxruntime", 1)
+    from smap_ros.evaluation.common.scenes import make_scene
+
+    for value, people in ((250, 3), (128, 0)):
+        picture = make_scene(
+            [], scene.camera.to_json(), lambda v=value: scene.image(v), key="a", index=0, source=""
+        )
+        assert len(predictions.of(picture)) == people
+    assert "onnxruntime" in predictions.description
+    predictions.close()
+    predictions.close()
+
+
+def test_what_is_neither_is_refused(tmp_path):
+    with pytest.raises(InputError, match="can't read"):
+        open_predictions(str(tmp_path / "no.json"))
+    with pytest.raises(BundleError, match="no bundle"):
+        open_predictions(str(tmp_path / "nothing"))
+
+
+def test_sequences_with_equal_names_have_a_folder_each(tmp_path, write):
+    for k, name in enumerate(("TS1", "TS2")):
+        (tmp_path / "found" / name).mkdir(parents=True)
+        write(("img_000000.jpg", k), (f"only_{k}.jpg", 5)).rename(
+            tmp_path / "found" / name / "bodies.json"
+        )
+    predictions = open_predictions(str(tmp_path / "found"))
+    assert isinstance(predictions, FolderPredictions)
+    assert predictions.of(scene_of(key="TS2/img_000000")).bodies[0].root[0] == 1
+    assert predictions.of(scene_of(key="only_1")).index == 5
+    assert predictions.of(scene_of(key="TS3/img_000000")) is None
+    assert predictions.of(scene_of(key="nowhere")) is None
+    with pytest.raises(InputError, match="2 folders have picture img_000000"):
+        predictions.of(scene_of(key="img_000000"))

@@ -1,0 +1,74 @@
+"""Truth of clips: the shipped one, and malformed ones."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from smap_ros.errors import InputError
+from smap_ros.evaluation.virtual.truth import open_scenes, read_clip, read_truth
+from smap_ros.paths import config_directory
+from smap_ros.sources import open_source
+
+DEMO = config_directory() / "demo" / "truth.json"
+
+
+def test_the_shipped_clip_has_a_truth_for_every_frame():
+    scenes = read_clip(DEMO)
+    images = [frame.image for frame in open_source(str(DEMO.with_name("clip.mp4")))]
+    assert [scene.key for scene in scenes] == list(range(len(images)))
+    for k in (0, 5, 6, 40, 3):  # forwards and back
+        np.testing.assert_array_equal(scenes[k].image(), images[k])
+    people = sum(len(scene.frame) for scene in scenes)
+    counted = sum(int(scene.counted.sum()) for scene in scenes)
+    assert 0.8 * people < counted < people
+    for scene in scenes[::20]:
+        for body in scene.frame:
+            projected = scene.camera.project(body.joints_3d)
+            np.testing.assert_allclose(body.joints_2d, projected, atol=0.02)
+
+
+def test_the_frames_alone_are_the_same_people():
+    frames = read_truth(DEMO)
+    assert [frame.index for frame in frames] == list(range(90))
+    assert frames[3].stamp == pytest.approx(3 / 15, abs=1e-3)
+    assert all((body.scores == 1).all() for body in frames[0])
+
+
+def test_a_clip_without_its_film_or_with_a_shorter_one_is_refused(tmp_path):
+    path = tmp_path / "truth.json"
+    shutil.copy(DEMO, path)
+    scenes = read_clip(path)  # what a bodies.json is compared with needs no pictures
+    with pytest.raises(InputError, match=r"clip\.mp4 are missing beside"):
+        scenes[0].image()
+    data = json.loads(path.read_text())
+    data["frames"] = [{**data["frames"][0], "index": 90}]
+    path.write_text(json.dumps(data))
+    shutil.copy(DEMO.with_name("clip.mp4"), tmp_path / "clip.mp4")
+    with pytest.raises(InputError, match="ends before frame 90"):
+        read_clip(path)[0].image()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "isn't JSON"),
+        ("[]", "isn't the truth of a clip"),
+        ('{"camera": {}, "frames": []}', "joint_set"),
+        ('{"camera": {}, "frames": [], "joint_set": "coco17"}', "'coco17', expected mpi15"),
+        ('{"camera": {}, "frames": [{"index": 0}], "joint_set": "mpi15"}', "'people'"),
+        ('{"camera": {}, "frames": [], "joint_set": "mpi15"}', "holds no scenes"),
+    ],
+)
+def test_malformed_truth_is_refused(tmp_path, content, message):
+    path = tmp_path / "truth.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        open_scenes(path)
+
+
+def test_a_truth_is_a_folder_of_shards_or_a_file(shards, tmp_path):
+    assert len(open_scenes(shards)) == 4
+    with pytest.raises(InputError, match="doesn't exist; expected a folder of shards"):
+        open_scenes(tmp_path / "nothing")
