@@ -12,7 +12,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from setuptools import Distribution, Extension, setup
+from setuptools import Distribution, Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
@@ -101,7 +101,16 @@ class EditableWithDataFiles(Distribution):
         return bool(self.has_data_files())
 
 
+def packages() -> list[str]:
+    """Those of the runtime, and the folder ``training`` under a name fit for site-packages."""
+    runtime = find_packages(include=["smap_ros*"], exclude=["smap_ros.msg*"])  # generated below
+    training = find_packages(include=["training*"])
+    return [*runtime, *(name.replace("training", "smap_train", 1) for name in training)]
+
+
 setup(
+    packages=packages(),
+    package_dir={"smap_train": "training"},
     distclass=EditableWithDataFiles,
     cmdclass={"build_ext": BuildMessages},
     # Without sources: its presence makes setuptools run build_ext and tag the wheel by platform.

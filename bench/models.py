@@ -121,7 +121,7 @@ def forward(seconds: float, threads: int, name: str) -> dict[str, Any]:
     """The network as it is, in torch."""
     import torch
 
-    from training.models.examples import example
+    from smap_train.models.examples import example
 
     torch.set_num_threads(threads)
     gflop = 0.0
@@ -151,9 +151,9 @@ def export(threads: int, name: str, folder: str) -> list[dict[str, Any]]:
     """Write the graphs of a network and examples of their inputs; rows without times."""
     import torch
 
-    from training.export.networks import save_program
-    from training.export.registry import deployed_graphs
-    from training.models.examples import example
+    from smap_train.export.networks import save_program
+    from smap_train.export.registry import deployed_graphs
+    from smap_train.models.examples import example
 
     torch.set_num_threads(threads)
     rows = []
@@ -270,7 +270,7 @@ def operators_table(rows: list[Row], style: box.Box) -> Table:
 
 def main() -> None:
     """Measure and print."""
-    from training.models import REGISTRY
+    from smap_train.models import REGISTRY
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(REGISTRY), help="models; default all")

@@ -60,8 +60,8 @@ def observing() -> Iterator[Observation]:
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.executors import SingleThreadedExecutor
-    from smap_ros.msg import BodyArray
 
+    from smap_ros.msg import BodyArray
     from smap_ros.nodes import qos
     from smap_ros.nodes.conversions import seconds
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from smap_ros.errors import SmapError
-from training.settings import parse_settings
+from smap_train.settings import parse_settings
 
 
 def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
@@ -59,13 +59,13 @@ app = typer.Typer(
 # Commands that live with their subject: name -> (module:function, help). They are imported
 # when called, and offered only where their module is installed.
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "fit": ("training.fit:run", "Train a network from a configuration."),
-    "fit-virtualpose": ("training.fit_virtualpose:run", "Train virtualpose_lite's 3D networks."),
-    "curve": ("training.curve:run", "Draw accuracy over the steps of a run."),
-    "refine": ("training.refine:run", "Train the refining network of a bundle."),
-    "export": ("training.export:run", "Export a checkpoint to a bundle that engines load."),
-    "litert": ("training.export.litert:run", "Export a MobileHumanPose to LiteRT."),
-    "synth": ("training.virtual.cli:run", "Render virtual people with exact 3D labels."),
+    "fit": ("smap_train.fit:run", "Train a network from a configuration."),
+    "fit-virtualpose": ("smap_train.fit_virtualpose:run", "Train virtualpose_lite's 3D networks."),
+    "curve": ("smap_train.curve:run", "Draw accuracy over the steps of a run."),
+    "refine": ("smap_train.refine:run", "Train the refining network of a bundle."),
+    "export": ("smap_train.export:run", "Export a checkpoint to a bundle that engines load."),
+    "litert": ("smap_train.export.litert:run", "Export a MobileHumanPose to LiteRT."),
+    "synth": ("smap_train.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }
 
 
@@ -88,7 +88,7 @@ def convert(
 
     Example: smap-train convert smap SMAP.pth smap.pth
     """
-    from training.convert import convert as convert_checkpoint  # torch takes a second to import
+    from smap_train.convert import convert as convert_checkpoint  # torch takes a second to import
 
     summary = convert_checkpoint(model, checkpoint, out, **parse_settings(setting))
     typer.echo(

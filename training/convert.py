@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from smap_ros.errors import InputError
-from training.models import create
-from training.models.checkpoint import is_state_dict, mismatches, read_untrusted, save_checkpoint
+from smap_train.models import create
+from smap_train.models.checkpoint import is_state_dict, mismatches, read_untrusted, save_checkpoint
 
 # Where training loops keep the weights, in the order of looking.
 _CONTAINERS = ("model", "state_dict", "model_state_dict", "network", "net")

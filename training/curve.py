@@ -35,7 +35,7 @@ from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.viz import colors
 from smap_ros.viz.colors import hexa
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
-from training.export.smap import export_smap_kind
+from smap_train.export.smap import export_smap_kind
 
 STEPS = "steps"  # folder beside a run's weights, in which those along the way are kept
 

@@ -11,13 +11,13 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from training.data.dataset import MixedDataset, read_shards
-from training.data.people import PhotoPerson, load_ccp, load_lspet
-from training.loop import Module, Precision, RunConfig, shards, start, train
-from training.losses_lite import LossWeights, lite_losses
-from training.models import create
-from training.models.checkpoint import load_checkpoint
-from training.settings import read_config
+from smap_train.data.dataset import MixedDataset, read_shards
+from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
+from smap_train.loop import Module, Precision, RunConfig, shards, start, train
+from smap_train.losses_lite import LossWeights, lite_losses
+from smap_train.models import create
+from smap_train.models.checkpoint import load_checkpoint
+from smap_train.settings import read_config
 
 
 class PhotoData(BaseModel):
@@ -86,7 +86,7 @@ class LiteModule(Module):
 
 
 def load_config(path: Path, overrides: list[str]) -> FitConfig:
-    """The configuration in a file, see :func:`training.settings.read_config`."""
+    """The configuration in a file, see :func:`smap_train.settings.read_config`."""
     return read_config(FitConfig, path, overrides)
 
 
@@ -115,7 +115,7 @@ def training_set(config: FitConfig) -> MixedDataset:
 
 
 def fit(config: FitConfig, stop_after: int | None = None) -> Path:
-    """Train, or resume, and write ``smap_lite.pth``, see :func:`training.loop.train`."""
+    """Train, or resume, and write ``smap_lite.pth``, see :func:`smap_train.loop.train`."""
     start(config)
     photos = [data for data in (config.sports, config.street) if data]
     files = [path for data in photos for path in (data.archive, data.pseudo)]

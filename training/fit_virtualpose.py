@@ -19,17 +19,17 @@ import typer
 from pydantic import Field
 from torch import Tensor
 
-from training.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
-from training.loop import Module, RunConfig, shards, start, train
-from training.models.virtualpose.cameras import Cameras, depth_unit_mm
-from training.models.virtualpose.config import ROOT
-from training.models.virtualpose.detection import gather
-from training.models.virtualpose.lite import VirtualPoseLite
-from training.models.virtualpose.losses import masked_l1
-from training.models.virtualpose.model import Truth
-from training.models.virtualpose.projection import widened
-from training.refine import sample_poses
-from training.settings import read_config
+from smap_train.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
+from smap_train.loop import Module, RunConfig, shards, start, train
+from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm
+from smap_train.models.virtualpose.config import ROOT
+from smap_train.models.virtualpose.detection import gather
+from smap_train.models.virtualpose.lite import VirtualPoseLite
+from smap_train.models.virtualpose.losses import masked_l1
+from smap_train.models.virtualpose.model import Truth
+from smap_train.models.virtualpose.projection import widened
+from smap_train.refine import sample_poses
+from smap_train.settings import read_config
 
 Batch = tuple[Tensor, Cameras, Truth]
 
@@ -121,7 +121,7 @@ def displaced(roots_mm: Tensor, camera_mm: Tensor, random: torch.Generator) -> T
 
 
 def load_config(path: Path, overrides: list[str]) -> VirtualPoseFitConfig:
-    """The configuration in a file, see :func:`training.settings.read_config`."""
+    """The configuration in a file, see :func:`smap_train.settings.read_config`."""
     return read_config(VirtualPoseFitConfig, path, overrides)
 
 
@@ -140,7 +140,7 @@ def training_set(config: VirtualPoseFitConfig, network: VirtualPoseLite) -> Leve
 
 
 def fit(config: VirtualPoseFitConfig, stop_after: int | None = None) -> Path:
-    """Train, or resume, and write ``virtualpose_lite.pth``, see :func:`training.loop.train`."""
+    """Train, or resume, and write ``virtualpose_lite.pth``, see :func:`smap_train.loop.train`."""
     start(config)
     module = VirtualPoseModule(config)
     files = ([config.motion] if config.motion else []) + shards(config.virtual)

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.models.checkpoint import save_checkpoint
+from smap_train.models.checkpoint import save_checkpoint
 
 Precision = Literal["32-true", "bf16-mixed"]
 

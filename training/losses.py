@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.models.smap import KEYPOINTS, MAPS_2D, StageMaps
+from smap_train.models.smap import KEYPOINTS, MAPS_2D, StageMaps
 
 # Channels that count in hard mining: the worst 8 of 15 heatmaps, 16 of 28 affinity channels,
 # 8 of 14 bone depths.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from smap_ros.skeletons import CROWD15, SMPL30
-from training.models.crowdnet.body import ROOT, CrowdBody
+from smap_train.models.crowdnet.body import ROOT, CrowdBody
 
 CELL_WEIGHT = 1 / 8  # of differences in heatmap cells
 _NODES = [SMPL30.index(name) for name in CROWD15.joints]

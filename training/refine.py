@@ -30,12 +30,12 @@ from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.skeletons import MPI15
-from training.models import create
-from training.models.checkpoint import save_checkpoint
-from training.virtual.bodies import BodyPool
-from training.virtual.motion import MotionLibrary
-from training.virtual.poses import POSTURES, random_pose
-from training.virtual.posing import mirrored, mpi15_joints, posed
+from smap_train.models import create
+from smap_train.models.checkpoint import save_checkpoint
+from smap_train.virtual.bodies import BodyPool
+from smap_train.virtual.motion import MotionLibrary
+from smap_train.virtual.poses import POSTURES, random_pose
+from smap_train.virtual.posing import mirrored, mpi15_joints, posed
 
 Float = NDArray[np.float32]
 ROOT = MPI15.root

@@ -88,7 +88,7 @@ def test_rooms_do_not_import_in_circles():
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_the_runtime_never_imports_torch_or_training_and_rclpy_only_in_nodes(path):
     roots = {module.split(".")[0] for module in imports(path)}
-    assert not roots & {"torch", "torchvision", "lightning", "training"}
+    assert not roots & {"torch", "torchvision", "lightning", "training", "smap_train"}
     if room(name_of(path)) != "nodes":
         assert "rclpy" not in roots
 
@@ -98,7 +98,7 @@ import importlib, pkgutil, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "lightning", "training"}:
+        if name.split(".")[0] in {"torch", "torchvision", "lightning", "training", "smap_train"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
 
 ROOT = Path(__file__).resolve().parents[2]

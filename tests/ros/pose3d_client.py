@@ -8,6 +8,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+
 from smap_ros.msg import BodyArray
 
 BRIGHT, GREY, BLACK = 250, 128, 0

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smap_ros.msg import BodyArray
 
 from smap_ros.bodies import Body
 from smap_ros.cli import main
+from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import body_array
 from smap_ros.offline.results import read_bodies

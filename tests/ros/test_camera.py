@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from smap_ros.msg import BodyArray
 from std_msgs.msg import Bool
 
 from smap_ros.bags.messages import image_from_message
 from smap_ros.camera import Camera
 from smap_ros.images import encode_compressed
+from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import camera_from_info, seconds
 from smap_ros.nodes.pacing import ConsumerPace, RealTimePace

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
-from smap_ros.msg import BodyArray
 
+from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.offline.results import read_bodies
 from smap_ros.sources import open_source

@@ -11,10 +11,10 @@ import time
 import av
 import numpy as np
 import pytest
-from smap_ros.msg import BodyArray
 
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.plan import REPLAY, plan
+from smap_ros.msg import BodyArray
 
 FRAMES = 60
 

@@ -13,7 +13,6 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from sensor_msgs.msg import Image
-from smap_ros.msg import BodyArray
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -21,6 +20,7 @@ from smap_ros.bags.messages import image_from_message
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
 from smap_ros.geometry.orientation import torso_orientation
+from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import array_to_image, body_array, stamp_of
 from smap_ros.nodes.markers import MarkersNode

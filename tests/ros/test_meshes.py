@@ -10,11 +10,11 @@ import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from rclpy.serialization import deserialize_message, serialize_message
-from smap_ros.msg import BodyArray, SkeletonInfo
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from smap_ros.bodies import Body, Mesh
+from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.mesh_markers import MeshMarkers, mesh_array
 from smap_ros.skeletons import MPI15

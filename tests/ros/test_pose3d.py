@@ -12,8 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from rcl_interfaces.srv import DescribeParameters
 from sensor_msgs.msg import CompressedImage
-from smap_ros.msg import BodyArray
 
+from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import array_to_compressed
 from tests.ros.pose3d_client import (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smap_ros.msg import BodyArray, SkeletonInfo
 
 from smap_ros.bundles.bundle import write_bundle
+from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.skeletons import H36M18, MPI15
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smap_ros.msg import BodyArray, SkeletonInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
+from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message
 from tests.ros.pose3d_client import ENGINE, GREY, NODE, stamp_of

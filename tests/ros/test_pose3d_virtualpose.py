@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from smap_ros.msg import BodyArray
 
+from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import bodies_from_message
 
 NODE = "pose3d_node"

@@ -9,12 +9,12 @@ from geometry_msgs.msg import Point
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
-from smap_ros.msg import Body as BodyMessage
-from smap_ros.msg import BodyArray
 from std_msgs.msg import Header
 
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
+from smap_ros.msg import Body as BodyMessage
+from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import bodies_from_message, body_array, stamp_of
 from smap_ros.nodes.smoother import SmootherNode
 from smap_ros.skeletons import MPI15

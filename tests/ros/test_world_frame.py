@@ -11,10 +11,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from smap_ros.msg import BodyArray
 
 from smap_ros.geometry.mounting import level_pose
 from smap_ros.geometry.orientation import quaternion
+from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import bodies_from_message
 from tests.ros.tf2_messages import end
 

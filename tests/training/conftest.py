@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from smap_ros.camera import Camera
-from training.data.dataset import VirtualScene
+from smap_train.data.dataset import VirtualScene
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
+from smap_train.cli import app
 from tests.conftest import BRIGHT, Scene
-from training.cli import app
 
 # What an exporter is told beside its settings.
 FACTS = {

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
-from training import cli
-from training.convert import convert
-from training.models import REGISTRY, create
-from training.models.checkpoint import load_checkpoint, load_model, save_checkpoint
+from smap_train import cli
+from smap_train.convert import convert
+from smap_train.models import REGISTRY, create
+from smap_train.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,18 @@ from torch import Tensor
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.metrics import procrustes
 from smap_ros.skeletons import CROWD15
-from training.models import create
-from training.models.crowdnet.body import CrowdBody, camera_translation
-from training.models.crowdnet.graphs import OUTPUTS
-from training.models.crowdnet.guidance import joint_heatmaps
-from training.models.crowdnet.network import PoseGuidedNetwork
-from training.models.crowdnet.position import sample_map, sample_volume
-from training.models.crowdnet.rotation import joint_graph
-from training.models.crowdnet.vit import to_map
-from training.models.crowdnet.vposer import VPoser
-from training.models.golden import Golden, load_golden
-from training.models.golden_body import synthetic_body, synthetic_regressor
-from training.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
+from smap_train.models import create
+from smap_train.models.crowdnet.body import CrowdBody, camera_translation
+from smap_train.models.crowdnet.graphs import OUTPUTS
+from smap_train.models.crowdnet.guidance import joint_heatmaps
+from smap_train.models.crowdnet.network import PoseGuidedNetwork
+from smap_train.models.crowdnet.position import sample_map, sample_volume
+from smap_train.models.crowdnet.rotation import joint_graph
+from smap_train.models.crowdnet.vit import to_map
+from smap_train.models.crowdnet.vposer import VPoser
+from smap_train.models.golden import Golden, load_golden
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
 
 PARAMETERS = {"crowdnet": 30_537_575, "hap_crowdnet": 99_912_167}
 NOT_OUTPUTS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
-from training import curve
+from smap_train import curve
 
 
 def test_kept_weights_come_by_step(tmp_path) -> None:

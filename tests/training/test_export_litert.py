@@ -9,10 +9,10 @@ import torch
 from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
-from training.cli import app
-from training.models import create
-from training.models.checkpoint import save_checkpoint
-from training.models.mobilehuman import MobileHuman
+from smap_train.cli import app
+from smap_train.models import create
+from smap_train.models.checkpoint import save_checkpoint
+from smap_train.models.mobilehuman import MobileHuman
 
 HERE = importlib.util.find_spec("litert_torch") is not None
 

@@ -22,16 +22,16 @@ from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.persons.surface import turn_to
 from smap_ros.skeletons import H36M17, MPI15, SMPL24, SPIN49, convert
+from smap_train.cli import app
+from smap_train.export import export_video_kind
+from smap_train.export.maed import TokenGraph
+from smap_train.models import create
+from smap_train.models.checkpoint import load_model, save_checkpoint
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.models.layers.smpl import PARENTS
+from smap_train.models.maed import Maed
+from smap_train.models.maed.body import _JOINT_MAP
 from tests.training.exporting import FACTS, MEAN, STD, assert_refused, busy_picture
-from training.cli import app
-from training.export import export_video_kind
-from training.export.maed import TokenGraph
-from training.models import create
-from training.models.checkpoint import load_model, save_checkpoint
-from training.models.golden_body import synthetic_body, synthetic_regressor
-from training.models.layers.smpl import PARENTS
-from training.models.maed import Maed
-from training.models.maed.body import _JOINT_MAP
 
 SMALL = {"image_size": 32, "width": 24, "depth": 1, "heads": 3, "blocks": (1, 1, 1)}
 WINDOW = 16

@@ -21,17 +21,17 @@ from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import MPI15, SMPL30, convert
+from smap_train.export import export_mesh_kind
+from smap_train.export.mesh import PLACED, MeshGraph, complete_body, example_people
+from smap_train.models import create
+from smap_train.models.checkpoint import save_checkpoint
+from smap_train.models.crowdnet import vit
+from smap_train.models.crowdnet.graphs import INPUTS
+from smap_train.models.crowdnet.network import PoseGuidedNetwork
+from smap_train.models.crowdnet.vposer import VPoser
+from smap_train.models.golden import load_golden
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
 from tests.training.exporting import FACTS, assert_refused, busy_picture
-from training.export import export_mesh_kind
-from training.export.mesh import PLACED, MeshGraph, complete_body, example_people
-from training.models import create
-from training.models.checkpoint import save_checkpoint
-from training.models.crowdnet import vit
-from training.models.crowdnet.graphs import INPUTS
-from training.models.crowdnet.network import PoseGuidedNetwork
-from training.models.crowdnet.vposer import VPoser
-from training.models.golden import load_golden
-from training.models.golden_body import synthetic_body, synthetic_regressor
 
 
 @pytest.fixture(scope="module")

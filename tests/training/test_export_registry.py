@@ -9,11 +9,11 @@ import torch
 
 from smap_ros.engines.inspect.onnx_graph import read_graph
 from smap_ros.engines.inspect.tensorrt_operators import check_operators
-from training.export.networks import save_program
-from training.export.registry import GRAPHS, deployed_graphs
-from training.models import REGISTRY
-from training.models.__main__ import main
-from training.models.examples import example, named_outputs
+from smap_train.export.networks import save_program
+from smap_train.export.registry import GRAPHS, deployed_graphs
+from smap_train.models import REGISTRY
+from smap_train.models.__main__ import main
+from smap_train.models.examples import example, named_outputs
 
 
 def test_every_exporter_belongs_to_a_network():

@@ -18,12 +18,12 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import H36M18, MPI15, convert
+from smap_train.cli import app
+from smap_train.export import export_topdown_kind
+from smap_train.models.checkpoint import load_model, save_checkpoint
+from smap_train.models.golden import GOLDENS, Golden
+from smap_train.models.mobilehuman import MobileHuman, flip_merge
 from tests.training.exporting import FACTS, MEAN, STD, assert_refused, busy_picture
-from training.cli import app
-from training.export import export_topdown_kind
-from training.models.checkpoint import load_model, save_checkpoint
-from training.models.golden import GOLDENS, Golden
-from training.models.mobilehuman import MobileHuman, flip_merge
 
 
 @pytest.fixture(scope="module")

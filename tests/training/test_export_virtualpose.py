@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
-from training.cli import app
-from training.export.networks import require_agreement, save_program
-from training.export.virtualpose import compare_export
-from training.models import create
-from training.models.checkpoint import save_checkpoint
-from training.models.virtualpose import graphs
-from training.models.virtualpose.config import VirtualPoseConfig
+from smap_train.cli import app
+from smap_train.export.networks import require_agreement, save_program
+from smap_train.export.virtualpose import compare_export
+from smap_train.models import create
+from smap_train.models.checkpoint import save_checkpoint
+from smap_train.models.virtualpose import graphs
+from smap_train.models.virtualpose.config import VirtualPoseConfig
 
 SMALL = {
     "image_size": [128, 64],

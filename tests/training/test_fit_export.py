@@ -15,13 +15,13 @@ from smap_ros.bundles.bundle import load_bundle
 from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
 from smap_ros.evaluation.virtual.truth import open_scenes
-from training import curve
-from training.cli import app
-from training.data.dataset import VirtualScene
-from training.export import export_smap_kind
-from training.fit import fit, load_config
-from training.models import create
-from training.models.checkpoint import load_checkpoint, load_model, save_checkpoint
+from smap_train import curve
+from smap_train.cli import app
+from smap_train.data.dataset import VirtualScene
+from smap_train.export import export_smap_kind
+from smap_train.fit import fit, load_config
+from smap_train.models import create
+from smap_train.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 
 STEPS = 4
 

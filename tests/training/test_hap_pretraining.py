@@ -9,10 +9,10 @@ from torch import Tensor
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import COCO17
-from training.models.crowdnet.vit import HapBackbone
-from training.models.hap.losses import alignment_loss, pretraining_loss, reconstruction_loss
-from training.models.hap.masks import PARTS, block_mask, mask_priorities, part_patches
-from training.models.hap.network import (
+from smap_train.models.crowdnet.vit import HapBackbone
+from smap_train.models.hap.losses import alignment_loss, pretraining_loss, reconstruction_loss
+from smap_train.models.hap.masks import PARTS, block_mask, mask_priorities, part_patches
+from smap_train.models.hap.network import (
     HapPretraining,
     MaskedView,
     encoder_weights,

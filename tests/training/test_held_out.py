@@ -13,9 +13,9 @@ import pytest
 from smap_ros.cli.evaluate import HELD_OUT
 from smap_ros.evaluation.pck2d.measures import last
 from smap_ros.evaluation.pck2d.truth import read_lspet
-from training.data.dataset import VirtualScene
-from training.data.people import load_lspet
-from training.fit import FitConfig, PhotoData, training_set
+from smap_train.data.dataset import VirtualScene
+from smap_train.data.people import load_lspet
+from smap_train.fit import FitConfig, PhotoData, training_set
 
 NAMES = [
     "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "r_wrist", "r_elbow", "r_shoulder",

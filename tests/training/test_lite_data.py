@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from smap_ros.association import associate
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
-from training.data import compose
-from training.data.dataset import MixedDataset, VirtualScene
-from training.data.maps import STRIDE, make_targets
-from training.data.people import PhotoPerson, _agrees, _from_blaze
+from smap_train.data import compose
+from smap_train.data.dataset import MixedDataset, VirtualScene
+from smap_train.data.maps import STRIDE, make_targets
+from smap_train.data.people import PhotoPerson, _agrees, _from_blaze
 
 # An upright person in a 120 x 200 photo; left is to the right in the image (facing the camera).
 UPRIGHT = np.array(

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training import losses
-from training.models.smap import StageMaps
+from smap_train import losses
+from smap_train.models.smap import StageMaps
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "smap" / "golden.npz"
 B, H, W = 2, 16, 26

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from training.losses_lite import affinity_loss, keypoint_loss, pose_loss, root_depth_loss
+from smap_train.losses_lite import affinity_loss, keypoint_loss, pose_loss, root_depth_loss
 
 ROOTS = torch.zeros(2, 4, 3)
 ROOTS[0, 0] = torch.tensor([3.0, 5.0, 0.01])

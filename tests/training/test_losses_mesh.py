@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from smap_ros.skeletons import CROWD15, SMPL30, convert
-from training.losses_mesh import MeshTargets, mesh_losses
-from training.models.crowdnet.body import CrowdBody
-from training.models.crowdnet.network import PoseGuidedNetwork
-from training.models.crowdnet.position import FEATURES
-from training.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.losses_mesh import MeshTargets, mesh_losses
+from smap_train.models.crowdnet.body import CrowdBody
+from smap_train.models.crowdnet.network import PoseGuidedNetwork
+from smap_train.models.crowdnet.position import FEATURES
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
 
 BATCH = 4
 NAMES = [

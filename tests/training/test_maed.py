@@ -15,22 +15,22 @@ import torch
 from torch import Tensor
 
 from smap_ros.errors import InputError
-from training.convert import convert
-from training.export import compare, to_onnx
-from training.models import create
-from training.models.checkpoint import load_model
-from training.models.golden import GOLDENS, Golden
-from training.models.golden_body import (
+from smap_train.convert import convert
+from smap_train.export import compare, to_onnx
+from smap_train.models import create
+from smap_train.models.checkpoint import load_model
+from smap_train.models.golden import GOLDENS, Golden
+from smap_train.models.golden_body import (
     maed_constants,
     synthetic_body,
     synthetic_mean_parameters,
     synthetic_regressor,
 )
-from training.models.layers.smpl import PARENTS
-from training.models.maed import Maed
-from training.models.maed.body import camera_translation
-from training.models.maed.decoder import IterativeDecoder, ancestors
-from training.models.maed.graphs import ClipGraph, FrameGraph
+from smap_train.models.layers.smpl import PARENTS
+from smap_train.models.maed import Maed
+from smap_train.models.maed.body import camera_translation
+from smap_train.models.maed.decoder import IterativeDecoder, ancestors
+from smap_train.models.maed.graphs import ClipGraph, FrameGraph
 
 MANIFESTS = {  # which holds the keys of each mode
     "parallel": "parallel",

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from smap_ros.errors import InputError
-from training.models.golden import GOLDENS, Golden
-from training.models.golden_body import synthetic_body, synthetic_regressor
-from training.models.layers.resnetv2 import StdConv2d, bake_convolutions, same_pad
-from training.models.layers.rotations import (
+from smap_train.models.golden import GOLDENS, Golden
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.models.layers.resnetv2 import StdConv2d, bake_convolutions, same_pad
+from smap_train.models.layers.rotations import (
     IDENTITY_6D,
     axis_angle_to_matrix,
     matrix_to_axis_angle,
@@ -30,14 +30,14 @@ from training.models.layers.rotations import (
     quaternion_to_matrix,
     rot6d_to_matrix,
 )
-from training.models.layers.smpl import PARENTS, Smpl, SmplBody
-from training.models.layers.smpl_files import (
+from smap_train.models.layers.smpl import PARENTS, Smpl, SmplBody
+from smap_train.models.layers.smpl_files import (
     load_joint_regressor,
     load_mean_parameters,
     load_smpl,
 )
-from training.models.layers.vit import Attention, Block
-from training.models.maed.body import SpinBody
+from smap_train.models.layers.vit import Attention, Block
+from smap_train.models.maed.body import SpinBody
 
 vectors = st.tuples(*[st.floats(-3.0, 3.0, width=32)] * 3)
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M18, MUCO21
-from training.export import compare, to_onnx
-from training.models import create
-from training.models.golden import GOLDENS, Golden
-from training.models.layers.soft_argmax import soft_argmax_3d
-from training.models.mobilehuman import MobileHuman, coordinate_loss, flip_merge
+from smap_train.export import compare, to_onnx
+from smap_train.models import create
+from smap_train.models.golden import GOLDENS, Golden
+from smap_train.models.layers.soft_argmax import soft_argmax_3d
+from smap_train.models.mobilehuman import MobileHuman, coordinate_loss, flip_merge
 
 PARAMETERS = {
     ("LPSKI", 18): 3_500_064,

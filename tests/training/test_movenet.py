@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from smap_ros.errors import InputError
-from training.models import create
-from training.models.golden import GOLDENS, Golden
-from training.models.layers import movenet
-from training.models.layers.movenet import HIDDEN, MoveNet, read_published
+from smap_train.models import create
+from smap_train.models.golden import GOLDENS, Golden
+from smap_train.models.layers import movenet
+from smap_train.models.layers.movenet import HIDDEN, MoveNet, read_published
 
 
 @pytest.fixture(scope="module")

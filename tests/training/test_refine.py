@@ -8,9 +8,9 @@ import pytest
 from torch.nn import Module
 
 from smap_ros.skeletons import MPI15
-from training.export.smap import _export_refine, _refining
-from training.models.checkpoint import save_checkpoint
-from training.refine import (
+from smap_train.export.smap import _export_refine, _refining
+from smap_train.models.checkpoint import save_checkpoint
+from smap_train.refine import (
     NETWORK_SIZE,
     ErrorModel,
     Pairs,

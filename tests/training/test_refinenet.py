@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from smap_ros.errors import InputError
-from training.models import create
-from training.models.golden import Golden, load_golden
-from training.models.refinenet import RefineNet
+from smap_train.models import create
+from smap_train.models.golden import Golden, load_golden
+from smap_train.models.refinenet import RefineNet
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from smap_ros.skeletons import MPI15
-from training.models import create
-from training.models.golden import Golden, load_golden
-from training.models.smap import Smap, StageMaps, flip_merge
+from smap_train.models import create
+from smap_train.models.golden import Golden, load_golden
+from smap_train.models.smap import Smap, StageMaps, flip_merge
 
 SMALL = (1, 3, 64, 96)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from training.models import create
-from training.models.layers.mobile import EfficientNetLite0
+from smap_train.models import create
+from smap_train.models.layers.mobile import EfficientNetLite0
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
-from training.data import targets
+from smap_train.data import targets
 
 GRID = (128, 208)
 GOLDEN = Path(__file__).parents[1] / "goldens" / "smap_post_repr" / "repr.npz"

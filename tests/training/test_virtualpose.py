@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.data.agr import abstraction, truth
-from training.models.golden import Golden, load_golden
-from training.models.virtualpose.backbone import PoseDetResNet
-from training.models.virtualpose.cameras import Cameras
-from training.models.virtualpose.detection import decode
-from training.models.virtualpose.golden_scene import golden_scene
-from training.models.virtualpose.losses import pose_losses
-from training.models.virtualpose.model import Roots, Truth, VirtualPose
-from training.models.virtualpose.projection import grid_mm
+from smap_train.data.agr import abstraction, truth
+from smap_train.models.golden import Golden, load_golden
+from smap_train.models.virtualpose.backbone import PoseDetResNet
+from smap_train.models.virtualpose.cameras import Cameras
+from smap_train.models.virtualpose.detection import decode
+from smap_train.models.virtualpose.golden_scene import golden_scene
+from smap_train.models.virtualpose.losses import pose_losses
+from smap_train.models.virtualpose.model import Roots, Truth, VirtualPose
+from smap_train.models.virtualpose.projection import grid_mm
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from smap_ros.camera import Camera
 from smap_ros.geometry.mounting import level_pose
-from training.models.golden import GOLDENS, Golden
-from training.models.virtualpose.cameras import (
+from smap_train.models.golden import GOLDENS, Golden
+from smap_train.models.virtualpose.cameras import (
     BEHIND_PIXEL,
     depth_unit_mm,
     make_camera,
@@ -19,8 +19,8 @@ from training.models.virtualpose.cameras import (
     project,
     to_cells,
 )
-from training.models.virtualpose.config import VirtualPoseConfig
-from training.models.virtualpose.golden_scene import golden_scene
+from smap_train.models.virtualpose.config import VirtualPoseConfig
+from smap_train.models.virtualpose.golden_scene import golden_scene
 
 INTRINSICS = (230.0, 230.0, 160.0, 90.0)
 IMAGE_SIZE = (320, 180)

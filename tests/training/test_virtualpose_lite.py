@@ -17,22 +17,22 @@ from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
-from training.cli import app
-from training.data.level_scenes import LevelScene, RandomScenes, abstract, collate
-from training.fit_virtualpose import (
+from smap_train.cli import app
+from smap_train.data.level_scenes import LevelScene, RandomScenes, abstract, collate
+from smap_train.fit_virtualpose import (
     VirtualPoseFitConfig,
     VirtualPoseModule,
     displaced,
     fit,
     load_config,
 )
-from training.loop import rate
-from training.models import create
-from training.models.checkpoint import load_model, save_checkpoint
-from training.models.virtualpose.cameras import project, to_cells
-from training.models.virtualpose.config import ROOT, VirtualPoseConfig
-from training.models.virtualpose.lite import LITE
-from training.models.virtualpose.projection import Voxels, read, widened
+from smap_train.loop import rate
+from smap_train.models import create
+from smap_train.models.checkpoint import load_model, save_checkpoint
+from smap_train.models.virtualpose.cameras import project, to_cells
+from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
+from smap_train.models.virtualpose.lite import LITE
+from smap_train.models.virtualpose.projection import Voxels, read, widened
 
 SMALL = {
     "image_size": [96, 64],

@@ -11,23 +11,23 @@ from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
-from training.convert import convert
-from training.data.agr import Abstraction, abstraction, truth
-from training.export.networks import save_program
-from training.models import create
-from training.models.checkpoint import load_model
-from training.models.golden import GOLDENS, Golden
-from training.models.virtualpose import graphs
-from training.models.virtualpose.backbone import PoseDetResNet
-from training.models.virtualpose.cameras import (
+from smap_train.convert import convert
+from smap_train.data.agr import Abstraction, abstraction, truth
+from smap_train.export.networks import save_program
+from smap_train.models import create
+from smap_train.models.checkpoint import load_model
+from smap_train.models.golden import GOLDENS, Golden
+from smap_train.models.virtualpose import graphs
+from smap_train.models.virtualpose.backbone import PoseDetResNet
+from smap_train.models.virtualpose.cameras import (
     Cameras,
     make_camera,
     orbit_pose,
 )
-from training.models.virtualpose.config import JOINTS, flip_order
-from training.models.virtualpose.detection import Detections, decode
-from training.models.virtualpose.losses import backbone_losses, pose_losses
-from training.models.virtualpose.model import Roots, VirtualPose
+from smap_train.models.virtualpose.config import JOINTS, flip_order
+from smap_train.models.virtualpose.detection import Detections, decode
+from smap_train.models.virtualpose.losses import backbone_losses, pose_losses
+from smap_train.models.virtualpose.model import Roots, VirtualPose
 
 SMALL = {
     "image_size": [256, 128],

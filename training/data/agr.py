@@ -3,7 +3,7 @@
 Su et al., ECCV 2022. From 3D poses and a camera come joint heatmaps and box maps as a perfect
 backbone would give them, so root and pose estimation learn from motion data and virtual
 cameras alone. Gaussians are placed with the roundings of the official code. World millimetres,
-as in ``training.models.virtualpose``.
+as in ``smap_train.models.virtualpose``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from training.models.virtualpose.cameras import Cameras, project, to_cells
-from training.models.virtualpose.config import JOINTS, ROOT, VirtualPoseConfig
-from training.models.virtualpose.model import Truth
+from smap_train.models.virtualpose.cameras import Cameras, project, to_cells
+from smap_train.models.virtualpose.config import JOINTS, ROOT, VirtualPoseConfig
+from smap_train.models.virtualpose.model import Truth
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
-from training.data.people import PhotoPerson
+from smap_train.data.people import PhotoPerson
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]

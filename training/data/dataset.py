@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.shards import read_shards as samples
 from smap_ros.skeletons import MPI15
-from training.data import compose
-from training.data.compose import Picture
-from training.data.maps import make_targets
-from training.data.people import PhotoPerson
+from smap_train.data import compose
+from smap_train.data.compose import Picture
+from smap_train.data.maps import make_targets
+from smap_train.data.people import PhotoPerson
 
 MEAN, STD = 127.5, 127.5  # values 0..255 to -1..1
 _NEAREST = 0.3  # metres; where a joint nearer than this would be seen says nothing

@@ -1,6 +1,6 @@
 """Target maps of smap_lite, in map cells and metres.
 
-SMAP's own label maps (:mod:`training.data.targets`) normalise each channel by its maximum; here
+SMAP's own label maps (:mod:`smap_train.data.targets`) normalise each channel by its maximum; here
 every person's peak is 1, people are combined by the maximum, and limbs get as wide as the person.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
-from training.data.compose import Picture
+from smap_train.data.compose import Picture
 
 Float = NDArray[np.float32]
 STRIDE = 4

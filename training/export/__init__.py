@@ -1,12 +1,12 @@
 """`smap-train export`: a checkpoint becomes a bundle that engines load, checked against torch."""
 
-from training.export.command import run
-from training.export.maed import export_video_kind
-from training.export.mesh import export_mesh_kind
-from training.export.networks import compare, to_onnx
-from training.export.smap import export_smap_kind
-from training.export.topdown import export_topdown_kind
-from training.export.virtualpose import export_virtualpose_kind
+from smap_train.export.command import run
+from smap_train.export.maed import export_video_kind
+from smap_train.export.mesh import export_mesh_kind
+from smap_train.export.networks import compare, to_onnx
+from smap_train.export.smap import export_smap_kind
+from smap_train.export.topdown import export_topdown_kind
+from smap_train.export.virtualpose import export_virtualpose_kind
 
 __all__ = [
     "compare",

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from smap_ros.errors import InputError
-from training.export.maed import export_video_kind
-from training.export.mesh import export_mesh_kind
-from training.export.smap import export_smap_kind
-from training.export.topdown import export_topdown_kind
-from training.export.virtualpose import export_virtualpose_kind
-from training.models.checkpoint import load_checkpoint
-from training.settings import parse_settings
+from smap_train.export.maed import export_video_kind
+from smap_train.export.mesh import export_mesh_kind
+from smap_train.export.smap import export_smap_kind
+from smap_train.export.topdown import export_topdown_kind
+from smap_train.export.virtualpose import export_virtualpose_kind
+from smap_train.models.checkpoint import load_checkpoint
+from smap_train.settings import parse_settings
 
 _MESH_MODELS = ("crowdnet", "hap_crowdnet")
 _SMPL_MODELS = (*_MESH_MODELS, "maed")

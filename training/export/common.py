@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models.checkpoint import load_model
+from smap_train.models.checkpoint import load_model
 
 IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 

@@ -16,10 +16,10 @@ import typer
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.export.networks import relative_error, require_agreement
-from training.export.topdown import example_crops
-from training.models.checkpoint import load_model
-from training.models.mobilehuman import MobileHuman
+from smap_train.export.networks import relative_error, require_agreement
+from smap_train.export.topdown import example_crops
+from smap_train.models.checkpoint import load_model
+from smap_train.models.mobilehuman import MobileHuman
 
 
 class _Coordinates(nn.Module):

@@ -22,8 +22,8 @@ import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M17, SKELETONS
-from training.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
-from training.export.networks import (
+from smap_train.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
+from smap_train.export.networks import (
     compare,
     require_agreement,
     rounded,
@@ -31,13 +31,13 @@ from training.export.networks import (
     to_onnx,
     worst,
 )
-from training.models.layers.smpl import VERTICES
-from training.models.layers.smpl_files import H36M_FILE
-from training.models.maed.body import FOCAL_PX, IMAGE_SIZE
-from training.models.maed.encoder import MAX_FRAMES
-from training.models.maed.graphs import FrameGraph
-from training.models.maed.network import Maed
-from training.settings import bundle_settings
+from smap_train.models.layers.smpl import VERTICES
+from smap_train.models.layers.smpl_files import H36M_FILE
+from smap_train.models.maed.body import FOCAL_PX, IMAGE_SIZE
+from smap_train.models.maed.encoder import MAX_FRAMES
+from smap_train.models.maed.graphs import FrameGraph
+from smap_train.models.maed.network import Maed
+from smap_train.settings import bundle_settings
 
 _EXAMPLES = 2  # more than one, as the number of crops is free
 CLIP_OUTPUTS = ("camera", "joints", "vertices")

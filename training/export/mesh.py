@@ -20,8 +20,8 @@ import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import SMPL30
-from training.export.common import load_network, stated_facts
-from training.export.networks import (
+from smap_train.export.common import load_network, stated_facts
+from smap_train.export.networks import (
     OPSET,
     open_session,
     relative_error,
@@ -30,14 +30,14 @@ from training.export.networks import (
     store_half,
     worst,
 )
-from training.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
-from training.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph
-from training.models.crowdnet.guidance import HEATMAP_SIZE
-from training.models.crowdnet.network import PoseGuidedNetwork
-from training.models.layers.rotations import axis_angle_to_matrix
-from training.models.layers.smpl import JOINTS, VERTICES
-from training.models.layers.smpl_files import EXTRA_FILE, load_joint_regressor, load_smpl
-from training.settings import bundle_settings
+from smap_train.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
+from smap_train.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph
+from smap_train.models.crowdnet.guidance import HEATMAP_SIZE
+from smap_train.models.crowdnet.network import PoseGuidedNetwork
+from smap_train.models.layers.rotations import axis_angle_to_matrix
+from smap_train.models.layers.smpl import JOINTS, VERTICES
+from smap_train.models.layers.smpl_files import EXTRA_FILE, load_joint_regressor, load_smpl
+from smap_train.settings import bundle_settings
 
 VPOSER_FILE = "vposer_v1.pt"
 EXTRA_ROWS = 9

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.export.maed import TokenGraph
-from training.export.mesh import EXTRA_ROWS, MeshGraph, example_people
-from training.export.networks import Ordered
-from training.export.topdown import example_crops
-from training.models import entry
-from training.models.crowdnet.graphs import INPUTS as CROWDNET_INPUTS
-from training.models.crowdnet.graphs import OUTPUTS as CROWDNET_OUTPUTS
-from training.models.golden_body import synthetic_body, synthetic_regressor
-from training.models.maed.graphs import FrameGraph
-from training.models.virtualpose import graphs as virtualpose
-from training.models.virtualpose.graphs import Export
+from smap_train.export.maed import TokenGraph
+from smap_train.export.mesh import EXTRA_ROWS, MeshGraph, example_people
+from smap_train.export.networks import Ordered
+from smap_train.export.topdown import example_crops
+from smap_train.models import entry
+from smap_train.models.crowdnet.graphs import INPUTS as CROWDNET_INPUTS
+from smap_train.models.crowdnet.graphs import OUTPUTS as CROWDNET_OUTPUTS
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.models.maed.graphs import FrameGraph
+from smap_train.models.virtualpose import graphs as virtualpose
+from smap_train.models.virtualpose.graphs import Export
 
 CLIP_OUTPUTS = ("camera", "joints", "vertices")
 BODY_OUTPUTS = (*CROWDNET_OUTPUTS, "joints_3d", "vertices")

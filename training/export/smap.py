@@ -12,8 +12,8 @@ from torch import nn
 import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
-from training.data.dataset import MEAN, STD
-from training.export.networks import (
+from smap_train.data.dataset import MEAN, STD
+from smap_train.export.networks import (
     compare,
     fuse_batch_norm,
     require_agreement,
@@ -22,9 +22,9 @@ from training.export.networks import (
     to_onnx,
     worst,
 )
-from training.models import create, entry
-from training.models.checkpoint import load_checkpoint, load_model
-from training.models.refinenet import RefineNet
+from smap_train.models import create, entry
+from smap_train.models.checkpoint import load_checkpoint, load_model
+from smap_train.models.refinenet import RefineNet
 
 _IMAGENET_BGR = {"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
-from training.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
-from training.export.networks import (
+from smap_train.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
+from smap_train.export.networks import (
     compare,
     fuse_batch_norm,
     require_agreement,
@@ -20,8 +20,8 @@ from training.export.networks import (
     store_half,
     to_onnx,
 )
-from training.models.mobilehuman import DEPTH_HALF_RANGE_M, INPUT_SIZE, MobileHuman
-from training.settings import bundle_settings
+from smap_train.models.mobilehuman import DEPTH_HALF_RANGE_M, INPUT_SIZE, MobileHuman
+from smap_train.settings import bundle_settings
 
 _EXAMPLES = 3  # more than one, as the number of crops is free
 

@@ -11,9 +11,9 @@ import numpy as np
 import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
-from training.data.dataset import MEAN, STD
-from training.export.common import IMAGENET_RGB, load_network, stated_facts
-from training.export.networks import (
+from smap_train.data.dataset import MEAN, STD
+from smap_train.export.common import IMAGENET_RGB, load_network, stated_facts
+from smap_train.export.networks import (
     fuse_batch_norm,
     open_session,
     relative_error,
@@ -23,12 +23,12 @@ from training.export.networks import (
     store_half,
     worst,
 )
-from training.models.smap_lite import SmapLite
-from training.models.virtualpose import graphs
-from training.models.virtualpose.backbone import PoseDetResNet
-from training.models.virtualpose.config import VirtualPoseConfig
-from training.models.virtualpose.lite import VirtualPoseLite
-from training.models.virtualpose.model import VirtualPose
+from smap_train.models.smap_lite import SmapLite
+from smap_train.models.virtualpose import graphs
+from smap_train.models.virtualpose.backbone import PoseDetResNet
+from smap_train.models.virtualpose.config import VirtualPoseConfig
+from smap_train.models.virtualpose.lite import VirtualPoseLite
+from smap_train.models.virtualpose.model import VirtualPose
 
 _OFFICIAL_PEAK_BINS = VirtualPoseConfig().peak_bins
 _MERGE_DISTANCE = 0.3  # metres; narrower peaks find some people twice

@@ -2,7 +2,7 @@
 
 ``create("smap")`` builds a network whose ``state_dict`` has exactly the official keys and
 shapes. Modules are imported when their network is asked for, so listing names is cheap and
-one network's dependencies never stand in the way of another. ``python -m training.models``
+one network's dependencies never stand in the way of another. ``python -m smap_train.models``
 prints the table of all of them, checked against the golden files.
 """
 
@@ -31,19 +31,21 @@ class Entry:
 
 
 REGISTRY: dict[str, Entry] = {
-    "smap": Entry("training.models.smap:Smap", (1, 3, 512, 832)),
-    "refinenet": Entry("training.models.refinenet:RefineNet", (4, 75)),
-    "maed": Entry("training.models.maed:Maed", (1, 16, 3, 224, 224)),
-    "mobilehuman": Entry("training.models.mobilehuman:MobileHuman", (1, 3, 256, 256)),
-    "crowdnet": Entry("training.models.crowdnet:CrowdNet", (1, 3, 256, 256)),
-    "hap_crowdnet": Entry("training.models.crowdnet:HapCrowdNet", (1, 3, 256, 256)),
-    "hap_pretraining": Entry("training.models.hap:HapPretraining", (1, 3, 256, 128)),
+    "smap": Entry("smap_train.models.smap:Smap", (1, 3, 512, 832)),
+    "refinenet": Entry("smap_train.models.refinenet:RefineNet", (4, 75)),
+    "maed": Entry("smap_train.models.maed:Maed", (1, 16, 3, 224, 224)),
+    "mobilehuman": Entry("smap_train.models.mobilehuman:MobileHuman", (1, 3, 256, 256)),
+    "crowdnet": Entry("smap_train.models.crowdnet:CrowdNet", (1, 3, 256, 256)),
+    "hap_crowdnet": Entry("smap_train.models.crowdnet:HapCrowdNet", (1, 3, 256, 256)),
+    "hap_pretraining": Entry("smap_train.models.hap:HapPretraining", (1, 3, 256, 128)),
     "virtualpose_backbone": Entry(
-        "training.models.virtualpose.backbone:PoseDetResNet", (1, 3, 512, 960)
+        "smap_train.models.virtualpose.backbone:PoseDetResNet", (1, 3, 512, 960)
     ),
-    "virtualpose": Entry("training.models.virtualpose.model:VirtualPose", (1, 21, 128, 240)),
-    "virtualpose_lite": Entry("training.models.virtualpose.lite:VirtualPoseLite", (1, 15, 64, 112)),
-    "smap_lite": Entry("training.models.smap_lite:SmapLite", (1, 3, 256, 448)),
+    "virtualpose": Entry("smap_train.models.virtualpose.model:VirtualPose", (1, 21, 128, 240)),
+    "virtualpose_lite": Entry(
+        "smap_train.models.virtualpose.lite:VirtualPoseLite", (1, 15, 64, 112)
+    ),
+    "smap_lite": Entry("smap_train.models.smap_lite:SmapLite", (1, 3, 256, 448)),
 }
 
 

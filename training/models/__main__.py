@@ -1,4 +1,4 @@
-"""``python -m training.models``: the networks, their sizes, their error against the goldens."""
+"""``python -m smap_train.models``: the networks, their sizes, their error against the goldens."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from training.models import REGISTRY, create, entry
-from training.models.examples import example, named_outputs
-from training.models.golden import Difference, golden_folder, golden_outputs
+from smap_train.models import REGISTRY, create, entry
+from smap_train.models.examples import example, named_outputs
+from smap_train.models.golden import Difference, golden_folder, golden_outputs
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m training.models", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m smap_train.models", description=__doc__)
     parser.add_argument("names", nargs="*", default=list(REGISTRY), help="models; default all")
     parser.add_argument("--markdown", action="store_true", help="print for a document")
     arguments = parser.parse_args()

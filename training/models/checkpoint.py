@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models import create, entry
+from smap_train.models import create, entry
 
 
 class Checkpoint(TypedDict):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.models import create, entry
-from training.models.golden import golden_arguments, golden_folder, load_golden
+from smap_train.models import create, entry
+from smap_train.models.golden import golden_arguments, golden_folder, load_golden
 
 
 def example(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
@@ -46,8 +46,8 @@ def _arguments(name: str, model: nn.Module) -> tuple[Any, ...]:
 
 def _maps_and_camera(model: Any) -> tuple[Any, ...]:
     """Maps with some people and the camera that sees them."""
-    from training.models.virtualpose.cameras import Cameras
-    from training.models.virtualpose.graphs import MM, root_export
+    from smap_train.models.virtualpose.cameras import Cameras
+    from smap_train.models.virtualpose.graphs import MM, root_export
 
     maps, *values = root_export(model).inputs.values()
     camera = Cameras(*values)

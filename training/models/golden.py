@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models import create, entry, golden_body
+from smap_train.models import create, entry, golden_body
 
 # Next to the packages in a source checkout; not part of an installed package.
 GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
@@ -55,7 +55,7 @@ class Case:
 
 def _virtualpose_arguments(golden: Golden) -> tuple[Any, ...]:
     """Maps and camera; imported on demand, like the networks."""
-    from training.models.virtualpose.golden_scene import golden_scene
+    from smap_train.models.virtualpose.golden_scene import golden_scene
 
     return golden_scene(golden)
 

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.models.layers.rotations import IDENTITY_6D
-from training.models.layers.smpl import (
+from smap_train.models.layers.rotations import IDENTITY_6D
+from smap_train.models.layers.smpl import (
     FACES,
     JOINTS,
     PARENTS,
@@ -26,7 +26,7 @@ from training.models.layers.smpl import (
     Smpl,
     SmplBody,
 )
-from training.models.maed.body import EXTRA_ROWS, SpinBody
+from smap_train.models.maed.body import EXTRA_ROWS, SpinBody
 
 _REST = np.array(  # rest joints, metres, y up, left = +x
     [

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M18, MUCO21, Skeleton
-from training.models.layers.soft_argmax import soft_argmax_3d
+from smap_train.models.layers.soft_argmax import soft_argmax_3d
 
 INPUT_SIZE = 256
 DEPTH_HALF_RANGE_M = 1.0  # the volume's depth spans the root's depth +- this

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.errors import InputError
-from training.models.layers.mobile import EfficientNetLite0
-from training.models.layers.movenet import MoveNet, read_published
+from smap_train.models.layers.mobile import EfficientNetLite0
+from smap_train.models.layers.movenet import MoveNet, read_published
 
 JOINTS, LIMBS = 15, 14
 
@@ -134,7 +134,7 @@ class SmapLite(nn.Module):
             [0, 1], then part affinities), ``det_d`` [B, 14, H/4, W/4] bone depths in metres,
             ``root_d`` [B, 1, H/4, W/4] root depth over focal length, metres per network pixel.
             ``pose`` [B, 45, H/4, W/4] is the whole pose as seen from each person's pelvis, see
-            :class:`training.data.maps.Targets`.
+            :class:`smap_train.data.maps.Targets`.
             In training mode, what the losses act on: ``keypoint_logits``, ``affinities``,
             ``bone_depth`` (metres), ``root_depth_log`` and ``pose`` at the same size.
         """

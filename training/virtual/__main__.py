@@ -1,11 +1,11 @@
-"""``python -m training.virtual CONFIG.yaml``: the same as ``smap-train synth``."""
+"""``python -m smap_train.virtual CONFIG.yaml``: the same as ``smap-train synth``."""
 
 import sys
 
 import typer
 
 from smap_ros.errors import SmapError
-from training.virtual.cli import run
+from smap_train.virtual.cli import run
 
 if __name__ == "__main__":
     try:

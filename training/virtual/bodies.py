@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.paths import cache_directory
-from training.virtual.geometry import triangles, unweld, vertex_normals
+from smap_train.virtual.geometry import triangles, unweld, vertex_normals
 
 # Rigid segments of the posed body and the anny bone whose head is their joint. Bones below
 # (fingers, toes, eyes, twist bones) move with the segment.

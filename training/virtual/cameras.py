@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
-from training.virtual.config import CameraSettings
-from training.virtual.renderer import View
+from smap_train.virtual.config import CameraSettings
+from smap_train.virtual.renderer import View
 
 Generator = np.random.Generator
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
-from training.virtual.parts import Material, Part
-from training.virtual.posing import Posed
-from training.virtual.shapes import box
+from smap_train.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
+from smap_train.virtual.parts import Material, Part
+from smap_train.virtual.posing import Posed
+from smap_train.virtual.shapes import box
 
 # From the wrist to the middle of the palm, and half the thickness of a hand; metres on 1.7 m.
 _PALM, _HALF_HAND = 0.085, 0.022

@@ -1,4 +1,4 @@
-"""Command line of the generator: ``smap-train synth`` and ``python -m training.virtual``."""
+"""Command line of the generator: ``smap-train synth`` and ``python -m smap_train.virtual``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 import typer
 from tqdm import tqdm
 
-from training.virtual.bodies import BodyPool
-from training.virtual.clip import write_clip
-from training.virtual.config import ClipConfig, SequencesConfig, load_config
-from training.virtual.preview import drawn, write_sheet
-from training.virtual.shards import (
+from smap_train.virtual.bodies import BodyPool
+from smap_train.virtual.clip import write_clip
+from smap_train.virtual.config import ClipConfig, SequencesConfig, load_config
+from smap_train.virtual.preview import drawn, write_sheet
+from smap_train.virtual.shards import (
     ShardConfig,
     claim_folder,
     missing_shards,

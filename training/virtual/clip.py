@@ -1,7 +1,7 @@
 """Clips: one film of moving people with its truth, frame by frame.
 
 ``truth.json``: ``{"camera", "fps", "joint_set": "mpi15", "frames": [{"index", "stamp", "people",
-"floor"}]}`` with people as in :mod:`training.virtual.truth`; ids are kept over the film.
+"floor"}]}`` with people as in :mod:`smap_train.virtual.truth`; ids are kept over the film.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from tqdm import tqdm
 
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
-from training.virtual import surroundings
-from training.virtual.cameras import view_from
-from training.virtual.config import ClipConfig, ClipPerson
-from training.virtual.movers import Mover, grounded, player, walker
-from training.virtual.parts import Material, Part, merged
-from training.virtual.people import Person
-from training.virtual.preview import drawn, write_sheet
-from training.virtual.renderer import Frame, Light
-from training.virtual.scene import Studio
-from training.virtual.sensor import Sensor
-from training.virtual.surroundings import Extent
-from training.virtual.truth import describe, floor_plane
+from smap_train.virtual import surroundings
+from smap_train.virtual.cameras import view_from
+from smap_train.virtual.config import ClipConfig, ClipPerson
+from smap_train.virtual.movers import Mover, grounded, player, walker
+from smap_train.virtual.parts import Material, Part, merged
+from smap_train.virtual.people import Person
+from smap_train.virtual.preview import drawn, write_sheet
+from smap_train.virtual.renderer import Frame, Light
+from smap_train.virtual.scene import Studio
+from smap_train.virtual.sensor import Sensor
+from smap_train.virtual.surroundings import Extent
+from smap_train.virtual.truth import describe, floor_plane
 
 _SWAY_PERIOD = 6.0
 

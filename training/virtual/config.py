@@ -71,7 +71,7 @@ class SourceSettings(_Strict):
         seed: with the sample's index, determines the sample.
         width, height: of the pictures in pixels.
         bodies, body_seed: size and seed of the pool of body shapes.
-        motion: mocap file (see ``training.virtual.motion``); None for procedural poses only.
+        motion: mocap file (see ``smap_train.virtual.motion``); None for procedural poses only.
         motion_split: ``train`` leaves out the held-out sequences, ``held_out`` uses only these.
         assets: MakeHuman data folder; None for clothes from helper geometry.
         asset_split: as ``motion_split``, for clothes, hair and skins of the assets.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
-from training.virtual.geometry import aligning, rotation_from_vector
-from training.virtual.poses import Angles, Pose, part, set_arm, set_leg, turn
-from training.virtual.posing import neutral_pose, posed
+from smap_train.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
+from smap_train.virtual.geometry import aligning, rotation_from_vector
+from smap_train.virtual.poses import Angles, Pose, part, set_arm, set_leg, turn
+from smap_train.virtual.posing import neutral_pose, posed
 
 # Way of lying -> probability.
 WAYS: dict[str, float] = {"back": 0.5, "front": 0.25, "side": 0.25}

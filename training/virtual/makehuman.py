@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from training.virtual.bodies import Body, BodyModel
-from training.virtual.geometry import triangles, unweld, vertex_normals
-from training.virtual.outfits import HAIR_TONES, Outfit, Piece, cloth_colour, scaled, skin_piece
-from training.virtual.parts import Material
-from training.virtual.textures import TextureBank
+from smap_train.virtual.bodies import Body, BodyModel
+from smap_train.virtual.geometry import triangles, unweld, vertex_normals
+from smap_train.virtual.outfits import HAIR_TONES, Outfit, Piece, cloth_colour, scaled, skin_piece
+from smap_train.virtual.parts import Material
+from smap_train.virtual.textures import TextureBank
 
 # Clothes, hair and skins never used for training, so that tests show unseen ones.
 HELD_OUT_ASSETS: frozenset[str] = frozenset(

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS
-from training.virtual.geometry import aligning, between, rotation_from_vector
+from smap_train.virtual.bodies import SEGMENT_INDEX, SEGMENTS
+from smap_train.virtual.geometry import aligning, between, rotation_from_vector
 
 # Sequences never used for training, so that tests and the demo clip show unseen motion.
 HELD_OUT_MOTIONS: frozenset[str] = frozenset(

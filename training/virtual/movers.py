@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.bodies import SEGMENT_INDEX, Body, BodyModel
-from training.virtual.geometry import about
-from training.virtual.motion import Motion
-from training.virtual.people import lowest
-from training.virtual.poses import Pose
-from training.virtual.posing import Posed, posed
-from training.virtual.walks import Curve, gait_cycle
+from smap_train.virtual.bodies import SEGMENT_INDEX, Body, BodyModel
+from smap_train.virtual.geometry import about
+from smap_train.virtual.motion import Motion
+from smap_train.virtual.people import lowest
+from smap_train.virtual.poses import Pose
+from smap_train.virtual.posing import Posed, posed
+from smap_train.virtual.walks import Curve, gait_cycle
 
 # Mocap frame -> where a body is.
 Mover = Callable[[float], Posed]

@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
-from training.virtual.parts import RGB, Material, Part
-from training.virtual.posing import Posed
-from training.virtual.shapes import box
+from smap_train.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
+from smap_train.virtual.parts import RGB, Material, Part
+from smap_train.virtual.posing import Posed
+from smap_train.virtual.shapes import box
 
 # Linear RGB of skin under white light, fair to dark.
 SKIN_TONES: tuple[RGB, ...] = (

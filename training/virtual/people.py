@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.bodies import SEGMENT_INDEX, Body, BodyModel, BodyPool
-from training.virtual.carrying import Held, held_box
-from training.virtual.geometry import about
-from training.virtual.lying import WAYS, lying_pose
-from training.virtual.motion import MotionLibrary
-from training.virtual.outfits import Outfit, Wardrobe, backpack, worn
-from training.virtual.parts import Material, Part
-from training.virtual.poses import POSTURES, Pose, leans_on_hands, limbs_collide, random_pose
-from training.virtual.posing import Posed, mirrored, mpi15_joints, posed
+from smap_train.virtual.bodies import SEGMENT_INDEX, Body, BodyModel, BodyPool
+from smap_train.virtual.carrying import Held, held_box
+from smap_train.virtual.geometry import about
+from smap_train.virtual.lying import WAYS, lying_pose
+from smap_train.virtual.motion import MotionLibrary
+from smap_train.virtual.outfits import Outfit, Wardrobe, backpack, worn
+from smap_train.virtual.parts import Material, Part
+from smap_train.virtual.poses import POSTURES, Pose, leans_on_hands, limbs_collide, random_pose
+from smap_train.virtual.posing import Posed, mirrored, mpi15_joints, posed
 
 # Postures that reach far beyond the place somebody is at.
 ROOMY_POSTURES = ("lie", "carry")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.bodies import SEGMENT_INDEX
-from training.virtual.geometry import about, rotation_from_vector, vector_from_rotation
-from training.virtual.posing import neutral_pose
+from smap_train.virtual.bodies import SEGMENT_INDEX
+from smap_train.virtual.geometry import about, rotation_from_vector, vector_from_rotation
+from smap_train.virtual.posing import neutral_pose
 
 Pose = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def random_pose(rng: np.random.Generator, posture: str) -> Pose:
 
     Args:
         posture: a key of :data:`POSTURES` but ``lie``, for which see
-            :mod:`training.virtual.lying`.
+            :mod:`smap_train.virtual.lying`.
     """
     phase = rng.uniform(0, 2 * np.pi)
     stoop = {"bend": rng.uniform(20, 85), "crouch": rng.uniform(0, 40)}.get(posture, 0.0)

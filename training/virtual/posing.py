@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
-from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
-from training.virtual.geometry import aligning
+from smap_train.virtual.bodies import SEGMENT_INDEX, SEGMENTS, Body, BodyModel
+from smap_train.virtual.geometry import aligning
 
 _DOWN = np.array([0.0, 0.0, -1.0])
 # Limb segments: (segment, segment whose joint ends it, segment it hangs on or "").

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
 from smap_ros.errors import EngineError
-from training.virtual.parts import Part
-from training.virtual.shaders import BACKDROP_FS, BACKDROP_VS, DEPTH_FS, DEPTH_VS, FS, VS
-from training.virtual.textures import TextureBank
+from smap_train.virtual.parts import Part
+from smap_train.virtual.shaders import BACKDROP_FS, BACKDROP_VS, DEPTH_FS, DEPTH_VS, FS, VS
+from smap_train.virtual.textures import TextureBank
 
 NEAR, FAR = 0.05, 80.0
 _VERTEX = "3f 3f 2f"

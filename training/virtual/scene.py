@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual import surroundings
-from training.virtual.bodies import BodyModel, BodyPool
-from training.virtual.cameras import in_picture, random_distance, random_place, random_view
-from training.virtual.config import SourceSettings, StillsConfig
-from training.virtual.makehuman import MakeHumanWardrobe
-from training.virtual.motion import MotionLibrary
-from training.virtual.outfits import HelperWardrobe, Wardrobe
-from training.virtual.people import Casting, Person
-from training.virtual.renderer import Renderer, View
-from training.virtual.sensor import Sensor
-from training.virtual.staging import Stage, surround
-from training.virtual.textures import TextureBank
-from training.virtual.truth import describe, floor_plane
+from smap_train.virtual import surroundings
+from smap_train.virtual.bodies import BodyModel, BodyPool
+from smap_train.virtual.cameras import in_picture, random_distance, random_place, random_view
+from smap_train.virtual.config import SourceSettings, StillsConfig
+from smap_train.virtual.makehuman import MakeHumanWardrobe
+from smap_train.virtual.motion import MotionLibrary
+from smap_train.virtual.outfits import HelperWardrobe, Wardrobe
+from smap_train.virtual.people import Casting, Person
+from smap_train.virtual.renderer import Renderer, View
+from smap_train.virtual.sensor import Sensor
+from smap_train.virtual.staging import Stage, surround
+from smap_train.virtual.textures import TextureBank
+from smap_train.virtual.truth import describe, floor_plane
 
 Generator = np.random.Generator
 # People's centres are at least this far apart, metres: shoulder to shoulder.
@@ -36,7 +36,7 @@ class Sample:
     Attributes:
         jpeg: the encoded picture; rgb: the same before encoding, uint8 [h, w, 3].
         labels: uint8 [h, w]; 0 surroundings, k + 1 the person at place k of the truth's list.
-        truth: see :mod:`training.virtual.truth`.
+        truth: see :mod:`smap_train.virtual.truth`.
     """
 
     jpeg: bytes

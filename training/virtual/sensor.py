@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.config import SensorSettings
+from smap_train.virtual.config import SensorSettings
 
 _TILE = 1024
 _tiles: list[NDArray[np.float32]] = []

@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from training.virtual.bodies import SEGMENT_INDEX
-from training.virtual.cameras import in_picture, random_distance, random_place, random_view
-from training.virtual.carrying import held_box
-from training.virtual.config import SequencesConfig
-from training.virtual.geometry import about
-from training.virtual.motion import Motion, MotionLibrary
-from training.virtual.movers import Mover, grounded, player, walker
-from training.virtual.people import Casting, Person, held_material
-from training.virtual.poses import Pose, holding, set_arm
-from training.virtual.renderer import View
-from training.virtual.scene import Sample, Studio, finish
-from training.virtual.sensor import Sensor
-from training.virtual.staging import Stage, surround
-from training.virtual.walks import gait_cycle
+from smap_train.virtual.bodies import SEGMENT_INDEX
+from smap_train.virtual.cameras import in_picture, random_distance, random_place, random_view
+from smap_train.virtual.carrying import held_box
+from smap_train.virtual.config import SequencesConfig
+from smap_train.virtual.geometry import about
+from smap_train.virtual.motion import Motion, MotionLibrary
+from smap_train.virtual.movers import Mover, grounded, player, walker
+from smap_train.virtual.people import Casting, Person, held_material
+from smap_train.virtual.poses import Pose, holding, set_arm
+from smap_train.virtual.renderer import View
+from smap_train.virtual.scene import Sample, Studio, finish
+from smap_train.virtual.sensor import Sensor
+from smap_train.virtual.staging import Stage, surround
+from smap_train.virtual.walks import gait_cycle
 
 Generator = np.random.Generator
 Points = NDArray[np.float64]

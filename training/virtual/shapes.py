@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.parts import Material, Part
+from smap_train.virtual.parts import Material, Part
 
 _BOX_FACES = (  # axis of the normal, its sign, axes of the texture
     (0, 1, 1, 2),

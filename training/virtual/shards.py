@@ -17,9 +17,9 @@ from pathlib import Path
 import cv2
 
 from smap_ros.errors import InputError
-from training.virtual.config import SequencesConfig, StillsConfig
-from training.virtual.scene import Sample, Stills
-from training.virtual.sequences import Sequences
+from smap_train.virtual.config import SequencesConfig, StillsConfig
+from smap_train.virtual.scene import Sample, Stills
+from smap_train.virtual.sequences import Sequences
 
 ShardConfig = StillsConfig | SequencesConfig
 Maker = Stills | Sequences

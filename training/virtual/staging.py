@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual import surroundings
-from training.virtual.config import SceneSettings
-from training.virtual.parts import Part, merged
-from training.virtual.people import Person
-from training.virtual.renderer import Light, View
-from training.virtual.surroundings import Extent
-from training.virtual.textures import TextureBank
+from smap_train.virtual import surroundings
+from smap_train.virtual.config import SceneSettings
+from smap_train.virtual.parts import Part, merged
+from smap_train.virtual.people import Person
+from smap_train.virtual.renderer import Light, View
+from smap_train.virtual.surroundings import Extent
+from smap_train.virtual.textures import TextureBank
 
 Generator = np.random.Generator
 

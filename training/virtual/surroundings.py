@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.virtual.parts import RGB, Material, Part
-from training.virtual.renderer import Light
-from training.virtual.shapes import ball, box, cylinder, quad
-from training.virtual.textures import Texture, TextureBank
+from smap_train.virtual.parts import RGB, Material, Part
+from smap_train.virtual.renderer import Light
+from smap_train.virtual.shapes import ball, box, cylinder, quad
+from smap_train.virtual.textures import Texture, TextureBank
 
 Generator = np.random.Generator
 

@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
-from training.virtual.bodies import Body, BodyModel
-from training.virtual.people import Person
-from training.virtual.posing import at_rest, mpi15_joints
-from training.virtual.renderer import Frame, View
+from smap_train.virtual.bodies import Body, BodyModel
+from smap_train.virtual.people import Person
+from smap_train.virtual.posing import at_rest, mpi15_joints
+from smap_train.virtual.renderer import Frame, View
 
 OUTSIDE, OCCLUDED, VISIBLE = 0, 1, 2
 # Flesh and cloth between a limb's joint and the surface in front of it, metres on a body of

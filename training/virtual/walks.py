@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from training.virtual.geometry import about, between
-from training.virtual.motion import Motion
+from smap_train.virtual.geometry import about, between
+from smap_train.virtual.motion import Motion
 
 # Frames over which the end of a gait cycle is blended into its beginning.
 _BLEND = 8

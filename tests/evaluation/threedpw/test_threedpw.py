@@ -60,7 +60,7 @@ def test_vertices_are_compared_unaligned():
 def body_folder(tmp_path_factory) -> Path:
     """SMPL files in their true shapes, of the synthetic body that the goldens were made with."""
     pytest.importorskip("torch")
-    from training.models.golden_body import synthetic_body, synthetic_regressor
+    from smap_train.models.golden_body import synthetic_body, synthetic_regressor
 
     arrays = synthetic_body()
     folder = tmp_path_factory.mktemp("smpl")

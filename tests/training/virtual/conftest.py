@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("anny", reason="virtual humans need the 'train' extra (anny)")
 
 from smap_ros.errors import EngineError
-from training.virtual.bodies import BodyPool
-from training.virtual.config import StillsConfig
-from training.virtual.scene import Stills
+from smap_train.virtual.bodies import BodyPool
+from smap_train.virtual.config import StillsConfig
+from smap_train.virtual.scene import Stills
 
 SMALL = {"bodies": 8, "body_seed": 5, "width": 160, "height": 96, "seed": 3}
 JOINTS = [

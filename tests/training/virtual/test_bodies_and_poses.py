@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
-from training.virtual.bodies import SEGMENT_INDEX, BodyPool
-from training.virtual.geometry import about, aligning, rotation_from_vector, vector_from_rotation
-from training.virtual.motion import HELD_OUT_MOTIONS, MotionLibrary
-from training.virtual.people import lowest
-from training.virtual.poses import POSTURES, random_pose
-from training.virtual.posing import mirrored, mpi15_joints, neutral_pose, posed
+from smap_train.virtual.bodies import SEGMENT_INDEX, BodyPool
+from smap_train.virtual.geometry import about, aligning, rotation_from_vector, vector_from_rotation
+from smap_train.virtual.motion import HELD_OUT_MOTIONS, MotionLibrary
+from smap_train.virtual.people import lowest
+from smap_train.virtual.poses import POSTURES, random_pose
+from smap_train.virtual.posing import mirrored, mpi15_joints, neutral_pose, posed
 
 from .conftest import JOINTS
 

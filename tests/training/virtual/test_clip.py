@@ -12,7 +12,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.paths import config_directory
 from smap_ros.skeletons import MPI15
-from training.virtual.cli import run
+from smap_train.virtual.cli import run
 
 from .conftest import JOINTS, SMALL
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from smap_ros.errors import InputError
-from training.virtual.config import ClipConfig, SequencesConfig, StillsConfig, load_config
+from smap_train.virtual.config import ClipConfig, SequencesConfig, StillsConfig, load_config
 
 SHIPPED = Path(__file__).parents[3] / "training" / "virtual" / "configs"
 

@@ -9,16 +9,16 @@ import pytest
 
 from smap_ros.camera import Camera
 from smap_ros.skeletons import MPI15
-from training.virtual import people as people_module
-from training.virtual.bodies import SEGMENT_INDEX, SEGMENTS
-from training.virtual.cameras import view_from
-from training.virtual.lying import WAYS
-from training.virtual.outfits import HelperWardrobe
-from training.virtual.parts import Material
-from training.virtual.people import Casting, lowest
-from training.virtual.poses import POSTURES
-from training.virtual.scene import Stills
-from training.virtual.truth import VISIBLE, describe
+from smap_train.virtual import people as people_module
+from smap_train.virtual.bodies import SEGMENT_INDEX, SEGMENTS
+from smap_train.virtual.cameras import view_from
+from smap_train.virtual.lying import WAYS
+from smap_train.virtual.outfits import HelperWardrobe
+from smap_train.virtual.parts import Material
+from smap_train.virtual.people import Casting, lowest
+from smap_train.virtual.poses import POSTURES
+from smap_train.virtual.scene import Stills
+from smap_train.virtual.truth import VISIBLE, describe
 
 from .conftest import SMALL
 from .test_scenes import LIGHT

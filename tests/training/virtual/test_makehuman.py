@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
-from training.virtual.makehuman import HELD_OUT_ASSETS, MakeHumanWardrobe
-from training.virtual.outfits import worn
-from training.virtual.posing import at_rest
-from training.virtual.textures import TextureBank
+from smap_train.virtual.makehuman import HELD_OUT_ASSETS, MakeHumanWardrobe
+from smap_train.virtual.outfits import worn
+from smap_train.virtual.posing import at_rest
+from smap_train.virtual.textures import TextureBank
 
 BOUND = (100, 101, 102, 103)  # base vertices that the test garment is bound to
 OFFSET_ROW = "100 101 102 0.5 0.25 0.25 1.0 2.0 3.0"

@@ -12,21 +12,21 @@ import pytest
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
-from training.virtual.bodies import SEGMENT_INDEX
-from training.virtual.cameras import view_from
-from training.virtual.cli import run
-from training.virtual.config import StillsConfig
-from training.virtual.geometry import about
-from training.virtual.outfits import HelperWardrobe
-from training.virtual.parts import Material
-from training.virtual.people import Person, lowest
-from training.virtual.posing import neutral_pose, posed
-from training.virtual.preview import drawn
-from training.virtual.renderer import Light, View
-from training.virtual.scene import Stills
-from training.virtual.shapes import box
-from training.virtual.shards import claim_folder, missing_shards, shard_path, write_shard
-from training.virtual.truth import OCCLUDED, OUTSIDE, VISIBLE, describe
+from smap_train.virtual.bodies import SEGMENT_INDEX
+from smap_train.virtual.cameras import view_from
+from smap_train.virtual.cli import run
+from smap_train.virtual.config import StillsConfig
+from smap_train.virtual.geometry import about
+from smap_train.virtual.outfits import HelperWardrobe
+from smap_train.virtual.parts import Material
+from smap_train.virtual.people import Person, lowest
+from smap_train.virtual.posing import neutral_pose, posed
+from smap_train.virtual.preview import drawn
+from smap_train.virtual.renderer import Light, View
+from smap_train.virtual.scene import Stills
+from smap_train.virtual.shapes import box
+from smap_train.virtual.shards import claim_folder, missing_shards, shard_path, write_shard
+from smap_train.virtual.truth import OCCLUDED, OUTSIDE, VISIBLE, describe
 
 from .conftest import SMALL
 

@@ -9,10 +9,10 @@ import pytest
 from smap_ros.errors import EngineError, InputError
 from smap_ros.evaluation.common.shards import read_scenes
 from smap_ros.skeletons import MPI15
-from training.virtual.cli import run
-from training.virtual.config import SequencesConfig
-from training.virtual.sequences import Sequences
-from training.virtual.shards import claim_folder, missing_shards, shard_path, write_shard
+from smap_train.virtual.cli import run
+from smap_train.virtual.config import SequencesConfig
+from smap_train.virtual.sequences import Sequences
+from smap_train.virtual.shards import claim_folder, missing_shards, shard_path, write_shard
 
 from .conftest import JOINTS, SMALL
 

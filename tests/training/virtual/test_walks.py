@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
-from training.virtual.bodies import SEGMENT_INDEX
-from training.virtual.motion import MotionLibrary
-from training.virtual.walks import Curve, gait_cycle
+from smap_train.virtual.bodies import SEGMENT_INDEX
+from smap_train.virtual.motion import MotionLibrary
+from smap_train.virtual.walks import Curve, gait_cycle
 
 from .conftest import JOINTS
 

@@ -8,6 +8,6 @@ Yuan et al., "HAP: Structure-Aware Masked Image Modeling for Human-Centric Perce
 2023, instead of a ResNet-50.
 """
 
-from training.models.crowdnet.network import CrowdNet, HapCrowdNet
+from smap_train.models.crowdnet.network import CrowdNet, HapCrowdNet
 
 __all__ = ["CrowdNet", "HapCrowdNet"]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import SMPL30
-from training.models.crowdnet.guidance import HEATMAP_SIZE
-from training.models.layers.rotations import axis_angle_to_matrix
-from training.models.layers.smpl import JOINTS, VERTICES, Smpl, regress_joints
+from smap_train.models.crowdnet.guidance import HEATMAP_SIZE
+from smap_train.models.layers.rotations import axis_angle_to_matrix
+from smap_train.models.layers.smpl import JOINTS, VERTICES, Smpl, regress_joints
 
 INPUT_SIZE = 256  # pixels a side of the crop
 FOCAL_PX = 5000.0  # of the camera that looks at the crop

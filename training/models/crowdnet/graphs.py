@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from training.models.crowdnet.network import PoseGuidedNetwork
-from training.models.crowdnet.rotation import GRAPH, GraphConv
+from smap_train.models.crowdnet.network import PoseGuidedNetwork
+from smap_train.models.crowdnet.rotation import GRAPH, GraphConv
 
 INPUTS = ("image", "joints", "mask")
 OUTPUTS = ("joint_img", "joint_score", "smpl_pose", "smpl_shape", "cam_param")

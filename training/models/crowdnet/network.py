@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.skeletons import SMPL30
-from training.models.crowdnet.body import ROOT, CrowdBody
-from training.models.crowdnet.guidance import HEATMAP_SIZE, PoseGuidance, joint_heatmaps
-from training.models.crowdnet.position import CELLS, FEATURES, PositionNet
-from training.models.crowdnet.rotation import NODES, RotationNet
-from training.models.crowdnet.vit import WIDTH, HapBackbone
-from training.models.crowdnet.vposer import ROT6D_EPS, VPoser
-from training.models.layers.resnet import ResNet
-from training.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
+from smap_train.models.crowdnet.body import ROOT, CrowdBody
+from smap_train.models.crowdnet.guidance import HEATMAP_SIZE, PoseGuidance, joint_heatmaps
+from smap_train.models.crowdnet.position import CELLS, FEATURES, PositionNet
+from smap_train.models.crowdnet.rotation import NODES, RotationNet
+from smap_train.models.crowdnet.vit import WIDTH, HapBackbone
+from smap_train.models.crowdnet.vposer import ROT6D_EPS, VPoser
+from smap_train.models.layers.resnet import ResNet
+from smap_train.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
 
 _CELL = HEATMAP_SIZE / CELLS  # heatmap cells in a cell of the late features
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.models.layers.soft_argmax import expected_cell, hat_weights, volume_softmax
+from smap_train.models.layers.soft_argmax import expected_cell, hat_weights, volume_softmax
 
 FEATURES, CELLS = 2048, 8  # of the late feature map; volumes have as many cells in depth
 

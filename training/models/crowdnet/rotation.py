@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.skeletons import CROWD15, Skeleton
-from training.models.crowdnet.position import FEATURES, sample_map
+from smap_train.models.crowdnet.position import FEATURES, sample_map
 
 NODES = len(CROWD15)  # 15
 LATENT, SHAPES = 32, 10

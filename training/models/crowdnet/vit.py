@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.models.layers.vit import NORM_EPS, Attention, Block
+from smap_train.models.layers.vit import NORM_EPS, Attention, Block
 
 WIDTH, DEPTH, HEADS, PATCH = 768, 12, 12, 16  # ViT-B/16
 _GRID = 16  # tokens a side, for crops of 256 pixels

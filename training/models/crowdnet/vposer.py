@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.errors import InputError
-from training.models.checkpoint import is_state_dict, mismatches, read_untrusted
-from training.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
+from smap_train.models.checkpoint import is_state_dict, mismatches, read_untrusted
+from smap_train.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
 
 BODY_JOINTS, LATENT = 21, 32  # SMPL's joints without root and hands
 ROT6D_EPS = 1e-12  # of 3DCrowdNet's and VPoser's normalisation

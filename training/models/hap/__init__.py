@@ -6,6 +6,6 @@ autoencoder paints them in (``network``); two differently masked views of a pers
 alike to it (``losses``). The encoder then serves ``crowdnet.HapCrowdNet``.
 """
 
-from training.models.hap.network import HapPretraining
+from smap_train.models.hap.network import HapPretraining
 
 __all__ = ["HapPretraining"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.models.hap.network import MaskedView, patchify
+from smap_train.models.hap.network import MaskedView, patchify
 
 ALIGNMENT_WEIGHT = 0.05
 _TEMPERATURE = 0.2

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.errors import InputError
-from training.models.layers.vit import NORM_EPS, Attention, Block
+from smap_train.models.layers.vit import NORM_EPS, Attention, Block
 
 PATCH = 16
 _TOKEN_STD = 0.02

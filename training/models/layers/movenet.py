@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.errors import InputError
-from training.models.layers.mobile import InvertedResidualNet, SameConv2d
+from smap_train.models.layers.mobile import InvertedResidualNet, SameConv2d
 
 HIDDEN = 96
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from smap_ros.errors import InputError
 from smap_ros.plain_pickle import Stored, read_plain_pickle
-from training.models.layers.smpl import JOINTS, PARENTS, SHAPES, VERTICES, SmplBody
+from smap_train.models.layers.smpl import JOINTS, PARENTS, SHAPES, VERTICES, SmplBody
 
 BODY_FILES = ("SMPL_NEUTRAL.npz", "SMPL_NEUTRAL.pkl")
 EXTRA_FILE, H36M_FILE = "J_regressor_extra.npy", "J_regressor_h36m.npy"

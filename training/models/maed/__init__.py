@@ -5,6 +5,6 @@ ICCV 2021: a spatio-temporal encoder (``encoder``, ``attention``), a kinematic-t
 SPIN's iterative one (``decoder``), and the body they describe (``body``).
 """
 
-from training.models.maed.network import Maed
+from smap_train.models.maed.network import Maed
 
 __all__ = ["Maed"]

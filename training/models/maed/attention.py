@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from training.models.layers.vit import attend, split_heads
+from smap_train.models.layers.vit import attend, split_heads
 
 Mode = Literal["parallel", "series", "coupling", "vanilla", "temporal"]
 MODES: tuple[Mode, ...] = ("parallel", "series", "coupling", "vanilla", "temporal")

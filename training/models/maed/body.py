@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
-from training.models.layers.smpl import JOINTS, VERTICES, Smpl, regress_joints
+from smap_train.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
+from smap_train.models.layers.smpl import JOINTS, VERTICES, Smpl, regress_joints
 
 IMAGE_SIZE = 224  # pixels of the crop that the weak-perspective camera refers to
 FOCAL_PX = 5000.0  # SPIN: focal length of the camera that stands for it

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from training.models.layers.smpl import JOINTS, PARENTS, SHAPES
-from training.models.maed.body import SpinBody
+from smap_train.models.layers.smpl import JOINTS, PARENTS, SHAPES
+from smap_train.models.maed.body import SpinBody
 
 _HIDDEN = 1024
 _POSE = 6 * JOINTS

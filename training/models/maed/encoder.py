@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models.layers.resnetv2 import STAGE_WIDTHS, STRIDE, ResNetV2
-from training.models.layers.vit import NORM_EPS, Block
-from training.models.maed.attention import Mode, SpatioTemporalAttention
+from smap_train.models.layers.resnetv2 import STAGE_WIDTHS, STRIDE, ResNetV2
+from smap_train.models.layers.vit import NORM_EPS, Block
+from smap_train.models.maed.attention import Mode, SpatioTemporalAttention
 
 MAX_FRAMES = 16  # learned temporal positions
 _TIMELESS = ("vanilla", "temporal")  # modes without them

@@ -11,8 +11,8 @@ import copy
 
 from torch import Tensor, nn
 
-from training.models.layers.resnetv2 import bake_convolutions
-from training.models.maed.network import Maed
+from smap_train.models.layers.resnetv2 import bake_convolutions
+from smap_train.models.maed.network import Maed
 
 
 class FrameGraph(nn.Module):

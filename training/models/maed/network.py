@@ -8,8 +8,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from training.models.layers.resnetv2 import STRIDE
-from training.models.layers.smpl_files import (
+from smap_train.models.layers.resnetv2 import STRIDE
+from smap_train.models.layers.smpl_files import (
     EXTRA_FILE,
     H36M_FILE,
     MEAN_FILE,
@@ -17,10 +17,10 @@ from training.models.layers.smpl_files import (
     load_mean_parameters,
     load_smpl,
 )
-from training.models.maed.attention import MODES, Mode
-from training.models.maed.body import EXTRA_ROWS, H36M_ROWS
-from training.models.maed.decoder import IterativeDecoder, KinematicTreeDecoder
-from training.models.maed.encoder import Encoder
+from smap_train.models.maed.attention import MODES, Mode
+from smap_train.models.maed.body import EXTRA_ROWS, H36M_ROWS
+from smap_train.models.maed.decoder import IterativeDecoder, KinematicTreeDecoder
+from smap_train.models.maed.encoder import Encoder
 
 Decoder = Literal["ktd", "iterative"]
 _DECODERS: dict[str, type[KinematicTreeDecoder] | type[IterativeDecoder]] = {

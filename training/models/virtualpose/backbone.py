@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.models.layers.resnet import ResNet
-from training.models.virtualpose.config import BOX_SIDES, JOINTS, flip_order
+from smap_train.models.layers.resnet import ResNet
+from smap_train.models.virtualpose.config import BOX_SIDES, JOINTS, flip_order
 
 
 class PoseDetResNet(ResNet):

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.models.virtualpose.config import VirtualPoseConfig
+from smap_train.models.virtualpose.config import VirtualPoseConfig
 
 BEHIND_PIXEL = -10000.0  # where points at or behind the camera are projected
 NEAR_MM = 0.01

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.models.virtualpose.cameras import Cameras, make_camera
+from smap_train.models.virtualpose.cameras import Cameras, make_camera
 
 if TYPE_CHECKING:
-    from training.models.golden import Golden
+    from smap_train.models.golden import Golden
 
 
 def golden_scene(golden: Golden) -> tuple[Tensor, Cameras]:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.skeletons import MPI15
-from training.models.smap_lite import SmapLite
-from training.models.virtualpose.backbone import PoseDetResNet
-from training.models.virtualpose.cameras import Cameras, depth_unit_mm, make_camera, orbit_pose
-from training.models.virtualpose.config import VirtualPoseConfig
-from training.models.virtualpose.model import VirtualPose
-from training.models.virtualpose.projection import widened
+from smap_train.models.smap_lite import SmapLite
+from smap_train.models.virtualpose.backbone import PoseDetResNet
+from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm, make_camera, orbit_pose
+from smap_train.models.virtualpose.config import VirtualPoseConfig
+from smap_train.models.virtualpose.model import VirtualPose
+from smap_train.models.virtualpose.projection import widened
 
 OPSET = 18
 MM = 1000.0
@@ -133,7 +133,7 @@ class Export:
             return dict(zip(self.outputs, self.graph(*self.inputs.values()), strict=True))
 
     def trace(self) -> torch.onnx.ONNXProgram | None:
-        """The graph in ONNX; ``training.export.networks.save_program`` writes it."""
+        """The graph in ONNX; ``smap_train.export.networks.save_program`` writes it."""
         shapes = tuple(
             {0: torch.export.Dim(self.dynamic[name], min=1)} if name in self.dynamic else None
             for name in self.inputs

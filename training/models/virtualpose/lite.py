@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from training.models.virtualpose.model import VirtualPose
+from smap_train.models.virtualpose.model import VirtualPose
 
 # The backbone is smap_lite: 15 heatmaps of 112 x 64 cells for an image of 448 x 256.
 LITE: dict[str, Any] = {

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.models.virtualpose.cameras import Cameras, depth_unit_mm
-from training.models.virtualpose.config import VirtualPoseConfig
-from training.models.virtualpose.detection import gather
-from training.models.virtualpose.model import Truth
+from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm
+from smap_train.models.virtualpose.config import VirtualPoseConfig
+from smap_train.models.virtualpose.detection import gather
+from smap_train.models.virtualpose.model import Truth
 
 WEIGHT_HEATMAP, WEIGHT_BOX = 10_000.0, 0.1  # stage 1
 WEIGHT_DEPTH, WEIGHT_CUBE, WEIGHT_JOINTS = 0.1, 1000.0, 1.0  # stage 2

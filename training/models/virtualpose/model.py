@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.models.virtualpose.backbone import PoseDetResNet
-from training.models.virtualpose.cameras import Cameras, depth_unit_mm
-from training.models.virtualpose.config import DEPTH_JOINTS, ROOT, VirtualPoseConfig
-from training.models.virtualpose.detection import Detections, decode
-from training.models.virtualpose.projection import (
+from smap_train.models.virtualpose.backbone import PoseDetResNet
+from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm
+from smap_train.models.virtualpose.config import DEPTH_JOINTS, ROOT, VirtualPoseConfig
+from smap_train.models.virtualpose.detection import Detections, decode
+from smap_train.models.virtualpose.projection import (
     Voxels,
     axis_mm,
     detection_weight,
@@ -22,7 +22,7 @@ from training.models.virtualpose.projection import (
     voxel_pitch_mm,
     widened,
 )
-from training.models.virtualpose.v2v import V2VNet
+from smap_train.models.virtualpose.v2v import V2VNet
 
 
 class Truth(NamedTuple):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.models.virtualpose.cameras import Cameras, depth_unit_mm, project, to_cells
-from training.models.virtualpose.config import VirtualPoseConfig
-from training.models.virtualpose.detection import Detections
+from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm, project, to_cells
+from smap_train.models.virtualpose.config import VirtualPoseConfig
+from smap_train.models.virtualpose.detection import Detections
 
 # Sampling coordinates are limited to this, far enough outside of -1..1 to read zeros.
 _OUTSIDE = 1.1
