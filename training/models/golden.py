@@ -57,7 +57,7 @@ def _virtualpose_arguments(golden: Golden) -> tuple[Any, ...]:
     """Maps and camera; imported on demand, like the networks."""
     from smap_train.models.virtualpose.golden_scene import golden_scene
 
-    return golden_scene(golden)
+    return golden_scene(golden.folder, golden.arrays)
 
 
 def _crowdnet_arguments(golden: Golden) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from smap_ros.errors import InputError
 from smap_ros.evaluation.bags.measures import BagRun, handovers, tracks
-from smap_ros.evaluation.common.panels import Details
+from smap_ros.evaluation.common.measures_report import Details
 from smap_ros.evaluation.common.report import PLOTS, number_table, shown
 
 MARKDOWN, HTML = "report.md", "report.html"

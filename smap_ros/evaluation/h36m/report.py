@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import BodyFrame
-from smap_ros.evaluation.common.panels import Details, MeasuresReport, Panel, mean, named
+from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, mean, named
+from smap_ros.evaluation.common.panels import Panel
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.common.report import shown
 from smap_ros.evaluation.common.views import Coverage

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from smap_ros.evaluation.common.panels import Details, MeasuresReport, Panel, named
+from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, named
+from smap_ros.evaluation.common.panels import Panel
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.common.report import shown
 from smap_ros.evaluation.common.views import Coverage

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
+from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, mean, named
 from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis
-from smap_ros.evaluation.common.panels import Details, MeasuresReport, Panel, mean, named
+from smap_ros.evaluation.common.panels import Panel
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.common.report import shown
 from smap_ros.evaluation.common.views import Coverage, View
