@@ -78,16 +78,20 @@ class MapScales:
 
     def __init__(self, manifest: SmapManifest) -> None:
         scales = manifest.scales
-        names = ("maps", "bone_depth", "root_depth", "pose")
-        self._outputs = [manifest.outputs[k] for k in names if k in manifest.outputs]
         # Divided and not multiplied by the inverse: to the last bit as SMAP scales.
         maps = np.full((43, 1, 1), scales.paf_scale, np.float32)
         maps[:JOINTS] = scales.heatmap_scale
         # Association and lifting work in SMAP's centimetres.
-        bone = scales.bone_depth_unit_m
-        units = (bone, scales.root_depth_unit_m, bone)[: len(self._outputs) - 1]
-        depths = [np.full((1, 1, 1), 1 / (unit * CM_PER_M), np.float32) for unit in units]
-        self._divisors = (maps, *depths)
+        units = {
+            "bone_depth": scales.bone_depth_unit_m,
+            "root_depth": scales.root_depth_unit_m,
+            "pose": scales.bone_depth_unit_m,
+        }
+        depths = {k: np.full((1, 1, 1), 1 / (u * CM_PER_M), np.float32) for k, u in units.items()}
+        divisors = {"maps": maps, **depths}
+        known = [name for name in divisors if name in manifest.outputs]
+        self._outputs = [manifest.outputs[name] for name in known]
+        self._divisors = [divisors[name] for name in known]
         self._buffers = [np.empty(output.shape[1:], np.float32) for output in self._outputs]
 
     def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> Maps:
