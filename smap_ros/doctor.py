@@ -58,8 +58,6 @@ print(json.dumps(found))
 # Packages that are used when they are there: what takes their place otherwise.
 _OPTIONAL_ROS = {
     "tf2_msgs": "no TF is published",
-    "message_filters": "smap_ros pairs images and CameraInfo itself",
-    "cv_bridge": "smap_ros converts images itself",
     "hri_msgs": "no REP-155 topics are published",
 }
 

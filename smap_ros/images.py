@@ -6,7 +6,6 @@ padded (``step`` larger than a row of pixels) and 16-bit samples may be big-endi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -83,32 +82,6 @@ def decode_image(
             "share their colour"
         )
     return _converted(pixels, code)
-
-
-def encode_image(image: Image, encoding: str = "bgr8") -> tuple[int, bytes]:
-    """The bytes of a raw ROS image, rows not padded, 16-bit samples little-endian.
-
-    Args:
-        image: uint8 [H, W, 3], bgr.
-        encoding: one of :data:`ENCODINGS`.
-
-    Returns:
-        Bytes per row, and the bytes.
-
-    Raises:
-        InputError: if the encoding is unknown, the image isn't uint8 [H, W, 3], or a
-            colour-subsampled encoding is asked for an odd width.
-    """
-    check_image(image)
-    if encoding not in _PACKED:
-        raise InputError(
-            f"can't encode an image as {encoding!r}; expected one of {', '.join(ENCODINGS)}"
-        )
-    width = image.shape[1]
-    if encoding in _SUBSAMPLED and width % 2:
-        raise InputError(f"{encoding} needs an even width, got {width} px; crop one column")
-    encoded = _ENCODERS[encoding](image)
-    return width * _PACKED[encoding][0], encoded.tobytes()
 
 
 def decode_compressed(data: Any, declared: str = "") -> Image:
@@ -266,42 +239,3 @@ def _jpeg_size(raw: bytes) -> tuple[int, int, int]:
         f"compressed image is truncated or damaged: a jpeg of {len(raw)} bytes has no picture "
         "after its header"
     )
-
-
-def _mono16(image: Image) -> NDArray[np.uint16]:
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return (gray.astype("<u2") << 8).astype("<u2")
-
-
-def _subsample(image: Image, luma_first: bool) -> Image:
-    """4:2:2 with studio range (BT.601, as OpenCV decodes it); pairs share the mean colour."""
-    pixels = image[..., ::-1].astype(np.float32)  # rgb
-    luma = 16 + pixels @ np.array([65.481, 128.553, 24.966], np.float32) / 255
-    pairs = pixels.reshape(image.shape[0], -1, 2, 3).mean(axis=2)
-    u = 128 + pairs @ np.array([-37.797, -74.203, 112.0], np.float32) / 255
-    v = 128 + pairs @ np.array([112.0, -93.786, -18.214], np.float32) / 255
-    first, second = luma[:, 0::2], luma[:, 1::2]
-    order = (first, u, second, v) if luma_first else (u, first, v, second)
-    packed: Image = np.stack(order, axis=-1).round().clip(0, 255).astype(np.uint8)
-    return packed
-
-
-def _convert_by(code: int) -> Callable[[Image], Image]:
-    return lambda image: _converted(image, code)
-
-
-_ENCODERS: dict[str, Callable[[Image], NDArray[Any]]] = {
-    "bgr8": np.ascontiguousarray,
-    "8UC3": np.ascontiguousarray,
-    "rgb8": _convert_by(cv2.COLOR_BGR2RGB),
-    "bgra8": _convert_by(cv2.COLOR_BGR2BGRA),
-    "8UC4": _convert_by(cv2.COLOR_BGR2BGRA),
-    "rgba8": _convert_by(cv2.COLOR_BGR2RGBA),
-    "mono8": _convert_by(cv2.COLOR_BGR2GRAY),
-    "8UC1": _convert_by(cv2.COLOR_BGR2GRAY),
-    "mono16": _mono16,
-    "yuv422": lambda image: _subsample(image, luma_first=False),
-    "uyvy": lambda image: _subsample(image, luma_first=False),
-    "yuv422_yuy2": lambda image: _subsample(image, luma_first=True),
-    "yuyv": lambda image: _subsample(image, luma_first=True),
-}

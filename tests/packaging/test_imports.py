@@ -21,7 +21,18 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 MIDDLE = 2
 HEIGHTS = {
     **dict.fromkeys(
-        ("errors", "skeletons", "camera", "bodies", "geometry", "images", "paths", "plain_pickle"),
+        (
+            "errors",
+            "skeletons",
+            "camera",
+            "bodies",
+            "geometry",
+            "images",
+            "paths",
+            "plain_pickle",
+            "privacy",
+            "stopping",
+        ),
         0,
     ),
     **dict.fromkeys(("bundles", "engines", "association"), 1),

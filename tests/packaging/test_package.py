@@ -41,7 +41,7 @@ def test_all_manifests_state_one_version(manifest):
     "dependency",
     [
         *("rclpy", "sensor_msgs", "geometry_msgs", "visualization_msgs", "diagnostic_msgs"),
-        *("std_msgs", "lifecycle_msgs", "tf2_msgs", "message_filters", "cv_bridge"),
+        *("std_msgs", "lifecycle_msgs", "tf2_msgs"),
         *("launch", "launch_ros", "rosidl_default_runtime"),
     ],
 )
@@ -134,7 +134,6 @@ def test_every_library_that_the_runtime_imports_is_declared():
     optional |= {
         "scipy",
         "ament_index_python",
-        "message_filters",
         "builtin_interfaces",
         "rcl_interfaces",
     }

@@ -10,11 +10,11 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import Image
 
-from smap_ros.images import encode_image
 from smap_ros.msg import SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message
 from smap_ros.skeletons import MPI15
+from tests.image_encoding import encode_image
 from tests.ros.pose3d_client import (
     BLACK,
     FRAME,

@@ -319,38 +319,6 @@ def refine_output(
     return refined
 
 
-def register_pred(
-    people: NDArray[np.floating], true_roots: NDArray[np.floating], root: int = PELVIS,
-    max_distance: float = 30.0,
-) -> NDArray[np.intp]:  # fmt: skip
-    """Match people to annotated ones by their root joints in the image, one to one.
-
-    Repeatedly takes the closest remaining pair while it is closer than the limit (SMAP's way,
-    for its evaluation and for RefineNet's training pairs).
-
-    Args:
-        people: float [P, 15, 4], x and y in the pixels of ``true_roots``.
-        true_roots: float [T, 2].
-        root: root joint.
-        max_distance: limit in these pixels (SMAP: 30 network pixels).
-
-    Returns:
-        int [T], the row in ``people`` of each annotated person, -1 where there is none.
-    """
-    matches = np.full(len(true_roots), -1, dtype=np.intp)
-    offsets = true_roots[:, None, :2] - people[None, :, root, :2]
-    distance = np.linalg.norm(offsets, axis=-1)  # [T, P]
-    distance[:, people[:, root, 3] == 0] = np.inf
-    close = np.argwhere(distance < max_distance)
-    order = np.argsort(distance[close[:, 0], close[:, 1]], kind="stable")
-    taken: set[int] = set()
-    for true, person in close[order].tolist():
-        if matches[true] < 0 and person not in taken:
-            matches[true] = person
-            taken.add(person)
-    return matches
-
-
 def _cells(points: Float, size: tuple[int, ...]) -> NDArray[np.intp]:
     """Map cells, int [..., 2] (x, y), that hold the points [..., 2]; clipped to the map."""
     height, width = size

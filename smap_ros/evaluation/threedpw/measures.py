@@ -65,11 +65,6 @@ def acceleration_error(predicted: Float, true: Float) -> Float:
     return frame_means(np.linalg.norm(difference, axis=-1))
 
 
-def vertex_errors(predicted: Float, true: Float) -> Float:
-    """Mean distance of the vertices [T, V, 3] of each frame, unaligned, float64 [T]."""
-    return frame_means(joint_errors(predicted, true))
-
-
 def frame_means(values: Float) -> Float:
     """Mean of what is there in each row [T, N], float64 [T]; NaN where nothing is."""
     there = np.isfinite(values)

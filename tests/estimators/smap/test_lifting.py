@@ -23,7 +23,6 @@ from smap_ros.estimators.smap.lifting import (
     lift,
     refine_input,
     refine_output,
-    register_pred,
     relative_depths,
     root_depths,
 )
@@ -141,26 +140,6 @@ def test_refinement_matches_the_golden(golden, view, refine_net, people, inputs,
     np.testing.assert_allclose(fed, golden[inputs], rtol=0, atol=CM)
     joints = refine_output(refine_net(fed), lifted)
     np.testing.assert_allclose(joints * 100, golden[refined][..., :3], rtol=0, atol=CM)
-
-
-def test_registration_matches_the_golden(golden) -> None:
-    scene = json.loads((GOLDENS / "repr_scene.json").read_text())
-    roots = np.array(scene["bodys"])[:, 2, :2]
-    matches = register_pred(golden["pred_bodys_2d_netpx"], roots)
-    np.testing.assert_array_equal(
-        golden["pred_bodys_2d_netpx"][matches], golden["registered_to_gt"]
-    )
-
-
-def test_registration_takes_the_closest_pair_first_and_leaves_the_rest() -> None:
-    people = np.zeros((3, 15, 4))
-    people[:, 2, 3] = 1
-    people[:, 2, :2] = [(10, 0), (0, 0), (500, 0)]
-    roots = np.array([(11.0, 0), (45.0, 0), (470.0, 0), (0.0, 29.9)])
-    assert register_pred(people, roots).tolist() == [0, -1, -1, 1]
-    people[0, 2, 3] = 0  # no root: can't be matched
-    assert register_pred(people, roots).tolist() == [1, -1, -1, -1]
-    assert register_pred(people[:0], roots).tolist() == [-1] * 4
 
 
 # -- a simple view for the tests of behaviour -------------------------------------------------
