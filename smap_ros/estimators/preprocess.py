@@ -17,13 +17,17 @@ class Normaliser:
 
     Args:
         spec: the input as the bundle's manifest describes it.
+
+    Attributes:
+        source: colour of the image (bgr) for each input channel.
+        tables: float32 [3, 256], the value of each of a colour's levels, by input channel.
     """
 
     def __init__(self, spec: ImageInput) -> None:
         values = np.arange(256)[:, None] / 255.0 * spec.white
         tables = ((values - np.array(spec.mean)) / np.array(spec.std)).astype(np.float32)
-        self._source = (0, 1, 2) if spec.color == "bgr" else (2, 1, 0)
-        self._tables = [np.ascontiguousarray(tables[:, k]) for k in range(3)]
+        self.source = (0, 1, 2) if spec.color == "bgr" else (2, 1, 0)
+        self.tables = np.ascontiguousarray(tables.T)
         self._blob = np.empty(spec.shape, np.float32)
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -37,6 +41,6 @@ class Normaliser:
             call.
         """
         planes = cv2.split(image)
-        for k, source in enumerate(self._source):
-            cv2.LUT(planes[source], self._tables[k], dst=self._blob[0, k])
+        for k, source in enumerate(self.source):
+            cv2.LUT(planes[source], self.tables[k], dst=self._blob[0, k])
         return self._blob

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.association.cuda.layout import MapUnits
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.estimators.smap.lifting import CM_PER_M
 from smap_ros.skeletons import MPI15
@@ -92,6 +93,7 @@ class MapScales:
         known = [name for name in divisors if name in manifest.outputs]
         self._outputs = [manifest.outputs[name] for name in known]
         self._divisors = [divisors[name] for name in known]
+        self._channels = [output.shape[1] for output in self._outputs]
         self._buffers = [np.empty(output.shape[1:], np.float32) for output in self._outputs]
 
     def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> Maps:
@@ -105,3 +107,18 @@ class MapScales:
             else:
                 scaled.append(np.divide(array, divisor, out=buffer))
         return Maps(scaled[0], scaled[1], scaled[2][0], *scaled[3:])
+
+    def units(self, flip_test: bool) -> MapUnits:
+        """The same for the GPU: by channel, with the way back from the mirror image if wanted."""
+        pairs = zip(self._divisors, self._channels, strict=True)
+        divisor = np.concatenate([np.broadcast_to(d.reshape(-1), n) for d, n in pairs])
+        if not flip_test:
+            return MapUnits(divisor.astype(np.float32))
+        blocks = [np.array(_ROWS), np.array(_LIMBS), np.array([0]), np.array(_POSE)]
+        starts = np.cumsum([0, *self._channels])
+        taken = zip(blocks, starts, self._channels, strict=False)
+        channel = np.concatenate([block + start for block, start, _ in taken])
+        sign = np.ones(len(divisor), np.float32)
+        sign[JOINTS : len(_ROWS) : 2] = -1  # x of the affinities
+        sign[starts[3] :: 3] = -1  # x of the poses
+        return MapUnits(divisor.astype(np.float32), channel[: len(divisor)], sign)
