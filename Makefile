@@ -26,17 +26,24 @@ DEVELOPMENT := $(VENV)/.development-$(HASH)
 
 OUT ?= out/demo
 
-.PHONY: help demo test lint fmt bench lock clean
+.PHONY: help demo test test-fast docs lint fmt bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 11
 
 demo: $(RUNTIME) ## Run the ROS 2 graph on the shipped clip, without a display; results in out/demo
 	@$(BIN)/smap-ros demo --out $(OUT)
 
 test: $(DEVELOPMENT) ## Install everything for development and run all tests (ARGS=... for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(DEVELOPMENT) ## Run the tests that take no time: a first look, not what a change must pass
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+docs: $(DEVELOPMENT) ## Build the documentation site into docs/_build; broken links fail
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -c docs . docs/_build
+	@echo "docs/_build/index.html"
 
 lint: $(DEVELOPMENT) ## Check style and types
 	@$(BIN)/ruff check .
@@ -56,7 +63,7 @@ lock: $(DEVELOPMENT) ## Write the versions installed in .venv to constraints.txt
 	@$(BIN)/python .ci/lock.py > .constraints.new && mv .constraints.new constraints.txt
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) build dist install log out *.egg-info smap_ros/msg smap_ros/*.so
+	rm -rf $(VENV) build dist install log out docs/_build *.egg-info smap_ros/msg smap_ros/*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -91,6 +98,6 @@ $(RUNTIME): | $(BIN)/python
 # Everything. It includes the runtime, so that a first `make test` builds the package once.
 $(DEVELOPMENT): | $(BIN)/python
 	@echo "Installing everything for development (once; some minutes)"
-	$(call install_requirements,ros train dev)
+	$(call install_requirements,ros train dev docs)
 	@rm -f $(VENV)/.runtime-* $(VENV)/.development-*
 	@touch $(RUNTIME) $@

@@ -52,6 +52,14 @@ class Body:
         id: track id, or None when not tracked.
         skeleton: joint set of the three arrays.
         mesh: surface, from the models that give one; not part of ``bodies.json``.
+
+    Examples:
+        >>> joints = np.full((15, 3), np.nan, np.float32)
+        >>> joints[MPI15.root] = 0.1, 0.3, 2.5
+        >>> seen = np.isfinite(joints[:, 0]).astype(np.float32)
+        >>> body = Body(joints, joints[:, :2] * 100, seen, score=0.9)
+        >>> int(body.present.sum()), round(float(body.root[2]), 3)
+        (1, 2.5)
     """
 
     joints_3d: Float

@@ -99,6 +99,12 @@ class Camera:
         return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
 
     @classmethod
+    def for_image(cls, image: NDArray[Any], *, fov_deg: float) -> Camera:
+        """:meth:`from_fov` for an image [H, W, 3], with the angle in degrees, in (0, 180)."""
+        height, width = image.shape[:2]
+        return cls.from_fov(width, height, math.radians(fov_deg))
+
+    @classmethod
     def from_matrix(
         cls,
         width: int,

@@ -87,6 +87,11 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
 
     Raises:
         BundleError: if there is no such bundle, or it is incomplete, altered or inconsistent.
+
+    Examples:
+        >>> bundle = load_bundle("smap_lite")
+        >>> bundle.kind, (bundle.manifest.input.width, bundle.manifest.input.height)
+        ('smap', (448, 256))
     """
     folder = _find(name_or_path)
     manifest = parse_manifest(_read_yaml(folder / MANIFEST), source=str(folder / MANIFEST))

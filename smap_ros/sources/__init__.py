@@ -40,6 +40,12 @@ def open_source(spec: str, *, topic: str | None = None) -> Source:
 
     Raises:
         InputError: if there is no such input, or it can't be opened.
+
+    Examples:
+        >>> from smap_ros.paths import config_directory
+        >>> source = open_source(str(config_directory() / "demo" / "clip.mp4"))
+        >>> source.count, source.rate, next(iter(source)).image.shape
+        (90, 15.0, (432, 768, 3))
     """
     # Video, camera and bag libraries are imported only when one of these is read.
     if spec.isdecimal() or spec.startswith("/dev/video") or "://" in spec:

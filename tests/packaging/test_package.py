@@ -120,11 +120,15 @@ def test_constraints_pin_every_dependency_to_what_is_installed():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     pinned = {canonicalize_name(name): version for name, version in pins.items()}
-    extras = frozenset({"ros", "train", "dev"})
+    extras = frozenset({"ros", "train", "dev", "docs"})
     for found in dependencies("smap-ros", extras, set()):
         name = canonicalize_name(found.name)
         if name != "smap-ros":
-            assert pinned.get(name) == found.version.split("+")[0], f"{name}: run `make lock`"
+            assert pinned.get(name) == found.version.split("+")[0], (
+                f"{name} {found.version} is installed, constraints.txt pins {pinned.get(name)}: "
+                f"`.venv/bin/pip install -c constraints.txt {name}` takes what is pinned, `make "
+                "lock` pins what is installed"
+            )
 
 
 def test_every_library_that_the_runtime_imports_is_declared():
