@@ -158,7 +158,7 @@ def _ros() -> list[Check]:
     missing = (False, "not found")
     ok, detail = found.get("rclpy", missing)
     distro = found.get("distro", missing)[1] or _wheel_distro()
-    get_ros = "source /opt/ros/<distro>/setup.bash, or pip install the ros-jazzy-* wheels (docs/install.md)"
+    get_ros = "source /opt/ros/<distro>/setup.bash, or pip install the extra ros (docs/install.md)"
     checks = [
         Check("rclpy", ok, f"ROS 2 {distro or 'of unknown distro'}" if ok else detail, get_ros)
     ]
