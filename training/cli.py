@@ -63,6 +63,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "fit-virtualpose": ("smap_train.fit_virtualpose:run", "Train virtualpose_lite's 3D networks."),
     "curve": ("smap_train.curve:run", "Draw accuracy over the steps of a run."),
     "refine": ("smap_train.refine:run", "Train the refining network of a bundle."),
+    "record": ("smap_train.smoother.record:run", "Record a detector's people over films."),
     "export": ("smap_train.export:run", "Export a checkpoint to a bundle that engines load."),
     "litert": ("smap_train.export.litert:run", "Export a MobileHumanPose to LiteRT."),
     "synth": ("smap_train.virtual.cli:run", "Render virtual people with exact 3D labels."),

@@ -74,6 +74,15 @@ def read_scenes(folder: Path) -> list[Scene]:
     return [_scene(sample, index) for index, sample in enumerate(read_shards(folder))]
 
 
+def scenes_of(shard: Path) -> list[Scene]:
+    """The scenes of one shard.
+
+    Raises:
+        InputError: as :func:`read_scenes`.
+    """
+    return [_scene(sample, index) for index, sample in enumerate(_read_shard(shard))]
+
+
 def _scene(sample: Sample, index: int) -> Scene:
     people, camera = _field(sample, "people"), _field(sample, "camera")
     film = sample.labels.get("sequence")

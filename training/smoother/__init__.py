@@ -1,0 +1,1 @@
+"""The learned smoother: recorded detections, network, training, export."""
