@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from smap_ros.engines.factory import ENGINES
 from smap_ros.errors import InputError
 from smap_ros.temporal import OneEuroConfig, TrackerConfig
+from smap_ros.temporal.smoothers import AUTO, MAX_DELAY, SMOOTHERS
 
 Value = bool | int | float | str
 
@@ -257,32 +258,44 @@ _TRACKER = TrackerConfig()
 _FILTER = OneEuroConfig()
 
 SMOOTHER = (
-    Parameter("smooth", True, "filter the joints; false only tracks"),
+    Parameter(
+        "smoother",
+        AUTO,
+        "what smooths the joints; auto: the best that was measured for the delay; none: only track",
+        choices=SMOOTHERS,
+    ),
+    Parameter(
+        "delay",
+        0,
+        "report the people of the image so many back, with its stamp, who are known better by then",
+        low=0,
+        high=MAX_DELAY,
+    ),
     Parameter(
         "min_cutoff",
         _FILTER.min_cutoff,
-        "cut-off frequency of a joint at rest, hertz; lower is smoother",
+        "of one_euro: cut-off frequency of a joint at rest, hertz; lower is smoother",
         low=0.001,
         high=1000.0,
     ),
     Parameter(
         "beta",
         _FILTER.beta,
-        "increase of the cut-off with speed, hertz per metre/second; higher lags less",
+        "of one_euro: increase of the cut-off with speed, hertz per metre/second; higher lags less",
         low=0.0,
         high=1000.0,
     ),
     Parameter(
         "derivative_cutoff",
         _FILTER.derivative_cutoff,
-        "cut-off frequency of the speed, hertz",
+        "of one_euro: cut-off frequency of the speed, hertz",
         low=0.001,
         high=1000.0,
     ),
     Parameter(
         "max_gap",
         _FILTER.max_gap,
-        "a joint not seen for longer, seconds, starts anew",
+        "of one_euro: a joint not seen for longer, seconds, starts anew",
         low=0.0,
         high=60.0,
     ),

@@ -15,16 +15,22 @@ from smap_ros.graph.plan import SMOOTHER_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
-from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
+from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import run
-from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.nodes.statistics import FrameStatistics, Window
 from smap_ros.skeletons import get_skeleton
-from smap_ros.temporal import BodySmoother, OneEuroConfig, SmootherConfig, TrackerConfig
+from smap_ros.temporal import Answer, BodySmoother, OneEuroConfig, SmootherConfig, TrackerConfig
+from smap_ros.temporal.smoothers import resolve
+
+IDLE = 1.0  # seconds without an image after which those that wait for it go out
 
 
 class SmootherNode(Node):
-    """Subscribes ``bodies_raw``; publishes ``bodies``, by ascending id."""
+    """Subscribes ``bodies_raw``; publishes ``bodies``, by ascending id.
+
+    With a delay, each image is answered with its own stamp when so many later ones have come.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(SMOOTHER_NODE.name, **options)
@@ -32,9 +38,11 @@ class SmootherNode(Node):
         self._smoother = BodySmoother(smoother_config(self._settings.values()))
         self._view = ("", "")  # frame and joint set of the stream
         self._problem = ""
-        self._statistics = FrameStatistics()
+        self._statistics, self._waits = FrameStatistics(), Window()
+        self._newest = 0.0  # stamp, seconds
         self._publisher = self.create_publisher(BodyArray, "bodies", qos.RELIABLE)
         self.create_subscription(BodyArray, "bodies_raw", self._on_bodies, qos.RELIABLE)
+        self._idle = self.create_timer(IDLE, self._flush, clock=STEADY)
         self._diagnostics = Diagnostics(self, "smoothing", self._health)
 
     def _on_bodies(self, message: BodyArray) -> None:
@@ -51,25 +59,46 @@ class SmootherNode(Node):
         self._problem = ""
         view = (message.header.frame_id, message.skeleton)
         if view != self._view:
+            self._flush()
             self._smoother.reset()
             self._view = view
-        tracked = self._smoother.update(bodies, seconds(message.header.stamp))
+        self._newest = seconds(message.header.stamp)
+        answers = self._smoother.update(bodies, self._newest, (message, skeleton))
+        work = {"smoothing": (time.perf_counter() - started) * 1e3}
+        for answer in answers:
+            self._publish(answer, work)
+        self._idle.reset()
+
+    def _publish(self, answer: Answer, work: Mapping[str, float]) -> None:
+        message, skeleton = answer.note
         out = body_array(
-            ((person.body, person.predicted) for person in tracked),
+            ((person.body, person.predicted) for person in answer.people),
             message.header,
             (message.image_width, message.image_height),
             skeleton,
         )
         self._publisher.publish(out)
-        latency = self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
-        work = {"smoothing": (time.perf_counter() - started) * 1e3}
+        latency = self.get_clock().now().nanoseconds * 1e-9 - answer.time
+        self._waits.add((self._newest - answer.time) * 1e3)
         self._statistics.done(len(out.bodies), latency * 1e3, work)
+
+    def _flush(self) -> None:
+        """Answer what waits for images that don't come."""
+        for answer in self._smoother.flush():
+            self._publish(answer, {})
 
     def _accept(self, values: Mapping[str, Value]) -> None:
         self._smoother.config = smoother_config(values)
 
     def _health(self) -> Health:
-        values = self._statistics.values()
+        config = self._smoother.config
+        (wait,) = self._waits.percentiles(50)
+        values = self._statistics.values() | {
+            "smoother": resolve(config.smoother, config.delay),
+            "delay [images]": str(config.delay),
+            "delay p50 [ms]": f"{wait:.1f}",
+            "images too late": str(self._smoother.late),
+        }
         if self._problem:
             return Health(Level.ERROR, self._problem, values)
         return Health(Level.OK, "running", values)
@@ -84,7 +113,10 @@ def smoother_config(values: Mapping[str, Value]) -> SmootherConfig:
     tracker = {k: float(values[k]) for k in TrackerConfig.__dataclass_fields__}
     one_euro = {k: float(values[k]) for k in OneEuroConfig.__dataclass_fields__}
     return SmootherConfig(
-        TrackerConfig(**tracker), OneEuroConfig(**one_euro), smooth=bool(values["smooth"])
+        tracker=TrackerConfig(**tracker),
+        smoother=str(values["smoother"]),
+        delay=int(values["delay"]),
+        filter=OneEuroConfig(**one_euro),
     )
 
 

@@ -126,7 +126,8 @@ def estimate_frames(
             found = replace(found, frame_id=frame.frame_id, source=frame.source, index=frame.index)
             if tracker is not None:
                 tracked = tracker.update(found.bodies, found.stamp)
-                found = found.with_bodies(tuple(person.body for person in tracked))
+                if tracked is not None:  # nobody is who before an image that was there already
+                    found = found.with_bodies(tuple(person.body for person in tracked))
             yield frame.image, found
     finally:
         source.close()

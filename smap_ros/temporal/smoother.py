@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
-from smap_ros.temporal.one_euro import OneEuroConfig, OneEuroFilter
+from smap_ros.temporal.smoothers import AUTO, Seen, check_delay, create_smoother
+from smap_ros.temporal.smoothers.one_euro import OneEuroConfig
 from smap_ros.temporal.tracker import TrackedBody, Tracker, TrackerConfig
+
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SmootherConfig:
-    """Settings of tracker and filter.
+    """Settings of tracker and smoother.
 
     Attributes:
         tracker: rules of identity.
-        filter: the filter of the joints.
-        smooth: False leaves the joints as they were measured.
+        smoother: name of the smoother, one of :data:`~smap_ros.temporal.smoothers.SMOOTHERS`;
+            ``auto`` is the best that was measured for the delay, ``none`` leaves the joints as
+            they were measured.
+        delay: report the people of the picture so many back, who are known better by then.
+        filter: settings of ``one_euro``.
     """
 
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    smoother: str = AUTO
+    delay: int = 0
     filter: OneEuroConfig = field(default_factory=OneEuroConfig)
-    smooth: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse smoothers that don't exist or can't use the delay."""
+        check_delay(self.smoother, self.delay)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The people of one picture.
+
+    Attributes:
+        people: by ascending identity.
+        time: of the picture, seconds.
+        note: what was given with it.
+    """
+
+    people: list[TrackedBody]
+    time: float
+    note: Any = None
 
 
 class BodySmoother:
@@ -36,9 +66,7 @@ class BodySmoother:
     def __init__(self, config: SmootherConfig | None = None) -> None:
         self._config = config or SmootherConfig()
         self._tracker = Tracker(self._config.tracker)
-        self._filters: dict[int, OneEuroFilter] = {}
-        self._used: dict[int, float] = {}  # identity -> time of its filter's last use
-        self._time = -math.inf
+        self._run: _Run | None = None
 
     @property
     def config(self) -> SmootherConfig:
@@ -47,45 +75,113 @@ class BodySmoother:
 
     @config.setter
     def config(self, config: SmootherConfig) -> None:
-        self._config = config
+        before, self._config = self._config, config
         self._tracker.config = config.tracker
-        for one_euro in self._filters.values():
-            one_euro.config = config.filter
+        if self._run is not None and replace(before, tracker=config.tracker) != config:
+            self._run = _Run(config, self._run.joints, self._run.waiting)
 
-    def update(self, bodies: Sequence[Body], time: float) -> list[TrackedBody]:
+    @property
+    def late(self) -> int:
+        """Pictures that were dropped because they came after a later one."""
+        return self._tracker.late
+
+    def update(self, bodies: Sequence[Body], time: float, note: Any = None) -> list[Answer]:
         """Take the people of a frame; see :meth:`Tracker.update` for times and order.
 
-        Only measured people pass the filter: a prediction must not become evidence.
+        Args:
+            bodies: the people.
+            time: of the frame, seconds.
+            note: comes back with the answer, which may be due only after later frames.
+
+        Returns:
+            What is due: as a rule one frame, and none until ``delay`` frames have come. Only
+            measured people pass the smoother: a prediction must not become evidence.
         """
-        if time < self._time:
-            self.reset()
-        self._time = time
+        answers: list[Answer] = []
+        if self._tracker.starts_anew(time):
+            answers = self.flush()
+            self._run = None
         tracked = self._tracker.update(bodies, time)
-        if not self._config.smooth:
-            return tracked
-        out = [self._smooth(person, time) for person in tracked]
-        self._forget(time)
-        return out
+        if tracked is None:
+            return answers
+        if self._run is None:
+            joints = len(bodies[0].skeleton) if bodies else 0
+            if not joints:  # nobody was ever seen
+                return [*answers, Answer([], time, note)]
+            self._run = _Run(self._config, joints)
+        return answers + self._run.update(Answer(tracked, time, note))
+
+    def flush(self) -> list[Answer]:
+        """The frames that still wait for later ones, as at the end of a recording."""
+        return [] if self._run is None else self._run.flush()
 
     def reset(self) -> None:
         """Forget everybody, as at the start of a recording; identities go on counting."""
         self._tracker.reset()
-        self._filters.clear()
-        self._used.clear()
-        self._time = -math.inf
+        self._run = None
 
-    def _smooth(self, person: TrackedBody, time: float) -> TrackedBody:
-        body = person.body
-        if person.predicted or body.id is None:
-            return person
-        if body.id not in self._filters:
-            self._filters[body.id] = OneEuroFilter(len(body.skeleton), self._config.filter)
-        self._used[body.id] = time
-        joints = self._filters[body.id](body.joints_3d, time)
-        return replace(person, body=replace(body, joints_3d=joints))
 
-    def _forget(self, time: float) -> None:
-        """Drop the filters of people the tracker has forgotten."""
-        limit = time - self._config.tracker.death_time
-        for identity in [k for k, used in self._used.items() if used < limit]:
-            del self._filters[identity], self._used[identity]
+class _Run:
+    """A smoother at work on tracked people of J joints."""
+
+    def __init__(self, config: SmootherConfig, joints: int, waiting: Sequence[Answer] = ()) -> None:
+        self.joints = joints
+        self._fill_time = config.tracker.fill_time
+        settings = {"config": config.filter} if config.smoother == "one_euro" else {}
+        self._smoother = create_smoother(config.smoother, joints, config.delay, **settings)
+        self._waiting: deque[Answer] = deque()
+        # Identity -> how far smoothing moved the joints when the person was last seen, [J, 3]:
+        # a prediction is moved as far, or the person would jump back at the start of a gap.
+        self._moved: dict[int, Float] = {}
+        self._due: list[Answer] = []
+        # Those of a smoother that was replaced.
+        self._due = [answer for frame in waiting for answer in self.update(frame)]
+
+    @property
+    def waiting(self) -> Sequence[Answer]:
+        """The frames that are not answered yet."""
+        return tuple(self._waiting)
+
+    def update(self, frame: Answer) -> list[Answer]:
+        due, self._due = self._due, []
+        self._waiting.append(frame)
+        if self._smoother is None:
+            return [*due, self._waiting.popleft()]
+        joints = self._smoother.update(_seen(frame, self.joints))
+        return due if joints is None else [*due, self._answered(joints)]
+
+    def flush(self) -> list[Answer]:
+        due, self._due = self._due, []
+        joints = [] if self._smoother is None else self._smoother.flush()
+        return due + [self._answered(points) for points in joints]
+
+    def _answered(self, joints: Float) -> Answer:
+        frame = self._waiting.popleft()
+        pairs = zip(frame.people, joints, strict=True)
+        people = [self._moved_body(person, smooth) for person, smooth in pairs]
+        ids = {person.body.id for person in people}
+        self._moved = {k: v for k, v in self._moved.items() if k in ids}
+        return replace(frame, people=people)
+
+    def _moved_body(self, person: TrackedBody, smooth: Float) -> TrackedBody:
+        raw, identity = person.body.joints_3d, person.body.id
+        assert identity is not None
+        if not person.predicted:
+            self._moved[identity] = np.nan_to_num(smooth - raw)
+        if person.predicted and not np.isfinite(smooth).any():
+            smooth = raw + self._moved.get(identity, np.zeros(3))
+        # What was not measured stays missing, what was measured is never lost.
+        smooth = np.where(np.isfinite(raw) & np.isfinite(smooth), smooth, raw)
+        return replace(person, body=replace(person.body, joints_3d=smooth.astype(np.float32)))
+
+
+def _seen(frame: Answer, joints: int) -> Seen:
+    people = frame.people
+    points = np.full((len(people), joints, 3), np.nan)
+    scores = np.zeros((len(people), joints))
+    for k, person in enumerate(people):
+        if not person.predicted:
+            points[k], scores[k] = person.body.joints_3d, person.body.scores
+    ids = np.array([person.body.id for person in people], np.int64)
+    root = people[0].body.skeleton.root if people else 0
+    return Seen(ids, points, scores, frame.time, root)

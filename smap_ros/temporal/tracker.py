@@ -8,6 +8,7 @@ image. Nothing here counts frames: all rules are in seconds.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ Float = NDArray[np.float32]
 
 VELOCITY_MEMORY = 0.25  # seconds over which a track's velocity is learnt and forgotten
 POSITION_MEMORY = 0.05  # seconds over which noise of a track's position is averaged away
+# Pictures in a row that are older than the newest: so many are no stragglers, the clock was set.
+LATE_IN_A_ROW = 3
 # Joint distances are compared with this share of the person's height in the image; as COCO's
 # object keypoint similarity with one constant for all joints (hip and shoulder are about 0.1).
 JOINT_TOLERANCE = 0.1
@@ -90,30 +93,55 @@ class Tracker:
 
     Args:
         config: rules; may be replaced at any time.
+
+    Attributes:
+        late: frames that came after a later one, and were left out.
     """
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
+        self.late = 0
         self._tracks: list[_Track] = []
         self._time = -math.inf
+        self._late_times: list[float] = []  # of the latest pictures, if they were late
         self._next_id = 0
 
-    def update(self, bodies: Sequence[Body], time: float) -> list[TrackedBody]:
-        """Take the people of a frame.
+    def starts_anew(self, time: float) -> bool:
+        """Whether a frame of that time begins another recording.
 
-        A time before that of the previous frame (a bag that starts again, a clock that was
-        set) starts anew: everybody gets a new identity.
+        A bag that starts again or a clock that was set does; a frame or two that are only a
+        little late don't.
+        """
+        if time >= self._time:
+            return False
+        if self._time - time > self.config.death_time:
+            return True
+        times = [*self._late_times, time][-LATE_IN_A_ROW:]
+        ascending = all(a < b for a, b in itertools.pairwise(times))
+        return ascending and len(times) >= LATE_IN_A_ROW
+
+    def update(self, bodies: Sequence[Body], time: float) -> list[TrackedBody] | None:
+        """Take the people of a frame.
 
         Args:
             bodies: people of the frame, in any order.
-            time: of the frame, seconds.
+            time: of the frame, seconds. Where it :meth:`starts_anew`, everybody gets a new
+                identity.
 
         Returns:
-            Everybody with an identity, by ascending identity.
+            Everybody with an identity, by ascending identity. None for a frame that came after a
+            later one: nothing is known to have happened, and it is only counted.
         """
-        if time < self._time:
+        if self.starts_anew(time):
             self.reset()
+        if time < self._time:
+            self.late += 1
+            self._late_times = [*self._late_times, time][-LATE_IN_A_ROW:]
+            return None
+        self._late_times.clear()
         self._time = time
+        # Before anybody is matched: who was away for too long is gone, whoever stands there now.
+        self._tracks = [t for t in self._tracks if time - t.seen <= self.config.death_time]
         placed = [body for body in bodies if np.isfinite(body.root).all()]
         cost = self._costs(placed, time)
         unmatched = set(range(len(placed)))
@@ -130,12 +158,12 @@ class Tracker:
     def reset(self) -> None:
         """Forget everybody; identities go on counting."""
         self._tracks.clear()
+        self._late_times.clear()
         self._time = -math.inf
 
     def _survives(self, track: _Track, time: float) -> bool:
         """Those without an identity were never reported; they must be seen in each frame."""
-        gap = time - track.seen
-        return gap <= self.config.death_time and (track.id is not None or gap == 0)
+        return track.id is not None or track.seen == time
 
     def _name(self, track: _Track, time: float) -> None:
         certain = track.body.score >= self.config.birth_score

@@ -71,6 +71,38 @@ def test_a_gap_is_filled_and_marked(wired):
     assert wired(message(101.2)).bodies == []
 
 
+def test_with_a_delay_images_are_answered_with_their_own_stamps_and_diagnostics_say_so(
+    spin, observer
+):
+    spin(SmootherNode, smoother="rts", delay=2)
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    out = observer.collect(BodyArray, "bodies")
+    observer.wait(raw.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+    sent = [message(100 + k * 0.1, (0.1 * k, 0, 4)) for k in range(5)]
+    for one in sent:
+        raw.publish(one)
+    observer.wait(lambda: len(out) == 5, "all five, the last two when nothing more comes")
+    assert [m.header for m in out] == [m.header for m in sent]
+    values = observer.wait(
+        lambda: (v := observer.values("smoother_node")).get("delay p50 [ms]") == "200.0" and v,
+        "the wait of 200 ms",
+    )
+    assert (values["smoother"], values["delay [images]"]) == ("rts", "2")
+
+
+def test_an_image_that_comes_late_renames_nobody_and_is_counted(wired, observer):
+    wired(message(100.0, (0, 0, 4)))
+    wired(message(100.2, (0, 0, 4)))
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    observer.wait(raw.get_subscription_count, "the node")
+    raw.publish(message(100.1, (0, 0, 4)))
+    observer.wait(
+        lambda: observer.values("smoother_node").get("images too late") == "1", "the count"
+    )
+    assert [b.id for b in wired(message(100.3, (0, 0, 4))).bodies] == [0]
+
+
 def test_a_bag_that_starts_again_and_another_camera_start_anew(wired):
     wired(message(100.0, (0, 0, 4)))
     assert [b.id for b in wired(message(100.1, (0, 0, 4))).bodies] == [0]
@@ -109,7 +141,7 @@ def test_parameters_take_effect_and_contradictions_are_refused(wired, observer):
     refused = set_together(fill_time=2.0, death_time=1.0)
     assert not refused.successful and "fill_time <= death_time" in refused.reason
     assert not set_together(beta=-1.0).successful
-    assert set_together(smooth=False, birth_score=0.9).successful
+    assert set_together(smoother="none", birth_score=0.9).successful
     assert wired(message(100.0, (0, 0, 4))).bodies == []  # 0.8 must last now
     wired(message(100.1, (0, 0, 4)))
     (body,) = bodies_from_message(wired(message(100.2, (0.3, 0, 4))))

@@ -170,6 +170,8 @@ class VideoEstimator(SecondStage[VideoManifest, VideoConfig]):
         long as there is none, the frame is ``pending``.
         """
         image = check_view(image, camera)
+        if stamp < self._time and self._tracker.update((), stamp) is None:  # a straggler
+            return BodyFrame((), camera, stamp, pending=True)
         self._go_on(stamp)
         found = self._first_stage.estimate(image, camera, stamp)
         timer = StageTimer()
@@ -222,7 +224,7 @@ class VideoEstimator(SecondStage[VideoManifest, VideoConfig]):
         """People with identities, where to look at them, and how many were dropped by reason."""
         people, crops = [], []
         dropped = Counter(found.dropped)
-        tracked = self._tracker.update(found.bodies, stamp)
+        tracked = self._tracker.update(found.bodies, stamp) or []
         dropped[NO_ROOT] += len(found) - len(tracked)
         size = self._manifest.input.width
         for person in tracked:

@@ -65,7 +65,7 @@ class Film:
     def view(self) -> Camera:
         """The camera."""
         fx, fy, cx, cy, width, height = map(float, self.camera)
-        return Camera(fx, fy, cx, cy, int(width), int(height))
+        return Camera(int(width), int(height), fx, fy, cx, cy)
 
     def detections(self, picture: int) -> list[Body]:
         """The people found in a picture."""

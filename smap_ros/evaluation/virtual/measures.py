@@ -22,7 +22,7 @@ from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis, mp
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.skeletons import MPI15
-from smap_ros.temporal import BodySmoother
+from smap_ros.temporal import Answer, BodySmoother
 
 LOG = logging.getLogger(__name__)
 
@@ -180,8 +180,9 @@ def evaluate(
         compared.append(compare_scene(scene, frame.bodies))
         if scene.sequence is not None:
             smoother = smoothers.setdefault(scene.sequence, BodySmoother())
-            smooth = smoother.update(frame.bodies, scene.frame.stamp)
-            tracked.append(compare_scene(scene, [person.body for person in smooth]))
+            tracked += _compared(smoother.update(frame.bodies, scene.frame.stamp, scene))
+    for smoother in smoothers.values():
+        tracked += _compared(smoother.flush())
     if not compared:
         raise InputError(
             f"{predictions.description} has none of the {len(scenes)} pictures of the truth (the "
@@ -194,6 +195,14 @@ def evaluate(
         )  # fmt: skip
     over_time = _together(tracked, 0) if tracked else None
     return replace(_together(compared, len(scenes) - len(compared)), tracked=over_time)
+
+
+def _compared(answers: Iterable[Answer]) -> list[Outcome]:
+    """Smooth people against the truth; those who are only predicted were not found."""
+    return [
+        compare_scene(answer.note, [p.body for p in answer.people if not p.predicted])
+        for answer in answers
+    ]
 
 
 def _together(outcomes: Sequence[Outcome], skipped: int) -> Outcome:

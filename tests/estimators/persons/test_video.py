@@ -59,10 +59,11 @@ def brightness(number: int) -> int:
     return 160 + 6 * number
 
 
-def film(estimator, scene, numbers):
+def film(estimator, scene, numbers, start=0.0):
     """The estimator's frames for images of these numbers."""
     return [
-        estimator.estimate(scene.image(brightness(n)), scene.camera, n * PERIOD) for n in numbers
+        estimator.estimate(scene.image(brightness(n)), scene.camera, start + n * PERIOD)
+        for n in numbers
     ]
 
 
@@ -205,12 +206,21 @@ def test_a_window_for_every_second_image_answers_for_both(scene, people, sway_bu
 
 def test_what_happened_before_a_jump_back_in_time_is_forgotten(scene, people, sway_bundle):
     estimator = create_estimator(sway_bundle(), **CPU, delay=1)
-    film(estimator, scene, range(3))
+    film(estimator, scene, range(3), start=100.0)
     frames = film(estimator, scene, range(2))
     assert [frame.pending for frame in frames] == [True, False]
     assert {body.id for body in frames[1]} == {3, 4, 5}
     expected = expected_move(people[0], scene, padded(0, 1), 0)
     assert head_moved(frames[1].bodies[0], scene) == pytest.approx(expected, abs=2e-4)
+
+
+def test_one_image_stamped_slightly_earlier_changes_nothing(scene, sway_bundle):
+    estimator = create_estimator(sway_bundle(), **CPU)
+    ids = [{body.id for body in frame} for frame in film(estimator, scene, (0, 1, 3))]
+    late = estimator.estimate(scene.image(brightness(2)), scene.camera, 2 * PERIOD)
+    assert late.pending and len(late) == 0
+    ids += [{body.id for body in frame} for frame in film(estimator, scene, (4,))]
+    assert ids == [{0, 1, 2}] * 4
 
 
 def test_images_without_a_time_of_their_own_are_videos_of_their_own(scene, sway_bundle, caplog):

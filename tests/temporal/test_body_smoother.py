@@ -1,0 +1,113 @@
+"""Tracker and smoother together: what the smoother node runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smap_ros.errors import InputError
+from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
+from tests.temporal.people import STEP, identities, person
+
+
+def people(answers):
+    """Those of the one frame that was answered."""
+    (answer,) = answers
+    return answer.people
+
+
+def test_smoother_smooths_joints_keeps_pixels_and_can_be_turned_off():
+    rng = np.random.default_rng(4)
+    smoother, raw, smooth = BodySmoother(), [], []
+    for k in range(100):
+        body = person(rng.normal((0, 0, 4), (0.01, 0.01, 0.1)))
+        (tracked,) = people(smoother.update([body], k / 15))
+        np.testing.assert_array_equal(tracked.body.joints_2d, body.joints_2d)
+        raw.append(body.root)
+        smooth.append(tracked.body.root)
+    jitter = [np.abs(np.diff(np.array(points)[20:, 2])).mean() for points in (raw, smooth)]
+    assert jitter[1] < 0.4 * jitter[0]
+    smoother.config = replace(smoother.config, smoother="none")
+    body = person((0, 0, 4.2))
+    (tracked,) = people(smoother.update([body], 10.0))
+    np.testing.assert_array_equal(tracked.body.joints_3d, body.joints_3d)
+
+
+def test_a_recording_that_starts_again_is_not_drawn_to_its_end():
+    smoother = BodySmoother()
+    for k in range(20):
+        smoother.update([person((0, 0, 4))], 50 + k * STEP)
+    (tracked,) = people(smoother.update([person((0.2, 0, 4))], 40.0))
+    np.testing.assert_allclose(tracked.body.root, (0.2, 0, 4), atol=1e-6)
+
+
+def test_memory_does_not_grow_with_the_people_who_pass():
+    smoother = BodySmoother(SmootherConfig(tracker=TrackerConfig(death_time=0.3)))
+    for k in range(300):
+        smoother.update([person(((k * 1.7) % 8 - 4, 0, 3 + (k * 2.3) % 7))], k * 0.2)
+    assert len(smoother._run._moved) <= 4 and len(smoother._tracker._tracks) <= 4
+
+
+def test_with_a_delay_each_frame_is_answered_once_in_order_with_its_own_people():
+    smoother = BodySmoother(SmootherConfig(smoother="rts", delay=2))
+    answers = []
+    for k in range(6):
+        answers += smoother.update([person((0, 0, 4), score=0.5 + 0.05 * k)], k * STEP, note=k)
+        assert len(answers) == max(0, k - 1)
+    answers += smoother.flush()
+    assert [answer.note for answer in answers] == list(range(6))
+    assert [answer.time for answer in answers] == pytest.approx([k * STEP for k in range(6)])
+    scores = [answer.people[0].body.score for answer in answers]
+    assert scores == pytest.approx([0.5 + 0.05 * k for k in range(6)])
+    assert smoother.flush() == []
+
+
+def test_frames_that_wait_are_answered_when_a_recording_starts_again_or_the_delay_is_taken_away():
+    smoother = BodySmoother(SmootherConfig(smoother="rts", delay=2))
+    for k in range(4):
+        smoother.update([person((0, 0, 4))], 50 + k * STEP, note=k)
+    again = smoother.update([person((0, 0, 4))], 0.0, note="again")
+    assert [answer.note for answer in again] == [2, 3]
+    smoother.update([person((0, 0, 4))], 0.1, note="second")
+    smoother.config = SmootherConfig()
+    now = smoother.update([person((0, 0, 4))], 0.2, note="third")
+    assert [answer.note for answer in now] == ["again", "second", "third"]
+
+
+def test_a_frame_that_comes_late_is_counted_and_not_answered():
+    smoother = BodySmoother()
+    for k in range(5):
+        people(smoother.update([person((0, 0, 4))], k * STEP))
+    assert smoother.update([person((1, 0, 4))], 0.25) == []
+    assert smoother.late == 1
+    assert identities(people(smoother.update([person((0, 0, 4))], 5 * STEP))) == [0]
+
+
+def test_a_gap_is_filled_from_both_sides_when_looking_ahead():
+    smoother = BodySmoother(
+        SmootherConfig(smoother="rts", delay=2, tracker=TrackerConfig(fill_time=1.0))
+    )
+    answers = []
+    for k in range(12):
+        x = 0.1 * k if k < 6 else 0.5 + 0.2 * (k - 5)  # faster from the gap on
+        found = [] if k == 6 else [person((x, 0, 4))]
+        answers += smoother.update(found, k * STEP)
+    (filled,) = answers[6].people
+    assert filled.predicted
+    assert filled.body.root[0] == pytest.approx(0.7, abs=0.05)
+
+
+def test_a_prediction_goes_on_from_where_the_smooth_person_was():
+    smoother = BodySmoother(SmootherConfig(tracker=TrackerConfig(fill_time=1.0)))
+    for k in range(20):
+        (seen,) = people(smoother.update([person((0, 0, 4.5 if k == 19 else 4.0))], k * STEP))
+    (predicted,) = people(smoother.update([], 20 * STEP))
+    assert predicted.predicted
+    assert abs(predicted.body.root[2] - seen.body.root[2]) < 0.2 < 4.5 - seen.body.root[2]
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(InputError, match="choose auto or rts"):
+        SmootherConfig(smoother="split", delay=2)
