@@ -159,3 +159,25 @@ def test_every_library_that_the_runtime_imports_is_declared():
         if "extra" not in text
     }
     assert third_party <= declared
+
+
+def test_the_page_on_installing_names_every_library(manifest):
+    """Beside ROS a library comes from the distribution (a rosdep key) or from the page's pip."""
+    debian = {"opencv": "opencv-python-headless", "pil": "pillow", "yaml": "pyyaml"}
+    keys = {depend.name for depend in manifest.exec_depends if depend.name.startswith("python3-")}
+    from_pip = {key for key in keys if key.endswith("-pip")} | {"python3-pydantic"}
+    names = {key.removeprefix("python3-").removesuffix("-pip") for key in keys}
+    page = (ROOT / "docs" / "install.md").read_text()
+    (skipped,) = re.findall(r'--skip-keys "([^"]+)"', page)
+    assert set(skipped.split()) == from_pip
+    (line,) = re.findall(r"^venv/bin/pip install (.*)$", page, re.M)
+    by_pip = {need.name: need for need in map(Requirement, line.replace("'", "").split())}
+    needed = {
+        need.name: need
+        for need in map(Requirement, distribution("smap-ros").requires or [])
+        if need.marker is None
+    }
+    assert {debian.get(name, name) for name in names} | set(by_pip) == set(needed)
+    # A bound that matters on the way: what the distribution may have too old.
+    for name, need in by_pip.items():
+        assert not need.specifier or need.specifier == needed[name].specifier
