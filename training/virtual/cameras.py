@@ -37,9 +37,12 @@ def random_view(
     eye = np.array([0.0, 0.0, rng.uniform(edges[band], edges[band + 1])])
     # Aim so that a point of a body appears somewhere in the middle of the picture.
     ray = np.arctan((rng.uniform(0.25, 0.75) - 0.5) * height / camera.fy)
-    pitch = np.arctan2(rng.uniform(0.3, 1.5) - eye[2], reach) + ray
+    pitch = np.arctan2(rng.uniform(*settings.aim) - eye[2], reach) + ray
     pitch = np.clip(pitch, *np.radians(settings.pitch_deg))
     roll = np.radians(np.clip(rng.normal(0, settings.roll_deg), -10, 10))
+    # Drawn only where asked for: data sets without it stay as they are.
+    if settings.turned_share and rng.random() < settings.turned_share:
+        roll = rng.uniform(-np.pi, np.pi)
     return view_from(camera, eye, float(pitch), float(roll))
 
 
@@ -49,6 +52,13 @@ def random_distance(settings: CameraSettings, rng: Generator) -> float:
     if rng.random() < 0.6:
         low, high = max(low, min(1.6, high)), max(low, min(high, 6.5))
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def first_distance(settings: CameraSettings, rng: Generator) -> float:
+    """Distance of the person whom the picture is about, metres."""
+    if settings.first is None:
+        return random_distance(settings, rng)
+    return float(np.exp(rng.uniform(*np.log(settings.first))))
 
 
 def random_place(

@@ -14,9 +14,16 @@ import numpy as np
 import typer
 from tqdm import tqdm
 
+from smap_ros.errors import InputError
 from smap_train.virtual.bodies import BodyPool
 from smap_train.virtual.clip import write_clip
-from smap_train.virtual.config import ClipConfig, SequencesConfig, load_config
+from smap_train.virtual.config import (
+    ClipConfig,
+    SequencesConfig,
+    StillsConfig,
+    held_out,
+    load_config,
+)
 from smap_train.virtual.preview import drawn, write_sheet
 from smap_train.virtual.shards import (
     ShardConfig,
@@ -40,6 +47,9 @@ def run(
         int | None, typer.Option(min=1, help="Number of pictures, of stills.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    unseen: Annotated[
+        bool, typer.Option("--held-out", help="Stills with bodies, motions and clothes for tests.")
+    ] = False,
     preview: Annotated[Path | None, typer.Option(help="Only write this contact sheet.")] = None,
 ) -> None:
     """Make pictures of virtual people with exact ground truth.
@@ -50,6 +60,10 @@ def run(
     """
     given = {"out": out, "assets": assets, "motion": motion, "backgrounds": backgrounds}
     settings = load_config(config, **given, samples=samples, workers=workers)
+    if unseen:
+        if not isinstance(settings, StillsConfig):
+            raise InputError(f"--held-out is for stills; {config} is of kind {settings.kind}")
+        settings = held_out(settings)
     if isinstance(settings, ClipConfig):
         write_clip(settings, preview)
         typer.echo(f"wrote {preview or settings.out}")

@@ -12,6 +12,8 @@ from smap_ros.errors import InputError
 
 Range = tuple[float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
+# As configs/test.yaml has them; training sets have smaller seeds and the splits "train".
+_HELD_OUT_SEED, _HELD_OUT_BODIES = 1000, 128
 
 
 class _Strict(BaseModel):
@@ -32,6 +34,9 @@ class CameraSettings(_Strict):
     Attributes:
         height: metres above the floor; pitch_deg: up is positive; roll_deg: standard deviation.
         fov_deg: horizontal field of view; distance: of people from the camera, metres.
+        first: distance of the first person; None: as of the others. The picture is about them.
+        aim: height of the point of them that the camera looks at, metres.
+        turned_share: of pictures, stills only, from a camera rolled by any angle.
     """
 
     height: Range = (0.3, 3.0)
@@ -39,6 +44,9 @@ class CameraSettings(_Strict):
     roll_deg: Annotated[float, Field(ge=0, le=20)] = 1.5
     fov_deg: Range = (45.0, 110.0)
     distance: Range = (0.8, 12.0)
+    first: Range | None = None
+    aim: Range = (0.3, 1.5)
+    turned_share: Share = 0.0
 
 
 class SensorSettings(_Strict):
@@ -123,10 +131,14 @@ class StillsConfig(SceneSettings):
 
     Attributes:
         samples: number of pictures; shard_size: pictures in a shard.
+        empty_share: of pictures without anybody.
+        statue_share: of people who are made of one material, and are nobody.
     """
 
     kind: Literal["stills"] = "stills"
     samples: Annotated[int, Field(ge=1)] = 1000
+    empty_share: Share = 0.0
+    statue_share: Share = 0.0
     shard_size: Annotated[int, Field(ge=1, le=100_000)] = 250
 
 
@@ -222,6 +234,21 @@ class ClipConfig(SourceSettings):
     room: tuple[float, float, float, float] = (-3.5, 3.5, 7.5, 2.8)
     room_seed: int = 0
     people: tuple[ClipPerson, ...]
+
+
+def held_out(config: StillsConfig) -> StillsConfig:
+    """The same scenes with bodies, motions, clothes and surfaces that no training set has."""
+    return config.model_copy(
+        update={
+            "seed": _HELD_OUT_SEED + config.seed,
+            "body_seed": _HELD_OUT_SEED,
+            "texture_seed": _HELD_OUT_SEED,
+            "motion_split": "held_out",
+            "asset_split": "held_out",
+            "bodies": _HELD_OUT_BODIES,
+            "backgrounds": None,
+        }
+    )
 
 
 _KINDS: dict[str, type[StillsConfig | SequencesConfig | ClipConfig]] = {

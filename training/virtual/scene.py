@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from smap_train.virtual import surroundings
 from smap_train.virtual.bodies import BodyModel, BodyPool
-from smap_train.virtual.cameras import in_picture, random_distance, random_place, random_view
+from smap_train.virtual.cameras import first_distance, in_picture, random_place, random_view
 from smap_train.virtual.config import SourceSettings, StillsConfig
 from smap_train.virtual.makehuman import MakeHumanWardrobe
 from smap_train.virtual.motion import MotionLibrary
 from smap_train.virtual.outfits import HelperWardrobe, Wardrobe
+from smap_train.virtual.parts import Part
 from smap_train.virtual.people import Casting, Person
 from smap_train.virtual.renderer import Renderer, View
 from smap_train.virtual.sensor import Sensor
@@ -87,6 +88,9 @@ class Stills:
         spots = np.array([*places, *reaching]).reshape(-1, 2)
         textures = self.studio.textures
         stage = surround(config, textures, spots, np.zeros((1, 2)), people, view, rng)
+        if config.statue_share:
+            people, statues = _petrified(people, config.statue_share, textures, rng)
+            stage = replace(stage, parts=[*stage.parts, *statues])
         sensor = Sensor.draw(config.sensor, rng)
         more = {"seed": config.seed, "index": index}
         return finish(self.studio, people, stage, view, sensor, rng, more)
@@ -95,7 +99,9 @@ class Stills:
         """Where people stand and the camera that sees them."""
         config = self.config
         count = int(rng.integers(config.people[0], config.people[1] + 1))
-        reach = random_distance(config.camera, rng)
+        if config.empty_share and rng.random() < config.empty_share:
+            count = 0
+        reach = first_distance(config.camera, rng)
         view = random_view(config.camera, config.width, config.height, reach, rng)
         places: list[NDArray[np.float64]] = []
         for k in range(count):
@@ -134,6 +140,21 @@ class Stills:
             if np.linalg.norm(near) >= settings.distance[0]:
                 return near
         return random_place(settings, view, rng, reach)
+
+
+def _petrified(
+    people: list[Person], share: float, bank: TextureBank, rng: Generator
+) -> tuple[list[Person], list[Part]]:
+    """Those who stay people, and the others as parts of the surroundings, of one material each."""
+    living: list[Person] = []
+    parts: list[Part] = []
+    for person in people:
+        if rng.random() >= share:
+            living.append(person)
+            continue
+        material = surroundings.surface(bank, rng, "wall", "thing", "plain", bright=0.9)
+        parts += [replace(part, material=material) for part in person.parts(0)]
+    return living, parts
 
 
 def _has_room(

@@ -13,11 +13,12 @@ import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from smap_ros.errors import InputError
-from smap_train.virtual.config import SequencesConfig, StillsConfig
+from smap_train.virtual.config import CameraSettings, SequencesConfig, StillsConfig
 from smap_train.virtual.scene import Sample, Stills
 from smap_train.virtual.sequences import Sequences
 
@@ -64,7 +65,7 @@ def claim_folder(config: ShardConfig) -> None:
     Raises:
         InputError: if it holds shards made with other settings.
     """
-    settings = config.model_dump(mode="json", exclude=_FREE_SETTINGS)
+    settings = _noted(config)
     # Sources count by presence: the same data may lie elsewhere on another machine.
     settings["sources"] = {
         name: getattr(config, name) is not None for name in ("motion", "assets", "backgrounds")
@@ -72,6 +73,9 @@ def claim_folder(config: ShardConfig) -> None:
     note = config.out / _SETTINGS_FILE
     if note.is_file():
         found = json.loads(note.read_text())
+        # Settings that are younger than the folder had their defaults then.
+        found = {**_noted(type(config)(kind=config.kind)), **found}
+        found["camera"] = {**CameraSettings().model_dump(mode="json"), **found["camera"]}
         wrong = sorted(k for k in settings if found.get(k) != settings[k])
         if wrong:
             raise InputError(
@@ -81,6 +85,11 @@ def claim_folder(config: ShardConfig) -> None:
         return
     config.out.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def _noted(config: ShardConfig) -> dict[str, Any]:
+    """The settings that determine what is in the shards."""
+    return config.model_dump(mode="json", exclude=_FREE_SETTINGS)
 
 
 def write_shard(maker: Maker, shard: int, on_sample: Callable[[], None] = lambda: None) -> Path:
