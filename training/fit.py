@@ -11,13 +11,19 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from smap_ros.errors import InputError
+from smap_train.data.augment import NONE, Augmentation
 from smap_train.data.dataset import MixedDataset, read_shards
 from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
 from smap_train.loop import Module, Precision, RunConfig, shards, start, train
 from smap_train.losses_lite import LossWeights, lite_losses
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint
+from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
+from smap_train.models.smap_lite import SmapLite
 from smap_train.settings import read_config
+
+_SETTLING = 128  # pictures that give a bundle's batch norms their statistics
 
 
 class PhotoData(BaseModel):
@@ -54,7 +60,11 @@ class FitConfig(RunConfig):
     precision: Precision = Field("32-true", description="bf16-mixed where the processor has it")
     backbone: Literal["movenet", "efficientnet_lite0"] = "movenet"
     movenet: Path | None = Field(None, description="archive of MoveNet's published weights")
-    initial: Path | None = Field(None, description="weights to start from instead of published")
+    necks: bool = Field(False, description="necks tell depth and pose too, and depths a spread")
+    more: Augmentation = Field(NONE, description="shares of near, turned, ... pictures")
+    initial: Path | None = Field(
+        None, description="weights to start from instead of published: NAME.pth or a model.onnx"
+    )
 
 
 class LiteModule(Module):
@@ -63,12 +73,13 @@ class LiteModule(Module):
     config: FitConfig
 
     def __init__(self, config: FitConfig):
-        super().__init__(config, "smap_lite", {"backbone": config.backbone})
+        options = {"backbone": config.backbone, **({"necks": True} if config.necks else {})}
+        super().__init__(config, "smap_lite", options)
         self.model = create(self.name, **self.options)
         if config.initial is None:
             self.model.load_pretrained(config.movenet)
         else:
-            self.model.load_state_dict(load_checkpoint(config.initial)["state_dict"])
+            load_initial(self.model, config.initial)
         self.model.backbone.freeze(config.freeze_blocks)
         self.model.to(memory_format=torch.channels_last)
 
@@ -83,6 +94,27 @@ class LiteModule(Module):
         new = [p for n, p in self.model.named_parameters() if not n.startswith("backbone.")]
         slow = self.config.learning_rate * self.config.backbone_rate
         return [{"params": backbone, "lr": slow}, {"params": new}]
+
+
+def load_initial(model: SmapLite, path: Path) -> None:
+    """Start from a checkpoint or an exported bundle; heads that these lack start from others.
+
+    Raises:
+        InputError: if the weights don't fit.
+    """
+    if path.suffix == ".onnx":
+        missing = load_exported(model, read_exported(path))
+    else:
+        weights = load_checkpoint(path)["state_dict"]
+        unknown = sorted(set(weights) - set(model.state_dict()))
+        if unknown:
+            raise InputError(f"{path} has weights that this network lacks: {', '.join(unknown)}")
+        missing = list(model.load_state_dict(weights, strict=False).missing_keys)
+    heads = ("neck_depth.", "neck_pose.", "depth_spread.")
+    if missing:
+        if not all(name.startswith(heads) for name in missing):
+            raise InputError(f"{path} lacks weights of this network: {', '.join(missing)}")
+        model.start_necks()
 
 
 def load_config(path: Path, overrides: list[str]) -> FitConfig:
@@ -111,6 +143,7 @@ def training_set(config: FitConfig) -> MixedDataset:
         paste_share=config.paste_share,
         sports_share=config.sports_share,
         two_rows=config.two_rows,
+        more=config.more,
     )
 
 
@@ -120,9 +153,13 @@ def fit(config: FitConfig, stop_after: int | None = None) -> Path:
     photos = [data for data in (config.sports, config.street) if data]
     files = [path for data in photos for path in (data.archive, data.pseudo)]
     files += shards(config.virtual)
+    module, dataset = LiteModule(config), training_set(config)
+    if config.initial is not None and config.initial.suffix == ".onnx":
+        images = (dataset[k]["image"][None] for k in range(min(_SETTLING, len(dataset))))
+        settle_batch_norms(module.model, images)
     return train(
-        LiteModule(config),
-        training_set(config),
+        module,
+        dataset,
         files,
         stop_after=stop_after,
         precision=config.precision,

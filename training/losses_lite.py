@@ -24,6 +24,9 @@ class LossWeights:
     bone_depth: float = 2.0
     root_depth: float = 1.0
     pose: float = 3.0
+    neck_depth: float = 1.0
+    neck_pose: float = 2.0
+    depth_spread: float = 0.1
 
 
 def keypoint_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -72,6 +75,23 @@ def root_depth_loss(log_depth: Tensor, roots: Tensor) -> Tensor:
     return (found - depth.log()[:, None, None]).abs().mean()
 
 
+def spread_loss(log_spread: Tensor, log_depth: Tensor, roots: Tensor) -> Tensor:
+    """How badly the told spread fits the errors that are made (a Laplace distribution's).
+
+    The errors themselves are not touched: where the network is unsure it still tries.
+
+    Args:
+        log_spread, log_depth: [B, 1, h, w].
+        roots: [B, N, 3] as in :func:`root_depth_loss`.
+    """
+    spread = _at_roots(log_spread, roots)[..., 0]
+    if len(spread) == 0:
+        return log_spread.sum() * 0.0
+    depth = roots[..., 2][roots[..., 2] > 0]
+    error = (_at_roots(log_depth, roots)[..., 0] - depth.log()[:, None, None]).abs().detach()
+    return (error * (-spread).exp() + spread).mean()
+
+
 def pose_loss(output: Tensor, roots: Tensor, poses: Tensor) -> Tensor:
     """L1 in metres over the known coordinates in the 3x3 cells around each labelled root.
 
@@ -100,8 +120,8 @@ def _at_roots(maps: Tensor, roots: Tensor) -> Tensor:
 
 
 def lite_losses(output: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The five terms, unweighted, from training-mode outputs and a batch of targets."""
-    return {
+    """The terms, unweighted, from training-mode outputs and a batch of targets."""
+    terms = {
         "keypoints": keypoint_loss(
             output["keypoint_logits"], batch["keypoints"], batch["keypoint_weight"]
         ),
@@ -114,3 +134,11 @@ def lite_losses(output: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str
         "root_depth": root_depth_loss(output["root_depth_log"], batch["roots"]),
         "pose": pose_loss(output["pose"], batch["roots"], batch["poses"]),
     }
+    if "neck_pose" in output:
+        spread = output["depth_spread_log"]
+        terms["neck_depth"] = root_depth_loss(output["neck_depth_log"], batch["necks"])
+        terms["neck_pose"] = pose_loss(output["neck_pose"], batch["necks"], batch["neck_poses"])
+        terms["depth_spread"] = spread_loss(
+            spread[:, :1], output["root_depth_log"], batch["roots"]
+        ) + spread_loss(spread[:, 1:], output["neck_depth_log"], batch["necks"])
+    return terms

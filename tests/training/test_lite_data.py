@@ -13,6 +13,7 @@ from smap_train.data import compose
 from smap_train.data.dataset import MixedDataset, VirtualScene
 from smap_train.data.maps import STRIDE, make_targets
 from smap_train.data.people import PhotoPerson, _agrees, _from_blaze
+from smap_train.data.picture import Picture
 
 # An upright person in a 120 x 200 photo; left is to the right in the image (facing the camera).
 UPRIGHT = np.array(
@@ -37,7 +38,7 @@ def person(masked: bool = True, joints: NDArray[np.float32] = UPRIGHT) -> PhotoP
 
 
 def test_association_finds_the_people_in_their_own_target_maps() -> None:
-    picture = compose.Picture.empty(np.zeros((256, 448, 3), np.uint8))
+    picture = Picture.empty(np.zeros((256, 448, 3), np.uint8))
     for x in (40.7, 250.3):  # off the cell borders: two equal cells are no peak
         joints = UPRIGHT + (x, 20.6)
         picture.add(joints, np.full(15, 2, np.uint8), DEPTH, 0.01)
@@ -53,7 +54,7 @@ def test_association_finds_the_people_in_their_own_target_maps() -> None:
 
 
 def test_depth_maps_hold_the_bones_and_the_roots() -> None:
-    picture = compose.Picture.empty(np.zeros((256, 448, 3), np.uint8))
+    picture = Picture.empty(np.zeros((256, 448, 3), np.uint8))
     picture.add(UPRIGHT, np.full(15, 2, np.uint8), DEPTH, 0.0125)
     targets = make_targets(picture)
     for k, (a, b) in enumerate(MPI15.limbs):
@@ -66,7 +67,7 @@ def test_depth_maps_hold_the_bones_and_the_roots() -> None:
 
 
 def test_poses_are_told_in_metres_also_of_joints_out_of_the_picture() -> None:
-    picture = compose.Picture.empty(np.zeros((256, 448, 3), np.uint8))
+    picture = Picture.empty(np.zeros((256, 448, 3), np.uint8))
     shown, ratio = UPRIGHT.copy(), 0.0125
     shown[8] = np.nan
     picture.add(shown, np.full(15, 2, np.uint8), DEPTH, ratio, UPRIGHT)
@@ -119,7 +120,7 @@ def test_pasted_people_occlude_those_behind() -> None:
     rng = np.random.default_rng(3)
     occluded = 0
     for _ in range(20):
-        picture = compose.Picture.empty(np.zeros((256, 448, 3), np.uint8))
+        picture = Picture.empty(np.zeros((256, 448, 3), np.uint8))
         compose.paste(rng, picture, [person()], 5, (150, 300))
         occluded += int((picture.visibility == compose.OCCLUDED).sum())
         shown = np.isfinite(picture.joints_2d[..., 0])

@@ -7,7 +7,6 @@ into pictures of several people, so that the network learns to keep people apart
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
@@ -15,70 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
+from smap_train.data.augment import NONE, Augmentation, angle, darkened, focus, smeared
 from smap_train.data.people import PhotoPerson
+from smap_train.data.picture import (
+    OCCLUDED,
+    UNKNOWN,
+    VISIBLE,
+    Float,
+    Image,
+    Picture,
+    Rng,
+    inside_of,
+)
 
-Float = NDArray[np.float32]
-Image = NDArray[np.uint8]
-Rng = np.random.Generator
-
-UNKNOWN, OCCLUDED, VISIBLE = 0, 1, 2
 _MIN_SHOWN = 0.3  # share of a person's joints that must be visible for the labels to stand
-
-
-@dataclass
-class Picture:
-    """A training picture with its labels, all in its own pixels.
-
-    Attributes:
-        image: uint8 [H, W, 3] bgr.
-        joints_2d: float32 [P, 15, 2]; NaN where unknown or out of the picture.
-        outside_too: float32 [P, 15, 2], the same, with joints that are known to be out of it.
-        visibility: uint8 [P, 15]: 0 unknown, 1 occluded, 2 visible.
-        depth: float32 [P, 15] metres relative to the pelvis; NaN where unknown.
-        root_depth: float32 [P], metres over focal length in pixels; NaN where unknown.
-        trust: float32 [H, W] in [0, 1]: how far the absence of people can be believed.
-        unknown: uint16 [H, W], bit j set where joint j may be present but isn't labelled.
-    """
-
-    image: Image
-    joints_2d: Float
-    outside_too: Float
-    visibility: NDArray[np.uint8]
-    depth: Float
-    root_depth: Float
-    trust: Float
-    unknown: NDArray[np.uint16]
-
-    @classmethod
-    def empty(cls, image: Image) -> Picture:
-        """A picture without people."""
-        height, width = image.shape[:2]
-        return cls(
-            image,
-            np.zeros((0, 15, 2), np.float32),
-            np.zeros((0, 15, 2), np.float32),
-            np.zeros((0, 15), np.uint8),
-            np.zeros((0, 15), np.float32),
-            np.zeros(0, np.float32),
-            np.ones((height, width), np.float32),
-            np.zeros((height, width), np.uint16),
-        )
-
-    def add(
-        self,
-        joints: Float,
-        visibility: NDArray[np.uint8],
-        depth: Float,
-        root: float,
-        outside_too: Float | None = None,
-    ) -> None:
-        """Append one person's labels; without ``outside_too`` nothing is known out there."""
-        wide = joints if outside_too is None else outside_too
-        self.joints_2d = np.concatenate([self.joints_2d, joints[None]])
-        self.outside_too = np.concatenate([self.outside_too, wide[None]])
-        self.visibility = np.concatenate([self.visibility, visibility[None]])
-        self.depth = np.concatenate([self.depth, depth[None]])
-        self.root_depth = np.append(self.root_depth, np.float32(root))
 
 
 def similarity(
@@ -121,7 +70,12 @@ def _person_view(
 
 
 def mosaic(
-    rng: Rng, people: Sequence[PhotoPerson], width: int, height: int, two_rows: float = 0.0
+    rng: Rng,
+    people: Sequence[PhotoPerson],
+    width: int,
+    height: int,
+    two_rows: float = 0.0,
+    more: Augmentation = NONE,
 ) -> Picture:
     """Photos side by side in columns of random widths, each with its person in the column.
 
@@ -130,6 +84,7 @@ def mosaic(
     Args:
         two_rows: share of the pictures that have two such rows, with smaller people: more of
             them a picture, which is what training is short of.
+        more: shares of the people who are near, turned and small.
     """
     picture = Picture.empty(np.zeros((height, width, 3), np.uint8))
     rows = 2 if rng.random() < two_rows else 1
@@ -137,7 +92,7 @@ def mosaic(
         for left, right in pairwise(_columns(rng, width, rows)):
             if right - left >= 24:
                 person = people[rng.integers(len(people))]
-                _add_tile(rng, picture, person, (slice(top, bottom), slice(left, right)))
+                _add_tile(rng, picture, person, (slice(top, bottom), slice(left, right)), more)
     return picture
 
 
@@ -150,18 +105,22 @@ def _columns(rng: Rng, width: int, rows: int) -> NDArray[np.int_]:
     return np.round(np.concatenate([[0], cuts, [1]]) * width).astype(int)
 
 
-def _add_tile(rng: Rng, picture: Picture, person: PhotoPerson, tile: tuple[slice, slice]) -> None:
+def _add_tile(
+    rng: Rng,
+    picture: Picture,
+    person: PhotoPerson,
+    tile: tuple[slice, slice],
+    more: Augmentation,
+) -> None:
     """Fill rows and columns of a picture with a photo about its person."""
     (top, left), (bottom, right) = ((s.start for s in tile), (s.stop for s in tile))
     width, height = right - left, bottom - top
     image, _, joints, depth = _person_view(rng, person, bool(rng.random() < 0.5))
-    # Nobody gets smaller in two rows than in one.
-    center, scale = _placement(rng, joints, (0.3 * picture.image.shape[0], 1.15 * height))
-    scale = min(scale, 2.5)
-    # A long person in a narrow column may be cut at the sides, as people at borders are.
     target = np.array([width * rng.uniform(0.4, 0.6), height * rng.uniform(0.35, 0.65)], np.float32)
-    angle = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-0.6, 0.6)
-    affine = similarity(rng, center, target, scale, angle)
+    center, scale = _tile_placement(rng, joints, picture.image.shape[0], (width, height), more)
+    turn = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-0.6, 0.6)
+    turn = angle(rng, more.turned, turn)
+    affine = similarity(rng, center, target, scale, turn)
     border = cv2.BORDER_REFLECT_101 if rng.random() < 0.2 else cv2.BORDER_CONSTANT
     color = tuple(int(v) for v in rng.integers(0, 256, 3))
     picture.image[tile] = cv2.warpAffine(
@@ -175,9 +134,29 @@ def _add_tile(rng: Rng, picture: Picture, person: PhotoPerson, tile: tuple[slice
     picture.unknown[tile] = bits
     visible = ((moved >= 0) & (moved < (width, height))).all(axis=1)
     moved += (left, top)
+    everywhere = moved.copy()
     moved[~visible] = np.nan
     ratio = person.metres_per_pixel / scale
-    picture.add(moved, np.where(visible, VISIBLE, UNKNOWN).astype(np.uint8), depth, ratio)
+    shown = np.where(visible, VISIBLE, UNKNOWN).astype(np.uint8)
+    picture.add(moved, shown, depth, ratio, everywhere)
+
+
+def _tile_placement(
+    rng: Rng, joints: Float, rows: int, tile: tuple[int, int], more: Augmentation
+) -> tuple[Float, float]:
+    """Which point of a person is in the middle of a tile (width, height), and at what scale.
+
+    Args:
+        rows: of the whole picture: nobody gets smaller in two rows than in one.
+    """
+    near = focus(rng, joints) if rng.random() < more.near else None
+    if near is not None:
+        return near[0], min(max(tile) / near[1], 5.0)
+    if rng.random() < more.small:
+        return _placement(rng, joints, (0.08 * rows, 0.3 * rows))
+    # A long person in a narrow column may be cut at the sides, as people at borders are.
+    center, scale = _placement(rng, joints, (0.3 * rows, 1.15 * tile[1]))
+    return center, min(scale, 2.5)
 
 
 def _tile_trust(
@@ -233,9 +212,11 @@ def paste(
         picture.unknown[solid] = 0
         _occlude(picture, solid)
         moved = transform(affine, joints)
+        everywhere = moved.copy()
         inside = _inside(moved, width, height)
         moved[~inside] = np.nan
-        picture.add(moved, np.where(inside, VISIBLE, UNKNOWN).astype(np.uint8), depth, ratio)
+        shown = np.where(inside, VISIBLE, UNKNOWN).astype(np.uint8)
+        picture.add(moved, shown, depth, ratio, everywhere)
     _forget_hidden(picture)
     return picture
 
@@ -247,12 +228,11 @@ def _forget_hidden(picture: Picture) -> None:
     picture.joints_2d[hidden] = np.nan
     picture.visibility[hidden] = UNKNOWN
     picture.root_depth[hidden] = np.nan
+    picture.neck_depth[hidden] = np.nan
 
 
 def _inside(points: Float, width: int, height: int) -> NDArray[np.bool_]:
-    with np.errstate(invalid="ignore"):
-        low = (points >= 0).all(axis=-1)
-        return low & (points[..., 0] <= width - 1) & (points[..., 1] <= height - 1)
+    return inside_of(points, np.zeros(2), np.array([width - 1.0, height - 1.0]))
 
 
 def _occlude(picture: Picture, solid: NDArray[np.bool_]) -> None:
@@ -294,8 +274,12 @@ def background(rng: Rng, people: Sequence[PhotoPerson], width: int, height: int)
     return picture
 
 
-def degrade(rng: Rng, image: Image) -> Image:
+def degrade(rng: Rng, image: Image, more: Augmentation = NONE) -> Image:
     """What cameras do: exposure, colour, contrast, blur, motion blur, noise, compression."""
+    if rng.random() < more.smeared:
+        image = smeared(rng, image)
+    if rng.random() < more.dark:
+        image = darkened(rng, image)
     out = image.astype(np.float32)
     if rng.random() < 0.8:
         gain = rng.uniform(0.6, 1.4) * rng.uniform(0.88, 1.12, 3)

@@ -14,12 +14,14 @@ from torch.utils.data import Dataset
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.shards import read_shards as samples
 from smap_ros.skeletons import MPI15
-from smap_train.data import compose
-from smap_train.data.compose import Picture
+from smap_train.data import augment, compose
+from smap_train.data.augment import NONE, Augmentation, Border, covered
 from smap_train.data.maps import make_targets
 from smap_train.data.people import PhotoPerson
+from smap_train.data.picture import Picture, inside_of
 
 MEAN, STD = 127.5, 127.5  # values 0..255 to -1..1
+NECK = MPI15.index("neck")
 _NEAREST = 0.3  # metres; where a joint nearer than this would be seen says nothing
 
 
@@ -36,10 +38,15 @@ class VirtualScene:
     image: bytes
     labels: dict
 
-    def picture(self, rng: np.random.Generator, width: int, height: int) -> Picture:
+    def picture(
+        self, rng: np.random.Generator, width: int, height: int, more: Augmentation = NONE
+    ) -> Picture:
         """A random view of the scene: mirrored, turned, scaled and shifted into the given size.
 
         Depth over focal length scales with the zoom: people that appear larger are nearer.
+
+        Args:
+            more: shares of the views that are near, turned, and of everything from afar.
         """
         image = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR)
         # Nobody could find those of whom no pixel shows.
@@ -52,29 +59,56 @@ class VirtualScene:
             joints = joints[:, MPI15.flip].copy()
             joints[..., 0] = image.shape[1] - 1 - joints[..., 0]
             points, visibility = points[:, MPI15.flip], visibility[:, MPI15.flip]
-        rows, columns = image.shape[:2]
-        zoom = max(width / columns, height / rows) * float(rng.uniform(0.95, 1.35))
-        center = np.array([columns / 2, rows / 2], np.float32)
-        slack = np.maximum(np.array([columns, rows]) * zoom - (width, height), 0) / 2
-        target = np.array([width / 2, height / 2]) + rng.uniform(-slack, slack)
-        affine = compose.similarity(
-            rng, center, target.astype(np.float32), zoom, rng.normal(0, 0.05)
+        affine = self._view(rng, image.shape[1::-1], (width, height), joints, visibility, more)
+        size, zoom = image.shape[1::-1], float(np.sqrt(np.linalg.det(affine[:, :2])))
+        border = Border.draw(rng)
+        view = cv2.warpAffine(
+            image, affine, (width, height), borderMode=border.flag, borderValue=border.value
         )
-        view = cv2.warpAffine(image, affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
         picture = Picture.empty(view)
+        if border.flag == cv2.BORDER_REFLECT_101:  # reflected people are nowhere
+            picture.trust[~covered(affine, size, (width, height))] = 0.0
+        last = np.array([width - 1.0, height - 1.0])
         focal = float(self.labels["camera"]["fx"]) * zoom
         for uv, xyz, seen in zip(joints, points, visibility, strict=True):
             everywhere = compose.transform(affine, uv)
-            inside = ((everywhere >= 0) & (everywhere <= (width - 1, height - 1))).all(axis=1)
+            inside = inside_of(everywhere, np.zeros(2), last)
             everywhere[xyz[:, 2] < _NEAREST] = np.nan
             keep = inside & (seen > 0)
             moved = np.where(keep[:, None], everywhere, np.float32(np.nan))
             if not keep.any():
                 continue
-            root = xyz[MPI15.root, 2]
+            root, neck = xyz[MPI15.root, 2], xyz[NECK, 2]
             shown = np.where(keep, seen, 0).astype(np.uint8)
-            picture.add(moved, shown, xyz[:, 2] - root, root / focal, everywhere)
+            depth = xyz[:, 2] - root
+            picture.add(moved, shown, depth, root / focal, everywhere, neck / focal)
         return picture
+
+    @staticmethod
+    def _view(
+        rng: np.random.Generator,
+        size: tuple[int, int],
+        to: tuple[int, int],
+        joints: np.ndarray,
+        visibility: np.ndarray,
+        more: Augmentation,
+    ) -> np.ndarray:
+        """The affine [2, 3] of a random view, between pictures of two sizes (width, height)."""
+        fit = max(to[0] / size[0], to[1] / size[1])
+        center, middle = np.array(size, np.float32) / 2, np.array(to) / 2
+        turn = augment.angle(rng, more.turned, rng.normal(0, 0.05))
+        seen = np.flatnonzero((visibility == compose.VISIBLE).sum(axis=1) >= 3)
+        if len(seen) and rng.random() < more.near:
+            known = np.where(visibility[..., None] > 0, joints, np.nan)[rng.choice(seen)]
+            found = augment.focus(rng, known.astype(np.float32))
+            if found is not None:
+                zoom = float(np.clip(max(to) / found[1], 0.6 * fit, 4.0 * fit))
+                return compose.similarity(rng, found[0], middle.astype(np.float32), zoom, turn)
+        far = rng.random() < more.small
+        zoom = fit * float(rng.uniform(0.4, 1.0) if far else rng.uniform(0.95, 1.35))
+        slack = np.abs(np.array(size) * zoom - to) / 2
+        target = (middle + rng.uniform(-slack, slack)).astype(np.float32)
+        return compose.similarity(rng, center, target, zoom, turn)
 
 
 def read_shards(folder: Path) -> list[VirtualScene]:
@@ -100,6 +134,7 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         paste_share: share of the others that are masked people pasted on photo backgrounds.
         sports_share: share of the mosaics that show sports rather than street photos.
         two_rows: share of the mosaics with two rows of smaller people.
+        more: shares of the pictures that are near, turned, framed, dark, ...
     """
 
     def __init__(
@@ -115,6 +150,7 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         paste_share: float = 0.3,
         sports_share: float = 0.6,
         two_rows: float = 0.0,
+        more: Augmentation = NONE,
     ):
         self.photos = [sports, street]
         self.cutouts = [person for person in street if person.mask is not None]
@@ -122,7 +158,7 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         self.size, self.length, self.seed = size, length, seed
         self.virtual_share = virtual_share if scenes else 0.0
         self.paste_share, self.sports_share = paste_share, sports_share
-        self.two_rows = two_rows
+        self.two_rows, self.more = two_rows, more
         if not street and not scenes:
             raise InputError("no training data: give street photos, virtual scenes, or both")
 
@@ -132,7 +168,9 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         picture = self.picture(rng)
-        picture.image = compose.degrade(rng, picture.image)
+        picture.image = compose.degrade(rng, picture.image, self.more)
+        if rng.random() < self.more.framed:  # behind the camera's faults: bars have none
+            augment.framed(rng, picture)
         targets = make_targets(picture)
         arrays = {name: torch.from_numpy(value) for name, value in vars(targets).items()}
         return {"image": to_tensor(picture.image), **arrays}
@@ -141,15 +179,18 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         """One composed picture before degradation."""
         width, height = self.size
         if rng.random() < self.virtual_share:
-            picture = self.scenes[rng.integers(len(self.scenes))].picture(rng, width, height)
+            picture = self.scenes[rng.integers(len(self.scenes))].picture(
+                rng, width, height, self.more
+            )
             if self.cutouts and rng.random() < 0.2:
                 sizes = (0.3 * height, 1.2 * height)
                 compose.paste(rng, picture, self.cutouts, int(rng.integers(1, 3)), sizes)
             return picture
         if self.cutouts and rng.random() < self.paste_share:
             picture = compose.background(rng, self.cutouts, width, height)
+            low = 0.08 if rng.random() < self.more.small else 0.2
             count = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.1, 0.2, 0.25, 0.2, 0.15, 0.1]))
-            return compose.paste(rng, picture, self.cutouts, count, (0.2 * height, 1.3 * height))
+            return compose.paste(rng, picture, self.cutouts, count, (low * height, 1.3 * height))
         sports = self.photos[0] and rng.random() < self.sports_share
         group = self.photos[0] if sports else self.photos[1]
-        return compose.mosaic(rng, group or self.photos[0], width, height, self.two_rows)
+        return compose.mosaic(rng, group or self.photos[0], width, height, self.two_rows, self.more)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
-from smap_train.data.compose import Picture
+from smap_train.data.picture import Picture
 
 Float = NDArray[np.float32]
 STRIDE = 4
@@ -20,6 +20,7 @@ MAX_PEOPLE = 20
 
 _SIGMA = 1.3  # cells; narrower peaks don't survive the 7x7 centroid of association
 _LIMB_HALF_WIDTH = (1.2, 2.5)  # cells, for far and near people
+_NECK = MPI15.index("neck")
 _LIMBS = np.array(MPI15.limbs)
 
 
@@ -36,6 +37,8 @@ class Targets:
         poses: float32 [20, 45], of the same people, metres, NaN where unknown: x and y of each
             joint from the pelvis in the picture times depth over focal length of the pelvis, and
             its depth behind the pelvis.
+        necks, neck_poses: the same as seen from the necks in the picture, whose people may have
+            their pelvis out of it.
     """
 
     keypoints: Float
@@ -46,6 +49,8 @@ class Targets:
     bone_weight: Float
     roots: Float
     poses: Float
+    necks: Float
+    neck_poses: Float
 
 
 def make_targets(picture: Picture) -> Targets:
@@ -69,7 +74,8 @@ def make_targets(picture: Picture) -> Targets:
         affinity_weight,
         depth,
         depth_mask,
-        *_people(cells, picture, height, width),
+        *_people(cells, picture, picture.root_depth, MPI15.root),
+        *_people(cells, picture, picture.neck_depth, _NECK),
     )
 
 
@@ -156,19 +162,20 @@ def _add_limb(
         depth_count[box] += on
 
 
-def _people(cells: Float, picture: Picture, height: int, width: int) -> tuple[Float, Float]:
-    """Roots [20, 3] and poses [20, 45] of the people whose pelvis is in the picture."""
+def _people(cells: Float, picture: Picture, ratios: Float, root: int) -> tuple[Float, Float]:
+    """Roots [20, 3] and poses [20, 45] of the people whose joint ``root`` is in the picture."""
+    height, width = (side // STRIDE for side in picture.image.shape[:2])
     roots = np.zeros((MAX_PEOPLE, 3), np.float32)
     poses = np.full((MAX_PEOPLE, 15, 3), np.nan, np.float32)
     filled = 0
-    people = zip(cells, picture.outside_too, picture.depth, picture.root_depth, strict=True)
+    people = zip(cells, picture.outside_too, picture.depth, ratios, strict=True)
     for joints, pixels, depth, ratio in people:
-        x, y = joints[MPI15.root]
+        x, y = joints[root]
         inside = 0 <= round(float(np.nan_to_num(x, nan=-9))) < width
         inside = inside and 0 <= round(float(np.nan_to_num(y, nan=-9))) < height
         if inside and np.isfinite(ratio) and ratio > 0 and filled < MAX_PEOPLE:
             roots[filled] = round(float(y)), round(float(x)), ratio
-            poses[filled, :, :2] = (pixels - pixels[MPI15.root]) * ratio
-            poses[filled, :, 2] = depth
+            poses[filled, :, :2] = (pixels - pixels[root]) * ratio
+            poses[filled, :, 2] = depth - depth[root]
             filled += 1
     return roots, poses.reshape(MAX_PEOPLE, 45)

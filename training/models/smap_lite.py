@@ -5,6 +5,7 @@ depthwise-separable units. The outputs are SMAP's (Zhen et al., ECCV 2020, secti
 keypoint heatmaps, 28 part-affinity channels, 14 relative bone depths and one root depth map, so
 the same association and lifting run them. Beside them, each pelvis tells the person's whole pose,
 hidden joints included, as ROMP's body centres do (Sun et al., ICCV 2021): evidence for RefineNet.
+Each neck may do so as well, for people whose pelvis is out of the picture.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ JOINTS, LIMBS = 15, 14
 # with 400 px of focal length.
 _HEATMAP_PRIOR_LOGIT = -4.0
 _ROOT_DEPTH_PRIOR_LOG = -4.6
+_SPREAD_PRIOR_LOG = -2.3
 
 
 class _Unit(nn.Sequential):
@@ -73,6 +75,7 @@ class SmapLite(nn.Module):
     Args:
         widths: channels of the pyramid at strides 4, 8 and 16 (and 32).
         backbone: ``movenet`` or ``efficientnet_lite0``.
+        necks: whether necks tell depth and pose too, and how uncertain depths are is told.
 
     Raises:
         InputError: if there is no such backbone.
@@ -80,7 +83,12 @@ class SmapLite(nn.Module):
 
     stride = 4
 
-    def __init__(self, widths: Sequence[int] = (64, 96, 128), backbone: str = "movenet"):
+    def __init__(
+        self,
+        widths: Sequence[int] = (64, 96, 128),
+        backbone: str = "movenet",
+        necks: bool = False,
+    ):
         super().__init__()
         if backbone not in _BACKBONES:
             raise InputError(f"unknown backbone {backbone!r}; known: {', '.join(_BACKBONES)}")
@@ -104,11 +112,25 @@ class SmapLite(nn.Module):
         self.root_depth = _Head(middle, 1)
         self.pose_trunk = nn.Sequential(_Unit(middle, coarse, 7), _Unit(coarse, coarse, 7))
         self.pose = _Head(coarse, 3 * JOINTS)
+        self.neck_depth = _Head(middle, 1) if necks else None
+        self.neck_pose = _Head(coarse, 3 * JOINTS) if necks else None
+        self.depth_spread = _Head(middle, 2) if necks else None  # of pelvis and neck
         nn.init.constant_(self.keypoints.bias, _HEATMAP_PRIOR_LOGIT)
         nn.init.constant_(self.root_depth.bias, _ROOT_DEPTH_PRIOR_LOG)
         heads = (self.keypoints, self.affinities, self.bone_depth, self.root_depth, self.pose)
         for head in heads:
             nn.init.normal_(head.weight, std=1e-2)
+        self.start_necks()
+
+    @torch.no_grad()
+    def start_necks(self) -> None:
+        """Let necks tell what pelvises tell, before they learn it; depths uncertain by a tenth."""
+        if self.neck_depth is None or self.neck_pose is None or self.depth_spread is None:
+            return
+        self.neck_depth.load_state_dict(self.root_depth.state_dict())
+        self.neck_pose.load_state_dict(self.pose.state_dict())
+        nn.init.zeros_(self.depth_spread.weight)
+        nn.init.constant_(self.depth_spread.bias, _SPREAD_PRIOR_LOG)
 
     def load_pretrained(self, movenet: Path | None = None) -> None:
         """Start the backbone from published weights.
@@ -135,8 +157,12 @@ class SmapLite(nn.Module):
             ``root_d`` [B, 1, H/4, W/4] root depth over focal length, metres per network pixel.
             ``pose`` [B, 45, H/4, W/4] is the whole pose as seen from each person's pelvis, see
             :class:`smap_train.data.maps.Targets`.
+            With ``necks`` also ``neck_d`` and ``neck_pose``, the same of necks, and
+            ``depth_spread`` [B, 2, H/4, W/4], the mean absolute error to expect of the logarithm
+            of pelvises' and necks' depths.
             In training mode, what the losses act on: ``keypoint_logits``, ``affinities``,
-            ``bone_depth`` (metres), ``root_depth_log`` and ``pose`` at the same size.
+            ``bone_depth`` (metres), ``root_depth_log`` and ``pose`` at the same size; then
+            ``neck_depth_log``, ``neck_pose`` and ``depth_spread_log``.
         """
         f4, f8, f16, f32 = self.backbone(image)
         x = self.context32(self.lateral32(f32))
@@ -144,7 +170,16 @@ class SmapLite(nn.Module):
         x = self.context8(self.lateral8(f8) + _up(x))
         depth = self.depth_trunk(x)
         bone, root = _up(self.bone_depth(depth)), _up(self.root_depth(depth))
-        pose = _up(self.pose(self.pose_trunk(x)))
+        told = self.pose_trunk(x)
+        pose = _up(self.pose(told))
+        necks: dict[str, Tensor] = {}
+        if self.neck_depth is not None and self.neck_pose is not None:
+            assert self.depth_spread is not None
+            necks = {
+                "neck_depth_log": _up(self.neck_depth(depth)),
+                "neck_pose": _up(self.neck_pose(told)),
+                "depth_spread_log": _up(self.depth_spread(depth)),
+            }
         x = self.trunk(F.relu(self.lateral4(f4) + _up(self.down4(x))))
         logits, affinities = self.keypoints(x), self.affinities(x)
         if self.training:
@@ -154,10 +189,18 @@ class SmapLite(nn.Module):
                 "bone_depth": bone,
                 "root_depth_log": root,
                 "pose": pose,
+                **necks,
+            }
+        if necks:
+            necks = {
+                "neck_d": necks["neck_depth_log"].exp(),
+                "neck_pose": necks["neck_pose"],
+                "depth_spread": necks["depth_spread_log"].exp(),
             }
         return {
             "heatmap_2d": torch.cat([logits.sigmoid(), affinities], dim=1),
             "det_d": bone,
             "root_d": root.exp(),
             "pose": pose,
+            **necks,
         }
