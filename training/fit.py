@@ -18,12 +18,15 @@ from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
 from smap_train.loop import Module, Precision, RunConfig, shards, start, train
 from smap_train.losses_lite import LossWeights, lite_losses
 from smap_train.models import create
-from smap_train.models.checkpoint import load_checkpoint
+from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
 from smap_train.models.smap_lite import SmapLite
 from smap_train.settings import read_config
 
 _SETTLING = 128  # pictures that give a bundle's batch norms their statistics
+
+
+_NECKS = ("neck_depth.", "neck_pose.", "depth_spread.")  # heads that weights may lack
 
 
 class PhotoData(BaseModel):
@@ -106,14 +109,16 @@ def load_initial(model: SmapLite, path: Path) -> None:
         missing = load_exported(model, read_exported(path))
     else:
         weights = load_checkpoint(path)["state_dict"]
-        unknown = sorted(set(weights) - set(model.state_dict()))
-        if unknown:
-            raise InputError(f"{path} has weights that this network lacks: {', '.join(unknown)}")
-        missing = list(model.load_state_dict(weights, strict=False).missing_keys)
-    heads = ("neck_depth.", "neck_pose.", "depth_spread.")
+        expected = model.state_dict()
+        missing = sorted(set(expected) - set(weights))
+        known = {key: value for key, value in expected.items() if key in weights}
+        problems = mismatches(weights, known)
+        if problems:
+            raise InputError(f"{path} doesn't fit this network:\n{problems}")
+        model.load_state_dict(weights, strict=False)
+    if not all(name.startswith(_NECKS) for name in missing):
+        raise InputError(f"{path} lacks weights of this network: {', '.join(missing[:5])}, ...")
     if missing:
-        if not all(name.startswith(heads) for name in missing):
-            raise InputError(f"{path} lacks weights of this network: {', '.join(missing)}")
         model.start_necks()
 
 

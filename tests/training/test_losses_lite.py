@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from smap_train import losses_lite
 from smap_train.losses_lite import affinity_loss, keypoint_loss, pose_loss, root_depth_loss
 
 ROOTS = torch.zeros(2, 4, 3)
@@ -67,3 +68,24 @@ def test_affinity_loss_counts_the_limb_fully_and_the_rest_a_tenth() -> None:
     ghost = target.clone()
     ghost[0, 5, 0, 0] = 2.0
     assert affinity_loss(ghost, target, weight) == pytest.approx(0.1 * 4 / 4)
+
+
+def test_the_spread_that_fits_best_is_the_mean_error() -> None:
+    roots = torch.zeros(1, 2, 3)
+    roots[0, :, 2] = torch.tensor([1.0, 1.0])
+    roots[0, 0, :2], roots[0, 1, :2] = torch.tensor([2.0, 2.0]), torch.tensor([6.0, 6.0])
+    log_depth = torch.zeros(1, 1, 9, 9)
+    log_depth[0, 0, :5], log_depth[0, 0, 5:] = 0.1, -0.3  # errors of 0.1 and 0.3
+
+    def loss(spread: float) -> float:
+        told = torch.full((1, 1, 9, 9), spread).log()
+        return float(losses_lite.spread_loss(told, log_depth, roots))
+
+    assert loss(0.2) < min(loss(0.15), loss(0.27))
+    # It doesn't pull on the depths themselves.
+    log_depth.requires_grad_(True)
+    spread = torch.zeros(1, 1, 9, 9, requires_grad=True)
+    losses_lite.spread_loss(spread, log_depth, roots).backward()
+    assert log_depth.grad is None and spread.grad is not None
+    nobody = torch.zeros(1, 2, 3)
+    assert float(losses_lite.spread_loss(spread, log_depth, nobody)) == 0
