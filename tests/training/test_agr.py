@@ -24,7 +24,9 @@ def golden() -> Golden:
 
 @pytest.fixture(scope="module")
 def rendered(golden):
-    return abstraction(golden.arrays["people_3d"], golden_scene(golden)[1], CONFIG)
+    return abstraction(
+        golden.arrays["people_3d"], golden_scene(golden.folder, golden.arrays)[1], CONFIG
+    )
 
 
 def test_maps_are_the_official_ones(golden, rendered):
@@ -43,7 +45,7 @@ def test_labels_are_the_official_ones(golden, rendered):
 
 
 def test_noise_moves_and_weakens_peaks_reproducibly(golden, rendered):
-    people, camera = golden.arrays["people_3d"], golden_scene(golden)[1]
+    people, camera = golden.arrays["people_3d"], golden_scene(golden.folder, golden.arrays)[1]
     first, again, other = (
         abstraction(people, camera, CONFIG, np.random.default_rng(seed)).maps for seed in (1, 1, 2)
     )
@@ -77,7 +79,7 @@ def test_box_squares_end_at_the_border_and_later_people_cover_earlier_ones():
 
 
 def test_people_out_of_sight_have_no_place_in_the_maps(golden, rendered):
-    camera = golden_scene(golden)[1]
+    camera = golden_scene(golden.folder, golden.arrays)[1]
     behind = golden.arrays["people_3d"][:1] + np.array([20_000.0, 10_000.0, 0.0])
     got = abstraction(behind, camera, CONFIG)
     assert not got.maps.any()
@@ -87,7 +89,7 @@ def test_people_out_of_sight_have_no_place_in_the_maps(golden, rendered):
 
 
 def test_batches_pad_scenes_with_nobody(golden, rendered):
-    empty = abstraction(np.zeros((0, 17, 3)), golden_scene(golden)[1], CONFIG)
+    empty = abstraction(np.zeros((0, 17, 3)), golden_scene(golden.folder, golden.arrays)[1], CONFIG)
     assert not empty.maps.any()
     assert not empty.root_cube.any()
     batch = truth([rendered, empty], CONFIG)
@@ -99,4 +101,4 @@ def test_batches_pad_scenes_with_nobody(golden, rendered):
 
 def test_wrong_joint_sets_are_refused(golden):
     with pytest.raises(InputError, match=r"\(2, 15, 3\), expected \[people, 17, 3\]"):
-        abstraction(np.zeros((2, 15, 3)), golden_scene(golden)[1], CONFIG)
+        abstraction(np.zeros((2, 15, 3)), golden_scene(golden.folder, golden.arrays)[1], CONFIG)

@@ -49,7 +49,7 @@ def backbone() -> tuple[PoseDetResNet, Golden]:
 def run() -> Run:
     """The scene without ground truth: three people are found."""
     network, golden = load_golden("virtualpose")
-    maps, camera = golden_scene(golden)
+    maps, camera = golden_scene(golden.folder, golden.arrays)
     inner: dict[str, Any] = {}
     hooks = [_keep(network.REN, "ren", inner), _keep(network.REN.v2v_net, "ren_v2v", inner)]
     hooks.append(_keep(network.PEN.v2v_net, "pen_v2v", inner))

@@ -28,7 +28,7 @@ IMAGE_SIZE = (320, 180)
 
 def test_cameras_from_angles_and_their_pixels_are_the_official_ones():
     golden = Golden(GOLDENS / "virtualpose")
-    camera = golden_scene(golden)[1]
+    camera = golden_scene(golden.folder, golden.arrays)[1]
     rotation, position = orbit_pose(0.02, 0.12, 0.5, 5200.0, 1000.0)
     np.testing.assert_allclose(camera.rotation[0], rotation, atol=1e-7)
     np.testing.assert_allclose(camera.position_mm[0], position, atol=1e-3)
