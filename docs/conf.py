@@ -7,6 +7,7 @@ a checkout; warnings, and so links that lead nowhere, are errors.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -72,6 +73,8 @@ html_copy_source = False
 html_show_sourcelink = False
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 
 def menu() -> str:
@@ -91,10 +94,27 @@ def menu() -> str:
 
 
 def setup(app: object) -> None:
-    """Add the menu to the first page."""
+    """Add the menu to the first page, and read our docstrings' lists of names."""
 
     def add_menu(_: object, name: str, source: list[str]) -> None:
         if name == root_doc:
             source[0] += menu()
 
+    def one_name_a_line(_: object, *about: object) -> None:
+        """``width, height: text`` is for one entry to Sphinx: make it two with the same text."""
+        lines = about[-1]
+        assert isinstance(lines, list)
+        found = [re.match(r"(\s+)(\w+(?:, \w+)+): (.*)", line) for line in lines]
+        lines[:] = [
+            new
+            for line, names in zip(lines, found, strict=True)
+            for new in (
+                [f"{names[1]}{name}: {names[3]}" for name in names[2].split(", ")]
+                if names
+                else [line]
+            )
+        ]
+
     app.connect("source-read", add_menu)  # type: ignore[attr-defined]
+    # Before napoleon, which reads the sections at 500.
+    app.connect("autodoc-process-docstring", one_name_a_line, 100)  # type: ignore[attr-defined]

@@ -48,7 +48,8 @@ def test_the_site_builds_without_a_warning(site, child_environment):
 def small_site(folder: Path, text: str) -> Path:
     """A site of two pages with the settings of ours."""
     (folder / "docs").mkdir(parents=True)
-    shutil.copytree(ROOT / "docs" / "_templates", folder / "docs" / "_templates")
+    for name in ("_static", "_templates"):
+        shutil.copytree(ROOT / "docs" / name, folder / "docs" / name)
     (folder / "docs" / "robot.md").write_text("# On a robot\n\n## Topics\n")
     (folder / "README.md").write_text(f"# Start\n\n{text}\n")
     # The pages of the menu that aren't here are no matter of this test.
