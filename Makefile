@@ -26,7 +26,7 @@ DEVELOPMENT := $(VENV)/.development-$(HASH)
 
 OUT ?= out/demo
 
-.PHONY: help demo test test-fast docs lint fmt bench lock clean
+.PHONY: help demo test test-fast docs lint fmt parameters bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -53,6 +53,10 @@ lint: $(DEVELOPMENT) ## Check style and types
 fmt: $(DEVELOPMENT) ## Format the code and mend what can be mended
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+parameters: $(RUNTIME) ## Write config/pose3d.yaml and docs/parameters.md from the code
+	@$(BIN)/smap-ros parameters --yaml > .parameters.new && mv .parameters.new config/pose3d.yaml
+	@$(BIN)/smap-ros parameters --markdown > .parameters.new && mv .parameters.new docs/parameters.md
 
 bench: $(DEVELOPMENT) ## Run the benchmarks; each prints a table
 	@$(BIN)/smap-ros bench

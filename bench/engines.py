@@ -20,7 +20,8 @@ from rich.table import Table
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines import Engine, available_engines, create_engine
-from smap_ros.engines.base import Array, Precision
+from smap_ros.engines.base import Array
+from smap_ros.engines.names import Precision
 
 REFERENCE = "onnxruntime"
 PRECISIONS: tuple[Precision, ...] = ("f32", "auto")

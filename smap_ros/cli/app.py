@@ -238,6 +238,28 @@ def bench(
     run(bundle, engine, threads, size, seconds, image, out)
 
 
+@app.command()
+def parameters(
+    yaml: Annotated[
+        bool, typer.Option("--yaml", help="A parameter file with all defaults, to copy and change.")
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The page docs/parameters.md.")
+    ] = False,
+) -> None:
+    """Show what the nodes can be told: every parameter with default, limits and meaning.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros parameters[/cyan]
+
+    [cyan]smap-ros parameters --yaml > mine.yaml[/cyan]   then: params_file:=mine.yaml
+    """
+    from smap_ros.cli.parameters import run
+
+    run(yaml=yaml, markdown=markdown)
+
+
 app.command()(evaluate)
 app.command()(bag)
 

@@ -19,13 +19,13 @@ from smap_ros.errors import InputError, SmapError
 from smap_ros.evaluation.common.metrics import Accuracy, compare
 from smap_ros.evaluation.virtual.truth import read_truth
 from smap_ros.graph.launcher import Launcher
+from smap_ros.graph.node_types import RECORDER_NODE
 from smap_ros.graph.plan import REPLAY, Plan, ProcessPlan, plan
 from smap_ros.offline.results import Latency, ResultWriter, Summary, read_bodies
 from smap_ros.paths import config_directory
 from smap_ros.sources import open_source
 
 BAG, LOGS = "bag", "logs"
-RECORDER = "recorder_node"
 _TIMEOUT = 600.0  # seconds
 _TICK = 0.5  # seconds
 _NO_MODEL = "can't configure"  # what the pose node logs when its model can't be loaded
@@ -104,11 +104,11 @@ def demo_plan(options: DemoOptions) -> Plan:
     load_bundle(options.bundle)  # refused here, rather than in a node's log
     planned = plan(REPLAY, values)
     recorder = ProcessPlan(
-        executable=RECORDER,
-        module="smap_ros.nodes.recorder",
-        nodes=(RECORDER,),
+        executable=RECORDER_NODE.name,
+        module=RECORDER_NODE.module,
+        nodes=(RECORDER_NODE.name,),
         namespace="",
-        parameters={RECORDER: {"output": str((options.out / BAG).absolute())}},
+        parameters={RECORDER_NODE.name: {"output": str((options.out / BAG).absolute())}},
         remappings=(),
         parameter_file=planned.processes[0].parameter_file,
         log_level="info",

@@ -100,7 +100,7 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
         raise InputError("no image could be read from " + ", ".join(options.inputs))
     screen = tables.console()
     rows = [
-        ("model", estimator.description),
+        ("model", str(estimator.about)),
         *tables.people_rows(summary),
         ("rate with drawing", f"{summary.frames / seconds:.1f} images/s"),
     ]

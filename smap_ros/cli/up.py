@@ -62,6 +62,7 @@ def _arguments(graph: Graph) -> Table:
     table.add_column("default", no_wrap=True)
     table.add_column("meaning")
     for argument in graph.arguments:
-        choices = f" ({', '.join(argument.choices)})" if argument.choices else ""
+        one = argument.value
+        choices = f" ({', '.join(one.choices)})" if one.choices else ""
         table.add_row(argument.name, argument.default or "''", argument.description + choices)
     return table

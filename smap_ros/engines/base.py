@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from smap_ros.errors import EngineError, InputError
 
 Array = NDArray[Any]
-# f32: the network's own arithmetic. auto: what the runtime thinks best, which on CPUs with
-# bfloat16 units (AMX) means 8 bits of mantissa: faster, but not the same numbers.
-Precision = Literal["f32", "auto"]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from smap_ros.bundles.bundle import Bundle
-from smap_ros.engines.base import Engine, Precision, zeros
+from smap_ros.engines.base import Engine, zeros
+from smap_ros.engines.names import EngineName, Precision
 from smap_ros.errors import BundleError, EngineError, SmapError
 from smap_ros.paths import cache_directory
 
@@ -30,7 +31,7 @@ _RUNTIMES = {
     "onnxruntime": ("smap_ros.engines.onnxruntime", "OnnxRuntimeEngine"),
     "tensorrt": ("smap_ros.engines.tensorrt", "TensorRtEngine"),
 }
-ENGINES = ("auto", *_RUNTIMES)
+ENGINES = get_args(EngineName)
 
 MEASURE_SECONDS = 1.0
 

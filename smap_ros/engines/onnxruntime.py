@@ -7,7 +7,6 @@ from typing import Any
 from smap_ros.engines.base import (
     Array,
     CpuEngine,
-    Precision,
     TensorSpec,
     cpu_device,
     import_runtime,
@@ -15,6 +14,7 @@ from smap_ros.engines.base import (
     thread_count,
     zeros,
 )
+from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}

@@ -8,7 +8,6 @@ from typing import Any
 from smap_ros.engines.base import (
     Array,
     CpuEngine,
-    Precision,
     TensorSpec,
     cpu_device,
     import_runtime,
@@ -16,6 +15,7 @@ from smap_ros.engines.base import (
     thread_count,
     zeros,
 )
+from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError
 from smap_ros.paths import cache_directory
 

@@ -19,14 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from smap_ros.engines.base import (
-    Array,
-    Precision,
-    TensorSpec,
-    check_inputs,
-    runtime_version,
-    zeros,
-)
+from smap_ros.engines.base import Array, TensorSpec, check_inputs, runtime_version, zeros
+from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError
 from smap_ros.paths import cache_directory
 

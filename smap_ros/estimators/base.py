@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import BodyFrame
+from smap_ros.bundles.manifest import Manifest
 from smap_ros.camera import Camera
+from smap_ros.engines.base import Engine
 from smap_ros.errors import CameraError, InputError
 from smap_ros.images import check_image
 from smap_ros.skeletons import Skeleton
@@ -30,6 +33,43 @@ INFERRED_SCORE = 0.1
 MAX_SIDE = 16384
 
 
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is and runs on.
+
+    Attributes:
+        name, version: of the bundle.
+        engine: name of the runtime.
+        device: what that runs on, for people to read.
+        first_stage: the model that finds the people for it, if one does.
+    """
+
+    name: str
+    version: str
+    engine: str
+    device: str
+    first_stage: ModelInfo | None = None
+
+    @property
+    def runtime(self) -> str:
+        """The engine and its device."""
+        return f"{self.engine} ({self.device})"
+
+    @property
+    def model(self) -> str:
+        """The bundle and the one before it, without what they run on."""
+        first = "" if self.first_stage is None else f" after {self.first_stage.model}"
+        return f"{self.name} {self.version}{first}"
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.runtime}"
+
+    @classmethod
+    def of(cls, bundle: Manifest, engine: Engine, first: ModelInfo | None = None) -> ModelInfo:
+        """Of a bundle's manifest and its loaded network."""
+        return cls(bundle.name, bundle.version, engine.name, engine.device, first)
+
+
 class Estimator(Protocol):
     """A network with all that turns its outputs into people.
 
@@ -41,8 +81,12 @@ class Estimator(Protocol):
         """Joint set of the people."""
 
     @property
+    def about(self) -> ModelInfo:
+        """Bundle, engine and device."""
+
+    @property
     def description(self) -> str:
-        """Bundle, engine and device, for people to read."""
+        """The same in words, for people to read."""
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """Everybody in an image.
@@ -133,11 +177,11 @@ class OutputCheck:
     def __init__(self) -> None:
         self._warned = -np.inf
 
-    def __call__(self, description: str, *arrays: Float) -> int:
+    def __call__(self, model: ModelInfo, *arrays: Float) -> int:
         """How many numbers are not finite.
 
         Args:
-            description: of the estimator, for the log.
+            model: whose they are, for the log.
             arrays: float32, the outputs.
         """
         bad = sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in arrays)
@@ -147,7 +191,7 @@ class OutputCheck:
             log.warning(
                 "%s: %d of %d network outputs are NaN or infinite; the frame counts as empty. "
                 "Try another engine, or export the bundle again",
-                description,
+                model,
                 bad,
                 sum(array.size for array in arrays),
             )

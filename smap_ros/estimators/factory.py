@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.engines.base import Precision
+from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
 

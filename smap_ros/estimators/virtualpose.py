@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -25,20 +24,22 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.virtualpose import VirtualPoseManifest
 from smap_ros.camera import Camera, Letterbox
 from smap_ros.engines import Engine, create_engine
-from smap_ros.engines.base import Precision
 from smap_ros.engines.factory import cpu_runtime, open_model
-from smap_ros.errors import CameraError, EngineError, InputError
+from smap_ros.engines.names import Precision
+from smap_ros.errors import CameraError, EngineError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
     INFERRED_SCORE,
     NON_FINITE,
     Float,
     Image,
+    ModelInfo,
     OutputCheck,
     StageTimer,
     check_view,
 )
 from smap_ros.estimators.checks import check_network, manifest_of
+from smap_ros.estimators.options import VirtualPoseConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import NO_ROOT
 from smap_ros.geometry.mounting import Mounting
@@ -60,44 +61,6 @@ CAMERA_INPUTS = {
     "distortion": (LENS_COEFFICIENTS,),
     "image_size": (2,),
 }
-
-
-@dataclass(frozen=True)
-class VirtualPoseConfig:
-    """Settings of the estimator.
-
-    Attributes:
-        camera_height: of cameras above the floor that don't state their mounting, metres; None
-            assumes 1 m and warns.
-        camera_pitch_deg: how far such cameras look down, degrees.
-        camera_roll_deg: how far the right side of their images is turned up, degrees.
-        ahead: horizontal distance from the camera to the middle of the searched space, metres;
-            None lets that space begin at the camera.
-        min_score: people with a lower score of their root are left out; None takes the
-            bundle's threshold.
-        min_joints: people of whom the heatmaps show fewer joints are left out.
-    """
-
-    camera_height: float | None = None
-    camera_pitch_deg: float = 0.0
-    camera_roll_deg: float = 0.0
-    ahead: float | None = None
-    min_score: float | None = None
-    min_joints: int = 0
-
-    def __post_init__(self) -> None:
-        limits = {
-            "camera_height": (0.01, 100.0),
-            "camera_pitch_deg": (-89.0, 89.0),
-            "camera_roll_deg": (-180.0, 180.0),
-            "ahead": (-100.0, 100.0),
-            "min_score": (0.0, 1.0),
-            "min_joints": (0, JOINTS),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"{name} is {value!r}; expected {low:g} to {high:g}")
 
 
 class VirtualPoseEstimator:
@@ -150,12 +113,6 @@ class VirtualPoseEstimator:
         ``engine`` is that of the backbone. The others run on it as well, unless it is TensorRT:
         their number of people varies, so they run on a CPU runtime then.
         """
-        known = [f.name for f in fields(VirtualPoseConfig)]
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise InputError(
-                f"unknown options {unknown}; kind virtualpose takes {', '.join(known)}"
-            )
         config = VirtualPoseConfig(**options)
         manifest_of(bundle, VirtualPoseManifest)
         opened = [create_engine(bundle, engine, threads, precision)]
@@ -176,10 +133,14 @@ class VirtualPoseEstimator:
             raise
 
     @property
+    def about(self) -> ModelInfo:
+        """Bundle, engine and device of the backbone."""
+        return ModelInfo.of(self._manifest, self._engines[0])
+
+    @property
     def description(self) -> str:
-        """Bundle, engine and device."""
-        engine = f"{self._engines[0].name} ({self._engines[0].device})"
-        return f"{self._manifest.name} {self._manifest.version} on {engine}"
+        """The same in words."""
+        return str(self.about)
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`.
@@ -202,7 +163,7 @@ class VirtualPoseEstimator:
         timer.lap("preprocess")
         maps: Float = backbone.run({spec.name: blob})[self._manifest.outputs["maps"].name]
         timer.lap("network")
-        bad = self._check_outputs(self.description, maps)
+        bad = self._check_outputs(self.about, maps)
         if bad:
             return BodyFrame((), camera, stamp, dropped={NON_FINITE: bad}, timings_ms=timer.ms)
         candidates = root.run({"maps": maps, **view})

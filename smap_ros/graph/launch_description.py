@@ -7,30 +7,35 @@ from __future__ import annotations
 
 import os
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-    Shutdown,
-)
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from smap_ros.errors import SmapError
 from smap_ros.graph.middleware import middleware_environment
 from smap_ros.graph.plan import PACKAGE, Argument, Graph, ProcessPlan, plan
-from smap_ros.paths import config_directory
 
 
 def describe(graph: Graph) -> LaunchDescription:
     """All arguments of a graph, declared, and what starts its nodes when they are known."""
-    environment = middleware_environment(os.environ)
+    given: dict[str, str] = {}
     return LaunchDescription(
         [
+            # Before the arguments are declared, those have a value that somebody has given one.
+            OpaqueFunction(function=_note, args=[graph, given]),
             *(_declare(argument) for argument in graph.arguments),
-            *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
-            OpaqueFunction(function=_start, args=[graph]),
+            OpaqueFunction(function=_start, args=[graph, given]),
         ]
     )
+
+
+def _note(context: LaunchContext, graph: Graph, given: dict[str, str]) -> None:
+    """Keep the arguments that are given: they win over the parameter file, defaults don't."""
+    configured = context.launch_configurations
+    names = [argument.name for argument in graph.arguments if argument.name in configured]
+    given.clear()
+    given.update({name: configured[name] for name in names})
 
 
 def _declare(argument: Argument) -> DeclareLaunchArgument:
@@ -42,31 +47,42 @@ def _declare(argument: Argument) -> DeclareLaunchArgument:
     )
 
 
-def _start(context: LaunchContext, graph: Graph) -> list[LaunchDescriptionEntity]:
-    """The nodes for the arguments' values; those left at their default don't override YAML."""
-    configured = context.launch_configurations
-    given = {
-        argument.name: configured[argument.name]
-        for argument in graph.arguments
-        if configured[argument.name] != argument.default
-    }
-    planned = plan(graph, given)
-    actions: list[LaunchDescriptionEntity] = [_node(process) for process in planned.processes]
-    if planned.values["rviz"]:
-        layout = str(config_directory() / "rviz" / "pose3d.rviz")
-        actions.append(Node(package="rviz2", executable="rviz2", arguments=["-d", layout]))
-    return actions
+def _start(
+    context: LaunchContext, graph: Graph, given: dict[str, str]
+) -> list[LaunchDescriptionEntity]:
+    return [_node(process) for process in plan(graph, given).processes]
 
 
 def _node(process: ProcessPlan) -> Node:
-    ending = {}
-    if process.ends_graph:
-        ending["on_exit"] = Shutdown(reason=f"{process.executable} has shown its last image")
     return Node(
         package=PACKAGE,
         executable=process.executable,
+        # Given here, and relative, it nests in the namespaces of an including file.
+        namespace=process.namespace or None,
         arguments=process.arguments,
+        # Of this process alone: an including file's others keep theirs.
+        additional_env=middleware_environment(os.environ),
         output="screen",
         emulate_tty=True,
-        **ending,
+        on_exit=_Ending(process),
     )
+
+
+class _Ending:
+    """What the end of a process means for the graph.
+
+    Raising is what makes ``ros2 launch`` shut the rest down and end with a failing status.
+    """
+
+    def __init__(self, process: ProcessPlan) -> None:
+        self._process = process
+
+    def __call__(
+        self, event: ProcessExited, context: LaunchContext
+    ) -> list[LaunchDescriptionEntity] | None:
+        name, status = self._process.executable, event.returncode
+        if context.is_shutdown or self._process.may_end:
+            return None
+        if status == 0 and self._process.ends_graph:
+            return [Shutdown(reason=f"{name} has shown its last image")]
+        raise SmapError(f"{name} ended with status {status}; its log above says why")

@@ -142,7 +142,8 @@ class Launcher:
         return status
 
     def _spawn(self, process: ProcessPlan) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", process.module, *process.arguments]
+        words = [*process.arguments, *process.namespace_arguments]
+        command = [sys.executable, "-m", process.module, *words]
         log.debug("starting %s", " ".join(command))
         # In a session of its own, so that Ctrl-C on the terminal reaches only us: a node that is
         # interrupted twice can't shut down in order.

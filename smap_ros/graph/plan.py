@@ -7,52 +7,31 @@ One source of truth: the launch files, ``smap-ros up`` and ``smap-ros demo`` sta
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from smap_ros.errors import InputError
-from smap_ros.graph.parameters import CAMERA, MARKERS, POSE3D, SMOOTHER, Parameter, Value
+from smap_ros.graph import params_file
+from smap_ros.graph.node_types import (
+    CAMERA_NODE,
+    COMPOSED_MODULE,
+    COMPOSED_NAME,
+    MARKERS_NODE,
+    POSE3D_NODE,
+    RVIZ_MODULE,
+    RVIZ_NAME,
+    SMOOTHER_NODE,
+    NodeType,
+)
+from smap_ros.graph.parameters import GraphOptions
 from smap_ros.paths import config_directory
+from smap_ros.settings import Setting, Value, settings_of
 
 PACKAGE = "smap_ros"
-
-
-@dataclass(frozen=True)
-class NodeType:
-    """A kind of node.
-
-    Attributes:
-        name: of the node and of its executable.
-        module: Python module whose ``main`` runs it.
-        parameters: what it declares.
-        topics: relative names of the topics a graph may remap.
-    """
-
-    name: str
-    module: str
-    parameters: tuple[Parameter, ...]
-    topics: tuple[str, ...]
-
-    def parameter(self, name: str) -> Parameter:
-        """The parameter of that name."""
-        return next(p for p in self.parameters if p.name == name)
-
-
-CAMERA_NODE = NodeType(
-    "camera_node", "smap_ros.nodes.camera", CAMERA, ("image", "camera_info", "bodies_raw")
-)
-POSE3D_NODE = NodeType(
-    "pose3d_node", "smap_ros.nodes.pose3d", POSE3D, ("image", "camera_info", "bodies_raw", "meshes")
-)
-SMOOTHER_NODE = NodeType(
-    "smoother_node", "smap_ros.nodes.smoother", SMOOTHER, ("bodies_raw", "bodies")
-)
-MARKERS_NODE = NodeType("markers_node", "smap_ros.nodes.markers", MARKERS, ("image", "bodies"))
-NODES: dict[str, NodeType] = {
-    node.name: node for node in (CAMERA_NODE, POSE3D_NODE, SMOOTHER_NODE, MARKERS_NODE)
-}
-COMPOSED_NAME, COMPOSED_MODULE = "composed_node", "smap_ros.nodes.composed"
 
 
 @dataclass(frozen=True)
@@ -60,11 +39,11 @@ class Argument:
     """An argument of a graph: of a launch file, or of ``smap-ros up``.
 
     Attributes:
-        value: name, default, description, limits and choices.
+        value: what is known of it.
         sets: the parameters that take the value, as (node, parameter).
     """
 
-    value: Parameter
+    value: Setting
     sets: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -75,17 +54,18 @@ class Argument:
     @property
     def default(self) -> str:
         """The default as text."""
-        return _text(self.value.default)
+        return self.value.text(self.value.default)
 
     @property
     def description(self) -> str:
-        """What it does."""
-        return self.value.description
+        """What it does, with unit and limits."""
+        limits = self.value.limits
+        return f"{self.value.help} ({limits})" if limits else self.value.help
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The allowed values; empty when there is no list of them."""
-        return ("true", "false") if isinstance(self.value.default, bool) else self.value.choices
+        """The allowed words; empty when there is no list of them."""
+        return self.value.words
 
 
 @dataclass(frozen=True)
@@ -95,10 +75,14 @@ class Member:
     Attributes:
         type: kind of node.
         enabled: name of the argument that says whether it runs; empty: always.
+        without: parameters that are no arguments of the graph: another node has them.
+        renamed: parameters whose argument has another name, as theirs means something else.
     """
 
     type: NodeType
     enabled: str = ""
+    without: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,14 +92,29 @@ class Graph:
     Attributes:
         name: of the launch file.
         description: what it is for.
-        arguments: what a user may set.
         members: the nodes.
     """
 
     name: str
     description: str
-    arguments: tuple[Argument, ...]
     members: tuple[Member, ...]
+
+    @cached_property
+    def arguments(self) -> tuple[Argument, ...]:
+        """What a user may set: of the graph, and every parameter of its nodes.
+
+        A parameter that several nodes have is one argument that sets it on all of them.
+        """
+        own = {one.name: Argument(one) for one in settings_of(GraphOptions)}
+        for member in self.members:
+            for one in member.type.parameters:
+                if one.name in member.without:
+                    continue
+                name = member.renamed.get(one.name, one.name)
+                argument = own.setdefault(name, Argument(replace(one, name=name)))
+                sets = (*argument.sets, (member.type.name, one.name))
+                own[name] = replace(argument, sets=sets)
+        return tuple(own.values())
 
     def argument(self, name: str) -> Argument:
         """The argument of that name.
@@ -138,12 +137,13 @@ class ProcessPlan:
         executable: name under ``lib/smap_ros``, for ROS's launch.
         module: the same as a Python module, for our own starter.
         nodes: names of the nodes in it; one, unless composed.
-        namespace: of the nodes; empty for none.
+        namespace: of the nodes, as the user states it; relative, unless it begins with a slash.
         parameters: by node; they override ``parameter_file``.
         remappings: pairs (from, to).
         parameter_file: parameters of all nodes, in YAML.
         log_level: of the process.
         ends_graph: True when the graph ends with this process.
+        may_end: True when the graph goes on without it.
     """
 
     executable: str
@@ -155,10 +155,11 @@ class ProcessPlan:
     parameter_file: Path
     log_level: str
     ends_graph: bool = False
+    may_end: bool = False
 
     @property
     def arguments(self) -> list[str]:
-        """Command line after the executable."""
+        """Command line after the executable, but for the namespace."""
         own: list[str] = []
         ros = ["--ros-args", "--params-file", str(self.parameter_file)]
         if len(self.nodes) == 1:
@@ -167,12 +168,15 @@ class ProcessPlan:
                 ros += ["-p", f"{name}:={json.dumps(value)}"]
         else:
             own = ["--nodes", ",".join(self.nodes), "--parameters", json.dumps(self.parameters)]
-        if self.namespace:
-            # rcl only takes a namespace that is fully qualified.
-            ros += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for source, target in self.remappings:
             ros += ["-r", f"{source}:={target}"]
         return [*own, *ros, "--log-level", self.log_level]
+
+    @property
+    def namespace_arguments(self) -> list[str]:
+        """What gives the nodes their namespace where ROS's launch doesn't, which nests them."""
+        # rcl only takes a namespace that is fully qualified.
+        return ["-r", f"__ns:=/{self.namespace.strip('/')}"] if self.namespace else []
 
 
 @dataclass(frozen=True)
@@ -181,94 +185,32 @@ class Plan:
 
     Attributes:
         processes: the processes.
-        values: the arguments, checked and typed.
+        values: the arguments, checked and typed; None for what is left to the model.
     """
 
     processes: tuple[ProcessPlan, ...]
-    values: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Value | None] = field(default_factory=dict)
 
 
-def _text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _sets(
-    node: NodeType, *names: str, also: Mapping[str, tuple[str, ...]] | None = None
-) -> tuple[Argument, ...]:
-    """Arguments that set the parameters of a node of the same names (and those of others)."""
-    return tuple(
-        Argument(
-            node.parameter(name),
-            ((node.name, name), *((other, name) for other in (also or {}).get(name, ()))),
-        )
-        for name in names
-    )
-
-
-_COMMON = (
-    Argument(Parameter("namespace", "", "namespace of all nodes and topics")),
-    Argument(Parameter("image", "image", "topic of the images")),
-    Argument(Parameter("camera_info", "camera_info", "topic of the calibration")),
-    *_sets(POSE3D_NODE, "bundle", "engine", "threads", "camera_height", "camera_pitch_deg"),
-    *_sets(POSE3D_NODE, "flip_test", "world_frame", "delay", "stride"),
-    Argument(Parameter("smoother", True, "run the smoother: ids and smooth joints on bodies")),
-    Argument(Parameter("markers", True, "run the markers node: poses, markers, pictures, TF")),
-    *_sets(MARKERS_NODE, "tf"),
-    Argument(Parameter("composed", False, "run all nodes in one process")),
-    Argument(
-        Parameter("params_file", "", "parameters of the nodes (YAML); empty: config/pose3d.yaml")
-    ),
-    Argument(Parameter("use_sim_time", False, "take the time from /clock")),
-    Argument(
-        Parameter(
-            "log_level",
-            "info",
-            "least level of log messages",
-            choices=("debug", "info", "warn", "error", "fatal"),
-        )
-    ),
-    Argument(Parameter("rviz", False, "also start RViz with our layout (needs rviz2)")),
+# The argument "smoother" says whether it runs, and "delay" is the model's.
+_SMOOTHER = Member(
+    SMOOTHER_NODE, "smoother", renamed={"smoother": "smoothing", "delay": "smoothing_delay"}
 )
 
 LIVE = Graph(
     "pose3d",
     "People in 3D from a camera that a driver publishes.",
-    (
-        *_COMMON,
-        *_sets(POSE3D_NODE, "fov_deg", "autostart"),
-        *_sets(POSE3D_NODE, "compressed", also={"compressed": (MARKERS_NODE.name,)}),
-    ),
-    (Member(POSE3D_NODE), Member(SMOOTHER_NODE, "smoother"), Member(MARKERS_NODE, "markers")),
+    (Member(POSE3D_NODE), _SMOOTHER, Member(MARKERS_NODE, "markers")),
 )
 
 REPLAY = Graph(
     "replay",
     "People in 3D from a video, a folder of images, a bag or a camera that we read ourselves.",
     (
-        Argument(
-            replace(
-                CAMERA_NODE.parameter("source"),
-                description=f"{CAMERA_NODE.parameter('source').description}; empty: the clip that "
-                "ships, with its calibration",
-            ),
-            ((CAMERA_NODE.name, "source"),),
-        ),
-        *_sets(
-            CAMERA_NODE,
-            "calibration",
-            "fov_deg",
-            "rate",
-            "pacing",
-            "loop",
-            "compressed",
-            also={"compressed": (POSE3D_NODE.name, MARKERS_NODE.name)},
-        ),
-        *_COMMON,
-    ),
-    (
         Member(CAMERA_NODE),
-        Member(POSE3D_NODE),
-        Member(SMOOTHER_NODE, "smoother"),
+        # The camera node makes the CameraInfo of a stated field of view.
+        Member(POSE3D_NODE, without=("fov_deg",)),
+        _SMOOTHER,
         Member(MARKERS_NODE, "markers"),
     ),
 )
@@ -276,7 +218,7 @@ REPLAY = Graph(
 GRAPHS: dict[str, Graph] = {graph.name: graph for graph in (LIVE, REPLAY)}
 
 
-def plan(graph: Graph, values: Mapping[str, str | Value] | None = None) -> Plan:
+def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -> Plan:
     """What to start.
 
     Args:
@@ -285,69 +227,120 @@ def plan(graph: Graph, values: Mapping[str, str | Value] | None = None) -> Plan:
             as the parameter file says.
 
     Raises:
-        InputError: if an argument is unknown or its value is refused.
+        InputError: if an argument is unknown or its value is refused, the parameter file is
+            wrong, or RViz is wanted and not there.
     """
-    typed = {argument.name: argument.value.default for argument in graph.arguments}
-    for name, given in (values or {}).items():
-        typed[name] = _typed(graph.argument(name).value, given)
+    given = {name: _typed(graph.argument(name).value, v) for name, v in (values or {}).items()}
+    typed = {argument.name: argument.value.default for argument in graph.arguments} | given
     members = [m.type for m in graph.members if not m.enabled or typed[m.enabled]]
-    chosen = {name: typed[name] for name in values or {}}
-    if typed.get("source") == "":
-        chosen |= _shipped_clip()
-    parameters = {node.name: _parameters(graph, node, chosen) for node in members}
+    file = _parameter_file(str(typed["params_file"]), members)
+    if CAMERA_NODE in members and not _source_stated(given, file):
+        given = _shipped_clip(given)
+    parameters = {node.name: _parameters(graph, node, given) for node in members}
     groups = [members] if typed["composed"] else [[node] for node in members]
-    file = str(typed["params_file"])
-    if file and not Path(file).is_file():
-        raise InputError(f"params_file {file!r} doesn't exist; expected a YAML file of parameters")
-    parameter_file = Path(file) if file else config_directory() / "pose3d.yaml"
-    processes = tuple(
+    common = {
+        "namespace": _namespace(str(typed["namespace"])),
+        "parameter_file": file or config_directory() / "pose3d.yaml",
+        "log_level": str(typed["log_level"]),
+    }
+    processes = [
         ProcessPlan(
             executable=COMPOSED_NAME if typed["composed"] else group[0].name,
             module=COMPOSED_MODULE if typed["composed"] else group[0].module,
             nodes=tuple(node.name for node in group),
-            namespace=str(typed["namespace"]),
             parameters={node.name: parameters[node.name] for node in group},
             remappings=_remappings(group, typed),
-            parameter_file=parameter_file,
-            log_level=str(typed["log_level"]),
             ends_graph=CAMERA_NODE in group,
+            **common,  # type: ignore[arg-type]
         )
         for group in groups
+    ]
+    if typed["rviz"]:
+        processes.append(_rviz(given, common))
+    return Plan(tuple(processes), typed)
+
+
+def _typed(value: Setting, given: str | Value | None) -> Value | None:
+    return value.parse(given) if isinstance(given, str) else value.accept(given)
+
+
+def _parameter_file(path: str, members: list[NodeType]) -> Path | None:
+    """The user's file of parameters, checked; None where there is none."""
+    if not path:
+        return None
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise InputError(f"params_file {path!r} doesn't exist; expected a YAML file of parameters")
+    for node in members:
+        params_file.check(file, node.name, node.parameters)
+    return file
+
+
+def _source_stated(given: Mapping[str, Value | None], file: Path | None) -> bool:
+    if given.get("source"):
+        return True
+    # An empty source on the command line wins over the file's.
+    return "source" not in given and bool(
+        file and params_file.stated_in(file, CAMERA_NODE.name).get("source")
     )
-    return Plan(processes, typed)
 
 
-def _typed(value: Parameter, given: str | Value) -> Value:
-    if isinstance(given, str) and not isinstance(value.default, str):
-        return value.parse(given)
-    problem = value.problem(given)
-    if problem is not None:
-        raise InputError(problem)
-    return given
-
-
-def _shipped_clip() -> dict[str, Value]:
-    """The source that stands in where none is given: the demo's clip and its calibration."""
+def _shipped_clip(given: Mapping[str, Value | None]) -> dict[str, Value | None]:
+    """The arguments with the demo's clip as the source, and its calibration if none is stated."""
     demo = config_directory() / "demo"
-    return {"source": str(demo / "clip.mp4"), "calibration": str(demo / "camera.yaml")}
+    stated = given.get("calibration") or given.get("fov_deg")
+    calibration = {} if stated else {"calibration": str(demo / "camera.yaml")}
+    return {**given, "source": str(demo / "clip.mp4"), **calibration}
 
 
-def _parameters(graph: Graph, node: NodeType, chosen: Mapping[str, Value]) -> dict[str, Value]:
+def _namespace(stated: str) -> str:
+    if stated and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", stated, re.ASCII):
+        raise InputError(
+            f"namespace is {stated!r}; expected names of letters, digits and underscores with "
+            "slashes between, like robot2/front"
+        )
+    return stated.rstrip("/")
+
+
+def _parameters(
+    graph: Graph, node: NodeType, given: Mapping[str, Value | None]
+) -> dict[str, Value]:
     """What the given arguments set on a node."""
-    parameters: dict[str, Value] = {}
-    for argument in graph.arguments:
-        for owner, name in argument.sets:
-            if owner == node.name and argument.name in chosen:
-                value = chosen[argument.name]
-                # A whole number is fine for a user, but not for ROS where a float is declared.
-                kind = type(node.parameter(name).default)
-                parameters[name] = float(value) if kind is float else value
-    if chosen.get("use_sim_time"):
-        parameters["use_sim_time"] = True
-    return parameters
+    parameters = {
+        name: argument.value.written(given[argument.name])
+        for argument in graph.arguments
+        for owner, name in argument.sets
+        if owner == node.name and argument.name in given
+    }
+    return {**parameters, **_clock(given)}
 
 
-def _remappings(group: list[NodeType], typed: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:
+def _clock(given: Mapping[str, Value | None]) -> dict[str, Value]:
+    simulated = given.get("use_sim_time")
+    return {} if simulated is None else {"use_sim_time": simulated}
+
+
+def _rviz(given: Mapping[str, Value | None], common: Mapping[str, object]) -> ProcessPlan:
+    if shutil.which("rviz2") is None:
+        raise InputError(
+            "rviz is true, but there is no program rviz2; install it (apt install "
+            "ros-$ROS_DISTRO-rviz2) and source ROS's setup, or leave rviz:=true away. "
+            "Foxglove shows the same with config/foxglove/pose3d.json"
+        )
+    return ProcessPlan(
+        executable=RVIZ_NAME,
+        module=RVIZ_MODULE,
+        nodes=(RVIZ_NAME,),
+        parameters={RVIZ_NAME: _clock(given)},
+        remappings=(),
+        may_end=True,
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _remappings(
+    group: list[NodeType], typed: Mapping[str, Value | None]
+) -> tuple[tuple[str, str], ...]:
     topics = {topic for node in group for topic in node.topics}
     return tuple(
         (topic, str(typed[topic]))

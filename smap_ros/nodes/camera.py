@@ -19,7 +19,7 @@ from std_msgs.msg import Bool, Header
 
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError, SmapError
-from smap_ros.graph.plan import CAMERA_NODE
+from smap_ros.graph.node_types import CAMERA_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import (
@@ -56,9 +56,7 @@ class CameraNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(CAMERA_NODE.name, **options)
-        self._settings = NodeParameters(
-            self, CAMERA_NODE.parameters, locked=lambda: "it takes effect at the start only"
-        )
+        self._settings = NodeParameters(self, CAMERA_NODE.parameters)
         self._source = self._open()
         self._calibration = self._load_calibration()
         self.exit_status = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
@@ -11,6 +10,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from smap_ros.bodies import Body
+from smap_ros.graph.parameters import MarkerStyle
 from smap_ros.nodes.conversions import NANOSECONDS
 from smap_ros.viz.colors import RGB, person_color, side_color
 from smap_ros.viz.draw import label
@@ -19,22 +19,6 @@ JOINTS, LIMBS, LABELS = "joints", "limbs", "labels"
 LABEL_HEIGHT = 0.18  # metres
 LABEL_ABOVE = 0.25  # metres over the topmost joint
 PREDICTED_ALPHA = 0.4
-
-
-@dataclass(frozen=True)
-class MarkerStyle:
-    """How people look in RViz.
-
-    Attributes:
-        joint_diameter, limb_width: metres.
-        labels: show id and distance.
-        lifetime: seconds after which a marker that isn't renewed vanishes; 0: never.
-    """
-
-    joint_diameter: float = 0.07
-    limb_width: float = 0.03
-    labels: bool = True
-    lifetime: float = 2.0
 
 
 class MarkerBuilder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseArray, TransformStamped
@@ -12,18 +12,19 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.errors import SmapError
-from smap_ros.graph.parameters import Value
-from smap_ros.graph.plan import MARKERS_NODE
+from smap_ros.graph.node_types import MARKERS_NODE
+from smap_ros.graph.parameters import MarkerStyle
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.annotator import Annotator
 from smap_ros.nodes.conversions import bodies_from_message, seconds
 from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
-from smap_ros.nodes.marker_array import MarkerBuilder, MarkerStyle
-from smap_ros.nodes.parameters import NodeParameters
+from smap_ros.nodes.marker_array import MarkerBuilder
+from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.settings import build
 
 try:  # comes with a ROS distribution; there is no wheel of it
     from tf2_msgs.msg import TFMessage
@@ -42,7 +43,7 @@ class MarkersNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__(MARKERS_NODE.name, **options)
         self._settings = NodeParameters(self, MARKERS_NODE.parameters, accept=self._accept)
-        self._style = marker_style(self._settings.values())
+        self._style = self._settings.options(MarkerStyle)
         self._builder = MarkerBuilder()
         self._problem = ""
         self._statistics = FrameStatistics()
@@ -90,8 +91,8 @@ class MarkersNode(Node):
         if frames:
             self._transforms.publish(TFMessage(transforms=frames))
 
-    def _accept(self, values: Mapping[str, Value]) -> None:
-        self._style = marker_style(values)
+    def _accept(self, values: Values) -> None:
+        self._style = build(MarkerStyle, values)
 
     def _health(self) -> Health:
         values = {**self._statistics.values(), "pictures": str(self._annotator.drawn)}
@@ -100,16 +101,6 @@ class MarkersNode(Node):
         if self._transforms is None and self._settings.flag("tf"):
             return Health(Level.WARN, _NO_TF, values)
         return Health(Level.OK, "running", values)
-
-
-def marker_style(values: Mapping[str, Value]) -> MarkerStyle:
-    """The style that the node's parameters mean."""
-    return MarkerStyle(
-        joint_diameter=float(values["joint_diameter"]),
-        limb_width=float(values["limb_width"]),
-        labels=bool(values["labels"]),
-        lifetime=float(values["lifetime"]),
-    )
 
 
 def _has_frame(body: BodyMessage) -> bool:

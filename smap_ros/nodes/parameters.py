@@ -1,9 +1,10 @@
-"""Declaring the parameters of :mod:`smap_ros.graph.parameters` on a node."""
+"""Declaring settings as the parameters of a node."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -14,11 +15,13 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from smap_ros.errors import SmapError
-from smap_ros.graph.parameters import Parameter, Value
+from smap_ros.errors import InputError, SmapError
+from smap_ros.settings import BUNDLE, Changes, Options, Setting, Value, build
 
+Values = Mapping[str, Value | None]
 # Takes all values as they would be, and raises a SmapError to refuse them.
-Accept = Callable[[Mapping[str, Value]], None]
+Accept = Callable[[Values], None]
+Schema = TypeVar("Schema", bound=Options)
 
 
 class NodeParameters:
@@ -26,9 +29,9 @@ class NodeParameters:
 
     Args:
         node: the node.
-        parameters: what to declare.
+        settings: what to declare.
         accept: called with all values when some are about to change while the node runs.
-        locked: says whether fixed parameters can't be changed now.
+        locked: says why settings that change in unconfigured nodes only can't change now.
 
     Raises:
         rclpy.exceptions.ParameterException: if a value given at the start is refused.
@@ -37,23 +40,25 @@ class NodeParameters:
     def __init__(
         self,
         node: Node,
-        parameters: tuple[Parameter, ...],
+        settings: tuple[Setting, ...],
         accept: Accept | None = None,
         locked: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._node = node
-        self._by_name = {parameter.name: parameter for parameter in parameters}
+        self._by_name = {one.name: one for one in settings}
         self._accept = accept
         self._locked = locked
         self._declared = False
         node.add_on_set_parameters_callback(self._check)
-        for parameter in parameters:
-            node.declare_parameter(parameter.name, parameter.default, descriptor(parameter))
+        for one in settings:
+            # Limits come after: rclpy would refuse by them before we are asked, in other words.
+            plain = ParameterDescriptor(name=one.name, dynamic_typing=True)
+            node.declare_parameter(one.name, one.written(one.default), plain)
+            node.set_descriptor(one.name, descriptor(one))
         self._declared = True
 
-    def __getitem__(self, name: str) -> Value:
-        value: Value = self._node.get_parameter(name).value
-        return value
+    def __getitem__(self, name: str) -> Value | None:
+        return self._by_name[name].accept(self._node.get_parameter(name).value)
 
     def text(self, name: str) -> str:
         """A text parameter."""
@@ -61,56 +66,78 @@ class NodeParameters:
 
     def number(self, name: str) -> float:
         """A number parameter."""
-        return float(self[name])
+        value = self[name]
+        assert value is not None
+        return float(value)
 
     def whole(self, name: str) -> int:
         """A whole number parameter."""
-        return int(self[name])
+        value = self[name]
+        assert value is not None
+        return int(value)
 
     def flag(self, name: str) -> bool:
         """A truth value parameter."""
         return bool(self[name])
 
-    def values(self) -> dict[str, Value]:
-        """All values."""
+    def values(self) -> dict[str, Value | None]:
+        """All values; None for what is left to the model."""
         return {name: self[name] for name in self._by_name}
 
+    def options(self, schema: type[Schema]) -> Schema:
+        """The values as the model they belong to."""
+        return build(schema, self.values())
+
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
-        ours = {c.name: c.value for c in changes if c.name in self._by_name}
-        for name, value in ours.items():
-            problem = self._by_name[name].problem(value) or self._locked_problem(name)
-            if problem is not None:
-                return SetParametersResult(successful=False, reason=problem)
-        if self._declared and self._accept is not None and ours:
-            try:
+        try:
+            ours = {
+                change.name: self._accepted(self._by_name[change.name], change.value)
+                for change in changes
+                if change.name in self._by_name
+            }
+            if self._declared and self._accept is not None and ours:
                 self._accept({**self.values(), **ours})
-            except SmapError as error:
-                return SetParametersResult(successful=False, reason=str(error))
+        except SmapError as error:
+            return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _locked_problem(self, name: str) -> str | None:
-        if not (self._declared and self._by_name[name].fixed):
+    def _accepted(self, one: Setting, value: object) -> Value | None:
+        if value is None:  # what deletes a parameter
+            raise InputError(one.refusal(value))
+        accepted = one.accept(value)
+        reason = self._fixed(one)
+        if reason is not None:
+            raise InputError(f"{one.name} can't change now: {reason}")
+        return accepted
+
+    def _fixed(self, one: Setting) -> str | None:
+        if not self._declared or one.changes is Changes.ANY_TIME:
             return None
-        reason = self._locked()
-        return None if reason is None else f"{name} can't change now: {reason}"
+        if one.changes is Changes.START:
+            return "it takes effect at the start only; set it there"
+        return self._locked()
 
 
-def descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """What ROS shows of a parameter."""
+def descriptor(one: Setting) -> ParameterDescriptor:
+    """What ROS shows of a setting.
+
+    Its type is left open, so that whole numbers are taken for floats, on and off for booleans,
+    and ``bundle`` for what the model decides; :meth:`Setting.accept` holds the values to it.
+    """
+    expected = f"{one.expected}, or {BUNDLE}" if one.optional else one.expected
     described = ParameterDescriptor(
-        name=parameter.name,
-        description=parameter.description,
-        additional_constraints=(
-            f"one of: {', '.join(parameter.choices)}" if parameter.choices else ""
-        ),
+        name=one.name,
+        description=one.described,
+        additional_constraints=f"{expected}; changes {one.changes.value}",
+        dynamic_typing=True,
     )
-    if math.isfinite(parameter.low) and math.isfinite(parameter.high):
-        if isinstance(parameter.default, int):
+    if math.isfinite(one.low) and math.isfinite(one.high):
+        if one.kind is int:
             described.integer_range = [
-                IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=0)
+                IntegerRange(from_value=int(one.low), to_value=int(one.high), step=0)
             ]
         else:
             described.floating_point_range = [
-                FloatingPointRange(from_value=parameter.low, to_value=parameter.high, step=0.0)
+                FloatingPointRange(from_value=float(one.low), to_value=float(one.high), step=0.0)
             ]
     return described

@@ -6,7 +6,8 @@ import logging
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -16,6 +17,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.estimators import Estimator
+from smap_ros.estimators.base import NON_FINITE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import body_array, camera_from_info, seconds
 from smap_ros.nodes.statistics import FrameStatistics
@@ -101,6 +103,39 @@ class CameraChoice:
             ) from error
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong with an image.
+
+    Attributes:
+        kind: problems of one kind are reported now and then only.
+        text: what, and what to do.
+        time: when, by ``time.monotonic``.
+    """
+
+    kind: str
+    text: str
+    time: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an image.
+
+    Attributes:
+        message: the people, with the header of their image; None when there is nothing to say:
+            the image can't be used, or its people come later.
+        people: the same as bodies.
+        stages_ms: milliseconds by stage.
+        problem: what went wrong, if anything.
+    """
+
+    message: BodyArray | None = None
+    people: tuple[Body, ...] = ()
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    problem: Problem | None = None
+
+
 class Pipeline:
     """Runs an estimator on messages, and counts.
 
@@ -109,29 +144,20 @@ class Pipeline:
         cameras: tells the camera of an image.
 
     Attributes:
+        about: the model and what it runs on.
         statistics: what was counted.
-        problem: kind and text of the last problem; empty when the last frame went well.
-        problem_time: when it occurred, by ``time.monotonic``.
-        people: those of the frame whose message came last.
     """
 
     def __init__(self, estimator: Estimator, cameras: CameraChoice) -> None:
         self._estimator = estimator
         self._cameras = cameras
-        self.description = estimator.description
+        self.about = estimator.about
         self.statistics = FrameStatistics()
-        self.problem: tuple[str, str] = ("", "")
-        self.problem_time = 0.0
-        self.people: tuple[Body, ...] = ()
-        self._stages: dict[str, float] = {}
+        # Images whose people the model hasn't reported yet.
         self._waiting: deque[tuple[Header, tuple[int, int]]] = deque(maxlen=MAX_WAITING)
 
-    def process(self, arrival: Arrival) -> BodyArray | None:
-        """The people of an image; with some models, of one that was shown a little earlier.
-
-        None when the image can't be used; then ``problem`` says why. None without a problem when
-        its people come later.
-        """
+    def process(self, arrival: Arrival) -> Outcome:
+        """The people of an image; with some models, of one that was shown a little earlier."""
         message = arrival.message
         waiting = time.monotonic() - arrival.time
         try:
@@ -146,27 +172,25 @@ class Pipeline:
             estimated = time.perf_counter()
             bodies = self._message(frame)
         except SmapError as error:
-            self._failed(type(error).__name__, str(error))
-            return None
+            return self._failed(type(error).__name__, str(error))
         except Exception as error:  # a bug must cost a frame, not the robot its eyes
             log.exception("unexpected error on an image")
-            self._failed(type(error).__name__, f"unexpected error: {error!r}")
-            return None
-        self._stages = {
+            return self._failed(type(error).__name__, f"unexpected error: {error!r}")
+        stages = {
             "transport": arrival.transport * 1e3,
             "waiting": waiting * 1e3,
             "decode": (decoded - started) * 1e3,
             **frame.timings_ms,
             "message": (time.perf_counter() - estimated) * 1e3,
         }
-        self._judge(frame)
-        return bodies
+        people = () if bodies is None else frame.bodies
+        return Outcome(bodies, people, stages, _doubt(frame))
 
-    def finish(self, people: int, latency: float) -> None:
+    def finish(self, outcome: Outcome, latency: float) -> None:
         """Count a frame whose people were published, ``latency`` seconds after its stamp."""
         latency_ms = latency * 1e3
-        besides = {BESIDES: latency_ms - self._stages.get("network", 0.0)}
-        self.statistics.done(people, latency_ms, {**self._stages, **besides})
+        besides = {BESIDES: latency_ms - outcome.stages_ms.get("network", 0.0)}
+        self.statistics.done(len(outcome.people), latency_ms, {**outcome.stages_ms, **besides})
 
     def close(self) -> None:
         """Release the estimator."""
@@ -177,23 +201,22 @@ class Pipeline:
         while self._waiting and not frame.pending:
             header, size = self._waiting.popleft()
             if seconds(header.stamp) == frame.stamp:
-                self.people = frame.bodies
                 people = ((body, False) for body in frame)
                 return body_array(people, header, size, self._estimator.skeleton)
         return None
 
-    def _judge(self, frame: BodyFrame) -> None:
-        bad = frame.dropped.get("non_finite_output", 0)
-        if bad:
-            text = (
-                f"{bad} network outputs are NaN or infinite, nobody can be found: try another "
-                "engine, or export the bundle again"
-            )
-            self._failed("NonFinite", text, rejected=False)
-        else:
-            self.problem = ("", "")
+    def _failed(self, kind: str, text: str) -> Outcome:
+        self.statistics.rejected += 1
+        return Outcome(problem=Problem(kind, text, time.monotonic()))
 
-    def _failed(self, kind: str, text: str, rejected: bool = True) -> None:
-        self.statistics.rejected += rejected
-        self.problem_time = time.monotonic()
-        self.problem = (kind, text)
+
+def _doubt(frame: BodyFrame) -> Problem | None:
+    """What is wrong with a frame that could be worked on."""
+    bad = frame.dropped.get(NON_FINITE, 0)
+    if not bad:
+        return None
+    text = (
+        f"{bad} network outputs are NaN or infinite, nobody can be found: try another engine, or "
+        "export the bundle again"
+    )
+    return Problem("NonFinite", text, time.monotonic())

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import rclpy
 from rclpy.lifecycle import (
     LifecycleNode,
     LifecyclePublisher,
@@ -26,17 +27,17 @@ from visualization_msgs.msg import MarkerArray
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators import create_estimator
-from smap_ros.graph.parameters import Value
-from smap_ros.graph.plan import POSE3D_NODE
+from smap_ros.estimators.options import ModelChoice
+from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds, skeleton_info
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.mesh_markers import MeshMarkers
-from smap_ros.nodes.parameters import NodeParameters
-from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline
-from smap_ros.nodes.runtime import run
+from smap_ros.nodes.parameters import NodeParameters, Values
+from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline, Problem
+from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.worker import NewestWins
 from smap_ros.nodes.world import WorldFrame
 
@@ -55,11 +56,15 @@ class Pose3dNode(LifecycleNode):
     """Subscribes ``image`` and ``camera_info``; publishes ``bodies_raw`` and ``skeleton_info``.
 
     And ``meshes``, where the model gives people's surfaces.
+
+    Attributes:
+        exit_status: of the process; not 0 when the model can't be loaded and the node is to exit.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(POSE3D_NODE.name, **options)
         refuse_wrong_transitions(self)
+        self.exit_status = 0
         self._pipeline: Pipeline | None = None
         self._worker: NewestWins[Arrival] | None = None
         self._publisher: LifecyclePublisher | None = None
@@ -70,6 +75,7 @@ class Pose3dNode(LifecycleNode):
         self._active_since = 0.0
         self._last_image = 0.0
         self._failure = ""
+        self._problem: Problem | None = None  # of the newest image
         self._logged: dict[str, float] = {}
         self._settings = NodeParameters(
             self, POSE3D_NODE.parameters, accept=self._accept, locked=self._locked
@@ -135,6 +141,9 @@ class Pose3dNode(LifecycleNode):
             return
         if self.trigger_configure() == SUCCESS:
             self.trigger_activate()
+        elif self._settings.text("on_failure") == "exit":
+            self.exit_status = BAD_INPUT
+            rclpy.try_shutdown(context=self.context)
 
     def _refuse_to_configure(self, reason: str) -> TransitionCallbackReturn:
         self._failure = reason
@@ -146,25 +155,15 @@ class Pose3dNode(LifecycleNode):
 
     def _load(self) -> None:
         settings = self._settings
-        stated = {
-            "min_score": settings.number("min_score") >= 0,
-            "min_joints": settings.whole("min_joints") > 0,
-            "camera_height": settings.number("camera_height") > 0,
-            "camera_pitch_deg": settings.number("camera_pitch_deg") != 0,
-            "delay": settings.whole("delay") > 0,
-            "stride": settings.whole("stride") > 0,
-        }
-        # A model that has no use for one of them refuses it by name.
-        options: dict[str, Any] = {name: settings[name] for name in stated if stated[name]}
-        if settings.text("flip_test") != "bundle":
-            options["flip_test"] = settings.text("flip_test") == "on"
-        bundle = load_bundle(settings.text("bundle"))
+        # A model that has no use for one of the options refuses it by name.
+        choice = ModelChoice.of(settings.values())
+        bundle = load_bundle(choice.model.bundle)
         estimator = create_estimator(
             bundle,
-            engine=settings.text("engine"),
-            threads=settings.whole("threads"),
-            precision="auto" if settings.text("precision") == "auto" else "f32",
-            **options,
+            engine=choice.model.engine,
+            threads=choice.model.threads,
+            precision=choice.model.precision,
+            **choice.options,
         )
         self._pipeline = Pipeline(estimator, self._cameras)
         self._cameras.world = self._world(bundle)
@@ -172,11 +171,11 @@ class Pose3dNode(LifecycleNode):
         self._info_publisher = self.create_publisher(SkeletonInfo, "skeleton_info", qos.LATCHED)
         meshes = self.create_lifecycle_publisher(MarkerArray, "meshes", qos.RELIABLE)
         self._meshes = MeshMarkers(meshes, settings.number("mesh_rate"))
-        engine = estimator.description.rpartition(" on ")[2]
+        about = estimator.about
         self._info_publisher.publish(
-            skeleton_info(estimator.skeleton, bundle.name, bundle.manifest.version, engine)
+            skeleton_info(estimator.skeleton, about.name, about.version, about.runtime)
         )
-        self.get_logger().info(f"model: {estimator.description}")
+        self.get_logger().info(f"model: {about}")
 
     def _world(self, bundle: Bundle) -> WorldFrame | None:
         """What tells how the camera is mounted, if TF is to say so."""
@@ -188,7 +187,7 @@ class Pose3dNode(LifecycleNode):
                 f"world_frame is {name!r}, but bundle {bundle.name!r} is of kind {bundle.kind!r}, "
                 "which needs no floor; leave it empty"
             )
-        if self._settings.number("camera_height") > 0:
+        if self._settings["camera_height"] is not None:
             raise InputError(
                 f"camera_height is stated and world_frame is {name!r}; expected one of the two"
             )
@@ -250,32 +249,34 @@ class Pose3dNode(LifecycleNode):
         """Runs in the worker's thread."""
         pipeline, publisher, meshes = self._pipeline, self._publisher, self._meshes
         assert pipeline is not None and publisher is not None and meshes is not None
-        bodies = pipeline.process(arrival)
-        if bodies is None:
-            if pipeline.problem[0]:
-                self._report(*pipeline.problem)
+        outcome = pipeline.process(arrival)
+        self._problem, message = outcome.problem, outcome.message
+        if message is None:
+            if outcome.problem is not None:
+                self._report(outcome.problem)
             return
         try:
-            publisher.publish(bodies)
-            pipeline.finish(len(bodies.bodies), self._age(bodies))
-            meshes.show(pipeline.people, bodies.header)  # last: they are for the eye alone
+            publisher.publish(message)
+            pipeline.finish(outcome, self._age(message))
+            meshes.show(outcome.people, message.header)  # last: they are for the eye alone
         except RuntimeError:  # of the middleware, when the process is ending
             if self.context.ok():
                 raise
 
-    def _report(self, kind: str, text: str) -> None:
+    def _report(self, problem: Problem) -> None:
         """Log a problem, each kind at most once in a period."""
-        now = time.monotonic()
-        if now - self._logged.get(kind, -LOG_PERIOD) >= LOG_PERIOD:
-            self._logged[kind] = now
-            self.get_logger().error(text)
+        if problem.time - self._logged.get(problem.kind, -LOG_PERIOD) >= LOG_PERIOD:
+            self._logged[problem.kind] = problem.time
+            self.get_logger().error(problem.text)
 
     # --- parameters and diagnostics -------------------------------------------------------------
 
-    def _accept(self, values: Mapping[str, Value]) -> None:
-        self._cameras.fov_deg = float(values["fov_deg"])
+    def _accept(self, values: Values) -> None:
+        fov, rate = values["fov_deg"], values["mesh_rate"]
+        assert fov is not None and rate is not None
+        self._cameras.fov_deg = float(fov)
         if self._meshes is not None:
-            self._meshes.rate = float(values["mesh_rate"])
+            self._meshes.rate = float(rate)
 
     def _locked(self) -> str | None:
         if self._pipeline is None:
@@ -288,13 +289,13 @@ class Pose3dNode(LifecycleNode):
             if self._failure:
                 return Health(Level.ERROR, f"not configured: {self._failure}")
             return Health(Level.OK, "not configured")
-        values = {"model": pipeline.description, **pipeline.statistics.values()}
+        values = {"model": str(pipeline.about), **pipeline.statistics.values()}
         if self._worker is None:
             return Health(Level.OK, "inactive", values)
         now = time.monotonic()
-        kind, text = pipeline.problem
-        if kind and now - pipeline.problem_time < PROBLEM_MEMORY:
-            return Health(Level.ERROR, text, values)
+        problem = self._problem
+        if problem is not None and now - problem.time < PROBLEM_MEMORY:
+            return Health(Level.ERROR, problem.text, values)
         if now - max(self._last_image, self._active_since) > SILENCE:
             topic = self.resolve_topic_name("image")
             text = f"no image on {topic} for {SILENCE:g} s; check the camera and the topic's name"

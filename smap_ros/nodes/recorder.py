@@ -36,26 +36,11 @@ from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bags.messages import image_from_message
 from smap_ros.errors import InputError
-from smap_ros.graph.parameters import COMPRESSED, Parameter
+from smap_ros.graph.node_types import RECORDER_NODE
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
 from smap_ros.nodes.conversions import array_to_compressed
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import run
-
-NAME = "recorder_node"
-
-PARAMETERS = (
-    Parameter("output", "", "folder of the bag; it must not exist yet", fixed=True),
-    Parameter(
-        "jpeg_quality",
-        92,
-        "raw images are recorded as jpeg of this quality; 0: as they are",
-        low=0,
-        high=100,
-        fixed=True,
-    ),
-    COMPRESSED,
-)
 
 # A slow disk must not cost messages: as many wait per topic.
 _DEPTH = 100
@@ -127,10 +112,8 @@ class RecorderNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(NAME, **options)
-        settings = NodeParameters(
-            self, PARAMETERS, locked=lambda: "it takes effect at the start only"
-        )
+        super().__init__(RECORDER_NODE.name, **options)
+        settings = NodeParameters(self, RECORDER_NODE.parameters)
         self._quality = settings.whole("jpeg_quality")
         self._writer = _open_bag(settings.text("output"))
         self._store = get_typestore(Stores.ROS2_JAZZY)

@@ -10,17 +10,17 @@ from typing import Any
 from rclpy.node import Node
 
 from smap_ros.errors import SmapError
-from smap_ros.graph.parameters import Value
-from smap_ros.graph.plan import SMOOTHER_NODE
+from smap_ros.graph.node_types import SMOOTHER_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
-from smap_ros.nodes.parameters import NodeParameters
+from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.statistics import FrameStatistics, Window
+from smap_ros.settings import build
 from smap_ros.skeletons import get_skeleton
-from smap_ros.temporal import Answer, BodySmoother, OneEuroConfig, SmootherConfig, TrackerConfig
+from smap_ros.temporal import Answer, BodySmoother, SmootherConfig
 from smap_ros.temporal.smoothers import resolve
 
 IDLE = 1.0  # seconds without an image after which those that wait for it go out
@@ -35,7 +35,7 @@ class SmootherNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__(SMOOTHER_NODE.name, **options)
         self._settings = NodeParameters(self, SMOOTHER_NODE.parameters, accept=self._accept)
-        self._smoother = BodySmoother(smoother_config(self._settings.values()))
+        self._smoother = BodySmoother(self._settings.options(SmootherConfig))
         self._view = ("", "")  # frame and joint set of the stream
         self._problem = ""
         self._statistics, self._waits = FrameStatistics(), Window()
@@ -87,8 +87,8 @@ class SmootherNode(Node):
         for answer in self._smoother.flush():
             self._publish(answer, {})
 
-    def _accept(self, values: Mapping[str, Value]) -> None:
-        self._smoother.config = smoother_config(values)
+    def _accept(self, values: Values) -> None:
+        self._smoother.config = build(SmootherConfig, values)
 
     def _health(self) -> Health:
         config = self._smoother.config
@@ -102,22 +102,6 @@ class SmootherNode(Node):
         if self._problem:
             return Health(Level.ERROR, self._problem, values)
         return Health(Level.OK, "running", values)
-
-
-def smoother_config(values: Mapping[str, Value]) -> SmootherConfig:
-    """The configuration that the node's parameters mean.
-
-    Raises:
-        InputError: if they contradict each other.
-    """
-    tracker = {k: float(values[k]) for k in TrackerConfig.__dataclass_fields__}
-    one_euro = {k: float(values[k]) for k in OneEuroConfig.__dataclass_fields__}
-    return SmootherConfig(
-        tracker=TrackerConfig(**tracker),
-        smoother=str(values["smoother"]),
-        delay=int(values["delay"]),
-        filter=OneEuroConfig(**one_euro),
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from rich.table import Table
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.camera import Camera
 from smap_ros.engines import available_engines
-from smap_ros.engines.base import Precision
+from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError, InputError
 from smap_ros.estimators import Estimator, create_estimator
 
@@ -145,7 +145,7 @@ def _measure(
         people = len(frame)
     return Row(
         engine=name,
-        device=estimator.description.partition(" on ")[2],
+        device=estimator.about.runtime,
         start_ms=start_ms,
         stages_ms=tuple(
             (stage, float(np.median([times[stage] for times in stages if stage in times])))

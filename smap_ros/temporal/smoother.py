@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
-from smap_ros.temporal.smoothers import AUTO, Seen, check_delay, create_smoother
-from smap_ros.temporal.smoothers.one_euro import OneEuroConfig
-from smap_ros.temporal.tracker import TrackedBody, Tracker, TrackerConfig
+from smap_ros.temporal.options import SmootherConfig
+from smap_ros.temporal.smoothers import Seen, create_smoother
+from smap_ros.temporal.tracker import TrackedBody, Tracker
 
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SmootherConfig:
-    """Settings of tracker and smoother.
-
-    Attributes:
-        tracker: rules of identity.
-        smoother: name of the smoother, one of :data:`~smap_ros.temporal.smoothers.SMOOTHERS`;
-            ``auto`` is the best that was measured for the delay, ``none`` leaves the joints as
-            they were measured.
-        delay: report the people of the picture so many back, who are known better by then.
-        filter: settings of ``one_euro``.
-    """
-
-    tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    smoother: str = AUTO
-    delay: int = 0
-    filter: OneEuroConfig = field(default_factory=OneEuroConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse smoothers that don't exist or can't use the delay."""
-        check_delay(self.smoother, self.delay)
 
 
 @dataclass(frozen=True)
@@ -77,7 +54,7 @@ class BodySmoother:
     def config(self, config: SmootherConfig) -> None:
         before, self._config = self._config, config
         self._tracker.config = config.tracker
-        if self._run is not None and replace(before, tracker=config.tracker) != config:
+        if self._run is not None and before.changed(tracker=config.tracker) != config:
             self._run = _Run(config, self._run.joints, self._run.waiting)
 
     @property

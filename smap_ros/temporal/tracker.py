@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
-from smap_ros.errors import InputError
 from smap_ros.temporal.assignment import assign
+from smap_ros.temporal.options import TrackerConfig
 
 Float = NDArray[np.float32]
 
@@ -29,47 +29,6 @@ LATE_IN_A_ROW = 3
 # Joint distances are compared with this share of the person's height in the image; as COCO's
 # object keypoint similarity with one constant for all joints (hip and shoulder are about 0.1).
 JOINT_TOLERANCE = 0.1
-
-
-@dataclass(frozen=True)
-class TrackerConfig:
-    """Rules of the tracker.
-
-    Attributes:
-        max_lateral: farthest a pelvis may be from its prediction across the view, metres.
-        max_depth: the same along the view, as a share of the distance (plus ``max_lateral``).
-        max_speed: added to both for each second since the person was last seen, metres/second.
-        image_weight: weight of the agreement in the image in the cost, in [0, 1]; the rest is
-            the distance in space.
-        birth_score: a person with at least this score gets an identity at once.
-        birth_time: others get it when they have been seen for this long, seconds.
-        death_time: a person not seen for this long is forgotten, seconds.
-        fill_time: a person not seen is reported as predicted for this long, seconds; 0 turns
-            the filling of gaps off.
-    """
-
-    max_lateral: float = 0.5
-    max_depth: float = 0.25
-    max_speed: float = 1.5
-    image_weight: float = 0.5
-    birth_score: float = 0.35
-    birth_time: float = 0.15
-    death_time: float = 1.0
-    fill_time: float = 0.2
-
-    def __post_init__(self) -> None:
-        shares = ("image_weight", "birth_score")
-        for name in self.__dataclass_fields__:
-            value = getattr(self, name)
-            high = 1.0 if name in shares else 1000.0
-            if not math.isfinite(value) or not 0 <= value <= high:
-                raise InputError(f"{name} is {value!r}; expected 0 to {high:g}")
-        if self.fill_time > self.death_time:
-            raise InputError(
-                f"fill_time is {self.fill_time:g} s, death_time {self.death_time:g} s; a person "
-                "can't be reported after being forgotten: expected fill_time <= death_time"
-            )
-
 
 # What was detected gets an identity; nobody is dropped for being unsure, nobody is invented.
 DETECTIONS_ONLY = TrackerConfig(birth_score=0.0, fill_time=0.0)

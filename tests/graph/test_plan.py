@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from smap_ros.errors import InputError
 from smap_ros.graph.middleware import middleware_environment
-from smap_ros.graph.parameters import Parameter
-from smap_ros.graph.plan import GRAPHS, LIVE, NODES, REPLAY, plan
+from smap_ros.graph.node_types import NODES
+from smap_ros.graph.plan import GRAPHS, LIVE, REPLAY, plan
 from smap_ros.paths import config_directory, share_directory
 
 ALL_ARGUMENTS = [(graph, argument) for graph in GRAPHS.values() for argument in graph.arguments]
@@ -23,19 +22,23 @@ NAMES = [f"{graph.name}-{argument.name}" for graph, argument in ALL_ARGUMENTS]
 @pytest.mark.parametrize(("graph", "argument"), ALL_ARGUMENTS, ids=NAMES)
 def test_every_argument_is_described_and_has_a_default_that_is_allowed(graph, argument):
     assert len(argument.description) > 5
-    assert argument.value.problem(argument.value.default) is None
+    assert argument.value.parse(argument.default) == argument.value.default
     assert not argument.choices or argument.default in argument.choices
-    for node, parameter in argument.sets:
-        assert NODES[node].parameter(parameter).default == argument.value.default
-    assert plan(graph, {argument.name: argument.default}).values == plan(graph).values
+    for node, name in argument.sets:  # the same wherever it is set
+        one = NODES[node].parameter(name)
+        assert replace(one, name=argument.name, changes=argument.value.changes) == argument.value
 
 
-def test_parameter_file_has_every_parameter_with_its_default():
-    data = yaml.safe_load((config_directory() / "pose3d.yaml").read_text())
-    assert set(data) == {f"/**/{name}" for name in NODES}
-    for name, node in NODES.items():
-        expected = {p.name: p.default for p in node.parameters if p.name != "source"}
-        assert data[f"/**/{name}"]["ros__parameters"] == expected
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=lambda graph: graph.name)
+def test_every_parameter_of_a_graphs_nodes_is_an_argument_of_it(graph):
+    arguments = {pair for a in graph.arguments for pair in a.sets}
+    parameters = {
+        (member.type.name, one.name) for member in graph.members for one in member.type.parameters
+    }
+    left_out = {(m.type.name, name) for m in graph.members for name in m.without}
+    assert arguments == parameters - left_out
+    for name in {name for _, name in left_out}:  # another node has it
+        assert name in {a.name for a in graph.arguments}
 
 
 @pytest.mark.parametrize("node", NODES.values(), ids=lambda node: node.name)
@@ -43,8 +46,23 @@ def test_every_parameter_is_described_and_every_node_has_a_module(node):
     assert importlib.util.find_spec(node.module)
     assert (share_directory() / "scripts" / node.name).is_file()
     for parameter in node.parameters:
-        assert parameter.description
-        assert parameter.problem(parameter.default) is None
+        assert parameter.help
+        assert parameter.accept(parameter.default) == parameter.default
+
+
+def test_an_argument_that_is_given_wins_over_the_file_even_where_it_equals_the_default():
+    for graph in GRAPHS.values():
+        for argument in graph.arguments:
+            if argument.name in ("source", "calibration", "params_file", "rviz"):
+                continue
+            planned = plan(graph, {argument.name: argument.default}).processes
+            for process in planned:
+                for node, name in argument.sets:
+                    if node in process.nodes:
+                        expected = argument.value.written(argument.value.default)
+                        assert process.parameters[node][name] == expected
+    pose3d = plan(LIVE, {"engine": "auto", "use_sim_time": "false"}).processes[0]
+    assert pose3d.parameters == {"pose3d_node": {"engine": "auto", "use_sim_time": False}}
 
 
 def test_processes_and_what_they_are_given():
@@ -66,7 +84,8 @@ def test_processes_and_what_they_are_given():
     assert camera.ends_graph and not pose3d.ends_graph
     words = camera.arguments
     assert 'source:="0"' in words and "fov_deg:=60.0" in words  # a text and a float, as declared
-    assert "image:=/front/image" in words and "__ns:=/robot" in words
+    assert "image:=/front/image" in words
+    assert camera.namespace_arguments == ["-r", "__ns:=/robot"]
     assert words[-2:] == ["--log-level", "warn"]
     assert pose3d.parameters["pose3d_node"] == {"bundle": "smap_lite", "use_sim_time": True}
     assert smoother.remappings == ()
@@ -100,6 +119,8 @@ def test_without_a_source_the_shipped_clip_is_shown():
         ({"fov_deg": "nan"}, "fov_deg is nan"),
         ({"fov_deg": "180"}, "expected 0 to 179"),
         ({"composed": "yes"}, "composed is 'yes'; expected a truth value"),
+        ({"min_joints": "2.5"}, "min_joints is 2.5; expected a whole number, 0 to 15, or bundle"),
+        ({"min_score": "a"}, "min_score is 'a'; expected a number, 0 to 1, or bundle"),
         ({"params_file": "nowhere.yaml"}, "'nowhere.yaml' doesn't exist"),
     ],
 )
@@ -108,10 +129,89 @@ def test_arguments_that_are_wrong_are_refused_with_the_reason(values, reason):
         plan(LIVE, values)
 
 
-def test_a_parameter_of_one_type_refuses_the_others():
-    flag, count = Parameter("flag", True, "a flag"), Parameter("count", 1, "a count", 0, 9)
-    assert flag.problem(1) and count.problem(True) and count.problem(1.0) and count.problem("1")
-    assert replace(count, default=1.0).problem(1) is None
+@pytest.mark.parametrize("namespace", ["robot2/front", "/robot2", "_a1/b_2/"])
+def test_namespaces_are_kept_as_they_are_stated(namespace):
+    process = plan(LIVE, {"namespace": namespace}).processes[0]
+    assert process.namespace == namespace.rstrip("/")
+    assert process.namespace_arguments == ["-r", f"__ns:=/{namespace.strip('/')}"]
+
+
+@pytest.mark.parametrize("namespace", ["two words", "robot//front", "2nd", "a-b", "~/x", "é"])
+def test_namespaces_that_ros_would_refuse_are_refused_first(namespace):
+    with pytest.raises(InputError, match=r"namespace is .*; expected names of letters"):
+        plan(LIVE, {"namespace": namespace})
+
+
+def test_rviz_is_refused_where_it_is_not_installed_and_runs_with_the_nodes_where_it_is(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="there is no program rviz2; install it"):
+        plan(LIVE, {"rviz": "true"})
+    (tmp_path / "rviz2").write_text("#!/bin/sh\n")
+    (tmp_path / "rviz2").chmod(0o755)
+    values = {"rviz": "true", "namespace": "robot", "use_sim_time": "true"}
+    rviz = plan(LIVE, values).processes[-1]
+    assert rviz.executable == "rviz_node" and rviz.may_end and not rviz.ends_graph
+    assert rviz.namespace == "robot" and rviz.parameters["rviz_node"] == {"use_sim_time": True}
+
+
+# --- the shipped clip and the user's files ------------------------------------------------------
+
+
+def camera(values):
+    return plan(REPLAY, values).processes[0].parameters["camera_node"]
+
+
+def test_the_shipped_clip_brings_its_calibration_only_where_none_is_stated():
+    assert camera({"calibration": "mine.yaml"})["calibration"] == "mine.yaml"
+    assert "calibration" not in camera({"fov_deg": 70})
+    assert Path(camera({"calibration": ""})["calibration"]).is_file()
+    for values in ({"calibration": "mine.yaml"}, {"fov_deg": 70}, {"source": ""}):
+        assert Path(camera(values)["source"]).name == "clip.mp4"
+
+
+def test_a_source_in_the_parameter_file_is_not_replaced_by_the_clip(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**/camera_node:\n  ros__parameters:\n    source: walk.mp4\n    fov_deg: 60\n")
+    assert camera({"params_file": str(file)}) == {}
+    assert Path(camera({"params_file": str(file), "source": ""})["source"]).name == "clip.mp4"
+    file.write_text("camera_node:\n  ros__parameters:\n    loop: on\n")
+    assert Path(camera({"params_file": str(file)})["source"]).name == "clip.mp4"
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "reason"),
+    [
+        ("pose3d_node", "{min_joints: 2.5}", "min_joints is 2.5; expected a whole number"),
+        ("/**/pose3d_node", "{min_score: a}", "min_score is 'a'; expected a number"),
+        ("/**", "{min_score: .nan}", "pose3d_node: min_score is nan; expected 0 to 1"),
+        ("/robot/pose3d_node", "{engine: 3}", "engine is 3; expected one of auto"),
+        ("pose3d_node", "{min_jonts: 3}", "no parameter 'min_jonts'; it has .*stride"),
+        ("pose3d_node", "{flip_test: maybe}", "flip_test is 'maybe'; expected a truth"),
+        ("pose3d_node", "[", "can't be read: .*; expected a YAML file"),
+    ],
+)
+def test_parameter_files_that_are_wrong_are_refused_before_anything_starts(
+    tmp_path, section, text, reason
+):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{section}: {{ros__parameters: {text}}}")
+    with pytest.raises(InputError, match=reason):
+        plan(LIVE, {"params_file": str(file)})
+
+
+def test_parameter_files_that_ros_takes_are_taken(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "/**: {ros__parameters: {use_sim_time: true, of_another_node: 3}}\n"
+        "pose3d_node: {ros__parameters: {flip_test: off, min_joints: bundle, fov_deg: 60,\n"
+        "  qos_overrides./image.subscription.depth: 3}}\n"
+        "smoother_node: {ros__parameters: {min_cutoff: 1e-2}}\n"
+        "driver: {ros__parameters: {exposure: 3}}\n"
+    )
+    assert plan(LIVE, {"params_file": str(file)}).processes[0].parameter_file == file
+    assert plan(LIVE, {"params_file": str(config_directory() / "pose3d.yaml")})
 
 
 # --- middleware ---------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from std_msgs.msg import Header  # noqa: E402
 
 from smap_ros.bundles.bundle import write_bundle  # noqa: E402
 from smap_ros.graph.middleware import middleware_environment  # noqa: E402
-from smap_ros.graph.plan import NODES  # noqa: E402
+from smap_ros.graph.node_types import NODES  # noqa: E402
 from smap_ros.nodes import qos  # noqa: E402
 from smap_ros.nodes.conversions import array_to_image, info_from_camera  # noqa: E402
 from tests.ros.tf2_messages import build_tf2_msgs  # noqa: E402

@@ -188,7 +188,7 @@ def test_parameters_are_described_and_refused_with_a_reason(start, observer, sce
         ("threads", -1, "threads"),
         ("fov_deg", 200.0, "fov_deg"),
         ("fov_deg", float("nan"), "fov_deg"),
-        ("fov_deg", "wide", "DOUBLE"),
+        ("fov_deg", "wide", "fov_deg is 'wide'; expected a number, 0 to 179 degrees"),
     ]
     for name, value, reason in cases:
         result = set_parameter(observer, name, value)

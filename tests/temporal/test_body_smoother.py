@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -29,7 +27,7 @@ def test_smoother_smooths_joints_keeps_pixels_and_can_be_turned_off():
         smooth.append(tracked.body.root)
     jitter = [np.abs(np.diff(np.array(points)[20:, 2])).mean() for points in (raw, smooth)]
     assert jitter[1] < 0.4 * jitter[0]
-    smoother.config = replace(smoother.config, smoother="none")
+    smoother.config = smoother.config.changed(smoother="none")
     body = person((0, 0, 4.2))
     (tracked,) = people(smoother.update([body], 10.0))
     np.testing.assert_array_equal(tracked.body.joints_3d, body.joints_3d)

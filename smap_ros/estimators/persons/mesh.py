@@ -19,7 +19,6 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.mesh import GUIDE_INPUT, MASK_INPUT, MeshManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine
-from smap_ros.errors import InputError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
     NON_FINITE,
@@ -29,39 +28,16 @@ from smap_ros.estimators.base import (
     StageTimer,
     check_view,
 )
+from smap_ros.estimators.options import MeshConfig
 from smap_ros.estimators.persons.crops import MIN_SIDE_PX, Crop
 from smap_ros.estimators.persons.second_stage import (
-    MAX_BATCH,
     NO_BOX,
     SecondStage,
     nearest_first,
     timings_of_both,
 )
 from smap_ros.estimators.persons.surface import CropCamera, Surface, read_faces
-from smap_ros.skeletons import MPI15, convert
-
-
-@dataclass(frozen=True)
-class MeshConfig:
-    """Settings of the estimator.
-
-    Attributes:
-        first_stage: name or path of the bundle that finds the people; None takes the one that
-            the bundle names.
-        min_guides: people of whom the first stage sees fewer joints are left out.
-        max_batch: people that go through the network at once; bounds the memory.
-    """
-
-    first_stage: str | None = None
-    min_guides: int = 4
-    max_batch: int = 8
-
-    def __post_init__(self) -> None:
-        limits = {"min_guides": (1, len(MPI15)), "max_batch": (1, MAX_BATCH)}
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name} is {value!r}; expected {low} to {high}")
+from smap_ros.skeletons import convert
 
 
 @dataclass(frozen=True)
@@ -127,7 +103,7 @@ class MeshEstimator(SecondStage[MeshManifest, MeshConfig]):
         given = self._run(blob, {GUIDE_INPUT: guides, MASK_INPUT: masks})
         joints, vertices = given["joints"], given["vertices"]
         timer.lap("network")
-        bad = self._check(self.description, joints, vertices)
+        bad = self._check(self.about, joints, vertices)
         bodies: tuple[Body, ...] = ()
         if bad:
             dropped[NON_FINITE] += bad

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,42 +15,31 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest import MANIFEST
 from smap_ros.bundles.manifest.common import CropManifest
 from smap_ros.engines import Engine, create_engine
-from smap_ros.engines.base import Precision
 from smap_ros.engines.factory import open_model
+from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import (
     INFERRED_SCORE,
     Estimator,
     Float,
     Image,
+    ModelInfo,
     OutputCheck,
     StageTimer,
 )
 from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.factory import create_estimator
+from smap_ros.estimators.options import StageOptions
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import NO_ROOT
 from smap_ros.skeletons import MPI15, Skeleton, convert, get_skeleton
 
 NO_BOX = "no_box"  # reason under which people are counted of whom there is no crop
-MAX_BATCH = 64
-
-
-class StageConfig(Protocol):
-    """What the settings of all second stages have."""
-
-    @property
-    def first_stage(self) -> str | None:
-        """Name or path of the bundle that finds the people; None for the one that is named."""
-
-    @property
-    def max_batch(self) -> int:
-        """Crops that go through the network at once."""
 
 
 Kind = TypeVar("Kind", bound=CropManifest)
-Config = TypeVar("Config", bound=StageConfig)
+Config = TypeVar("Config", bound=StageOptions)
 Own = TypeVar("Own", bound="SecondStage[Any, Any]")
 
 
@@ -124,12 +112,14 @@ class SecondStage(Generic[Kind, Config]):
         return estimator
 
     @property
-    def description(self) -> str:
+    def about(self) -> ModelInfo:
         """Bundle, first stage, engine and device."""
-        manifest = self._manifest
-        first = self._first_stage.description.partition(" on ")[0]
-        engine = f"{self._engine.name} ({self._engine.device})"
-        return f"{manifest.name} {manifest.version} after {first} on {engine}"
+        return ModelInfo.of(self._manifest, self._engine, self._first_stage.about)
+
+    @property
+    def description(self) -> str:
+        """The same in words."""
+        return str(self.about)
 
     def close(self) -> None:
         """Release both stages; harmless when done twice."""
@@ -173,15 +163,14 @@ def split_options(
     """A second stage's settings, and the options that are the first stage's.
 
     Args:
-        schema: a data class; options that are not fields of it are for the first stage.
+        schema: of the second stage; options that are not fields of it are for the first.
         options: by name.
 
     Raises:
         InputError: if one of its own is out of range.
     """
-    own = {f.name for f in fields(schema)}  # type: ignore[arg-type]
-    settings = schema(**{name: value for name, value in options.items() if name in own})
-    return settings, {name: value for name, value in options.items() if name not in own}
+    own = {name: value for name, value in options.items() if name in schema.model_fields}
+    return schema(**own), {name: value for name, value in options.items() if name not in own}
 
 
 def first_stage_bundle(bundle: Bundle, first_stage: str, stated: str | None) -> Bundle:

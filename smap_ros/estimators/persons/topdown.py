@@ -19,7 +19,6 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.topdown import TopdownManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine
-from smap_ros.errors import InputError
 from smap_ros.estimators.base import (
     NON_FINITE,
     Estimator,
@@ -27,9 +26,9 @@ from smap_ros.estimators.base import (
     StageTimer,
     check_view,
 )
+from smap_ros.estimators.options import TopdownConfig
 from smap_ros.estimators.persons.crops import Crop, crop_around
 from smap_ros.estimators.persons.second_stage import (
-    MAX_BATCH,
     NO_BOX,
     SecondStage,
     nearest_first,
@@ -40,27 +39,6 @@ from smap_ros.estimators.smap.lifting import NO_ROOT
 from smap_ros.skeletons import MPI15, Skeleton, convert
 
 Float = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class TopdownConfig:
-    """Settings of the estimator.
-
-    Attributes:
-        first_stage: name or path of the bundle that finds the people; None takes the one that
-            the bundle names.
-        flip_test: look at each crop's mirror image too and take the mean: a little better,
-            twice the time. None leaves it to the bundle.
-        max_batch: crops that go through the network at once; bounds the memory.
-    """
-
-    first_stage: str | None = None
-    flip_test: bool | None = None
-    max_batch: int = 8
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_batch <= MAX_BATCH:
-            raise InputError(f"max_batch is {self.max_batch!r}; expected 1 to {MAX_BATCH}")
 
 
 @dataclass(frozen=True)
@@ -155,7 +133,7 @@ class TopdownEstimator(SecondStage[TopdownManifest, TopdownConfig]):
         timer.lap("crop")
         coords = self._coords(blob)
         timer.lap("network")
-        bad = self._check(self.description, coords)
+        bad = self._check(self.about, coords)
         bodies: tuple[Body, ...] = ()
         if bad:
             dropped[NON_FINITE] += bad

@@ -16,7 +16,6 @@ import logging
 import math
 from collections import Counter, deque
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import numpy as np
 
@@ -35,58 +34,22 @@ from smap_ros.estimators.base import (
     check_view,
 )
 from smap_ros.estimators.checks import check_network
+from smap_ros.estimators.options import VideoConfig
 from smap_ros.estimators.persons.crops import Crop, crop_around
 from smap_ros.estimators.persons.second_stage import (
-    MAX_BATCH,
     NO_BOX,
     SecondStage,
     nearest_first,
     timings_of_both,
 )
 from smap_ros.estimators.persons.surface import CropCamera, Surface, read_faces
-from smap_ros.estimators.persons.windows import Overlap, PersonWindow, Sighting, Windows
+from smap_ros.estimators.persons.windows import PersonWindow, Sighting, Windows
 from smap_ros.estimators.smap.lifting import NO_ROOT
 from smap_ros.temporal import DETECTIONS_ONLY, Tracker
 
 log = logging.getLogger(__name__)
 
 MIN_SCALE = 1e-3  # a person who is a thousandth of the crop is none
-
-
-@dataclass(frozen=True)
-class VideoConfig:
-    """Settings of the estimator.
-
-    Attributes:
-        first_stage: name or path of the bundle that finds the people; None takes the one that
-            the bundle names.
-        delay: report the people of the image so many images back, seen with those after it; 0
-            reports those of the newest image. Less than the bundle's window.
-        stride: run the second part of the network on every so-manieth image of a person only;
-            at most ``delay`` + 1. Each window answers for all its images, so the time is
-            divided by this.
-        overlap: what to make of the answers of several windows, see ``windows.Overlap``.
-        max_batch: crops that go through the first part of the network at once.
-    """
-
-    first_stage: str | None = None
-    delay: int = 0
-    stride: int = 1
-    overlap: Overlap = "blend"
-    max_batch: int = 8
-
-    def __post_init__(self) -> None:
-        if self.delay < 0:
-            raise InputError(f"delay is {self.delay!r}; expected 0 images or more")
-        if not 1 <= self.stride <= self.delay + 1:
-            raise InputError(
-                f"stride is {self.stride!r}; expected 1 to {self.delay + 1}, one more than the "
-                "delay: a later window would come too late"
-            )
-        if self.overlap not in get_args(Overlap):
-            raise InputError(f"overlap is {self.overlap!r}; expected blend or centre")
-        if not 1 <= self.max_batch <= MAX_BATCH:
-            raise InputError(f"max_batch is {self.max_batch!r}; expected 1 to {MAX_BATCH}")
 
 
 @dataclass(frozen=True)
@@ -246,7 +209,7 @@ class VideoEstimator(SecondStage[VideoManifest, VideoConfig]):
         stamp: float,
     ) -> None:
         """Add what is seen to the windows; bad numbers would spoil those for many images."""
-        bad = self._check(self.description, tokens)
+        bad = self._check(self.about, tokens)
         if bad:
             dropped[NON_FINITE] += bad
             return
@@ -274,7 +237,7 @@ class VideoEstimator(SecondStage[VideoManifest, VideoConfig]):
         """Run the second part of the network on a window; the number of bad outputs."""
         given = self._clip.run({"tokens": window.tokens()})
         answers = {name: given[name] for name in self._outputs}
-        bad = self._check(self.description, *answers.values())
+        bad = self._check(self.about, *answers.values())
         if not bad:
             window.learn(answers, self.config.overlap)
         return bad

@@ -10,19 +10,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
+from smap_ros.estimators.options import Overlap
 from smap_ros.estimators.persons.crops import Crop
 
 Float = NDArray[np.float32]
-
-# blend: the mean of all answers, those from the middle of a window counting most. centre: the
-# one answer that was nearest to the middle.
-Overlap = Literal["blend", "centre"]
 
 
 @dataclass(eq=False)

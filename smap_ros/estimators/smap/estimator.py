@@ -8,8 +8,7 @@ lift them to metres, and an optional RefineNet places the joints that were not s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,9 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera, Letterbox
 from smap_ros.engines import Engine, create_engine
-from smap_ros.engines.base import Precision, TensorSpec
+from smap_ros.engines.base import TensorSpec
 from smap_ros.engines.factory import cpu_runtime, open_model
+from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError, EngineError, InputError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
@@ -30,11 +30,13 @@ from smap_ros.estimators.base import (
     NON_FINITE,
     Float,
     Image,
+    ModelInfo,
     OutputCheck,
     StageTimer,
     check_view,
 )
 from smap_ros.estimators.checks import manifest_of
+from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import (
     NO_ROOT,
@@ -53,45 +55,6 @@ from smap_ros.skeletons import MPI15, Skeleton
 JOINTS = len(MPI15)
 
 LOW_SCORE, DUPLICATE = "low_score", "duplicate"
-
-
-@dataclass(frozen=True)
-class SmapConfig:
-    """Settings of the estimator.
-
-    SMAP itself filters nobody; ``min_joints=1, min_score=0, duplicate_distance=0`` is that.
-
-    Attributes:
-        min_joints: people with fewer joints found in the image are dropped.
-        min_score: people with a lower score are dropped. A person's score is the sum of the
-            joints' scores over the number of joints of the set: the mean, lowered by each
-            missing joint.
-        duplicate_distance: of two people whose roots are closer than this in space, in metres,
-            the one with the lower score is dropped: two pelvises can't be in one place.
-        refine: run the bundle's refining network, if it has one. It moves all joints but the
-            root, and places those that were not found, with score ``INFERRED_SCORE`` and the
-            image point their position projects to.
-        flip_test: look at the mirrored image too; None does as the bundle says.
-        association: overrides of fields of ``AssociationConfig``, over those of the bundle.
-    """
-
-    min_joints: int = 4
-    min_score: float = 0.1
-    duplicate_distance: float = 0.2
-    refine: bool = True
-    flip_test: bool | None = None
-    association: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        limits = {
-            "min_joints": (1, JOINTS),
-            "min_score": (0.0, 1.0),
-            "duplicate_distance": (0.0, 10.0),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name} is {value!r}; expected {low} to {high}")
 
 
 class SmapEstimator:
@@ -143,10 +106,6 @@ class SmapEstimator:
         **options: Any,
     ) -> SmapEstimator:
         """Load the bundle's networks; see :func:`smap_ros.estimators.create_estimator`."""
-        known = [f.name for f in fields(SmapConfig)]
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise InputError(f"unknown options {unknown}; kind smap takes {', '.join(known)}")
         config = SmapConfig(**options)
         network = create_engine(bundle, engine, threads, precision)
         refine = None
@@ -161,11 +120,14 @@ class SmapEstimator:
             raise
 
     @property
-    def description(self) -> str:
+    def about(self) -> ModelInfo:
         """Bundle, engine and device."""
-        manifest = self._manifest
-        engine = f"{self._engine.name} ({self._engine.device})"
-        return f"{manifest.name} {manifest.version} on {engine}"
+        return ModelInfo.of(self._manifest, self._engine)
+
+    @property
+    def description(self) -> str:
+        """The same in words."""
+        return str(self.about)
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
@@ -192,7 +154,7 @@ class SmapEstimator:
         timer.lap("preprocess")
         seen = self._look(blob)
         timer.lap("network")
-        bad = self._check_outputs(self.description, *(array for array in seen if array is not None))
+        bad = self._check_outputs(self.about, *(array for array in seen if array is not None))
         if bad:
             return Lifted.nobody({NON_FINITE: bad})
         people = associate(seen.maps, seen.root_depth, config=self._association)

@@ -69,7 +69,7 @@ def replay(
         CameraError: if no image has a camera.
         SmapError: if the estimator fails.
     """
-    run.mode = f"found anew by {estimator.description}"
+    run.mode = f"found anew by {estimator.about}"
     usable = _Usable(source, choice, run)
     with _heard(run.warnings):
         for _, frame in estimate_frames(

@@ -57,7 +57,7 @@ class BundlePredictions:
     """The people that an estimator finds in each picture."""
 
     def __init__(self, estimator: Estimator) -> None:
-        self.description = estimator.description
+        self.description = str(estimator.about)
         self._estimator = estimator
 
     def of(self, picture: Picture) -> BodyFrame:

@@ -7,43 +7,11 @@ frame rate, and frames may come at uneven times.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.temporal.options import OneEuroConfig
 from smap_ros.temporal.smoothers.base import Float, Seen, carried, rows_before
-
-
-@dataclass(frozen=True)
-class OneEuroConfig:
-    """Settings, in the paper's names.
-
-    Attributes:
-        min_cutoff: cut-off frequency of a joint at rest, hertz. Lower is smoother.
-        beta: increase of the cut-off with speed, hertz per metre/second. Higher lags less.
-        derivative_cutoff: cut-off frequency of the speed itself, hertz.
-        max_gap: a joint not seen for longer than this, seconds, starts anew where it
-            reappears instead of being drawn towards where it was.
-    """
-
-    min_cutoff: float = 1.5
-    beta: float = 1.0
-    derivative_cutoff: float = 1.0
-    max_gap: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, lowest in (
-            ("min_cutoff", 1e-3),
-            ("beta", 0.0),
-            ("derivative_cutoff", 1e-3),
-            ("max_gap", 0.0),
-        ):
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < lowest:
-                raise InputError(f"{name} is {value!r}; expected a number of at least {lowest:g}")
 
 
 class OneEuroFilter:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from smap_ros.temporal.options import OneEuroConfig
 from smap_ros.temporal.smoothers.base import Float, Seen, joined_position, split_position
-from smap_ros.temporal.smoothers.one_euro import OneEuroConfig, OneEuroFilter
+from smap_ros.temporal.smoothers.one_euro import OneEuroFilter
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,11 @@ class SplitConfig:
         pose: of the joints about the pelvis; ``beta`` per metre/second.
     """
 
-    direction: OneEuroConfig = field(default_factory=lambda: OneEuroConfig(1.0, 10.0))
-    depth: OneEuroConfig = field(default_factory=lambda: OneEuroConfig(0.1, 1.0))
-    pose: OneEuroConfig = field(default_factory=lambda: OneEuroConfig(1.0, 2.0))
+    direction: OneEuroConfig = field(
+        default_factory=lambda: OneEuroConfig(min_cutoff=1.0, beta=10.0)
+    )
+    depth: OneEuroConfig = field(default_factory=lambda: OneEuroConfig(min_cutoff=0.1, beta=1.0))
+    pose: OneEuroConfig = field(default_factory=lambda: OneEuroConfig(min_cutoff=1.0, beta=2.0))
 
 
 class SplitSmoother:
