@@ -7,11 +7,15 @@ fast as the pose needs; here each has its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from smap_ros.temporal.options import OneEuroConfig
 from smap_ros.temporal.smoothers.base import Float, Seen, joined_position, split_position
 from smap_ros.temporal.smoothers.one_euro import OneEuroFilter
+
+_DIRECTION = OneEuroConfig(min_cutoff=1.0, beta=10.0)
+_DEPTH = OneEuroConfig(min_cutoff=0.1, beta=1.0)
+_POSE = OneEuroConfig(min_cutoff=1.0, beta=2.0)
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,9 @@ class SplitConfig:
         pose: of the joints about the pelvis; ``beta`` per metre/second.
     """
 
-    direction: OneEuroConfig = field(
-        default_factory=lambda: OneEuroConfig(min_cutoff=1.0, beta=10.0)
-    )
-    depth: OneEuroConfig = field(default_factory=lambda: OneEuroConfig(min_cutoff=0.1, beta=1.0))
-    pose: OneEuroConfig = field(default_factory=lambda: OneEuroConfig(min_cutoff=1.0, beta=2.0))
+    direction: OneEuroConfig = _DIRECTION
+    depth: OneEuroConfig = _DEPTH
+    pose: OneEuroConfig = _POSE
 
 
 class SplitSmoother:
