@@ -151,7 +151,6 @@ def export(threads: int, name: str, folder: str) -> list[dict[str, Any]]:
     """Write the graphs of a network and examples of their inputs; rows without times."""
     import torch
 
-    from smap_train.export.networks import save_program
     from smap_train.export.registry import deployed_graphs
     from smap_train.models.examples import example
 
@@ -160,7 +159,7 @@ def export(threads: int, name: str, folder: str) -> list[dict[str, Any]]:
     for part, graph in deployed_graphs(name, example(name)[0]).items():
         path = Path(folder) / f"{part}.onnx"
         gflop = count_gflop(graph.graph, graph.inputs.values())
-        save_program(graph.trace(), path)
+        graph.write(path)
         np.savez(path.with_suffix(".npz"), **{k: v.numpy() for k, v in graph.inputs.items()})
         found = read_graph(path.read_bytes())
         facts = {"opset": found.opset, "operators": found.operators}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from smap_ros.errors import SmapError
+from smap_ros.errors import InputError, SmapError
 from smap_train.settings import parse_settings
 
 
@@ -80,6 +80,17 @@ def convert(
     model: Annotated[str, typer.Argument(help="Network, e.g. smap or refinenet.")],
     checkpoint: Annotated[Path, typer.Argument(help="Official checkpoint (.pth).")],
     out: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
+    backbone: Annotated[
+        Path | None,
+        typer.Option(
+            help="For virtualpose: its other official file, with the trained backbone; written "
+            "beside OUT as NAME_backbone.",
+        ),
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option("--from", help="Where in the file the weights are, e.g. model_ema."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE of the network, e.g. backbone=LPWO."),
@@ -89,13 +100,23 @@ def convert(
 
     Example: smap-train convert smap SMAP.pth smap.pth
     """
-    from smap_train.convert import convert as convert_checkpoint  # torch takes a second to import
+    from smap_train import convert as conversion  # torch takes a second to import
 
-    summary = convert_checkpoint(model, checkpoint, out, **parse_settings(setting))
-    typer.echo(
-        f"{out}: {summary.model}, {summary.parameters:,} parameters in {summary.tensors} tensors, "
-        f"from {summary.source} (sha256 {summary.source_sha256[:12]})"
-    )
+    options = parse_settings(setting)
+    if backbone is None:
+        written = {out: conversion.convert(model, checkpoint, out, place, **options)}
+    elif model != "virtualpose" or place is not None:
+        raise InputError("--backbone is for virtualpose alone, without --from; leave one out")
+    else:
+        written = conversion.convert_virtualpose(checkpoint, backbone, out, **options)
+    for path, summary in written.items():
+        typer.echo(
+            f"{path}: {summary.model}, {summary.parameters:,} parameters in {summary.tensors} "
+            f"tensors, from {summary.source} (sha256 {summary.source_sha256[:12]})"
+        )
+        for kind, texts in (("note", summary.notes), ("warning", summary.warnings)):
+            for text in texts:
+                typer.echo(f"{kind}: {text}", err=True)
 
 
 def main() -> None:

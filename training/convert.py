@@ -9,28 +9,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from smap_train.models import create
-from smap_train.models.checkpoint import is_state_dict, mismatches, read_untrusted, save_checkpoint
-
-# Where training loops keep the weights, in the order of looking.
-_CONTAINERS = ("model", "state_dict", "model_state_dict", "network", "net")
-_PREFIX = "module."  # added by DataParallel
+from smap_train.models import REGISTRY, create, entry
+from smap_train.models.checkpoint import mismatches, read_untrusted, save_checkpoint
+from smap_train.weights import find_weights, never_trained
 
 # Networks that share official files with others: how their keys begin there, and here.
-# VirtualPose's backbone is saved inside the whole model, beside untrained REN and PEN, and may
-# lie beside trained ones.
+# VirtualPose's training code writes all parts into each of its files, and trains only some:
+# the backbone's file has untrained REN and PEN, theirs an untrained backbone.
 _SHARES: dict[str, dict[str, str]] = {
     "virtualpose_backbone": {"backbone.": ""},
     "virtualpose": {"REN.": "REN.", "PEN.": "PEN."},
+}
+TWO_FILES = (
+    "official VirtualPose comes as two: one with a trained backbone, one with trained REN and PEN. "
+    "Each holds the other half too, untrained"
+)
+_MEAN = ".running_mean"
+_COUNTER = ".num_batches_tracked"  # of batch norms; files from before torch 0.4.1 have none
+
+# Options under which official files exist, besides the defaults; to tell whose a file is.
+_VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "mobilehuman": tuple(
+        {"backbone": backbone, "joints": joints}
+        for backbone in ("LPSKI", "LPRES", "LPWO")
+        for joints in (18, 21)
+    ),
+    "maed": ({"mode": "series"}, {"mode": "vanilla"}, {"decoder": "iterative"}),
+    "virtualpose": ({"joints": 15},),
+    "virtualpose_backbone": ({"joints": 15},),
 }
 
 
@@ -44,6 +59,8 @@ class Summary:
         source_sha256: its hash.
         parameters: number of trained values.
         tensors: number of tensors, statistics included.
+        notes: what was done beside copying.
+        warnings: what makes the result doubtful.
     """
 
     model: str
@@ -51,16 +68,22 @@ class Summary:
     source_sha256: str
     parameters: int
     tensors: int
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def convert(model: str, source: Path, out: Path, **options: Any) -> Summary:
+def convert(
+    model: str, source: Path, out: Path, place: str | None = None, /, **options: Any
+) -> Summary:
     """Convert an official checkpoint.
 
     Args:
         model: name in the registry.
-        source: official file: the weights alone or under ``model`` or ``state_dict``; keys
-            may begin with ``module.``; an optimiser's state beside them is left behind.
+        source: official file: the weights alone or inside what a training loop saved; names may
+            begin with what wrappers add (``module.``, ``_orig_mod.``, ``model.``). What is missing
+            of the user's own body model, or of batch norms' counters, is accepted.
         out: checkpoint to write; the summary goes to the same name with ``.json`` added.
+        place: where in the file the weights are, if not where they are expected.
         options: what ``create`` needs beside the name.
 
     Returns:
@@ -75,45 +98,58 @@ def convert(model: str, source: Path, out: Path, **options: Any) -> Summary:
         network = create(model, **options)
     if out.is_dir() or out.resolve() == source.resolve():
         raise InputError(f"can't write to {out}: expected a new file's name, got {_what(out)}")
-    weights = own_share(model, find_weights(read_untrusted(source), source))
     expected = network.state_dict()
+    found = find_weights(read_untrusted(source), source, _official_names(model, expected), place)
+    weights = own_share(model, found.weights)
+    blank = _missing_body(network, entry(model).body, weights)
+    norms = [key.removesuffix(_MEAN) for key in weights if key.endswith(_MEAN)]
+    counters = {f"{norm}{_COUNTER}": torch.zeros((), dtype=torch.int64) for norm in norms}
+    weights = {**{key: value for key, value in counters.items() if key in expected}, **weights}
+    weights |= blank
     problems = mismatches(weights, expected)
     if problems:
-        raise InputError(f"{source} is not a checkpoint of {model!r}:\n{problems}")
+        raise InputError(f"{source} is not a checkpoint of {model!r}:\n{problems}{_whose(weights)}")
     weights = {key: weights[key].to(expected[key].dtype) for key in expected}
-    _require_finite(weights, source)
+    _require_finite({key: value for key, value in weights.items() if key not in blank}, source)
     summary = Summary(
         model=model,
         source=source.name,
         source_sha256=_sha256(source),
         parameters=sum(p.numel() for p in network.parameters()),
         tensors=len(weights),
+        notes=(*found.notes, *_of_body(entry(model).body, blank)),
+        warnings=tuple(_doubts(model, source, weights)),
     )
-    save_checkpoint(out, model, weights, **options)
+    save_checkpoint(out, model, weights, summary.source_sha256, **options)
     out.with_name(out.name + ".json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
     return summary
 
 
-def find_weights(content: object, source: Path) -> dict[str, Tensor]:
-    """The state dict inside a loaded checkpoint, without ``module.`` prefixes.
+def convert_virtualpose(
+    behind: Path, backbone: Path, out: Path, /, **options: Any
+) -> dict[Path, Summary]:
+    """Convert VirtualPose from its two official files.
+
+    Args:
+        behind: the file with trained REN and PEN.
+        backbone: the file with a trained backbone.
+        out: checkpoint of REN and PEN; the backbone's gets its name with ``_backbone`` added.
+        options: of ``virtualpose``; the number of joints is the backbone's too.
+
+    Returns:
+        The summary of each file written. If both official files are one, the second has a warning.
 
     Raises:
-        InputError: if there is none, naming what there is instead.
+        InputError: as ``convert``.
     """
-    candidates: list[object] = [content]
-    if isinstance(content, Mapping):
-        candidates = [content[key] for key in _CONTAINERS if key in content] + candidates
-    found = next((value for value in candidates if is_state_dict(value)), None)
-    if found is None:
-        inside = ", ".join(map(repr, content)) if isinstance(content, Mapping) else "no mapping"
-        raise InputError(
-            f"{source} holds no weights: expected a mapping of names to tensors, alone or under "
-            f"{' or '.join(map(repr, _CONTAINERS))}; got {inside or 'an empty mapping'}"
-        )
-    weights = {key.removeprefix(_PREFIX): value for key, value in found.items()}
-    if len(weights) < len(found):
-        raise InputError(f"{source} holds some weights twice, with and without {_PREFIX!r}")
-    return weights
+    beside = out.with_name(f"{out.stem}_backbone{out.suffix}")
+    shared = {key: value for key, value in options.items() if key == "joints"}
+    first = convert("virtualpose", behind, out, **options)
+    second = convert("virtualpose_backbone", backbone, beside, **shared)
+    if first.source_sha256 == second.source_sha256:
+        doubt = f"{behind} and {backbone} are one file, and {TWO_FILES}"
+        second = Summary(**{**asdict(second), "warnings": (*second.warnings, doubt)})
+    return {out: first, beside: second}
 
 
 def own_share(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -127,7 +163,69 @@ def own_share(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         for key, value in weights.items()
         if key.startswith(theirs)
     }
-    return share or weights
+    return share or dict(weights)
+
+
+def _official_names(model: str, expected: Mapping[str, Tensor]) -> Iterator[str]:
+    """Names that a network's weights have in official files."""
+    yield from expected
+    for theirs, ours in _SHARES.get(model, {}).items():
+        yield from (theirs + key.removeprefix(ours) for key in expected if key.startswith(ours))
+
+
+def _missing_body(network: nn.Module, body: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """An unset body for weights that lack theirs, or a part of it; the parts are dropped.
+
+    Args:
+        network: on any device.
+        body: name of its module; empty if it has none.
+        weights: by key; changed.
+
+    Returns:
+        State of the body by the network's keys; nothing if it isn't missing.
+    """
+    if not body:
+        return {}
+    layer = type(network.get_submodule(body))()
+    unset = {f"{body}.{key}": value for key, value in layer.state_dict().items()}
+    if unset.keys() <= weights.keys():
+        return {}
+    for key in unset.keys() & weights.keys():
+        del weights[key]
+    return unset
+
+
+def _of_body(body: str, blank: Mapping[str, Tensor]) -> tuple[str, ...]:
+    if not blank:
+        return ()
+    return (
+        f"the file holds no whole body model ({len(blank)} tensors of {body}): name a folder with "
+        "yours at export, with --smpl",
+    )
+
+
+def _doubts(model: str, source: Path, weights: Mapping[str, Tensor]) -> Iterator[str]:
+    if model == "virtualpose":
+        parts = {p: {k: v for k, v in weights.items() if k.startswith(p)} for p in ("REN.", "PEN.")}
+        names = [part.rstrip(".") for part, own in parts.items() if never_trained(own)]
+    else:
+        names = [model] if never_trained(weights) else []
+    if names:
+        two = f"; {TWO_FILES}" if model in _SHARES else ""
+        yield f"{' and '.join(names)} in {source} were never trained: no batch norm saw data{two}"
+
+
+def _whose(weights: Mapping[str, Tensor]) -> str:
+    """A line that says which network's checkpoint it is, if it is known."""
+    for model in REGISTRY:
+        for options in ({}, *_VARIANTS.get(model, ())):
+            with torch.device("meta"):
+                expected = create(model, **options).state_dict()
+            needed = [key for key in expected if not key.endswith(_COUNTER)]
+            if all(k in weights and weights[k].shape == expected[k].shape for k in needed):
+                words = "".join(f" --set {key}={value}" for key, value in options.items())
+                return f"\nIt fits: smap-train convert {model} FILE OUT{words}"
+    return ""
 
 
 def _require_finite(weights: Mapping[str, Tensor], source: Path) -> None:

@@ -15,7 +15,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def parse_settings(texts: Sequence[str] | None) -> dict[str, Any]:
-    """Settings by name, the values read as YAML.
+    """Settings by name, the values read as YAML; ``1,2`` is a list of numbers, as ``[1,2]`` is.
 
     Raises:
         InputError: if a text is not NAME=VALUE.
@@ -26,10 +26,18 @@ def parse_settings(texts: Sequence[str] | None) -> dict[str, Any]:
         if not (name and equals):
             raise InputError(f"--set {text!r}: expected NAME=VALUE")
         try:
-            settings[name] = yaml.safe_load(value)
+            settings[name] = _value(value)
         except yaml.YAMLError as error:
             raise InputError(f"--set {text!r}: {value!r} is no YAML value") from error
     return settings
+
+
+def _value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if not isinstance(value, str) or "," not in value:
+        return value
+    items = [yaml.safe_load(item) for item in value.split(",")]
+    return items if all(isinstance(item, int | float) for item in items) else value
 
 
 def bundle_settings(schema: type[Schema], settings: Mapping[str, Any], kind: str) -> Schema:

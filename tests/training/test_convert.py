@@ -274,15 +274,6 @@ def test_cut_off_and_altered_files_are_refused_or_read_never_crash(tmp_path, wei
         assert str(path) in str(error)  # noqa: PT017 - harmless changes may convert
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [(b"", "is empty"), (b"<html>404</html>", "damaged, cut off or not")]
-)
-def test_not_a_torch_file_is_refused(tmp_path, content, message):
-    (tmp_path / "official.pth").write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        convert("refinenet", tmp_path / "official.pth", tmp_path / "o.pth")
-
-
 def test_wrong_paths_are_refused(tmp_path, weights):
     source = tmp_path / "official.pth"
     with pytest.raises(InputError, match="doesn't exist"):

@@ -9,7 +9,6 @@ import torch
 
 from smap_ros.engines.inspect.onnx_graph import read_graph
 from smap_ros.engines.inspect.tensorrt_operators import check_operators
-from smap_train.export.networks import save_program
 from smap_train.export.registry import GRAPHS, deployed_graphs
 from smap_train.models import REGISTRY
 from smap_train.models.__main__ import main
@@ -25,7 +24,7 @@ def test_graphs_run_and_are_written_with_their_examples(tmp_path):
     network, _ = example("refinenet")
     graph = deployed_graphs("refinenet", network)["whole"]
     path = tmp_path / "graph.onnx"
-    save_program(graph.trace(), path)
+    graph.write(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     feeds = {key: value.numpy() for key, value in graph.inputs.items()}
     assert [node.name for node in session.get_inputs()] == list(feeds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
 from smap_train.cli import app
-from smap_train.export.networks import require_agreement, save_program
-from smap_train.export.virtualpose import compare_export
+from smap_train.export.precision import Part, write_parts
+from smap_train.export.virtualpose import candidates_error
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
+from smap_train.models.deployment import Export
 from smap_train.models.virtualpose import graphs
 from smap_train.models.virtualpose.config import VirtualPoseConfig
 
@@ -118,14 +121,20 @@ class Candidates(graphs.RootGraph):
 def test_candidates_that_move_or_are_nan_fail_the_export(tmp_path, roots, scores, agree):
     """The exporter writes other candidates than torch finds."""
 
-    def export(graph: nn.Module) -> graphs.Export:
-        return graphs.Export(graph.eval(), {"moved": torch.zeros(1)}, Candidates.outputs)
+    @dataclass(frozen=True)
+    class Other(Export):
+        """What is written isn't what torch runs."""
 
-    save_program(export(Candidates(roots, scores)).trace(), tmp_path / "root.onnx")
-    found = export(Candidates([1.0, 2.0, 5.0], [0.9, 0.8, 0.0]))
-    error = compare_export(found, tmp_path / "root.onnx")
+        def write(self, path: Path) -> None:
+            written = Candidates(roots, scores).eval()
+            Export(written, self.inputs, self.outputs).write(path)
+
+    found = Candidates([1.0, 2.0, 5.0], [0.9, 0.8, 0.0]).eval()
+    export = Other(found, {"moved": torch.zeros(1)}, Candidates.outputs)
+    compare = partial(candidates_error, VirtualPoseConfig().root_threshold)
+    parts = [Part("virtualpose", export, tmp_path / "root.onnx", compare)]
     if agree:
-        require_agreement(error)
+        assert write_parts(parts, half=False) < 1e-6
     else:
         with pytest.raises(InputError, match="ONNX Runtime and torch differ by"):
-            require_agreement(error)
+            write_parts(parts, half=False)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from smap_ros.errors import InputError
 from smap_train.convert import convert
-from smap_train.export import compare, to_onnx
+from smap_train.export import compare, one_input
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model
 from smap_train.models.golden import GOLDENS, Golden
@@ -362,13 +362,15 @@ def test_onnx_graphs_agree_with_torch(tmp_path):
         torch.nn.init.normal_(layer.weight, std=0.1)
     frames = clip(4)
     graph, path = FrameGraph(model), tmp_path / "frame.onnx"
-    to_onnx(graph, frames, ("tokens",), path)
-    assert compare(graph, path, frames, ("tokens",)) < 1e-4
+    export = one_input(graph, frames, ("tokens",))
+    export.write(path)
+    assert compare(export, path) < 1e-4
     with torch.inference_mode():
         tokens = graph(frames)["tokens"]
         torch.testing.assert_close(tokens, model.frame_tokens(frames), atol=1e-4, rtol=1e-4)
     names = ("theta", "cam", "kp_2d", "kp_3d", "verts", "rotmat", "h36m_kp_3d", "h36m_kp_2d")
     clips, path = ClipGraph(model), tmp_path / "clip.onnx"
     tokens = tokens.clone().unflatten(0, (1, 4))
-    to_onnx(clips, tokens, names, path)
-    assert compare(clips, path, tokens, names) < 1e-4
+    export = one_input(clips, tokens, names)
+    export.write(path)
+    assert compare(export, path) < 1e-4

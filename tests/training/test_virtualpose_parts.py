@@ -13,9 +13,9 @@ from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.convert import convert
 from smap_train.data.agr import Abstraction, abstraction, truth
-from smap_train.export.networks import save_program
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model
+from smap_train.models.deployment import Export
 from smap_train.models.golden import GOLDENS, Golden
 from smap_train.models.virtualpose import graphs
 from smap_train.models.virtualpose.backbone import PoseDetResNet
@@ -300,7 +300,7 @@ def test_graphs_say_in_onnx_what_torch_says(tmp_path, people):
     assert exports["backbone"].run()["maps"].shape == tensor(scene).shape
     for name, export in exports.items():
         path = tmp_path / f"{name}.onnx"
-        save_program(export.trace(), path)
+        export.write(path)
         model = onnx.load(path)
         assert model.opset_import[0].version == 18
         samplers = [node for node in model.graph.node if node.op_type == "GridSample"]
@@ -316,11 +316,11 @@ def _session(path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _feeds(export: graphs.Export) -> dict[str, np.ndarray]:
+def _feeds(export: Export) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in export.inputs.items()}
 
 
-def _assert_same(export: graphs.Export, session, name: str) -> None:
+def _assert_same(export: Export, session, name: str) -> None:
     expected = export.run()
     got = dict(zip(export.outputs, session.run(list(export.outputs), _feeds(export)), strict=True))
     found = expected.get("depths", torch.ones(1, 1))[0] > 0
@@ -333,7 +333,7 @@ def _assert_same(export: graphs.Export, session, name: str) -> None:
         )
 
 
-def _assert_any_number_of_people(export: graphs.Export, session) -> None:
+def _assert_any_number_of_people(export: Export, session) -> None:
     joints = export.run()["joints"].numpy()
     for people in (1, 5):
         feeds = {**_feeds(export), "roots": np.repeat(export.inputs["roots"][1:], people, axis=0)}

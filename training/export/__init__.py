@@ -3,7 +3,7 @@
 from smap_train.export.command import run
 from smap_train.export.maed import export_video_kind
 from smap_train.export.mesh import export_mesh_kind
-from smap_train.export.networks import compare, to_onnx
+from smap_train.export.networks import compare, one_input
 from smap_train.export.smap import export_smap_kind
 from smap_train.export.topdown import export_topdown_kind
 from smap_train.export.virtualpose import export_virtualpose_kind
@@ -15,6 +15,6 @@ __all__ = [
     "export_topdown_kind",
     "export_video_kind",
     "export_virtualpose_kind",
+    "one_input",
     "run",
-    "to_onnx",
 ]

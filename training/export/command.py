@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from smap_ros.errors import InputError
+from smap_train.convert import TWO_FILES
 from smap_train.export.maed import export_video_kind
 from smap_train.export.mesh import export_mesh_kind
 from smap_train.export.smap import export_smap_kind
@@ -53,6 +54,14 @@ def run(
     checkpoint: Annotated[Path, typer.Argument(help="From smap-train fit or convert.")],
     bundle: Annotated[Path, typer.Argument(help="Folder to write; its name names the bundle.")],
     half: Annotated[bool, typer.Option(help="Store weights as fp16 (half the size).")] = False,
+    half_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="How far --half may move the outputs, as a share of their range, e.g. 0.02; by "
+            "default as measured for each network, see docs/models.md.",
+        ),
+    ] = None,
     refine: Annotated[Path | None, typer.Option(help="RefineNet from smap-train refine.")] = None,
     backbone: Annotated[
         Path | None, typer.Option(help="virtualpose_backbone that belongs to a virtualpose.")
@@ -80,11 +89,15 @@ def run(
     """Export a checkpoint to a bundle; ONNX is compared with torch before anything is written."""
     facts: dict[str, Any] = {
         "half": half,
+        "half_tolerance": half_tolerance,
         "provenance": _provenance(record, command, data, metrics),
         "licence": licence,
         "description": description,
     }
-    model = load_checkpoint(checkpoint)["model"]
+    if half_tolerance is not None and not half:
+        raise InputError("--half-tolerance is of no use without --half; leave it out")
+    content = load_checkpoint(checkpoint)
+    model = content["model"]
     if model not in ("mobilehuman", *_SMPL_MODELS):
         _refuse("--set", setting, "anything but a mobilehuman, crowdnet or maed")
     if model not in _SMPL_MODELS:
@@ -96,6 +109,10 @@ def run(
                 f"{checkpoint} holds VirtualPose without its backbone; name the checkpoint of its "
                 "virtualpose_backbone (the lite one's smap_lite) with --backbone"
             )
+        source = content.get("source_sha256")
+        if source and source == load_checkpoint(backbone).get("source_sha256"):
+            both = f"{checkpoint} and {backbone} were converted from one file"
+            typer.echo(f"warning: {both}, and {TWO_FILES}", err=True)
         made, error = export_virtualpose_kind(checkpoint, backbone, bundle, **facts)
     elif model == "mobilehuman":
         _refuse("--refine", refine, "a mobilehuman")

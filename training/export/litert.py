@@ -16,7 +16,8 @@ import typer
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
-from smap_train.export.networks import relative_error, require_agreement
+from smap_train.export.networks import relative_error
+from smap_train.export.precision import require_agreement
 from smap_train.export.topdown import example_crops
 from smap_train.models.checkpoint import load_model
 from smap_train.models.mobilehuman import MobileHuman

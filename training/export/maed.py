@@ -23,14 +23,8 @@ from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M17, SKELETONS
 from smap_train.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
-from smap_train.export.networks import (
-    compare,
-    require_agreement,
-    rounded,
-    store_half,
-    to_onnx,
-    worst,
-)
+from smap_train.export.networks import one_input
+from smap_train.export.precision import Part, write_parts
 from smap_train.models.layers.smpl import VERTICES
 from smap_train.models.layers.smpl_files import H36M_FILE
 from smap_train.models.maed.body import FOCAL_PX, IMAGE_SIZE
@@ -102,6 +96,7 @@ def export_video_kind(
     licence: str,
     description: str,
     settings: dict[str, Any],
+    half_tolerance: float | None = None,
 ) -> tuple[Bundle, float]:
     """Export a MAED network with its body.
 
@@ -112,6 +107,7 @@ def export_video_kind(
         half: store weights as fp16. That moves vertices by up to half a millimetre.
         provenance, licence, description: for the manifest.
         settings: fields of ``VideoSettings`` that differ from their defaults.
+        half_tolerance: how far outputs may move by ``half``; by default as measured.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -124,9 +120,6 @@ def export_video_kind(
     network = load_network(checkpoint, Maed)
     complete_body(network, smpl, chosen.joint_set)
     crops, clip = FrameGraph(network), TokenGraph(network, chosen.joint_set).eval()
-    if half:  # round first, so that torch and ONNX hold the same numbers
-        for graph in (crops, clip):
-            graph.load_state_dict({k: rounded(v) for k, v in graph.state_dict().items()})
     manifest = _manifest(bundle.name, network, chosen)
     manifest |= stated_facts(half, provenance, licence, description)
     images = random_crops(_EXAMPLES, network.encoder.image_size)
@@ -136,17 +129,10 @@ def export_video_kind(
     manifest["outputs"] = {"tokens": {"name": "tokens", "shape": (1, *tokens.shape[1:])}}
     with tempfile.TemporaryDirectory() as folder:
         path, second = Path(folder) / "model.onnx", Path(folder) / "clip.onnx"
-        to_onnx(crops, images, ("tokens",), path, free_batch=True)
-        to_onnx(clip, window, CLIP_OUTPUTS, second, input_name="tokens")
-        if half:
-            store_half(path)
-            store_half(second)
-        errors = [
-            compare(crops, path, images, ("tokens",)),
-            compare(clip, second, window, CLIP_OUTPUTS, input_name="tokens"),
-        ]
-        error = worst(errors)
-        require_agreement(error)
+        first = one_input(crops, images, ("tokens",), free_batch=True)
+        behind = one_input(clip, window, CLIP_OUTPUTS, input_name="tokens")
+        parts = [Part("maed", first, path), Part("maed", behind, second)]
+        error = write_parts(parts, half, half_tolerance)
         triangles = Path(folder) / "faces.npy"
         np.save(triangles, network.decoder.smpl.faces.numpy().astype(np.int32))
         return write_bundle(bundle, manifest, path, clip=second, faces=triangles), error

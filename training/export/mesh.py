@@ -7,6 +7,7 @@ become part of the bundle: such a bundle is for its maker alone and must not be 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,13 @@ from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import SMPL30
 from smap_train.export.common import load_network, stated_facts
-from smap_train.export.networks import (
-    OPSET,
-    open_session,
-    relative_error,
-    require_agreement,
-    save_program,
-    store_half,
-    worst,
-)
+from smap_train.export.networks import Array, range_error
+from smap_train.export.precision import Part, write_parts
 from smap_train.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
 from smap_train.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph
 from smap_train.models.crowdnet.guidance import HEATMAP_SIZE
-from smap_train.models.crowdnet.network import PoseGuidedNetwork
+from smap_train.models.crowdnet.network import HapCrowdNet, PoseGuidedNetwork
+from smap_train.models.deployment import Export
 from smap_train.models.layers.rotations import axis_angle_to_matrix
 from smap_train.models.layers.smpl import JOINTS, VERTICES
 from smap_train.models.layers.smpl_files import EXTRA_FILE, load_joint_regressor, load_smpl
@@ -43,7 +38,6 @@ VPOSER_FILE = "vposer_v1.pt"
 EXTRA_ROWS = 9
 
 PLACED = ("joints_3d", "vertices")
-_MAX_HALF_ERROR = 1e-2  # relative, of weights rounded to fp16 against the network's own
 _EXAMPLES = 2  # more than one, as the number of people is free
 
 
@@ -96,6 +90,7 @@ def export_mesh_kind(
     licence: str,
     description: str,
     settings: dict[str, Any],
+    half_tolerance: float | None = None,
 ) -> tuple[Bundle, float]:
     """Export 3DCrowdNet or HAP's variant with its body, for any number of people.
 
@@ -116,15 +111,11 @@ def export_mesh_kind(
     graph = MeshGraph(network).eval()
     manifest = _manifest(bundle.name, chosen)
     manifest |= stated_facts(half, provenance, licence, description)
+    model = "hap_crowdnet" if isinstance(network, HapCrowdNet) else "crowdnet"
     with tempfile.TemporaryDirectory() as folder:
         path, triangles = Path(folder) / "model.onnx", Path(folder) / "faces.npy"
-        export_mesh_graph(graph, path)
-        error = compare_mesh_graph(graph, path)
-        require_agreement(error)
-        if half:
-            store_half(path)
-            error = compare_mesh_graph(graph, path)
-            require_agreement(error, _MAX_HALF_ERROR)
+        part = Part(model, mesh_export(graph), path, difference_about_pelvis)
+        error = write_parts([part], half, half_tolerance)
         np.save(triangles, faces)
         return write_bundle(bundle, manifest, path, faces=triangles), error
 
@@ -169,41 +160,24 @@ def complete_body(network: PoseGuidedNetwork, smpl: Path | None) -> NDArray[np.i
     return faces
 
 
-def export_mesh_graph(graph: MeshGraph, path: Path) -> None:
-    """Write the graph as ONNX for any number of people, weights embedded."""
-    batch = {0: torch.export.Dim("batch")}
-    program = torch.onnx.export(
-        graph,
-        example_people(),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(INPUTS),
-        output_names=[*OUTPUTS, *PLACED],
-        dynamic_shapes=dict.fromkeys(INPUTS, batch),
-        external_data=False,
-        verbose=False,
-    )
-    save_program(program, path)
+def mesh_export(graph: MeshGraph) -> Export:
+    """The graph for any number of people."""
+    examples = dict(zip(INPUTS, example_people(), strict=True))
+    return Export(graph, examples, (*OUTPUTS, *PLACED), dict.fromkeys(INPUTS, "batch"))
 
 
-def compare_mesh_graph(graph: MeshGraph, path: Path) -> float:
+def difference_about_pelvis(got: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
     """Largest difference between ONNX Runtime and torch, relative to each output's range.
 
     Joints and vertices are compared about the pelvis: their distance from the camera, tens of
     metres, would hide what happens to the body.
     """
-    session = open_session(path)
-    errors = []
-    for count in (_EXAMPLES, 1):  # the exporter may take a number of people for a constant
-        people = [tensor[:count] for tensor in example_people()]
-        got = session.run(None, {k: v.numpy() for k, v in zip(INPUTS, people, strict=True)})
-        with torch.inference_mode():
-            expected = [tensor.numpy() for tensor in graph(*people)]
-        for outputs in (got, expected):
-            pelvis = outputs[-2][:, :1].copy()
-            outputs[-2:] = [points - pelvis for points in outputs[-2:]]
-        errors += [relative_error(a, b) for a, b in zip(got, expected, strict=True)]
-    return worst(errors)
+    return range_error(_about_pelvis(got), _about_pelvis(expected))
+
+
+def _about_pelvis(outputs: Mapping[str, Array]) -> dict[str, Array]:
+    pelvis = outputs[PLACED[0]][:, :1]
+    return {**outputs, **{name: outputs[name] - pelvis for name in PLACED}}
 
 
 def example_people() -> tuple[Tensor, Tensor, Tensor]:

@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from smap_train.export.maed import TokenGraph
 from smap_train.export.mesh import EXTRA_ROWS, MeshGraph, example_people
-from smap_train.export.networks import Ordered
+from smap_train.export.networks import one_input
 from smap_train.export.topdown import example_crops
 from smap_train.models import entry
 from smap_train.models.crowdnet.graphs import INPUTS as CROWDNET_INPUTS
 from smap_train.models.crowdnet.graphs import OUTPUTS as CROWDNET_OUTPUTS
+from smap_train.models.deployment import Export
 from smap_train.models.golden_body import synthetic_body, synthetic_regressor
 from smap_train.models.maed.graphs import FrameGraph
 from smap_train.models.virtualpose import graphs as virtualpose
-from smap_train.models.virtualpose.graphs import Export
 
 CLIP_OUTPUTS = ("camera", "joints", "vertices")
 BODY_OUTPUTS = (*CROWDNET_OUTPUTS, "joints_3d", "vertices")
@@ -48,13 +48,13 @@ def _whole(name: str, *outputs: str) -> Callable[[nn.Module], Graphs]:
 
     def graphs(network: nn.Module) -> Graphs:
         image = torch.randn(entry(name).input_shape, generator=_generator())
-        return {"whole": _one_input(network, image, *outputs)}
+        return {"whole": one_input(network, image, outputs)}
 
     return graphs
 
 
 def _mobilehuman(network: nn.Module) -> Graphs:
-    return {"crop": _one_input(network, example_crops(pixel_range=255)[:1], "coord")}
+    return {"crop": one_input(network, example_crops(pixel_range=255)[:1], ("coord",))}
 
 
 def _maed(network: Any) -> Graphs:
@@ -66,8 +66,8 @@ def _maed(network: Any) -> Graphs:
     body = TokenGraph(network, "spin49").eval()
     clip = torch.randn(frames[0], frames[1], *tokens.shape[1:], generator=_generator())
     return {
-        "frame": _one_input(frame, image, "tokens"),
-        "clip": _one_input(body, clip, *CLIP_OUTPUTS, input_name="tokens"),
+        "frame": one_input(frame, image, ("tokens",)),
+        "clip": one_input(body, clip, CLIP_OUTPUTS, input_name="tokens"),
     }
 
 
@@ -105,12 +105,6 @@ GRAPHS: dict[str, Callable[[Any], Graphs]] = {
     "virtualpose": _virtualpose,
     "virtualpose_lite": _virtualpose,
 }
-
-
-def _one_input(
-    network: nn.Module, example: Tensor, *outputs: str, input_name: str = "image"
-) -> Export:
-    return Export(Ordered(network, outputs).eval(), {input_name: example}, outputs)
 
 
 def _generator() -> torch.Generator:

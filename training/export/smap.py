@@ -7,23 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_train.data.dataset import MEAN, STD
-from smap_train.export.networks import (
-    compare,
-    fuse_batch_norm,
-    require_agreement,
-    rounded,
-    store_half,
-    to_onnx,
-    worst,
-)
+from smap_train.export.common import load_network
+from smap_train.export.networks import one_input
+from smap_train.export.precision import Part, write_parts
 from smap_train.models import create, entry
-from smap_train.models.checkpoint import load_checkpoint, load_model
+from smap_train.models.checkpoint import load_checkpoint
+from smap_train.models.deployment import Export
 from smap_train.models.refinenet import RefineNet
 
 _IMAGENET_BGR = {"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
@@ -72,6 +66,7 @@ def export_smap_kind(
     licence: str,
     description: str,
     refine: Path | None = None,
+    half_tolerance: float | None = None,
 ) -> tuple[Bundle, float]:
     """Export a network with SMAP's outputs.
 
@@ -79,7 +74,8 @@ def export_smap_kind(
         The bundle and the largest relative difference between ONNX Runtime and torch.
 
     Raises:
-        InputError: if the network has no such outputs or ONNX and torch disagree.
+        InputError: if the network has no such outputs, ONNX and torch disagree, or ``half`` moves
+            the outputs by more than ``half_tolerance`` (by default the network's own).
     """
     content = load_checkpoint(checkpoint)
     name = content["model"]
@@ -89,8 +85,6 @@ def export_smap_kind(
         )
     network = create(name, **content["options"]).eval()
     network.load_state_dict(content["state_dict"])
-    if half:
-        _round_to_half(network)
     example = torch.randn(entry(name).input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         shapes = {key: tuple(value.shape) for key, value in network(example).items()}
@@ -120,48 +114,24 @@ def export_smap_kind(
     }
     refining = None
     if refine is not None:
-        refining = _refining(refine)
+        refining = load_network(refine, RefineNet, "refinenet")
         manifest |= {
             "refine_scores": refining.scores,
             "refine_poses": refining.poses,
             "refine_root": refining.moves_root,
         }
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        to_onnx(network, example, names, path)
-        if half:
-            store_half(path)
-        errors, refine_path = [compare(network, path, example, names)], None
+        path, refine_path = Path(folder) / "model.onnx", Path(folder) / "refine.onnx"
+        parts = [Part(name, one_input(network, example, names), path)]
         if refining is not None:
-            refine_path = Path(folder) / "refine.onnx"
-            errors.append(_export_refine(refining, refine_path, half))
-        require_agreement(worst(errors))
-        return write_bundle(bundle, manifest, path, refine_path), worst(errors)
+            parts.append(Part("refinenet", _refine_export(refining), refine_path))
+        error = write_parts(parts, half, half_tolerance)
+        return write_bundle(bundle, manifest, path, refine and refine_path), error
 
 
-def _round_to_half(network: nn.Module) -> None:
-    """Round the weights that are stored as fp16, so that torch and ONNX hold the same numbers."""
-    fuse_batch_norm(network)
-    network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
-
-
-def _refining(checkpoint: Path) -> RefineNet:
-    network = load_model(checkpoint)
-    if not isinstance(network, RefineNet):
-        raise InputError(
-            f"{checkpoint} holds a {type(network).__name__}; a refining network is refinenet"
-        )
-    return network
-
-
-def _export_refine(network: RefineNet, path: Path, half: bool) -> float:
-    """Write a RefineNet for any number of people; its largest relative difference from torch."""
-    if half:
-        _round_to_half(network)
+def _refine_export(network: RefineNet) -> Export:
+    """A RefineNet for any number of people."""
     rows, _ = entry("refinenet").input_shape
     seeded = torch.Generator().manual_seed(0)
     example = torch.randn((rows, network.inputs), generator=seeded) * 50  # pixels, cm
-    to_onnx(network, example, ("out",), path, free_batch=True)
-    if half:
-        store_half(path)
-    return compare(network, path, example, ("out",))
+    return one_input(network, example, ("out",), free_batch=True)

@@ -12,14 +12,8 @@ from torch import Tensor
 import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_train.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
-from smap_train.export.networks import (
-    compare,
-    fuse_batch_norm,
-    require_agreement,
-    rounded,
-    store_half,
-    to_onnx,
-)
+from smap_train.export.networks import one_input
+from smap_train.export.precision import Part, write_parts
 from smap_train.models.mobilehuman import DEPTH_HALF_RANGE_M, INPUT_SIZE, MobileHuman
 from smap_train.settings import bundle_settings
 
@@ -54,6 +48,7 @@ def export_topdown_kind(
     licence: str,
     description: str,
     settings: dict[str, Any],
+    half_tolerance: float | None = None,
 ) -> tuple[Bundle, float]:
     """Export a MobileHumanPose network, soft-argmax included, for any number of crops.
 
@@ -64,24 +59,17 @@ def export_topdown_kind(
         The bundle and the largest relative difference between ONNX Runtime and torch.
 
     Raises:
-        InputError: if the checkpoint holds another network, a setting is wrong, or ONNX and
-            torch disagree.
+        InputError: if the checkpoint holds another network, a setting is wrong, ONNX and torch
+            disagree, or ``half`` moves the outputs by more than ``half_tolerance``.
     """
     chosen = bundle_settings(TopdownSettings, settings, "topdown")
     network = load_network(checkpoint, MobileHuman)
-    if half:  # round first, so that torch and ONNX hold the same numbers
-        fuse_batch_norm(network)
-        network.load_state_dict({k: rounded(v) for k, v in network.state_dict().items()})
     manifest = _manifest(bundle.name, network, chosen)
     manifest |= stated_facts(half, provenance, licence, description)
-    examples = example_crops(chosen.pixel_range)
+    export = one_input(network, example_crops(chosen.pixel_range), ("coord",), free_batch=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        to_onnx(network, examples, ("coord",), path, free_batch=True)
-        if half:
-            store_half(path)
-        error = compare(network, path, examples, ("coord",))
-        require_agreement(error)
+        error = write_parts([Part("mobilehuman", export, path)], half, half_tolerance)
         return write_bundle(bundle, manifest, path), error
 
 

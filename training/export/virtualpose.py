@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,9 @@ from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_train.data.dataset import MEAN, STD
 from smap_train.export.common import IMAGENET_RGB, load_network, stated_facts
-from smap_train.export.networks import (
-    fuse_batch_norm,
-    open_session,
-    relative_error,
-    require_agreement,
-    rounded,
-    save_program,
-    store_half,
-    worst,
-)
+from smap_train.export.networks import Array, relative_error, worst
+from smap_train.export.precision import Part, write_parts
+from smap_train.models.deployment import Export
 from smap_train.models.smap_lite import SmapLite
 from smap_train.models.virtualpose import graphs
 from smap_train.models.virtualpose.backbone import PoseDetResNet
@@ -44,6 +39,7 @@ def export_virtualpose_kind(
     provenance: dict[str, Any],
     licence: str,
     description: str,
+    half_tolerance: float | None = None,
 ) -> tuple[Bundle, float]:
     """Export a VirtualPose with its backbone as three networks.
 
@@ -65,11 +61,6 @@ def export_virtualpose_kind(
     lite = isinstance(behind, VirtualPoseLite)
     image_network = load_network(backbone, SmapLite if lite else PoseDetResNet)
     config = behind.config
-    if half:  # round first, so that torch and ONNX hold the same numbers
-        if lite:
-            fuse_batch_norm(image_network)
-        weights = image_network.state_dict()
-        image_network.load_state_dict({k: rounded(v) for k, v in weights.items()})
     exports = {
         "model": graphs.backbone_export(image_network, config.image_size),
         "root": graphs.root_export(behind),
@@ -85,16 +76,25 @@ def export_virtualpose_kind(
     manifest |= {"name": bundle.name, **stated_facts(half, provenance, licence, description)}
     with tempfile.TemporaryDirectory() as folder:
         paths = {role: Path(folder) / f"{role}.onnx" for role in exports}
-        for role, export in exports.items():
-            save_program(export.trace(), paths[role])
-        if half:
-            store_half(paths["model"])
-        if half and lite:  # of the others only kernels, which hold no coordinates
-            store_half(paths["root"], least_axes=4)
-            store_half(paths["pose"], least_axes=4)
-        errors = [compare_export(export, paths[role]) for role, export in exports.items()]
-        require_agreement(worst(errors))
-        return write_bundle(bundle, manifest, **paths), worst(errors)
+        error = write_parts(_parts(exports, paths, config, lite), half, half_tolerance)
+        return write_bundle(bundle, manifest, **paths), error
+
+
+def _parts(
+    exports: dict[str, Export], paths: dict[str, Path], config: VirtualPoseConfig, lite: bool
+) -> list[Part]:
+    """The three networks; of the second and third only kernels, which hold no coordinates."""
+    behind, kernels = ("virtualpose_lite", 4) if lite else ("virtualpose", None)
+    image = "smap_lite" if lite else "virtualpose_backbone"
+    differences = {
+        "model": partial(maps_error, config.joints),
+        "root": partial(candidates_error, config.root_threshold),
+    }
+    return [
+        Part(image, exports["model"], paths["model"], differences["model"]),
+        Part(behind, exports["root"], paths["root"], differences["root"], kernels),
+        Part(behind, exports["pose"], paths["pose"], least_axes=kernels),
+    ]
 
 
 def _manifest(
@@ -122,22 +122,36 @@ def _manifest(
     }
 
 
-def compare_export(export: graphs.Export, path: Path) -> float:
-    """Largest difference between ONNX Runtime and torch, relative to each output's range.
+def maps_error(joints: int, got: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+    """Of the backbone: heatmaps and box distances in one tensor, whose ranges differ.
 
-    Candidates of the root network come in the order of their scores, so those with nearly the
-    same score may change places, and those without any are arbitrary. Its scores are compared,
-    and each candidate that the network believes with the nearest one of ONNX Runtime.
+    Args:
+        joints: number of heatmaps, which come first.
+        got, expected: ``maps``, [1, C, h, w], of ONNX Runtime and torch.
     """
-    session = open_session(path)
-    feeds = {name: value.numpy() for name, value in export.inputs.items()}
-    got = dict(zip(export.outputs, session.run(list(export.outputs), feeds), strict=True))
-    expected = {name: value.numpy() for name, value in export.run().items()}
-    if not isinstance(export.graph, graphs.RootGraph):
-        return worst(relative_error(got[name], expected[name]) for name in expected)
+    pairs = [(got["maps"][:, part], expected["maps"][:, part]) for part in _shares(joints)]
+    return worst(relative_error(a, b) for a, b in pairs if b.size)
+
+
+def _shares(joints: int) -> tuple[slice, slice]:
+    return slice(None, joints), slice(joints, None)
+
+
+def candidates_error(
+    threshold: float, got: Mapping[str, Array], expected: Mapping[str, Array]
+) -> float:
+    """Of the root network: scores, and where the candidates are that it believes.
+
+    Candidates come in the order of their scores, so those with nearly the same score may change
+    places, and those without any are arbitrary. Each that torch believes is compared with the
+    nearest one of ONNX Runtime.
+
+    Args:
+        threshold: scores that are believed.
+        got, expected: ``scores`` [1, K] and ``roots`` [1, K, 3] of ONNX Runtime and torch.
+    """
     errors = [relative_error(got["scores"], expected["scores"])]
-    believed = expected["scores"] > export.graph.config.root_threshold
-    for root in expected["roots"][believed]:
+    for root in expected["roots"][expected["scores"] > threshold]:
         apart = np.abs(got["roots"][0] - root).max(axis=1).min()
         errors.append(float(apart / np.abs(root).max()))
     return worst(errors)

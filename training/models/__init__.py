@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, SmapError
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,23 @@ class Entry:
     Attributes:
         target: ``module:class``, imported on demand.
         input_shape: shape of one example input, float32.
+        body: module of the user's own body model inside, which official files may lack.
     """
 
     target: str
     input_shape: tuple[int, ...]
+    body: str = ""
 
 
 REGISTRY: dict[str, Entry] = {
     "smap": Entry("smap_train.models.smap:Smap", (1, 3, 512, 832)),
     "refinenet": Entry("smap_train.models.refinenet:RefineNet", (4, 75)),
-    "maed": Entry("smap_train.models.maed:Maed", (1, 16, 3, 224, 224)),
+    "maed": Entry("smap_train.models.maed:Maed", (1, 16, 3, 224, 224), "decoder.smpl"),
     "mobilehuman": Entry("smap_train.models.mobilehuman:MobileHuman", (1, 3, 256, 256)),
-    "crowdnet": Entry("smap_train.models.crowdnet:CrowdNet", (1, 3, 256, 256)),
-    "hap_crowdnet": Entry("smap_train.models.crowdnet:HapCrowdNet", (1, 3, 256, 256)),
+    "crowdnet": Entry("smap_train.models.crowdnet:CrowdNet", (1, 3, 256, 256), "human_model_layer"),
+    "hap_crowdnet": Entry(
+        "smap_train.models.crowdnet:HapCrowdNet", (1, 3, 256, 256), "human_model_layer"
+    ),
     "hap_pretraining": Entry("smap_train.models.hap:HapPretraining", (1, 3, 256, 128)),
     "virtualpose_backbone": Entry(
         "smap_train.models.virtualpose.backbone:PoseDetResNet", (1, 3, 512, 960)
@@ -77,7 +81,9 @@ def create(name: str, **options: Any) -> nn.Module:
     network = getattr(importlib.import_module(module), attribute)
     try:
         built = network(**options)
-    except TypeError as error:
+    except SmapError:
+        raise
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         raise InputError(
             f"model {name!r} can't be built with options {options}: {error}"
         ) from error

@@ -7,32 +7,44 @@ can run any code.
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import re
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TypedDict, TypeGuard
+from pathlib import Path, PosixPath
+from typing import Any, NotRequired, TypedDict, TypeGuard
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from smap_train.models import create, entry
+from smap_train.models.file_kinds import foreign_kind, is_safetensors
 
 
 class Checkpoint(TypedDict):
-    """A network's name, the options it was built with, and its weights on the CPU."""
+    """A network's name, the options it was built with, and its weights on the CPU.
+
+    ``source_sha256`` is the hash of the official file that the weights were converted from.
+    """
 
     model: str
     options: dict[str, Any]
     state_dict: dict[str, Tensor]
+    source_sha256: NotRequired[str]
 
 
 def save_checkpoint(
-    path: Path, model: str, state_dict: Mapping[str, Tensor], **options: Any
+    path: Path,
+    model: str,
+    state_dict: Mapping[str, Tensor],
+    source_sha256: str = "",
+    /,
+    **options: Any,
 ) -> None:
     """Write a checkpoint; the file appears whole or not at all.
 
@@ -40,6 +52,7 @@ def save_checkpoint(
         path: file to write; its folder is made if need be.
         model: name in the registry.
         state_dict: weights, moved to the CPU.
+        source_sha256: hash of the official file that they were converted from.
         options: what ``create`` needs beside the name.
 
     Raises:
@@ -48,6 +61,8 @@ def save_checkpoint(
     entry(model)
     weights = {key: value.detach().cpu().clone() for key, value in state_dict.items()}
     content = {"model": model, "options": options, "state_dict": weights}
+    if source_sha256:
+        content["source_sha256"] = source_sha256
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +94,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     weights, options = content.get("state_dict"), content.get("options", {})
     if not is_state_dict(weights) or not isinstance(options, dict):
         raise InputError(f"{path}: 'state_dict' is not a mapping of names to tensors")
-    return Checkpoint(model=content["model"], options=options, state_dict=dict(weights))
+    read = Checkpoint(model=content["model"], options=options, state_dict=dict(weights))
+    if isinstance(content.get("source_sha256"), str):
+        read["source_sha256"] = content["source_sha256"]
+    return read
 
 
 def load_model(path: Path) -> nn.Module:
@@ -98,23 +116,28 @@ def load_model(path: Path) -> nn.Module:
 
 
 def read_untrusted(path: Path) -> Any:
-    """Load a torch file that may come from anywhere, without running code it may hold.
+    """Load a torch or safetensors file that may come from anywhere, without running code in it.
 
-    Besides what ``weights_only`` admits, numpy scalars are (losses, learning rates that
-    training loops leave beside the weights).
+    Besides what ``weights_only`` admits, what training loops leave beside the weights is: numpy
+    scalars (losses, learning rates), command-line arguments and paths.
 
     Raises:
-        InputError: if the file is missing, empty, cut off, damaged, or holds pickled code.
+        InputError: if the file is missing, empty, cut off, damaged, holds pickled code, or is
+            another kind of file, saying which.
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path} doesn't exist or is not a file")
     if path.stat().st_size == 0:
         raise InputError(f"checkpoint {path} is empty")
     try:
-        with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
+        if foreign := foreign_kind(path):
+            raise InputError(f"{path} is {foreign}")
+        if is_safetensors(path):
+            return load_file(path)
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol of damaged files
             return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
+    except (InputError, MemoryError):
         raise
     except OSError as error:
         raise InputError(f"can't read checkpoint {path}: {error.strerror or error}") from error
@@ -180,7 +203,7 @@ def _numpy_scalars() -> list[Any]:
     return [*((scalar, name) for name in names), np.dtype, *kinds]
 
 
-_NUMPY_SCALARS = _numpy_scalars()
+_HARMLESS = [*_numpy_scalars(), argparse.Namespace, PosixPath]
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -9,12 +9,12 @@ lengths are metres. Joints come in the camera's optical frame, candidates in the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from smap_ros.skeletons import MPI15
+from smap_train.models.deployment import Export
 from smap_train.models.smap_lite import SmapLite
 from smap_train.models.virtualpose.backbone import PoseDetResNet
 from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm, make_camera, orbit_pose
@@ -22,7 +22,6 @@ from smap_train.models.virtualpose.config import VirtualPoseConfig
 from smap_train.models.virtualpose.model import VirtualPose
 from smap_train.models.virtualpose.projection import widened
 
-OPSET = 18
 MM = 1000.0
 CAMERA_INPUTS = ("rotation", "position", "intrinsics", "distortion", "image_size")
 
@@ -109,46 +108,6 @@ class PoseGraph(nn.Module):
         heatmaps = widened(maps[:, : self.config.joints], self.config.widening)
         joints = self.network(heatmaps.expand(people, -1, -1, -1), roots * MM, everyone)
         return ((joints - camera.position_mm) @ rotation[0].T / MM,)
-
-
-@dataclass(frozen=True)
-class Export:
-    """A graph that is ready to be written.
-
-    Attributes:
-        graph: in eval mode.
-        inputs: examples by name, in order.
-        outputs: names, in order.
-        dynamic: input -> its first axis's name, where the number of people is free.
-    """
-
-    graph: nn.Module
-    inputs: Mapping[str, Tensor]
-    outputs: tuple[str, ...]
-    dynamic: Mapping[str, str] = field(default_factory=dict)
-
-    def run(self) -> dict[str, Tensor]:
-        """What torch answers to the examples."""
-        with torch.inference_mode():
-            return dict(zip(self.outputs, self.graph(*self.inputs.values()), strict=True))
-
-    def trace(self) -> torch.onnx.ONNXProgram | None:
-        """The graph in ONNX; ``smap_train.export.networks.save_program`` writes it."""
-        shapes = tuple(
-            {0: torch.export.Dim(self.dynamic[name], min=1)} if name in self.dynamic else None
-            for name in self.inputs
-        )
-        return torch.onnx.export(
-            self.graph,
-            tuple(self.inputs.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(self.inputs),
-            output_names=list(self.outputs),
-            dynamic_shapes=shapes,
-            external_data=False,
-            verbose=False,
-        )
 
 
 def backbone_export(network: PoseDetResNet | SmapLite, image_size: tuple[int, int]) -> Export:
