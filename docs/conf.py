@@ -43,7 +43,7 @@ exclude_patterns = [".venv", ".git", "build", "dist", "install", "log", "out", "
 PAGES = {
     "Use": ["nearest", "python", "robot", "install", "troubleshooting", "parameters"],
     "Judge": ["models", "evaluation", "recordings"],
-    "Build": ["training", "api/index"],
+    "Build": ["training", "data", "api/index"],
 }
 OTHERS = {
     "Project": [

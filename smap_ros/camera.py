@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -313,6 +313,9 @@ class Camera:
         return np.stack([x, y, depth], axis=-1)
 
 
+Resize = Literal["area", "bilinear"]
+
+
 @dataclass(frozen=True)
 class Letterbox:
     """Isotropic resize of an image into a network's input, centred, padded with grey.
@@ -323,12 +326,15 @@ class Letterbox:
     Attributes:
         image_width, image_height: original image in pixels.
         width, height: network input in pixels.
+        resize: ``area`` averages whole factors away before it interpolates, so that far people stay
+            whole; ``bilinear`` interpolates alone, as official preprocessing does.
     """
 
     image_width: int
     image_height: int
     width: int
     height: int
+    resize: Resize = "area"
 
     def __post_init__(self) -> None:
         if min(self.image_width, self.image_height, self.width, self.height) <= 0:
@@ -356,6 +362,11 @@ class Letterbox:
         width, height = self.resized
         return (self.width - width) // 2, (self.height - height) // 2
 
+    @property
+    def averaged(self) -> int:
+        """The whole factor that is averaged away before the rest is interpolated; 1 for none."""
+        return max(1, int(1 / self.scale + 1e-9)) if self.resize == "area" else 1
+
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and pad an image.
 
@@ -371,12 +382,12 @@ class Letterbox:
         return out
 
     def _shrink(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Resize the image to width and height, without aliasing.
+        """Resize the image to width and height.
 
-        Whole factors are averaged away first, so that far people stay whole, and the rest is
-        interpolated: a fifth of the time of averaging all the way (0.5 ms for 1280x720).
+        Averaging whole factors and interpolating the rest takes a fifth of the time of averaging
+        all the way (0.5 ms for 1280x720), and shows no aliasing either.
         """
-        factor = int(1 / self.scale + 1e-9)
+        factor = self.averaged
         if factor > 1:
             reduced = (max(1, self.image_width // factor), max(1, self.image_height // factor))
             image = _resize(image, reduced, cv2.INTER_AREA)

@@ -264,6 +264,22 @@ def test_shrinking_keeps_the_mean_of_fine_patterns(size):
     assert inside.std() < 45, "stripes would have 127"
 
 
+@pytest.mark.parametrize("size", [(1920, 1080), (3840, 2160), (1281, 723), (640, 480), (300, 200)])
+def test_bilinear_resize_is_opencvs(size):
+    """As official SMAP prepares images: nothing is averaged however much they shrink."""
+    width, height = size
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    box = Letterbox(width, height, 832, 512, "bilinear")
+    plain = cv2.resize(image, box.resized, interpolation=cv2.INTER_LINEAR)
+    (w, h), (left, top) = box.resized, box.pad
+    inside = box.apply(image)[top : top + h, left : left + w]
+    np.testing.assert_array_equal(inside, plain)
+    by_factor = cv2.resize(image, None, fx=box.scale, fy=box.scale, interpolation=cv2.INTER_LINEAR)
+    assert by_factor.shape == plain.shape  # the official call, its size rounded alike
+    averaged = Letterbox(width, height, 832, 512).apply(image)[top : top + h, left : left + w]
+    assert (averaged != plain).any() == (box.scale <= 0.5)
+
+
 @pytest.mark.parametrize("sizes", [(0, 1, 4, 4), (1, 0, 4, 4), (4, 4, 0, 4), (4, 4, 4, -1)])
 def test_letterbox_of_nothing_is_refused(sizes):
     with pytest.raises(CameraError, match="positive"):

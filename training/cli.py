@@ -21,7 +21,8 @@ def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
     is the only description of them.
 
     Args:
-        target: ``module:function``; nothing is offered where the module isn't installed.
+        target: ``module:function``, or a ``Typer`` in place of the function; nothing is offered
+            where the module isn't installed.
         summary: help in the list of commands.
     """
     module, _, function = target.partition(":")
@@ -29,8 +30,12 @@ def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
         return
 
     def command(context: typer.Context) -> None:
-        inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        inner.command()(getattr(importlib.import_module(module), function))
+        found = getattr(importlib.import_module(module), function)
+        if isinstance(found, typer.Typer):
+            inner = found
+        else:
+            inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            inner.command()(found)
         inner(args=context.args, prog_name=f"smap-train {name}")
 
     app.command(
@@ -66,6 +71,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("smap_train.smoother.record:run", "Record a detector's people over films."),
     "export": ("smap_train.export:run", "Export a checkpoint to a bundle that engines load."),
     "litert": ("smap_train.export.litert:run", "Export a MobileHumanPose to LiteRT."),
+    "data": ("smap_train.data.convert.command:app", "Bring public data sets into our form."),
     "synth": ("smap_train.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }
 

@@ -156,7 +156,8 @@ class VirtualPoseEstimator:
         view = {**self._placed(camera), **camera_inputs(camera)}
         fit = network_fit(camera, spec.width, spec.height)
         if self._manifest.centred:
-            fitted = Letterbox(camera.width, camera.height, spec.width, spec.height).apply(image)
+            size = (camera.width, camera.height, spec.width, spec.height)
+            fitted = Letterbox(*size, spec.resize).apply(image)
         else:
             fitted = _fitted(image, fit, (spec.width, spec.height))
         blob = self._normaliser(fitted)

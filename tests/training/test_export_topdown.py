@@ -141,7 +141,7 @@ def test_half_the_size_is_nearly_as_exact(checkpoint, network, tmp_path):
     bundle, error = export_topdown_kind(
         checkpoint, tmp_path / "half", **{**FACTS, "half": True}, settings={}
     )
-    assert error < 1e-3
+    assert 1e-4 < error < 1e-2  # of the rounding, beside the network as it was
     assert (bundle.folder / "model.onnx").stat().st_size < 8e6
     engine = create_engine(bundle, "onnxruntime", threads=1)
     crops = np.random.default_rng(1).uniform(-2, 1100, (1, 3, 256, 256)).astype(np.float32)

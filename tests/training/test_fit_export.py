@@ -128,7 +128,7 @@ def test_the_exported_bundle_runs_like_torch_on_every_cpu_runtime(
         licence="Apache-2.0",
         description="",
     )
-    assert error < 1e-4
+    assert 1e-4 < error < 5e-3 if half else error < 1e-4
     size = (bundle.folder / "model.onnx").stat().st_size
     assert size < 7.5e6 if half else size > 12e6
     network = load_model(sharpened).eval()

@@ -22,17 +22,19 @@ from smap_train.models.deployment import Export
 
 MAX_RELATIVE_ERROR = 1e-3
 
-# How far outputs may move, over their largest value, when a network's weights are rounded to fp16.
+# How far outputs may move, over their largest value, when a network's weights are rounded to fp16:
+# some times what random weights give (docs/models.md has the measured numbers). Random MAED is
+# badly conditioned: float32 alone moves it by 1e-4.
 HALF_TOLERANCES = {
     "smap": 1e-2,
-    "smap_lite": 2e-2,
-    "refinenet": 5e-3,
+    "smap_lite": 1e-2,
+    "refinenet": 1e-2,
     "virtualpose_backbone": 1e-2,
     "virtualpose_lite": 2e-2,
     "mobilehuman": 2e-2,
-    "crowdnet": 1e-2,
-    "hap_crowdnet": 1e-2,
-    "maed": 1e-2,
+    "crowdnet": 2e-2,
+    "hap_crowdnet": 2e-2,
+    "maed": 1e-1,
 }
 
 
@@ -113,11 +115,12 @@ def require_half(error: float, limit: float, model: str) -> None:
         InputError: if the relative difference is too large, or NaN; it names the ways out.
     """
     if not error <= limit:
-        enough = f"or --half-tolerance {_above(error)} if that is enough for you"
+        way = "its numbers are beyond fp16"
+        if math.isfinite(error):
+            way = f"or with --half-tolerance {_above(error)} if that is enough for you"
         raise InputError(
             f"with weights as fp16 the outputs of this {model} move by {error:.2e} of their range; "
-            f"at most {limit:.0e} is expected. Nothing was written. Export without --half, "
-            f"{enough if math.isfinite(error) else 'its numbers are beyond fp16'}"
+            f"at most {limit:.1g} is expected. Nothing was written. Export without --half, {way}"
         )
 
 

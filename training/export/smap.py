@@ -26,7 +26,7 @@ _IMAGENET_BGR = {"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
 # the official code: heatmaps times 255, affinities times 127, centimetres.
 _SMAP_KIND: dict[str, dict[str, Any]] = {
     "smap": {
-        "input": {"color": "bgr", **_IMAGENET_BGR},
+        "input": {"color": "bgr", **_IMAGENET_BGR, "resize": "bilinear"},
         "scales": {
             "heatmap_scale": 255.0,
             "paf_scale": 127.0,

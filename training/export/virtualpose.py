@@ -28,6 +28,7 @@ from smap_train.models.virtualpose.model import VirtualPose
 _OFFICIAL_PEAK_BINS = VirtualPoseConfig().peak_bins
 _MERGE_DISTANCE = 0.3  # metres; narrower peaks find some people twice
 _LITE = {"mean": (MEAN / 255,) * 3, "std": (STD / 255,) * 3}
+_OFFICIAL = {**IMAGENET_RGB, "resize": "bilinear"}
 
 
 def export_virtualpose_kind(
@@ -72,7 +73,7 @@ def export_virtualpose_kind(
             f"{backbone} gives maps {list(shape)} but {checkpoint} takes "
             f"{list(exports['root'].inputs['maps'].shape)}; export networks of one configuration"
         )
-    manifest = _manifest(config, list(shape), _LITE if lite else IMAGENET_RGB)
+    manifest = _manifest(config, list(shape), _LITE if lite else _OFFICIAL)
     manifest |= {"name": bundle.name, **stated_facts(half, provenance, licence, description)}
     with tempfile.TemporaryDirectory() as folder:
         paths = {role: Path(folder) / f"{role}.onnx" for role in exports}

@@ -180,6 +180,6 @@ def set_image(
 
 def shrink_factor(letterbox: Letterbox) -> int | None:
     """The whole factor that is averaged away before interpolation; None where it leaves a rest."""
-    factor = max(1, int(1 / letterbox.scale + 1e-9))
+    factor = letterbox.averaged
     whole = letterbox.image_width % factor == 0 and letterbox.image_height % factor == 0
     return factor if whole else None

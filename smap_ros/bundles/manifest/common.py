@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from smap_ros.camera import Resize
 from smap_ros.skeletons import SKELETONS
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -84,9 +85,14 @@ class InputSpec(ImageInput):
 
     Other fits don't exist, so ``letterbox`` is always true. The kind decides on the colour of
     the border and on fractions of a pixel.
+
+    Attributes:
+        resize: ``area`` averages whole factors away when an image shrinks by two or more, so that
+            far people stay whole; ``bilinear`` never does, as official preprocessing.
     """
 
     letterbox: Literal[True] = True
+    resize: Resize = "area"
 
 
 class CropInput(ImageInput):

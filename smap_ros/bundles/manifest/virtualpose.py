@@ -59,7 +59,8 @@ class VirtualPoseManifest(Manifest):
         box_maps: whether the maps end with the sides of boxes.
         centred: whether the backbone is one of kind ``smap`` that counts pixels from their
             middles: the image is letterboxed as there, and cell k is at stride * (k + 0.5).
-            Otherwise the image is prepared as officially, and cell k is at stride * k.
+            Otherwise the image is prepared as officially, bilinearly whatever ``resize`` says, and
+            cell k is at stride * k.
         merge_distance: of two people whose joints are nearer than this to each other on average,
             metres, the one with the lower score is left out; 0 keeps all, as officially.
     """

@@ -146,10 +146,8 @@ class SmapEstimator:
         """
         image = check_view(image, camera)
         timer = timer or StageTimer()
-        network_input = self._manifest.input
-        letterbox = Letterbox(
-            camera.width, camera.height, network_input.width, network_input.height
-        )
+        spec = self._manifest.input
+        letterbox = Letterbox(camera.width, camera.height, spec.width, spec.height, spec.resize)
         blob = self._normaliser(letterbox.apply(image))
         timer.lap("preprocess")
         seen = self._look(blob)

@@ -49,6 +49,13 @@ class PhotoFiles:
                 f"file or a folder of images/ and {ANNOTATIONS}"
             ) from error
 
+    def names(self) -> list[str]:
+        """Names of all files, sorted, with ``/`` between folders."""
+        if self._zip is not None:
+            return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
+        inside = (path for path in self._path.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self._path).as_posix() for path in inside)
+
     def read(self, name: str) -> bytes:
         """Content of a file.
 

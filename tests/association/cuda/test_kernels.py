@@ -178,12 +178,14 @@ def _named(outputs):
         ((334, 518), (448, 256)),
         ((64, 640), (448, 256)),
         ((2240, 1280), (448, 256)),
+        ((896, 512), (448, 256)),
     ],
 )
+@pytest.mark.parametrize("resize", ["area", "bilinear"])
 @pytest.mark.parametrize("colour", ["bgr", "rgb"])
-def test_the_letterbox_is_opencvs(kernels, image, network, colour):
+def test_the_letterbox_is_opencvs(kernels, image, network, colour, resize):
     rng = np.random.default_rng(3)
-    letterbox = Letterbox(*image, *network)
+    letterbox = Letterbox(*image, *network, resize)
     picture = rng.integers(0, 256, (image[1], image[0], 3), dtype=np.uint8)
     normaliser = Normaliser(
         ImageInput(

@@ -96,6 +96,19 @@ def test_portrait_image_is_letterboxed(scene_maker, make_bundle, scene_manifest)
     assert np.linalg.norm(frame.bodies[0].joints_3d - scene.joints[0], axis=-1).max() < 0.05
 
 
+@pytest.mark.parametrize("resize", ["area", "bilinear"])
+def test_manifest_says_how_images_are_shrunk(scene_maker, make_bundle, scene_manifest, resize):
+    """At five to one, bilinear pixels see every fifth column: here the bright ones alone."""
+    camera = Camera.from_fov(2240, 1280, np.deg2rad(60))
+    scene = scene_maker([[0.1, 0.1, 4.0]], camera)
+    spec = {**scene_manifest()["input"], "resize": resize}
+    estimator = create_estimator(make_bundle(scene, input=spec), "onnxruntime", threads=1)
+    image = np.zeros_like(scene.image(BRIGHT))
+    image[:, 2::5] = BRIGHT
+    found = len(estimator.estimate(image, camera))
+    assert found == (1 if resize == "bilinear" else 0)
+
+
 def test_manifest_says_how_pixels_are_counted(scene, make_bundle):
     points = []
     for centred in (False, True):

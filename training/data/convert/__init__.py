@@ -1,0 +1,1 @@
+"""`smap-train data convert`: public data sets in the form that training reads."""

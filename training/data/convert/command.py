@@ -1,0 +1,79 @@
+"""The command line of data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Source = Annotated[Path, typer.Argument(help="The data set as published: a zip file or a folder.")]
+Out = Annotated[Path, typer.Argument(help="File to write.")]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+convert = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _data() -> None:
+    """Data sets for training."""
+
+
+@convert.callback()
+def _convert() -> None:
+    """Bring public data sets into the form that training reads; docs/data.md has the links."""
+
+
+@convert.command()
+def lspet(source: Source, out: Out) -> None:
+    """Leeds Sports Pose Extended: photos of sports with 2D joints.
+
+    Example: smap-train data convert lspet lspet_dataset.zip data/lspet_train.zip
+    """
+    from smap_train.data.convert.photos import convert_lspet
+
+    typer.echo(f"{out}: {convert_lspet(source, out):,} photos of a labelled person")
+
+
+@convert.command()
+def ccp(source: Source, out: Out) -> None:
+    """Clothing Co-Parsing: street photos, and masks of people.
+
+    Example: smap-train data convert ccp clothing-co-parsing data/ccp_people.zip
+    """
+    from smap_train.data.convert.photos import convert_ccp
+
+    photos, masks = convert_ccp(source, out)
+    typer.echo(f"{out}: {photos:,} photos, {masks:,} masks")
+
+
+@convert.command()
+def cmu(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Motions (.txt, .bvh, .amc), or folders of them.")
+    ],
+    out: Out,
+) -> None:
+    """Motion capture of the CMU database, for synth --motion.
+
+    Example: smap-train data convert cmu data/cmu_mocap/train data/cmu.npz
+    """
+    from smap_train.data.convert.cmu import convert_cmu
+
+    names = convert_cmu(sources, out)
+    typer.echo(f"{out}: {len(names)} motions, {', '.join(names[:5])}{' ...' * (len(names) > 5)}")
+
+
+@convert.command()
+def pseudo(source: Source, out: Out) -> None:
+    """Pseudo labels of depth for the photos that lspet or ccp wrote; needs MediaPipe.
+
+    Example: smap-train data convert pseudo data/lspet_train.zip data/lspet_pseudo3d.npz
+    """
+    from smap_train.data.convert.pseudo import convert_pseudo
+
+    photos, found = convert_pseudo(source, out)
+    typer.echo(f"{out}: {photos:,} photos, somebody found in {found:,}")
+
+
+app.add_typer(convert, name="convert")
