@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from tqdm import tqdm, trange
 
 from smap_ros.bodies import Body
-from smap_ros.camera import Letterbox
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.smap.estimator import SmapEstimator
@@ -29,6 +28,7 @@ from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted, refine_input
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint

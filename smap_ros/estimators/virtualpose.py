@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.virtualpose import VirtualPoseManifest
-from smap_ros.camera import Camera, Letterbox
+from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.factory import cpu_runtime, open_model
 from smap_ros.engines.names import Precision
@@ -42,6 +42,7 @@ from smap_ros.estimators.checks import check_network, manifest_of
 from smap_ros.estimators.options import VirtualPoseConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import NO_ROOT
+from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, Skeleton
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smap_ros.camera import Letterbox
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.scenes import Scene, make_scene
+from smap_ros.geometry.letterbox import Letterbox
 from smap_train.refine import NETWORK_SIZE, measure
 
 ROOTS = np.array([[-1.2, 0.2, 3.0], [0.4, 0.1, 4.5], [2.0, 0.3, 6.0]])

@@ -101,7 +101,7 @@ def _zip_kind(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, ValueError):
         return ""  # cut off: torch says more
     if any(name.endswith("/constants.pkl") or name == "constants.pkl" for name in names):
         return (

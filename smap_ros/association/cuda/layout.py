@@ -16,8 +16,8 @@ from smap_ros.association.config import (
     LIMBS,
     AssociationConfig,
 )
-from smap_ros.camera import Letterbox
 from smap_ros.errors import InputError
+from smap_ros.geometry.letterbox import Letterbox
 
 Float = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from smap_ros.camera import Resize
+from smap_ros.geometry.letterbox import Resize
 from smap_ros.skeletons import SKELETONS
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

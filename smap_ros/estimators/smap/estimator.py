@@ -18,7 +18,7 @@ from smap_ros.association import AssociationConfig, associate
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
-from smap_ros.camera import Camera, Letterbox
+from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.base import TensorSpec
 from smap_ros.engines.factory import cpu_runtime, open_model
@@ -50,6 +50,7 @@ from smap_ros.estimators.smap.lifting import (
 )
 from smap_ros.estimators.smap.maps import Maps, MapScales
 from smap_ros.estimators.smap.placement import placed_by_size
+from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15, Skeleton
 
 JOINTS = len(MPI15)

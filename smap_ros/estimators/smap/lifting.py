@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.camera import Camera, Letterbox
+from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float32]

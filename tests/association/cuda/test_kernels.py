@@ -10,11 +10,11 @@ from smap_ros.association.config import LIMBS
 from smap_ros.association.cuda import layout
 from smap_ros.bundles.manifest.common import ImageInput
 from smap_ros.bundles.manifest.smap import SmapManifest
-from smap_ros.camera import Letterbox
 from smap_ros.errors import InputError
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import LiftingConfig, bone_depths, chain_depths, told_poses
 from smap_ros.estimators.smap.maps import MapScales
+from smap_ros.geometry.letterbox import Letterbox
 from tests.conftest import manifest
 
 PLAIN = layout.MapUnits(np.ones(layout.CHANNELS, np.float32))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from smap_ros.association import associate
-from smap_ros.camera import Camera, Letterbox
+from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.estimators.smap.lifting import (
     Lifted,
@@ -26,6 +26,7 @@ from smap_ros.estimators.smap.lifting import (
     relative_depths,
     root_depths,
 )
+from smap_ros.geometry.letterbox import Letterbox
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "smap_post"
 CM = 1e-3  # allowed deviation in centimetres
