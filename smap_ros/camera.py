@@ -7,6 +7,7 @@ z forward, in metres.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from smap_ros.errors import CameraError
@@ -24,7 +24,7 @@ from smap_ros.geometry.mounting import Mounting
 # CameraInfo.distortion_model -> numbers of coefficients it may have.
 DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
     "plumb_bob": (4, 5),
-    "rational_polynomial": (8, 12, 14),
+    "rational_polynomial": (4, 5, 8, 12, 14),  # the first five are plumb_bob's
     "equidistant": (4,),
 }
 
@@ -80,12 +80,14 @@ class Camera:
                 )
 
     @classmethod
-    def from_fov(cls, width: int, height: int, fov: float) -> Camera:
+    def from_fov(cls, width: int, height: int, fov: float, pixel_aspect: float = 1.0) -> Camera:
         """An ideal camera from a horizontal field of view.
 
         Args:
             width, height: image size in pixels.
             fov: horizontal field of view in radians, in (0, pi).
+            pixel_aspect: how many times as wide as high a pixel is; videos may have other pixels
+                than square ones.
 
         Raises:
             CameraError: if the angle is outside that range.
@@ -96,7 +98,8 @@ class Camera:
                 "expected between 0 and 180"
             )
         focal = 0.5 * width / math.tan(0.5 * fov)
-        return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+        middle = (width - 1) / 2, (height - 1) / 2
+        return cls(width, height, focal, focal * pixel_aspect, *middle)
 
     @classmethod
     def for_image(cls, image: NDArray[Any], *, fov_deg: float) -> Camera:
@@ -115,7 +118,7 @@ class Camera:
     ) -> Camera:
         """From a 3x3 intrinsic matrix as in ``CameraInfo.k`` (9 numbers, row-major).
 
-        All-zero distortion counts as none.
+        All-zero distortion counts as none, but for a fisheye, whose zeros still bend rays.
 
         Raises:
             CameraError: if the matrix is zero (an uncalibrated camera), has another size, or
@@ -130,7 +133,9 @@ class Camera:
                 "(camera_calibration), or state the horizontal field of view"
             )
         coefficients = tuple(float(v) for v in distortion)
-        if not any(coefficients):
+        if distortion_model == "equidistant":
+            coefficients = coefficients or (0.0,) * 4
+        elif not any(coefficients):
             coefficients = ()
         fx, cx, fy, cy = matrix[0], matrix[2], matrix[4], matrix[5]
         return cls(
@@ -146,29 +151,15 @@ class Camera:
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Camera:
-        """From a calibration file as ROS's ``camera_calibration`` writes it.
+        """From a calibration file: of ROS, OpenCV or kalibr, see ``smap_ros.calibration``.
 
         Raises:
-            CameraError: if the file is unreadable or lacks a field, naming it.
+            CameraError: if it can't be read, or the numbers are impossible.
         """
-        try:
-            data = yaml.safe_load(Path(path).read_text())
-            distortion = data.get("distortion_coefficients", {}).get("data", [])
-            return cls.from_matrix(
-                data["image_width"],
-                data["image_height"],
-                data["camera_matrix"]["data"],
-                distortion,
-                data.get("distortion_model", "plumb_bob"),
-            )
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise CameraError(f"can't read the calibration {path}: {error}") from error
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise CameraError(
-                f"calibration {path} is incomplete ({error!r}); expected image_width, "
-                "image_height, camera_matrix.data [9], distortion_model, "
-                "distortion_coefficients.data as written by ROS camera_calibration"
-            ) from error
+        # By its name, as that room stands on this file.
+        files = importlib.import_module("smap_ros.calibration.files")
+        camera: Camera = files.read_calibration(path).camera()
+        return camera
 
     def to_json(self) -> dict[str, float | int]:
         """Intrinsics as in ``bodies.json`` (distortion is not part of that contract)."""

@@ -152,6 +152,8 @@ class Setting:
         meant = value
         if self.kind is bool and isinstance(value, str):
             meant = _FLAGS.get(value.strip().lower(), value)
+        elif isinstance(value, bool) and "yes" in self.choices:
+            meant = "yes" if value else "no"  # YAML and ROS's command line read them as booleans
         try:
             accepted: Value = _adapter(self).validate_python(meant, strict=True)
         except ValidationError:

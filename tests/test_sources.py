@@ -289,15 +289,15 @@ def test_the_calibrated_colour_topic_is_picked_or_the_one_asked_for(tmp_path):
     bag = str(write_bag(tmp_path / "bag", messages))
     assert open_source(bag).name == "bag:/cam/image"
     assert [number(frame.image) for frame in open_source(bag, topic="other/image")] == [5, 5]
-    with pytest.raises(InputError, match="has no image topic '/nope'; it has /cam/image, /depth"):
+    with pytest.raises(InputError, match=r"no image topic '/nope'; it has /cam/image .*, /depth"):
         open_source(bag, topic="/nope")
 
 
-def test_an_uncalibrated_camera_info_is_no_calibration(tmp_path, caplog):
+def test_an_uncalibrated_camera_info_is_no_calibration(tmp_path):
     messages = [("/cam/camera_info", camera_info(0, 0.0)), ("/cam/image", raw_image(1))]
     (frame,) = open_source(str(write_bag(tmp_path / "bag", messages)))
     assert frame.camera is None
-    assert "K is all zeros" in caplog.text
+    assert "/cam/camera_info: K is all zeros" in frame.problem
 
 
 def test_images_that_contradict_themselves_are_skipped_aloud(tmp_path, caplog):

@@ -1,1 +1,3 @@
-"""ROS bags, read without ROS: what is in them, whole or cut off."""
+"""ROS bags read without ROS: whole, cut off, or of ROS 1."""
+
+BAG_SUFFIXES = (".mcap", ".db3", ".bag")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,35 @@ from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
 from smap_ros.bags.messages import body_from_message, image_from_message
+from smap_ros.bags.reader import NANOSECONDS, open_bag, raw_header, stamp_ns
+from smap_ros.bags.topics import (
+    CAMERA_INFO,
+    ImageTopic,
+    choose_topic,
+    image_topics,
+    preferred,
+    say_others,
+    shared_parts,
+)
 from smap_ros.bodies import Body, BodyFrame
+from smap_ros.calibration import CameraInfos, Rectification, rectification
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import CameraError, InputError
 from smap_ros.skeletons import get_skeleton
-from smap_ros.sources.bag import open_bag
 
-_IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-_BODIES = "smap_ros/msg/BodyArray"
+BODIES = "smap_ros/msg/BodyArray"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
-NANOSECONDS = 1_000_000_000
 
 
 @dataclass
 class Recording:
-    """A bag of one run of the graph.
+    """One camera of a bag, and what one run of the graph made of its images.
 
     Attributes:
         path: folder of the bag.
+        topic: of the images.
         camera: calibration of the images.
+        camera_source: where it is known from, and whether the images are rectified, for people.
         image_stamps: stamps of the images in order, nanoseconds; an image shown again at the
             start, while nobody was ready for it, counts once.
         bodies: by topic name (the last part): stamp -> people.
@@ -41,7 +51,9 @@ class Recording:
     """
 
     path: Path
+    topic: str
     camera: Camera
+    camera_source: str = ""
     image_stamps: list[int] = field(default_factory=list)
     bodies: dict[str, dict[int, tuple[Body, ...]]] = field(default_factory=dict)
     latency_ms: dict[str, list[float]] = field(default_factory=dict)
@@ -74,8 +86,8 @@ class Recording:
         index = {stamp: k for k, stamp in enumerate(self.image_stamps)}
         start = self.image_stamps[0] if self.image_stamps else 0
         with open_bag(self.path) as reader:
-            for _, message in _messages(reader, _IMAGES):
-                stamp = _stamp(message)
+            for _, message in _messages(reader, self.topic):
+                stamp = stamp_ns(message)
                 if stamp in index and stamp in people:
                     yield (
                         image_from_message(message),
@@ -90,76 +102,166 @@ class Recording:
                     )
 
 
-def read_recording(path: Path) -> Recording:
-    """Read everything but the pictures of a bag that the graph's recorder wrote.
+def read_recording(
+    path: Path, image_topic: str | None = None, rectified: str = "auto"
+) -> Recording:
+    """Read everything but the pictures of a bag that a graph and its camera left.
+
+    Args:
+        path: of the bag.
+        image_topic: topic of the images; None takes those that people were found in.
+        rectified: whether they were rectified: ``auto``, ``yes`` or ``no``.
 
     Raises:
-        InputError: if the bag can't be read, or has no images or no calibration.
+        InputError: if the bag can't be read, or has no such images or no calibration of them.
         CameraError: if the calibration is unusable.
     """
     with open_bag(path) as reader:
-        infos = [message for _, message in _messages(reader, (_CAMERA_INFO,))]
-        if not infos:
-            raise InputError(f"bag {path} has no CameraInfo; nothing reached the recorder")
-        first = infos[0]
-        camera = Camera.from_matrix(
-            first.width, first.height, first.k, first.d, first.distortion_model
-        )
-        recording = Recording(path, camera)
-        recording.image_stamps = _image_stamps(reader)
-        if not recording.image_stamps:
-            raise InputError(f"bag {path} has no images; expected those the graph worked on")
-        _read_bodies(reader, recording)
-        for _, message in _messages(reader, (_DIAGNOSTICS,)):
-            for status in message.status:
-                values = {entry.key: entry.value for entry in status.values}
-                recording.diagnostics[status.name] = values
+        topic = _image_topic(reader, image_topic, path)
+        if not topic.info:
+            infos = sorted({c.topic for c in reader.connections if c.msgtype == CAMERA_INFO})
+            raise InputError(
+                f"bag {path} has no CameraInfo that belongs to {topic.name}; it has "
+                f"{', '.join(infos) or 'none'}. Expected camera_info beside the images, or of "
+                f"their frame {topic.frame!r}"
+            )
+        stamps, size = _image_stamps(reader, topic)
+        if not stamps:
+            raise InputError(f"bag {path} has no images on {topic.name}")
+        decision = rectification(rectified, topic.name, topic.info)
+        camera, source = _camera(reader, topic, stamps, size, decision)
+        recording = Recording(path, topic.name, camera, source, stamps)
+        _read_bodies(reader, recording, topic)
+        _read_diagnostics(reader, recording, topic)
     return recording
 
 
-def _read_bodies(reader: AnyReader, recording: Recording) -> None:
-    for connection in reader.connections:
-        if connection.msgtype != _BODIES:
+def _image_topic(reader: AnyReader, wanted: str | None, path: Path) -> ImageTopic:
+    """The topic asked for, or that whose images people were found in."""
+    if wanted is not None:
+        return choose_topic(reader, wanted, path)
+    seen = {topic.name: topic for topics in _images_of_people(reader).values() for topic in topics}
+    if not seen:
+        return choose_topic(reader, None, path)
+    best = preferred(seen.values())
+    say_others(path, best, [topic for topic in seen.values() if topic.base != best.base])
+    return best
+
+
+def _images_of_people(reader: AnyReader) -> dict[str, list[ImageTopic]]:
+    """Of each topic of people, the images that they were found in.
+
+    These have the people's frames and stamps. Cameras that fire together may have both in common:
+    then it is those with the most in common in their names.
+    """
+    cameras = [topic for topic in image_topics(reader) if topic.camera]
+    images = {topic.name: _headers(reader, topic.name) for topic in cameras}
+    found = {}
+    for name in _people(reader):
+        headers = _headers(reader, name)
+        seen = [topic for topic in cameras if headers & images[topic.name]]
+        near = [shared_parts(topic.name, name) for topic in seen]
+        found[name] = [topic for topic, k in zip(seen, near, strict=True) if k == max(near)]
+    return found
+
+
+def _headers(reader: AnyReader, topic: str) -> set[tuple[int, str]]:
+    """Stamp and frame of each message of a topic."""
+    connections = [c for c in reader.connections if c.topic == topic]
+    headers = (
+        raw_header(reader, connection.msgtype, raw)
+        for connection, _, raw in reader.messages(connections=connections)
+    )
+    return {header for header in headers if header is not None}
+
+
+def _people(reader: AnyReader) -> list[str]:
+    """Topics of people that something came on."""
+    return sorted({c.topic for c in reader.connections if c.msgtype == BODIES and c.msgcount})
+
+
+def _camera(
+    reader: AnyReader,
+    topic: ImageTopic,
+    stamps: list[int],
+    size: tuple[int, int] | None,
+    decision: Rectification,
+) -> tuple[Camera, str]:
+    """The camera of the first image of the topic, and where it is known from."""
+    infos = CameraInfos()
+    for _, message in _messages(reader, topic.info):
+        infos.take(message)
+    try:
+        calibration = infos.calibration(topic.frame, stamps[0] / NANOSECONDS, any_frame=True)
+        camera = calibration.camera(size, decision.rectified)
+    except CameraError as error:
+        raise CameraError(f"{topic.info} of {topic.name}: {error}") from error
+    return camera, f"{topic.info}, {decision.describe(calibration)}"
+
+
+def _read_bodies(reader: AnyReader, recording: Recording, images: ImageTopic) -> None:
+    """The people that were found in the images."""
+    wanted = set(recording.image_stamps)
+    for topic, found_in in _images_of_people(reader).items():
+        if images.base not in [other.base for other in found_in]:
             continue
-        topic = connection.topic.rpartition("/")[2]
-        people = recording.bodies.setdefault(topic, {})
-        latency = recording.latency_ms.setdefault(topic, [])
-        wanted = set(recording.image_stamps)
-        for _, arrived, raw in reader.messages(connections=[connection]):
-            message: Any = reader.deserialize(raw, connection.msgtype)
-            stamp = _stamp(message)
+        name = topic.rpartition("/")[2]
+        people = recording.bodies.setdefault(name, {})
+        latency = recording.latency_ms.setdefault(name, [])
+        for arrived, message in _messages(reader, topic):
+            stamp = stamp_ns(message)
             skeleton = get_skeleton(message.skeleton)
             people[stamp] = tuple(body_from_message(body, skeleton) for body in message.bodies)
             if stamp in wanted:
                 latency.append((arrived - stamp) * 1e-6)
 
 
-def _image_stamps(reader: AnyReader) -> list[int]:
-    """Stamps of the images; of one that was shown several times at the start, the last."""
+def _read_diagnostics(reader: AnyReader, recording: Recording, images: ImageTopic) -> None:
+    """The last values of each node; of nodes of one name, those nearest to the images."""
+    tasks: dict[str, dict[str, str]] = {}
+    topics = {c.topic for c in reader.connections if c.msgtype == _DIAGNOSTICS}
+    for topic in sorted(topics):
+        for _, message in _messages(reader, topic):
+            for status in message.status:
+                tasks[status.name] = {entry.key: entry.value for entry in status.values}
+
+    def nearness(task: str) -> int:
+        return shared_parts(images.name, "/" + task.partition(":")[0].lstrip("/"))
+
+    recording.diagnostics = {
+        task: tasks[task] for task in sorted(tasks, key=nearness, reverse=True)
+    }
+
+
+def _image_stamps(reader: AnyReader, topic: ImageTopic) -> tuple[list[int], tuple[int, int] | None]:
+    """Stamps of the images, and width and height, if one can be decoded.
+
+    Of an image that was shown several times at the start, the last stamp counts.
+    """
     stamps: list[int] = []
     first: bytes | None = None
-    for _, message in _messages(reader, _IMAGES):
+    size: tuple[int, int] | None = None
+    for _, message in _messages(reader, topic.name):
         data = bytes(message.data)
         if stamps and data == first and len(stamps) == 1:
-            stamps[0] = _stamp(message)
+            stamps[0] = stamp_ns(message)
             continue
         if not stamps:
             first = data
-        stamps.append(_stamp(message))
-    return stamps
+        stamps.append(stamp_ns(message))
+        if size is None:
+            with suppress(InputError):  # a picture that can't be decoded
+                height, width = image_from_message(message).shape[:2]
+                size = (width, height)
+    return stamps, size
 
 
-def _messages(reader: AnyReader, kinds: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
-    """Arrival (nanoseconds) and message, for all topics of these types."""
-    connections = [c for c in reader.connections if c.msgtype in kinds]
-    if connections:
+def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[int, Any]]:
+    """Arrival (nanoseconds) and message, for all of a topic."""
+    connections = [c for c in reader.connections if c.topic == topic]
+    if topic and connections:
         for connection, arrived, raw in reader.messages(connections=connections):
             yield arrived, reader.deserialize(raw, connection.msgtype)
-
-
-def _stamp(message: Any) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def stage_latency(diagnostics: Mapping[str, str]) -> dict[str, tuple[float, float]]:

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from smap_ros.cli.measuring import bag, evaluate
-from smap_ros.cli.words import Bundle, Engine, EngineName, Threads
+from smap_ros.cli.words import (
+    Bundle,
+    Engine,
+    EngineName,
+    Rectified,
+    RectifiedImages,
+    Threads,
+)
 
 app = typer.Typer(
     name="smap-ros",
@@ -72,7 +79,7 @@ def estimate(
     engine: Engine = EngineName.auto,
     camera: Annotated[
         Path | None,
-        typer.Option("--camera", help="Calibration yaml as ROS camera_calibration writes it."),
+        typer.Option("--camera", help="Calibration file: of ROS, OpenCV or kalibr."),
     ] = None,
     fov: Annotated[
         float | None,
@@ -83,7 +90,10 @@ def estimate(
         int | None, typer.Option("--max-frames", min=1, help="Stop after so many images.")
     ] = None,
     threads: Threads = 0,
-    topic: Annotated[str | None, typer.Option("--topic", help="Image topic of a bag.")] = None,
+    topic: Annotated[
+        str | None, typer.Option("--image-topic", "--topic", help="Image topic of a bag.")
+    ] = None,
+    rectified: RectifiedImages = Rectified.auto,
     delay: Annotated[
         int, typer.Option("--delay", min=0, help="Kind video: images after each that are seen too.")
     ] = 0,
@@ -102,7 +112,7 @@ def estimate(
 
     [cyan]smap-ros estimate walk.mp4 --camera calibration.yaml --every 2 --out out[/cyan]
 
-    [cyan]smap-ros estimate recording.mcap --topic /camera/image_raw --out out[/cyan]
+    [cyan]smap-ros estimate recording.mcap --image-topic /camera/image_raw --out out[/cyan]
 
     [cyan]smap-ros estimate 0 --fov 70 --max-frames 300 --out out[/cyan]   a live camera
     """
@@ -120,6 +130,7 @@ def estimate(
             max_frames=max_frames,
             threads=threads,
             topic=topic,
+            rectified=rectified.value,
             delay=delay,
             stride=stride,
         )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smap_ros import __version__
-from smap_ros.bags.salvage import whole_bag
+from smap_ros.bags.salvage import ReadableBag
+from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
@@ -17,7 +18,7 @@ from smap_ros.evaluation.bags.measures import BagRun
 from smap_ros.evaluation.bags.report import BagReport, write_pages
 from smap_ros.evaluation.common.report import Origin, claim_folder, write_report
 from smap_ros.evaluation.virtual.truth import read_truth
-from smap_ros.offline.estimate import CameraChoice
+from smap_ros.offline.estimate import require_camera
 from smap_ros.sources.bag import BagSource
 
 
@@ -31,7 +32,9 @@ class BagOptions:
         recorded: take the people that are in the bag.
         bundle, engine, threads: that find them anew.
         camera, fov_degrees: instead of the bag's CameraInfo.
-        topic: of the images; with ``recorded``, of the people.
+        image_topic: of the images.
+        topic: of the people with ``recorded``; else the same as ``image_topic``.
+        rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
         truth: the truth of the clip that the bag shows.
         every, max_frames: take every N-th image, and stop after so many.
     """
@@ -44,7 +47,9 @@ class BagOptions:
     threads: int = 0
     camera: Path | None = None
     fov_degrees: float | None = None
+    image_topic: str | None = None
     topic: str | None = None
+    rectified: str = "auto"
     truth: Path | None = None
     every: int = 1
     max_frames: int | None = None
@@ -61,7 +66,9 @@ class BagOptions:
         optional = {
             "--camera": self.camera,
             "--fov": self.fov_degrees,
+            "--image-topic": self.image_topic,
             "--topic": self.topic,
+            "--rectified": None if self.rectified == "auto" else self.rectified,
             "--truth": self.truth,
             "--max-frames": self.max_frames,
         }
@@ -79,25 +86,28 @@ def run(options: BagOptions) -> None:
     """
     if not options.bag.exists():
         raise InputError(f"there is no bag {options.bag}; expected a folder, .mcap, .db3 or .bag")
-    choice = CameraChoice.of(options.camera, options.fov_degrees)
+    choice = CameraChoice.of(options.camera, options.fov_degrees, options.rectified)
     truth = None if options.truth is None else read_truth(options.truth)
     claim_folder(options.report)
-    with whole_bag(options.bag) as (path, damage):
-        measured = bag_replay.inspect_bag(path, damage)
-        if options.recorded:
-            bag_replay.recorded(measured, path, options.topic)
-        else:
-            _replay(measured, path, choice, options)
+    bag = ReadableBag(options.bag)
+    measured = bag_replay.inspect_bag(bag.path, bag.note)
+    if options.recorded:
+        bag_replay.recorded(
+            measured, bag.path, options.topic, options.image_topic, options.rectified
+        )
+    else:
+        _replay(measured, bag.path, choice, options)
+    bag.close()
     if truth is not None:
-        bag_replay.judge(measured, truth, cut=damage is not None or options.max_frames is not None)
+        bag_replay.judge(measured, truth, cut=bag.damaged or options.max_frames is not None)
     _show(measured, options)
     if not measured.frames:
         raise InputError(f"no image of {options.bag} could be worked on; see {options.report}")
 
 
 def _replay(measured: BagRun, path: Path, choice: CameraChoice, options: BagOptions) -> None:
-    source = BagSource(path, options.topic)
-    choice.require(source)
+    source = BagSource(path, options.image_topic or options.topic, options.rectified)
+    require_camera(choice, source)
     estimator = create_estimator(options.bundle, options.engine, options.threads)
     total = options.max_frames or -(-(source.count or 0) // options.every) or None
     try:

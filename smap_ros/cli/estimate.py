@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
-from smap_ros.offline.estimate import CameraChoice, estimate_frames
+from smap_ros.offline.estimate import estimate_frames, require_camera
 from smap_ros.offline.results import ResultWriter
-from smap_ros.sources import Source, is_bag, open_source
-
-LOG = logging.getLogger(__name__)
+from smap_ros.sources import Source, open_source
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class EstimateOptions:
         every: take every N-th image.
         max_frames: stop each input after so many images.
         topic: image topic of a bag.
+        rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
         delay, stride: of models that see people over time, see ``VideoConfig``.
     """
 
@@ -47,6 +45,7 @@ class EstimateOptions:
     max_frames: int | None = None
     threads: int = 0
     topic: str | None = None
+    rectified: str = "auto"
     delay: int = 0
     stride: int = 1
 
@@ -59,25 +58,14 @@ def run(options: EstimateOptions) -> None:
         KeyboardInterrupt: when interrupted, after the results so far were written; a live
             camera is expected to be ended that way.
     """
-    choice = CameraChoice.of(options.camera, options.fov_degrees)
-    with ExitStack() as opened:
-        sources = [_open(spec, options.topic, opened) for spec in options.inputs]
-        for source in sources:
-            choice.require(source)
-        _run(sources, choice, options)
-
-
-def _open(spec: str, topic: str | None, opened: ExitStack) -> Source:
-    """An input; of a bag that was cut off, what is left, for as long as ``opened`` is open."""
-    path = Path(spec).expanduser()
-    if not is_bag(path):
-        return open_source(spec, topic=topic)
-    from smap_ros.bags.salvage import whole_bag  # libraries for bags alone
-
-    path, damage = opened.enter_context(whole_bag(path))
-    if damage is not None:
-        LOG.warning("%s", damage)
-    return open_source(str(path), topic=topic)
+    choice = CameraChoice.of(options.camera, options.fov_degrees, options.rectified)
+    sources = [
+        open_source(spec, topic=options.topic, rectified=options.rectified)
+        for spec in options.inputs
+    ]
+    for source in sources:
+        require_camera(choice, source)
+    _run(sources, choice, options)
 
 
 def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptions) -> None:
@@ -101,6 +89,11 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
     screen = tables.console()
     rows = [
         ("model", str(estimator.about)),
+        *(
+            ("camera", source.camera_source)
+            for source in sources
+            if source.camera_source and not choice.stated
+        ),
         *tables.people_rows(summary),
         ("rate with drawing", f"{summary.frames / seconds:.1f} images/s"),
     ]

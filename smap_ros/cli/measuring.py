@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from smap_ros.cli.words import Bundle, Engine, EngineName, Threads
+from smap_ros.cli.words import (
+    Bundle,
+    Engine,
+    EngineName,
+    Rectified,
+    RectifiedImages,
+    Threads,
+)
 
 
 class Protocol(str, Enum):
@@ -112,15 +119,19 @@ def bag(
     engine: Engine = EngineName.auto,
     threads: Threads = 0,
     camera: Annotated[
-        Path | None, typer.Option("--camera", help="Calibration yaml instead of the CameraInfo.")
+        Path | None, typer.Option("--camera", help="Calibration file instead of the CameraInfo.")
     ] = None,
     fov: Annotated[
         float | None, typer.Option("--fov", help="Horizontal field of view in degrees instead.")
     ] = None,
-    topic: Annotated[
+    image_topic: Annotated[
         str | None,
-        typer.Option("--topic", help="Image topic; with --recorded, bodies or bodies_raw."),
+        typer.Option("--image-topic", help="Image topic, where the bag holds several cameras."),
     ] = None,
+    topic: Annotated[
+        str | None, typer.Option("--topic", help="With --recorded: bodies or bodies_raw.")
+    ] = None,
+    rectified: RectifiedImages = Rectified.auto,
     truth: Annotated[
         Path | None, typer.Option("--truth", help="truth.json of the clip that the bag shows.")
     ] = None,
@@ -153,7 +164,9 @@ def bag(
             threads=threads,
             camera=camera,
             fov_degrees=fov,
+            image_topic=image_topic,
             topic=topic,
+            rectified=rectified.value,
             truth=truth,
             every=every,
             max_frames=max_frames,

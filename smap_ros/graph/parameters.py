@@ -12,6 +12,8 @@ from typing import Literal
 from smap_ros.estimators.options import ModelOptions
 from smap_ros.settings import Changes, Options, setting
 
+Rectified = Literal["auto", "yes", "no"]
+
 
 class ImageTopic(Options):
     """How a node has its images."""
@@ -30,8 +32,12 @@ class CameraNodeOptions(ImageTopic):
         "image file, folder of images, video file, ROS bag, camera index, /dev/videoN or URL; "
         "without one launch files show the clip that ships, with its calibration",
     )
-    calibration: str = setting(
-        "", "calibration file as camera_calibration writes it; empty: use fov_deg"
+    image_topic: str = setting("", "topic of a bag's images; empty: that of its camera")
+    calibration: str = setting("", "calibration file of ROS, OpenCV or kalibr; empty: use fov_deg")
+    rectified: Rectified = setting(
+        "auto",
+        "whether the images of source were rectified, so that their pixels belong to P of the "
+        "calibration and no lens is left; auto: by the topics' names in a bag",
     )
     fov_deg: float = setting(
         0.0,
@@ -82,6 +88,11 @@ class Pose3dNodeOptions(ImageTopic):
         low=0,
         high=179,
         changes=Changes.ANY_TIME,
+    )
+    rectified: Rectified = setting(
+        "auto",
+        "whether the images were rectified, so that their pixels belong to P of CameraInfo and no "
+        "lens is left; auto: by the names of the topics (image_rect*, camera_info_rect)",
     )
     mesh_rate: float = setting(
         2.0,

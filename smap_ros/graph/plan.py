@@ -208,8 +208,8 @@ REPLAY = Graph(
     "People in 3D from a video, a folder of images, a bag or a camera that we read ourselves.",
     (
         Member(CAMERA_NODE),
-        # The camera node makes the CameraInfo of a stated field of view.
-        Member(POSE3D_NODE, without=("fov_deg",)),
+        # The camera node makes the CameraInfo of a stated field of view and of rectified images.
+        Member(POSE3D_NODE, without=("fov_deg", "rectified")),
         _SMOOTHER,
         Member(MARKERS_NODE, "markers"),
     ),

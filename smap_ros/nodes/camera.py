@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 import threading
 import time
@@ -17,8 +16,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Bool, Header
 
+from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
-from smap_ros.errors import CameraError, InputError, SmapError
+from smap_ros.errors import InputError, SmapError
 from smap_ros.graph.node_types import CAMERA_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
@@ -33,6 +33,7 @@ from smap_ros.nodes.pacing import ConsumerPace, RealTimePace
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.offline.estimate import camera_of
 from smap_ros.sources import Frame, Source, open_source
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class CameraNode(Node):
         super().__init__(CAMERA_NODE.name, **options)
         self._settings = NodeParameters(self, CAMERA_NODE.parameters)
         self._source = self._open()
-        self._calibration = self._load_calibration()
+        self._choice = self._load_choice()
         self.exit_status = 0
         self._problem = ""
         self._statistics = FrameStatistics()
@@ -86,11 +87,20 @@ class CameraNode(Node):
                 "parameter source is empty; expected an image, a folder, a video, a bag, a camera "
                 "index or a URL, for example source:=clip.mp4"
             )
-        return open_source(source)
+        return open_source(
+            source,
+            topic=self._settings.text("image_topic") or None,
+            rectified=self._settings.text("rectified"),
+        )
 
-    def _load_calibration(self) -> Camera | None:
-        path = self._settings.text("calibration")
-        return Camera.from_yaml(Path(path).expanduser()) if path else None
+    def _load_choice(self) -> CameraChoice:
+        path, fov = self._settings.text("calibration"), self._settings.number("fov_deg")
+        # A calibration wins, as the parameters say.
+        return CameraChoice.of(
+            Path(path).expanduser() if path else None,
+            fov if fov > 0 and not path else None,
+            self._settings.text("rectified"),
+        )
 
     def _make_pace(self) -> RealTimePace | ConsumerPace:
         if self._settings.text("pacing") == "as_consumed" and not self._source.live:
@@ -152,7 +162,7 @@ class CameraNode(Node):
         started = time.perf_counter()
         header = Header(frame_id=frame.frame_id or self._settings.text("frame_id"))
         size = (frame.image.shape[1], frame.image.shape[0])
-        info = info_from_camera(self._camera(frame, size), header, size)
+        info = info_from_camera(self._camera(frame), header, size)
         if self._compressed:
             message: Image | CompressedImage = array_to_compressed(
                 frame.image, header, self._settings.whole("jpeg_quality")
@@ -171,17 +181,11 @@ class CameraNode(Node):
         publishing = (time.perf_counter() - ready) * 1e3
         self._statistics.done(0, publishing, {"prepare": (ready - started) * 1e3})
 
-    def _camera(self, frame: Frame, size: tuple[int, int]) -> Camera | None:
-        camera = self._calibration or frame.camera
-        if camera is None:
-            fov = self._settings.number("fov_deg")
-            return Camera.from_fov(*size, math.radians(fov)) if fov > 0 else None
-        if (camera.width, camera.height) != size:
-            raise CameraError(
-                f"the calibration is for {camera.width}x{camera.height} px, the images of "
-                f"{self._source.name} are {size[0]}x{size[1]} px; calibrate at that size"
-            )
-        return camera
+    def _camera(self, frame: Frame) -> Camera | None:
+        """None when nothing is known of it: that is published as such."""
+        if frame.camera is None and not self._choice.stated:
+            return None
+        return camera_of(self._choice, frame)
 
     def _finish(self) -> None:
         self.get_logger().info(

@@ -30,12 +30,6 @@ def seconds(stamp: Time) -> float:
     return float(stamp.sec) + stamp.nanosec / NANOSECONDS
 
 
-def stamp_of(time: float) -> Time:
-    """A stamp from seconds."""
-    total = round(time * NANOSECONDS)
-    return Time(sec=total // NANOSECONDS, nanosec=total % NANOSECONDS)
-
-
 def array_to_image(image: NDArray[np.uint8], header: Header) -> Image:
     """A bgr8 message of uint8 [H, W, 3] bgr."""
     height, width = image.shape[:2]
@@ -53,25 +47,6 @@ def array_to_compressed(image: NDArray[np.uint8], header: Header, quality: int) 
     data = array.array("B")
     data.frombytes(encode_compressed(image, "jpeg", quality))
     return CompressedImage(header=header, format="jpeg", data=data)
-
-
-def camera_from_info(info: CameraInfo) -> Camera:
-    """The camera of the images that come with a CameraInfo.
-
-    K is for the full sensor; the image may be a window of it (roi), binned.
-
-    Raises:
-        CameraError: if the camera is not calibrated, or the numbers are impossible.
-    """
-    k = np.array(info.k, dtype=np.float64)
-    width, height = info.width, info.height
-    if info.roi.width and info.roi.height:
-        k[2] -= info.roi.x_offset
-        k[5] -= info.roi.y_offset
-        width, height = info.roi.width, info.roi.height
-    camera = Camera.from_matrix(width, height, k, info.d, info.distortion_model)
-    across, down = max(1, info.binning_x), max(1, info.binning_y)
-    return camera if across == down == 1 else camera.resized(width // across, height // down)
 
 
 def info_from_camera(camera: Camera | None, header: Header, size: tuple[int, int]) -> CameraInfo:

@@ -14,12 +14,13 @@ from std_msgs.msg import Header
 
 from smap_ros.bags.messages import image_from_message
 from smap_ros.bodies import Body, BodyFrame
+from smap_ros.calibration import CameraChoice, CameraInfos, rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.estimators import Estimator
 from smap_ros.estimators.base import NON_FINITE
 from smap_ros.msg import BodyArray
-from smap_ros.nodes.conversions import body_array, camera_from_info, seconds
+from smap_ros.nodes.conversions import body_array, seconds
 from smap_ros.nodes.statistics import FrameStatistics
 from smap_ros.nodes.world import WorldFrame
 
@@ -30,9 +31,6 @@ BESIDES = "besides network"
 
 # Images that wait for their people; no model reports them later than so many images.
 MAX_WAITING = 65
-
-# Cameras remembered by frame; a publisher that invents frames must not fill the memory.
-MAX_FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -50,26 +48,27 @@ class Arrival:
     time: float
 
 
-class CameraChoice:
-    """Which camera an image was taken with.
+class LiveCameras:
+    """Which camera an image was taken with, and how it is mounted.
 
     Attributes:
         fov_deg: stated horizontal field of view in degrees; above 0 it takes the place of
             CameraInfo.
+        rectification: whether the images are rectified.
         world: tells how the camera is mounted, if TF is to say so.
+        source: where the camera of the last image was known from, for people.
     """
 
     def __init__(self) -> None:
         self.fov_deg = 0.0
+        self.rectification = rectification("auto")
         self.world: WorldFrame | None = None
-        self._infos: dict[str, CameraInfo] = {}
+        self.source = "none yet"
+        self._infos = CameraInfos()
 
     def take_info(self, info: CameraInfo) -> None:
-        """The newest calibration of its frame."""
-        infos = self._infos
-        if info.header.frame_id not in infos and len(infos) >= MAX_FRAMES:
-            infos = {}
-        self._infos = {**infos, info.header.frame_id: info}
+        """A calibration has arrived."""
+        self._infos.take(info)
 
     def camera(self, frame_id: str, width: int, height: int, stamp: float) -> Camera:
         """The camera of an image, with its mounting at the image's stamp if TF is to say so.
@@ -78,29 +77,27 @@ class CameraChoice:
             CameraError: if nothing is known of it, what is known is no calibration, or TF doesn't
                 say how it is mounted.
         """
-        camera = self._intrinsics(frame_id, width, height)
+        camera = self._intrinsics(frame_id, (width, height), stamp)
         if self.world is None:
             return camera
         return replace(camera, mounting=self.world.mounting(frame_id, stamp))
 
-    def _intrinsics(self, frame_id: str, width: int, height: int) -> Camera:
+    def _intrinsics(self, frame_id: str, size: tuple[int, int], stamp: float) -> Camera:
         if self.fov_deg > 0:
             # From the field of view at hand, so that a change takes effect on the next image.
-            return Camera.from_fov(width, height, math.radians(self.fov_deg))
-        info = self._infos.get(frame_id)
-        if info is None:
-            known = ", ".join(repr(name) for name in self._infos) or "none"
-            raise CameraError(
-                f"no CameraInfo for frame {frame_id!r} (frames with one: {known}); publish the "
-                "calibration on camera_info with the image's frame_id, or set the parameter "
-                "fov_deg to the horizontal field of view in degrees"
-            )
+            self.source = f"fov_deg {self.fov_deg:g}"
+            return CameraChoice(fov=math.radians(self.fov_deg)).camera(size)
         try:
-            return camera_from_info(info)
+            calibration = self._infos.calibration(frame_id, stamp)
+            camera = calibration.camera(size, self.rectification.rectified)
         except CameraError as error:
             raise CameraError(
-                f"CameraInfo of frame {frame_id!r}: {error} (parameter fov_deg, in degrees)"
+                f"CameraInfo of frame {frame_id!r}: {error}. Publish the calibration on "
+                "camera_info with the image's frame_id, or set the parameter fov_deg to the "
+                "horizontal field of view in degrees"
             ) from error
+        self.source = f"CameraInfo, {self.rectification.describe(calibration)}"
+        return CameraChoice().camera(size, camera)
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ class Pipeline:
         statistics: what was counted.
     """
 
-    def __init__(self, estimator: Estimator, cameras: CameraChoice) -> None:
+    def __init__(self, estimator: Estimator, cameras: LiveCameras) -> None:
         self._estimator = estimator
         self._cameras = cameras
         self.about = estimator.about

@@ -25,6 +25,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
+from smap_ros.calibration import rectification
 from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.options import ModelChoice
@@ -36,7 +37,7 @@ from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.mesh_markers import MeshMarkers
 from smap_ros.nodes.parameters import NodeParameters, Values
-from smap_ros.nodes.pipeline import Arrival, CameraChoice, Pipeline, Problem
+from smap_ros.nodes.pipeline import Arrival, LiveCameras, Pipeline, Problem
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.worker import NewestWins
 from smap_ros.nodes.world import WorldFrame
@@ -71,7 +72,7 @@ class Pose3dNode(LifecycleNode):
         self._info_publisher: Publisher | None = None
         self._meshes: MeshMarkers | None = None
         self._subscriptions_made: list[Subscription] = []
-        self._cameras = CameraChoice()
+        self._cameras = LiveCameras()
         self._active_since = 0.0
         self._last_image = 0.0
         self._failure = ""
@@ -198,12 +199,17 @@ class Pose3dNode(LifecycleNode):
         kind, topic = Image, image
         if self._settings.flag("compressed"):
             kind, topic = CompressedImage, f"{image}/compressed"
+        info = self.resolve_topic_name("camera_info")
+        self._cameras.rectification = rectification(self._settings.text("rectified"), image, info)
         self._subscriptions_made = [
             self.create_subscription(kind, topic, self._on_image, qos.SENSOR),
-            self.create_subscription(
-                CameraInfo, "camera_info", self._cameras.take_info, qos.SENSOR
-            ),
+            self.create_subscription(CameraInfo, info, self._cameras.take_info, qos.SENSOR),
         ]
+        self.get_logger().info(
+            f"images of {topic} are taken as "
+            f"{'rectified' if self._cameras.rectification.rectified else 'raw'}: "
+            f"{self._cameras.rectification.reason}"
+        )
 
     def _pause(self) -> None:
         for subscription in self._subscriptions_made:
@@ -289,7 +295,11 @@ class Pose3dNode(LifecycleNode):
             if self._failure:
                 return Health(Level.ERROR, f"not configured: {self._failure}")
             return Health(Level.OK, "not configured")
-        values = {"model": str(pipeline.about), **pipeline.statistics.values()}
+        values = {
+            "model": str(pipeline.about),
+            "camera": self._cameras.source,
+            **pipeline.statistics.values(),
+        }
         if self._worker is None:
             return Health(Level.OK, "inactive", values)
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from smap_ros.bags import BAG_SUFFIXES
 from smap_ros.errors import InputError
 from smap_ros.sources.base import Frame, Source
 from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
@@ -18,25 +19,24 @@ __all__ = [
     "open_source",
 ]
 
-_BAG_SUFFIXES = (".mcap", ".db3", ".bag")
-
 
 def is_bag(path: Path) -> bool:
     """Whether there is a ROS bag, be it one that was cut off before its metadata were written."""
     if not path.is_dir():
-        return path.suffix.lower() in _BAG_SUFFIXES and path.exists()
+        return path.suffix.lower() in BAG_SUFFIXES and path.exists()
     suffixes = {file.suffix.lower() for file in path.iterdir()}
-    recorded = not suffixes.isdisjoint(_BAG_SUFFIXES) and suffixes.isdisjoint(IMAGE_SUFFIXES)
+    recorded = not suffixes.isdisjoint(BAG_SUFFIXES) and suffixes.isdisjoint(IMAGE_SUFFIXES)
     return recorded or (path / "metadata.yaml").is_file()
 
 
-def open_source(spec: str, *, topic: str | None = None) -> Source:
+def open_source(spec: str, *, topic: str | None = None, rectified: str = "auto") -> Source:
     """The reader that fits an input as a user names it.
 
     Args:
         spec: image file, folder of images, video file, ROS bag (folder, ``.mcap``, ``.db3``),
             camera index (``0``), ``/dev/videoN`` or URL (``rtsp://``, ``http://``).
         topic: image topic of a bag; None picks one and logs which.
+        rectified: whether the images of a bag were rectified: ``auto``, ``yes`` or ``no``.
 
     Raises:
         InputError: if there is no such input, or it can't be opened.
@@ -61,7 +61,7 @@ def open_source(spec: str, *, topic: str | None = None) -> Source:
     if is_bag(path):
         from smap_ros.sources.bag import BagSource
 
-        return BagSource(path, topic)
+        return BagSource(path, topic, rectified)
     if topic is not None:
         raise InputError(f"a topic ({topic}) is only for ROS bags; {spec} isn't one")
     if path.is_dir():

@@ -23,6 +23,8 @@ class Frame:
         index: number of the image in its source, from 0.
         source: name of the source (file name, topic, device).
         frame_id: the camera's frame where the source knows it, else empty.
+        problem: why there is no camera, for people.
+        pixel_aspect: how many times as wide as high its pixels are.
     """
 
     image: NDArray[np.uint8]
@@ -31,6 +33,8 @@ class Frame:
     index: int
     source: str
     frame_id: str = ""
+    problem: str = "it comes without a calibration"
+    pixel_aspect: float = 1.0
 
 
 class Source(Protocol):
@@ -43,6 +47,7 @@ class Source(Protocol):
         live: whether images are lost when they aren't taken in time.
         moving: whether consecutive images show the same scene (video, camera, bag).
         calibrated: whether the frames come with their camera.
+        camera_source: where that is known from, for people; empty where it isn't.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Source(Protocol):
     live: bool
     moving: bool
     calibrated: bool
+    camera_source: str
 
     def __iter__(self) -> Iterator[Frame]: ...
 

@@ -27,6 +27,7 @@ class DeviceSource:
     live = True
     moving = True
     calibrated = False
+    camera_source = ""
 
     def __init__(self, spec: str) -> None:
         self.name = spec

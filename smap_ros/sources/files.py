@@ -53,6 +53,7 @@ class ImageSource:
     moving = False
     calibrated = False
     rate: float | None = None
+    camera_source = ""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -79,6 +80,7 @@ class FolderSource:
     moving = False
     calibrated = False
     rate: float | None = None
+    camera_source = ""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name or str(path)

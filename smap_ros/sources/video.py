@@ -37,6 +37,7 @@ class VideoSource:
     live = False
     moving = True
     calibrated = False
+    camera_source = ""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name

@@ -7,9 +7,9 @@ import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from smap_ros.bags.salvage import whole_bag
+from smap_ros.bags.reader import open_bag
+from smap_ros.bags.salvage import ReadableBag
 from smap_ros.errors import InputError
-from smap_ros.sources.bag import open_bag
 
 MESSAGES = 60
 
@@ -56,11 +56,12 @@ def test_messages_before_the_damage_are_saved(tmp_path, store, plugin, share):
     with pytest.raises(InputError):
         numbers(bag)
     for path in (bag, file):
-        with whole_bag(path) as (saved, damage):
-            got = numbers(saved)
-            assert saved.name == path.stem
-            assert f"the {len(got)} messages before the damage were saved" in damage
-        assert not saved.exists()
+        copy = ReadableBag(path)
+        got = numbers(copy.path)
+        assert copy.path.name == path.stem and copy.damaged
+        assert f"the {len(got)} messages before the damage were saved" in copy.note
+        copy.close()
+        assert not copy.path.exists()
         assert got == list(range(len(got)))
         assert abs(len(got) - share * MESSAGES) <= 5
     assert file.read_bytes() == whole[: int(share * len(whole))]
@@ -70,23 +71,26 @@ def test_a_compressed_chunk_that_is_whole_is_saved(tmp_path, store):
     bag = write(tmp_path / "bag", store, StoragePlugin.MCAP, compressed=True)
     (file,) = bag.glob("*.mcap")
     file.write_bytes(file.read_bytes()[:-10])
-    with whole_bag(bag) as (saved, damage):
-        assert damage is not None
-        assert numbers(saved) == list(range(MESSAGES))
+    saved = ReadableBag(bag)
+    assert saved.damaged
+    assert numbers(saved.path) == list(range(MESSAGES))
 
 
 @pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda p: p.name)
 def test_a_bag_without_its_metadata_is_whole(tmp_path, store, plugin):
     bag = write(tmp_path / "bag", store, plugin, compressed=False)
     (bag / "metadata.yaml").unlink()
-    with whole_bag(bag) as (saved, _):
-        assert numbers(saved) == list(range(MESSAGES))
+    saved = ReadableBag(bag)
+    assert numbers(saved.path) == list(range(MESSAGES))
+    assert not saved.damaged and not saved.note
 
 
 def test_a_good_bag_is_left_alone(tmp_path, store):
     bag = write(tmp_path / "bag", store, StoragePlugin.MCAP, compressed=False)
-    with whole_bag(bag) as (same, damage):
-        assert (same, damage) == (bag, None)
+    same = ReadableBag(bag)
+    assert (same.path, same.note, same.damaged) == (bag, "", False)
+    same.close()
+    assert bag.exists()
 
 
 @pytest.mark.parametrize(
@@ -96,5 +100,5 @@ def test_a_good_bag_is_left_alone(tmp_path, store):
 def test_what_is_no_bag_is_refused(tmp_path, content, suffix):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="can't be opened as a ROS bag"), whole_bag(path):
-        pass
+    with pytest.raises(InputError, match="can't be opened as a ROS bag"):
+        ReadableBag(path)

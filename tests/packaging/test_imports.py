@@ -35,7 +35,7 @@ HEIGHTS = {
         ),
         0,
     ),
-    **dict.fromkeys(("bundles", "engines", "association"), 1),
+    **dict.fromkeys(("association", "bundles", "calibration", "engines"), 1),
     **dict.fromkeys(
         ("bags", "sources", "offline", "estimators", "temporal", "evaluation", "viz"), MIDDLE
     ),

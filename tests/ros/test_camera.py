@@ -13,11 +13,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Bool
 
 from smap_ros.bags.messages import image_from_message
+from smap_ros.calibration import camera_from_info
 from smap_ros.camera import Camera
 from smap_ros.images import encode_compressed
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import camera_from_info, seconds
+from smap_ros.nodes.conversions import seconds
 from smap_ros.nodes.pacing import ConsumerPace, RealTimePace
 
 NODE = "camera_node"
@@ -146,7 +147,7 @@ def test_a_calibration_for_another_size_is_an_error_and_a_status(start, clip, tm
         ({}, "source is empty"),
         ({"source": "nowhere.mp4"}, "doesn't exist"),
         ({"source": "nowhere.mp4", "rate": -1.0}, "rate"),
-        ({"source": "nowhere.mp4", "pacing": "leisurely"}, "real_time, as_consumed"),
+        ({"source": "nowhere.mp4", "pacing": "leisurely"}, "real_time or as_consumed"),
     ],
 )
 def test_a_source_or_parameter_that_is_wrong_ends_the_node_with_one_line(start, parameters, reason):

@@ -22,9 +22,10 @@ from smap_ros.camera import Camera
 from smap_ros.geometry.orientation import torso_orientation
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import array_to_image, body_array, stamp_of
+from smap_ros.nodes.conversions import array_to_image, body_array
 from smap_ros.nodes.markers import MarkersNode
 from smap_ros.skeletons import MPI15
+from tests.ros.stamps import stamp_of
 from tests.ros.tf2_messages import end
 
 CAMERA = Camera.from_fov(640, 480, np.deg2rad(70))

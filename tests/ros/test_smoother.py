@@ -15,9 +15,10 @@ from smap_ros.bodies import Body
 from smap_ros.camera import Camera
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
-from smap_ros.nodes.conversions import bodies_from_message, body_array, stamp_of
+from smap_ros.nodes.conversions import bodies_from_message, body_array
 from smap_ros.nodes.smoother import SmootherNode
 from smap_ros.skeletons import MPI15
+from tests.ros.stamps import stamp_of
 
 CAMERA = Camera.from_fov(1280, 720, np.deg2rad(70))
 SHAPE = np.random.default_rng(3).uniform([-0.3, -0.7, -0.2], [0.3, 0.9, 0.2], (15, 3))

@@ -7,17 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bags.recording import NANOSECONDS
+from smap_ros.bags.reader import NANOSECONDS, open_bag, raw_header
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.metrics import Accuracy, compare, match_by_pelvis
 from smap_ros.offline.results import Latency
-from smap_ros.sources.bag import open_bag
 
 Float = NDArray[np.float64]
 
@@ -109,6 +107,7 @@ class BagRun:
         frames: people of each image that was worked on, in order.
         latency: milliseconds by stage.
         truth: where there is one.
+        camera: where the camera is known from, and whether its images are rectified.
     """
 
     bag: str
@@ -122,6 +121,7 @@ class BagRun:
     frames: list[BodyFrame] = field(default_factory=list)
     latency: dict[str, Latency] = field(default_factory=dict)
     truth: Truth | None = None
+    camera: str = ""
 
 
 def read_topics(path: Path) -> tuple[tuple[Topic, ...], float, list[str]]:
@@ -140,24 +140,14 @@ def read_topics(path: Path) -> tuple[tuple[Topic, ...], float, list[str]]:
             for connection, arrived, raw in reader.messages():
                 first = arrived if first is None else first
                 last = arrived
-                stamp = _stamp(reader, connection.msgtype, raw)
-                stamps[connection.topic, connection.msgtype].append(stamp or arrived)
+                header = raw_header(reader, connection.msgtype, raw)
+                stamp = arrived if header is None else header[0] or arrived
+                stamps[connection.topic, connection.msgtype].append(stamp)
         except Exception as error:  # readers of damaged bags fail in many ways
             read = sum(map(len, stamps.values()))
             warnings.append(f"the bag is damaged after {read} messages: {error}")
     topics = tuple(topic_of(name, kind, values) for (name, kind), values in sorted(stamps.items()))
     return topics, 0.0 if first is None or last is None else (last - first) / NANOSECONDS, warnings
-
-
-def _stamp(reader: Any, kind: str, raw: Any) -> int | None:
-    """The header's stamp in nanoseconds, without reading the picture behind it; None without."""
-    fields = reader.typestore.get_msgdef(kind).fields
-    if not fields or fields[0][0] != "header":
-        return None
-    # A header comes first: 4 bytes of encapsulation, then seconds and nanoseconds.
-    order = "<" if raw[1] & 1 else ">"
-    sec, nanosec = np.frombuffer(raw, np.dtype(f"{order}i4"), 2, 4)
-    return int(sec) * NANOSECONDS + int(nanosec)
 
 
 def topic_of(name: str, kind: str, stamps: Sequence[int]) -> Topic:

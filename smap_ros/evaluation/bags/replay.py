@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bags.recording import read_recording, stage_latency
+from smap_ros.bags.recording import BODIES, read_recording, stage_latency
 from smap_ros.bodies import BodyFrame
+from smap_ros.calibration import CameraChoice
 from smap_ros.errors import InputError
 from smap_ros.estimators.base import Estimator
 from smap_ros.evaluation.bags.measures import (
@@ -22,31 +21,29 @@ from smap_ros.evaluation.bags.measures import (
     latencies,
     read_topics,
 )
-from smap_ros.offline.estimate import CameraChoice, estimate_frames
+from smap_ros.offline.estimate import estimate_frames, require_camera
 from smap_ros.offline.results import Latency
-from smap_ros.sources import Frame, Source
+from smap_ros.sources import Frame
+from smap_ros.sources.bag import BagSource
 
-_BODIES = "smap_ros/msg/BodyArray"
 
-
-def inspect_bag(path: Path, damage: str | None) -> BagRun:
+def inspect_bag(path: Path, note: str = "") -> BagRun:
     """What can be said of a bag without looking at its images.
 
     Args:
         path: a bag that can be opened.
-        damage: what was lost before, if anything.
+        note: what was lost or converted before, if anything.
 
     Raises:
         InputError: if it can't be opened.
     """
     topics, seconds, warnings = read_topics(path)
-    lost = [] if damage is None else [damage]
-    return BagRun(path.name, "", seconds, topics, [*lost, *warnings])
+    return BagRun(path.name, "", seconds, topics, [*([note] if note else []), *warnings])
 
 
 def replay(
     run: BagRun,
-    source: Source,
+    source: BagSource,
     estimator: Estimator,
     choice: CameraChoice,
     *,
@@ -71,41 +68,50 @@ def replay(
     """
     run.mode = f"found anew by {estimator.about}"
     usable = _Usable(source, choice, run)
-    with _heard(run.warnings):
-        for _, frame in estimate_frames(
-            usable, estimator, choice, every=every, max_frames=max_frames
-        ):
-            run.frames.append(frame)
-            on_image()
+    run.camera = "as stated" if choice.stated else f"{source.topic.name}: {source.camera_source}"
+    frames = estimate_frames(usable, estimator, choice, every=every, max_frames=max_frames)
+    for _, frame in frames:
+        run.frames.append(frame)
+        on_image()
+    run.warnings += source.damage
     run.latency = latencies(run.frames)
     if run.uncalibrated:
         run.warnings.append(
             f"{run.uncalibrated} of {run.images} images have no usable CameraInfo and were left "
-            "out; state the field of view with --fov"
+            f"out ({usable.problem}); state the field of view with --fov"
         )
     if not run.frames and run.uncalibrated:
-        choice.require(source)
+        require_camera(choice, source)
 
 
-def recorded(run: BagRun, path: Path, topic: str | None = None) -> None:
+def recorded(
+    run: BagRun,
+    path: Path,
+    topic: str | None = None,
+    image_topic: str | None = None,
+    rectified: str = "auto",
+) -> None:
     """Take the people that were recorded with the images, and add them to a run.
 
     Args:
         run: what is filled in.
         path: the bag.
         topic: of the people, its last part; None takes ``bodies``, or else ``bodies_raw``.
+        image_topic: of the images; None takes those that people were found in.
+        rectified: whether they were rectified: ``auto``, ``yes`` or ``no``.
 
     Raises:
         InputError: if the bag has no images, no CameraInfo or no people.
     """
-    recording = read_recording(path)
+    recording = read_recording(path, image_topic, rectified)
+    run.camera = f"{recording.topic}: {recording.camera_source}"
     # A recorder may know of a topic that nothing came on.
     there = sorted(topic for topic, people in recording.bodies.items() if people)
     name = topic or next((name for name in ("bodies", *there) if name in there), "bodies")
     if name not in there:
         raise InputError(
             f"bag {path} has no people on topic {name}; it has "
-            f"{', '.join(there) or f'no messages of type {_BODIES}'}. Without --recorded they are "
+            f"{', '.join(there) or f'no messages of type {BODIES}'}. Without --recorded they are "
             "found anew"
         )
     run.mode = f"as recorded on {name}"
@@ -150,13 +156,18 @@ class _Usable:
     """The images of a bag that have a camera, counted; an image shown again at the start once.
 
     A camera node that waits for somebody to listen shows its first image until then.
+
+    Attributes:
+        problem: why the first image without a camera has none.
     """
 
     live, moving, calibrated = False, True, True
 
-    def __init__(self, source: Source, choice: CameraChoice, run: BagRun) -> None:
+    def __init__(self, source: BagSource, choice: CameraChoice, run: BagRun) -> None:
         self._source, self._stated, self._run = source, choice.stated, run
         self.name, self.count, self.rate = source.name, source.count, source.rate
+        self.camera_source = source.camera_source
+        self.problem = ""
 
     def __iter__(self) -> Iterator[Frame]:
         run, first = self._run, None
@@ -169,6 +180,7 @@ class _Usable:
             run.images += 1
             if frame.camera is None and not self._stated:
                 run.uncalibrated += 1
+                self.problem = self.problem or frame.problem
             else:
                 yield replace(frame, index=index)
         if run.unusable:
@@ -180,21 +192,3 @@ class _Usable:
 
 def _same(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     return image.shape == other.shape and bool((image == other).all())
-
-
-@contextmanager
-def _heard(warnings: list[str]) -> Iterator[None]:
-    """Keep what the reader of the bag warns of, each once."""
-
-    class Ear(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            message = record.getMessage()
-            if "damaged" in message and message not in warnings:
-                warnings.append(message)
-
-    logger, ear = logging.getLogger("smap_ros.sources.bag"), Ear(logging.WARNING)
-    logger.addHandler(ear)
-    try:
-        yield
-    finally:
-        logger.removeHandler(ear)

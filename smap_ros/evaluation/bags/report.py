@@ -85,6 +85,7 @@ class BagReport:
         run = self.run
         return {
             "bag": run.bag,
+            "camera_from": run.camera,
             "people_from": run.mode,
             "seconds": run.seconds,
             "warnings": run.warnings,
@@ -135,6 +136,7 @@ class BagReport:
         named = tracks(run.frames)
         rows = {
             "bag": f"{run.bag}, {run.seconds:.1f} s",
+            "camera": run.camera,
             "people": run.mode,
             "images / worked on": f"{run.images} / {len(run.frames)}",
             "undecodable / without CameraInfo": f"{run.unusable} / {run.uncalibrated}",

@@ -1,0 +1,105 @@
+"""ROS bags (rosbag2 in sqlite3 or MCAP, ROS 1) opened without ROS, and the stamps in them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from rosbags.rosbag1 import ReaderError as Ros1ReaderError
+from rosbags.rosbag2 import ReaderError
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_typestore
+
+from smap_ros.errors import InputError
+
+NANOSECONDS = 1_000_000_000
+
+# What reading of a damaged bag raises.
+READ_ERRORS = (
+    AnyReaderError,
+    Ros1ReaderError,
+    ReaderError,
+    SerdeError,
+    TypesysError,
+    OSError,
+    ValueError,
+    KeyError,
+)
+ROS1 = "ros1"  # how MCAP names its serialisation
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """A bag, open for reading.
+
+    Args:
+        path: folder of a rosbag2; its ``.mcap`` or ``.db3`` file; a ``.bag`` of ROS 1, or a folder
+            of them.
+
+    Raises:
+        InputError: if it can't be opened.
+    """
+    try:
+        reader = AnyReader(_parts(path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader.open()
+    except READ_ERRORS as error:
+        raise InputError(
+            f"{path} can't be opened as a ROS bag: {error}. A rosbag2 is a folder with "
+            "metadata.yaml (`ros2 bag reindex` rebuilds it)"
+        ) from error
+    try:
+        foreign = {c.topic for c in reader.connections if serialization(c) == ROS1}
+        if foreign and reader.is2:
+            raise InputError(
+                f"{path} can't be opened as a ROS bag: it holds messages of ROS 1 on "
+                f"{', '.join(sorted(foreign))}"
+            )
+        yield reader
+    finally:
+        reader.close()
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that a reader is given: all parts of a split recording of ROS 1, else the bag."""
+    if path.is_dir() and not (path / "metadata.yaml").exists():
+        parts = sorted(path.glob("*.bag"))
+        if parts:
+            return parts
+    # A file of a rosbag2 needs the metadata that lie beside it.
+    if path.suffix in (".mcap", ".db3") and (path.parent / "metadata.yaml").is_file():
+        return [path.parent]
+    return [path]
+
+
+def serialization(connection: Connection) -> str:
+    """How the messages of a topic are serialised: ``cdr``, ``ros1``; empty where it isn't said."""
+    return str(getattr(connection.ext, "serialization_format", ""))
+
+
+def stamp_ns(message: Any) -> int:
+    """The stamp of a message's header in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def raw_header(reader: AnyReader, kind: str, raw: bytes) -> tuple[int, str] | None:
+    """Stamp in nanoseconds and frame of a serialised message; None where it has no header.
+
+    A header comes first, so that the picture behind it needs no reading.
+    """
+    fields = reader.typestore.get_msgdef(kind).fields
+    if not fields or fields[0][0] != "header":
+        return None
+    header = reader.typestore.get_msgdef("std_msgs/msg/Header").fields
+    counted = header[0][0] == "seq"  # ROS 1 counts its messages in front of the stamp
+    # CDR begins with four bytes, of which the second tells the byte order; ROS 1 is little-endian.
+    order = "<" if not reader.is2 or raw[1] & 1 else ">"
+    place = 4 * (reader.is2 + counted)
+    sec, nanosec, length = struct.unpack_from(f"{order}III", raw, place)
+    frame = bytes(raw[place + 12 : place + 12 + length]).rstrip(b"\0").decode(errors="replace")
+    return sec * NANOSECONDS + nanosec, frame

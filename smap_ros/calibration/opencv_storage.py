@@ -1,0 +1,103 @@
+"""Calibrations that programs with OpenCV write: its FileStorage, in YAML, XML or JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import cv2
+
+from smap_ros.calibration.calibration import Calibration
+from smap_ros.errors import CameraError
+
+# Names that programs give the fields, without case and underscores; the samples' own come first.
+_MATRIX = ("cameramatrix", "intrinsicmatrix", "intrinsics", "mtx", "k", "m")
+_LENS = ("distortioncoefficients", "distcoeffs", "distortion", "dist", "d")
+_WIDTH, _HEIGHT = ("imagewidth", "width"), ("imageheight", "height")
+_SIZE = ("imagesize", "size", "resolution")
+_FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
+_PAIR = re.compile(r"(m|k|cameramatrix|d)(1|l|left)$")
+
+
+def is_storage(text: str) -> bool:
+    """Whether a text is a FileStorage."""
+    return text.startswith("%YAML:1.0") or "opencv-matrix" in text or "<opencv_storage>" in text
+
+
+def calibration_from_storage(text: str) -> Calibration:
+    """What a FileStorage states.
+
+    Raises:
+        CameraError: if it is damaged, or lacks the camera's matrix.
+    """
+    nodes = _nodes(text)
+    pair = [name for key, (name, _) in nodes.items() if _PAIR.match(key)]
+    matrix = _matrix(nodes, _MATRIX)
+    if matrix is None:
+        names = ", ".join(name for name, _ in nodes.values()) or "nothing"
+        if pair:
+            raise CameraError(
+                f"it holds a pair of cameras ({names}); write camera_matrix, "
+                "distortion_coefficients, image_width and image_height of the one that took the "
+                "images into a file of its own"
+            )
+        raise CameraError(
+            f"it is an OpenCV FileStorage with {names}; expected camera_matrix, "
+            "distortion_coefficients, image_width and image_height"
+        )
+    width, height = _size(nodes)
+    lens = _matrix(nodes, _LENS) or ()
+    fisheye = any(_is_true(nodes[key][1]) for key in _FISHEYE if key in nodes)
+    model = "equidistant" if fisheye else "plumb_bob" if len(lens) <= 5 else "rational_polynomial"
+    return Calibration(width, height, matrix, lens, model)
+
+
+def _nodes(text: str) -> dict[str, tuple[str, Any]]:
+    """The fields by their plain name, each with its own name."""
+    try:
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        root = storage.root()
+        names = list(root.keys()) if storage.isOpened() and root.isMap() else []
+    except (cv2.error, SystemError) as error:  # the latter is how its constructor fails
+        raise CameraError("it is a damaged OpenCV FileStorage; write it again") from error
+    # The nodes point into the storage, which has to live as long: read them now.
+    return {name.lower().replace("_", ""): (name, _value(root.getNode(name))) for name in names}
+
+
+def _value(node: Any) -> Any:
+    """A node as number, text, list of numbers, or matrix."""
+    if node.isReal() or node.isInt():
+        return node.real()
+    if node.isString():
+        return node.string()
+    if node.isSeq():
+        return [_value(node.at(k)) for k in range(node.size())]
+    try:
+        return node.mat()
+    except cv2.error:
+        return None
+
+
+def _matrix(nodes: dict[str, tuple[str, Any]], keys: tuple[str, ...]) -> tuple[float, ...] | None:
+    for key in keys:
+        value = nodes.get(key, ("", None))[1]
+        if value is not None and not isinstance(value, str | float):
+            rows = value.reshape(-1).tolist() if hasattr(value, "reshape") else value
+            return tuple(map(float, rows))
+    return None
+
+
+def _size(nodes: dict[str, tuple[str, Any]]) -> tuple[int, int]:
+    """Width and height; 0 where they aren't stated."""
+    for key in _SIZE:
+        value = nodes.get(key, ("", None))[1]
+        if isinstance(value, list) and len(value) == 2:
+            return int(value[0]), int(value[1])
+    found = [
+        next((int(nodes[key][1]) for key in keys if key in nodes), 0) for keys in (_WIDTH, _HEIGHT)
+    ]
+    return found[0], found[1]
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).strip().lower() in ("1", "1.0", "true", "yes")

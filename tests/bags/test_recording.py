@@ -1,0 +1,96 @@
+"""What a graph left in a bag that holds more than its own camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smap_ros.bags.recording import read_recording
+from smap_ros.errors import CameraError, InputError
+from tests.bag_messages import body_array, camera_info, raw_image, write_bag
+
+COUNT = 4
+
+
+def shade(value: int) -> np.ndarray:
+    return np.full((48, 64, 3), value, np.uint8)
+
+
+def info(stamp: float, frame: str, focal: float, **fields):
+    k = (focal, 0, 31.5, 0, focal, 23.5, 0, 0, 1)
+    return camera_info(stamp, frame, size=(64, 48), k=k, **fields)
+
+
+def stereo(left_frame: str = "left", right_frame: str = "right", people=("left", "right")):
+    """Two cameras with equal stamps, as `ros2 bag record -a` leaves them, and depth."""
+    for k in range(COUNT):
+        stamp = 100 + k
+        for side, frame, value in (("left", left_frame, 50), ("right", right_frame, 150)):
+            focal = 60.0 if side == "left" else 80.0
+            yield f"/{side}/camera_info", info(stamp, frame, focal)
+            yield f"/{side}/image_raw", raw_image(stamp, shade(value + k), frame)
+            yield f"/{side}/image_annotated", raw_image(stamp, shade(0), frame)
+            if side in people:
+                place = (0.0, 0.0, 2.0 if side == "left" else 5.0)
+                yield f"/{side}/bodies", body_array(stamp, frame, [place])
+                yield f"/{side}/bodies_raw", body_array(stamp, frame, [place])
+        depth = np.full((48, 64), 2000, np.uint16)
+        yield "/left/depth/image_rect_raw", raw_image(stamp, depth, left_frame, "16UC1")
+
+
+def summary(recording) -> tuple:
+    frames = [*recording.frames("bodies")]
+    brightness = [int(image.mean()) for image, _ in frames]
+    distances = [round(float(body.root[2])) for _, frame in frames for body in frame]
+    return recording.topic, recording.camera.fx, brightness, distances
+
+
+LEFT = ("/left/image_raw", 60, [50, 51, 52, 53], [2] * COUNT)
+RIGHT = ("/right/image_raw", 80, [150, 151, 152, 153], [5] * COUNT)
+
+
+@pytest.mark.parametrize("frames", [("left", "right"), ("camera", "camera")])
+def test_a_camera_is_chosen_with_its_own_calibration_and_people(tmp_path, caplog, frames):
+    bag = write_bag(tmp_path / "bag", stereo(*frames))
+    for topic, expected in (("/left/image_raw", LEFT), ("right/image_raw", RIGHT)):
+        recording = read_recording(bag, topic)
+        assert recording.image_stamps == [(100 + k) * 10**9 for k in range(COUNT)]
+        assert summary(recording) == expected
+    assert not caplog.text
+    assert summary(read_recording(bag)) == LEFT
+    assert "also there: /right/image_raw" in caplog.text
+
+
+@pytest.mark.parametrize("frames", [("left", "right"), ("camera", "camera")])
+def test_without_a_choice_it_is_the_camera_that_people_were_found_in(tmp_path, caplog, frames):
+    bag = write_bag(tmp_path / "bag", stereo(*frames, people=("right",)))
+    assert summary(read_recording(bag)) == RIGHT
+    assert not caplog.text
+
+
+def test_windows_and_rectified_images_are_read_as_everywhere(tmp_path):
+    p = (50.0, 0, 33.0, 0, 0, 50.0, 25.0, 0, 0, 0, 1, 0)
+    lens = {"d": (-0.3, 0.1, 0, 0, 0), "p": p}
+
+    def bag(name: str, image: str, **fields):
+        rows = [
+            ("/c/camera_info", info(1, "c", 60.0, **fields)),
+            ("/c/bodies", body_array(1, "c", [])),
+        ]
+        return write_bag(tmp_path / name, [*rows, (f"/c/{image}", raw_image(1, shade(9), "c"))])
+
+    rectified = read_recording(bag("a", "image_rect", **lens))
+    assert (rectified.camera.fx, rectified.camera.distortion) == (50, ())
+    assert "P without distortion" in rectified.camera_source
+    raw = read_recording(bag("b", "image_rect", **lens), rectified="no")
+    assert (raw.camera.fx, bool(raw.camera.distortion)) == (60, True)
+    window = read_recording(bag("c", "image_raw", roi=(20, 10, 64, 48)))
+    assert (window.camera.cx, window.camera.cy) == (11.5, 13.5)
+
+
+def test_a_recording_without_a_usable_calibration_says_why(tmp_path):
+    rows = [("/c/image_raw", raw_image(1, shade(9), "c")), ("/c/bodies", body_array(1, "c", []))]
+    with pytest.raises(InputError, match=r"no CameraInfo that belongs to /c/image_raw; it has /d/"):
+        read_recording(write_bag(tmp_path / "a", [*rows, ("/d/camera_info", info(1, "d", 60.0))]))
+    with pytest.raises(CameraError, match="/c/camera_info of /c/image_raw: K is impossible"):
+        read_recording(write_bag(tmp_path / "b", [*rows, ("/c/camera_info", info(1, "c", 0.8))]))
