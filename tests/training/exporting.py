@@ -8,9 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
+from smap_ros.skeletons import MUCO21, Skeleton
 from smap_train.cli import app
 from tests.conftest import BRIGHT, Scene
 
@@ -39,3 +42,23 @@ def assert_refused(checkpoint: Path, bundle: Path, options: Sequence[str], words
     with pytest.raises(InputError, match=words):
         raise result.exception
     assert not bundle.exists()
+
+
+def official_flip(coord: Tensor, mirrored: Tensor, width: int, skeleton: Skeleton) -> Tensor:
+    """MobileHumanPose's coordinates averaged with those of the mirrored crop, turned back.
+
+    Args:
+        coord: [B, J, 3] in cells.
+        mirrored: [B, J, 3] in cells, of the crop with its columns reversed.
+        width: cells along x.
+        skeleton: whose left and right joints are exchanged.
+
+    Returns:
+        [B, J, 3] in cells.
+    """
+    # Hands and toes exist in MuCo's training data only; officially they are left unpaired.
+    swap = skeleton.flip.tolist()
+    if skeleton is MUCO21:
+        swap = swap[:17] + list(range(17, len(skeleton)))
+    x, yz = mirrored[:, swap, :1], mirrored[:, swap, 1:]
+    return (coord + torch.cat([width - 1 - x, yz], -1)) / 2

@@ -127,6 +127,7 @@ def test_an_incomplete_lspet_is_refused(tmp_path, change, words):
     change(files)
     with pytest.raises(InputError, match=words):
         convert_lspet(written(tmp_path / "lspet", files, zipped=True), tmp_path / "out.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["lspet"]
 
 
 # --- Clothing Co-Parsing, and pseudo labels -----------------------------------------------------
@@ -212,6 +213,7 @@ def test_an_incomplete_ccp_is_refused(tmp_path, change, words):
     change(files)
     with pytest.raises(InputError, match=words):
         convert_ccp(written(tmp_path / "ccp", files, zipped=False), tmp_path / "out.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["ccp"]
 
 
 # --- CMU: one motion written in three forms -----------------------------------------------------

@@ -22,8 +22,8 @@ from smap_train.cli import app
 from smap_train.export import export_topdown_kind
 from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.golden import GOLDENS, Golden
-from smap_train.models.mobilehuman import MobileHuman, flip_merge
-from tests.training.exporting import FACTS, MEAN, STD, assert_refused, busy_picture
+from smap_train.models.mobilehuman import MobileHuman
+from tests.training.exporting import FACTS, MEAN, STD, assert_refused, busy_picture, official_flip
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def official_joints(network, image, person, camera, *, flip):
     with torch.inference_mode():
         cells = network(blob)["coord"]
         if flip:
-            cells = flip_merge(cells, network(blob.flip(-1))["coord"], 32, H36M18)
+            cells = official_flip(cells, network(blob.flip(-1))["coord"], 32, H36M18)
     cells = cells[0].double().numpy()
     depth = (cells[:, 2] / 32 * 2 - 1) + float(person.root[2])
     u, v = cells[:, 0] / 32 * side + x, cells[:, 1] / 32 * side + y

@@ -17,6 +17,7 @@ from torch import Tensor
 from smap_ros.errors import InputError
 from smap_train.convert import convert
 from smap_train.export import compare, one_input
+from smap_train.export.maed import CLIP_OUTPUTS, TokenGraph
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model
 from smap_train.models.golden import GOLDENS, Golden
@@ -30,7 +31,7 @@ from smap_train.models.layers.smpl import PARENTS
 from smap_train.models.maed import Maed
 from smap_train.models.maed.body import camera_translation
 from smap_train.models.maed.decoder import IterativeDecoder, ancestors
-from smap_train.models.maed.graphs import ClipGraph, FrameGraph
+from smap_train.models.maed.graphs import FrameGraph
 
 MANIFESTS = {  # which holds the keys of each mode
     "parallel": "parallel",
@@ -233,12 +234,6 @@ def test_only_vanilla_mode_is_blind_to_other_frames_and_none_sees_other_clips(mo
     assert changed.tolist() == [same_clip, same_clip, True, False, False, False]
 
 
-def test_image_features_are_those_of_clips_of_one():
-    model, images = small(), clip(3)
-    with torch.inference_mode():
-        torch.testing.assert_close(model.image_features(images), model(images[:, None])["feat"])
-
-
 def test_projection_agrees_with_a_camera_of_5000_pixels():
     model = small()
     with torch.inference_mode():
@@ -320,12 +315,11 @@ def test_body_comes_from_a_folder_of_the_users_files(tmp_path, decoder):
         assert torch.equal(got[name], value)
 
 
-def official_file(path: Path, model: Maed, *, body: bool = True) -> Path:
+def official_file(path: Path, model: Maed) -> Path:
     """What MAED's trainer writes."""
-    kept = {k: v for k, v in model.state_dict().items() if body or ".smpl." not in k}
     content = {
         "epoch": 3,
-        "state_dict": {f"module.{key}": value for key, value in kept.items()},
+        "state_dict": {f"module.{key}": value for key, value in model.state_dict().items()},
         "performance": np.float64(78.5),
         "optimizer": torch.optim.Adam(model.parameters()).state_dict(),
     }
@@ -342,12 +336,6 @@ def test_official_checkpoint_converts_and_gives_the_same_results(tmp_path):
     assert list(got) == list(expected)
     for name, value in expected.items():
         assert torch.equal(got[name], value)
-
-
-def test_checkpoint_without_its_body_is_refused_by_name(tmp_path):
-    source = official_file(tmp_path / "official.pth", small(), body=False)
-    with pytest.raises(InputError, match=r"9 missing:\n  decoder.smpl.faces_tensor"):
-        convert("maed", source, tmp_path / "ours.pt", **SMALL)
 
 
 @pytest.mark.slow
@@ -368,9 +356,8 @@ def test_onnx_graphs_agree_with_torch(tmp_path):
     with torch.inference_mode():
         tokens = graph(frames)["tokens"]
         torch.testing.assert_close(tokens, model.frame_tokens(frames), atol=1e-4, rtol=1e-4)
-    names = ("theta", "cam", "kp_2d", "kp_3d", "verts", "rotmat", "h36m_kp_3d", "h36m_kp_2d")
-    clips, path = ClipGraph(model), tmp_path / "clip.onnx"
+    clips, path = TokenGraph(model, "h36m17"), tmp_path / "clip.onnx"
     tokens = tokens.clone().unflatten(0, (1, 4))
-    export = one_input(clips, tokens, names)
+    export = one_input(clips, tokens, CLIP_OUTPUTS, input_name="tokens")
     export.write(path)
     assert compare(export, path) < 1e-4

@@ -26,7 +26,6 @@ from smap_train.models.layers.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
     matrix_to_quaternion,
-    matrix_to_rot6d,
     quaternion_to_matrix,
     rot6d_to_matrix,
 )
@@ -74,7 +73,7 @@ def test_any_six_numbers_make_a_rotation(numbers):
     matrix = rot6d_to_matrix(rot6d)
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(3, dtype=torch.float64))
     assert torch.linalg.det(matrix).item() == pytest.approx(1)
-    torch.testing.assert_close(rot6d_to_matrix(matrix_to_rot6d(matrix)), matrix)
+    torch.testing.assert_close(rot6d_to_matrix(matrix[:, :2].flatten()), matrix)
 
 
 @settings(deadline=None)

@@ -16,7 +16,8 @@ from smap_train.export import compare, one_input
 from smap_train.models import create
 from smap_train.models.golden import GOLDENS, Golden
 from smap_train.models.layers.soft_argmax import soft_argmax_3d
-from smap_train.models.mobilehuman import MobileHuman, coordinate_loss, flip_merge
+from smap_train.models.mobilehuman import MobileHuman, coordinate_loss
+from tests.training.exporting import official_flip
 
 PARAMETERS = {
     ("LPSKI", 18): 3_500_064,
@@ -83,7 +84,8 @@ def test_official_configuration_misreads_64_cubes_as_eight_times_the_people(back
 def test_flip_test_is_the_official_one(joints):
     model, golden = load("LPSKI", joints)
     with torch.inference_mode():
-        coord = model.forward_flip(golden.inputs())
+        mirrored = model(golden.inputs().flip(-1))["coord"]
+    coord = official_flip(run("LPSKI", joints)["coord"], mirrored, model.size, model.skeleton)
     error = golden.difference(f"LPSKI_j{joints}_coord_fliptest", coord)
     assert error.max_abs < COORD_TOLERANCE
     assert not torch.allclose(coord, run("LPSKI", joints)["coord"], atol=0.1)
@@ -94,7 +96,7 @@ def test_flip_merge_of_a_perfect_network_changes_nothing(skeleton):
     body = torch.rand(2, len(skeleton), 3, generator=torch.Generator().manual_seed(0)) * 31
     mirrored = body[:, skeleton.flip.tolist()].clone()
     mirrored[..., 0] = 31 - mirrored[..., 0]
-    merged = flip_merge(body, mirrored, 32, skeleton)
+    merged = official_flip(body, mirrored, 32, skeleton)
     torch.testing.assert_close(merged[:, :17], body[:, :17])
     # Hands and feet are merged with the other side's, as officially: not to be used.
     assert torch.allclose(merged, body) == (skeleton is H36M18)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from smap_ros.skeletons import MPI15
 from smap_train.models import create
 from smap_train.models.golden import Golden, load_golden
-from smap_train.models.smap import Smap, StageMaps, flip_merge
+from smap_train.models.smap import Smap, StageMaps
 
 SMALL = (1, 3, 64, 96)
 
@@ -101,47 +99,3 @@ def test_every_weight_learns():
     sum(x.square().mean() for stage in stages for kind in stage for x in kind).backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None]
     assert idle == []
-
-
-def maps_of(points: dict[str, tuple[int, int]], width: int = 20) -> Tensor:
-    """Synthetic 2D maps: a 1 at each joint, and each limb's direction over the whole channel."""
-    maps = np.zeros((1, 43, 10, width), np.float32)
-    for name, (x, y) in points.items():
-        maps[0, MPI15.index(name), y, x] = 1
-    for k, (a, b) in enumerate(MPI15.limbs):
-        ends = [points.get(MPI15.joints[j]) for j in (a, b)]
-        if None not in ends:
-            maps[0, 15 + 2 * k : 17 + 2 * k] = np.subtract(ends[1], ends[0])[:, None, None]
-    return torch.from_numpy(maps)
-
-
-def test_flip_merge_of_a_perfect_network_doubles_heatmaps_and_keeps_affinities():
-    """A person seen in the mirror has left and right exchanged; merged back, both agree."""
-    person = {
-        "neck": (9, 1), "pelvis": (9, 5), "l_shoulder": (12, 2), "l_elbow": (14, 4),
-        "r_shoulder": (6, 1), "r_elbow": (3, 3), "l_hip": (10, 6), "l_knee": (11, 8),
-    }  # fmt: skip
-    swap = {"l_": "r_", "r_": "l_"}
-    mirror = {
-        swap.get(name[:2], name[:2]) + name[2:]: (19 - x, y) for name, (x, y) in person.items()
-    }
-    maps = maps_of(person)
-    merged = flip_merge(maps, maps_of(mirror))
-    torch.testing.assert_close(merged[:, :15], 2 * maps[:, :15])
-    torch.testing.assert_close(merged[:, 15:], maps[:, 15:])
-
-
-def test_forward_flip_merges_the_mirrored_run_and_keeps_the_depths():
-    torch.manual_seed(0)
-    model = create("smap", stages=1, width=16).eval()
-    image = torch.randn(1, 3, 64, 96)
-    with torch.inference_mode():
-        plain, mirrored = model(image), model(image.flip(-1))
-        got, twin = model.forward_flip(image), model.forward_flip(image.flip(-1))
-    torch.testing.assert_close(
-        got["heatmap_2d"], flip_merge(plain["heatmap_2d"], mirrored["heatmap_2d"])
-    )
-    assert torch.equal(got["det_d"], plain["det_d"])
-    assert torch.equal(got["root_d"], plain["root_d"])
-    # Merging is symmetric: the mirrored image gives the same neck map, mirrored.
-    torch.testing.assert_close(twin["heatmap_2d"][:, 0].flip(-1), got["heatmap_2d"][:, 0])

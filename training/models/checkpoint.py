@@ -8,7 +8,6 @@ can run any code.
 from __future__ import annotations
 
 import argparse
-import os
 import pickle
 import re
 import warnings
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
+from smap_train.files import whole_file
 from smap_train.models import create, entry
 from smap_train.models.file_kinds import foreign_kind, is_safetensors
 
@@ -63,19 +63,8 @@ def save_checkpoint(
     content = {"model": model, "options": options, "state_dict": weights}
     if source_sha256:
         content["source_sha256"] = source_sha256
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"can't write checkpoint {path}: {error.strerror or error}") from error
+    with whole_file(path, "checkpoint") as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -26,9 +26,6 @@ DEPTH_HALF_RANGE_M = 1.0  # the volume's depth spans the root's depth +- this
 
 JOINT_SETS: dict[int, Skeleton] = {18: H36M18, 21: MUCO21}
 
-# Hands and toes exist in MuCo's training data only; the official flip test leaves them unpaired.
-_FLIPPED_JOINTS = 17
-
 _STEM_WIDTH, _LAST_WIDTH, _DECODER_WIDTH = 48, 2048, 256
 
 
@@ -281,30 +278,6 @@ class MobileHuman(nn.Module):
         heatmap = self.backbone(image)
         volumes = heatmap.view(-1, len(self.skeleton), self.size, self.size, self.size)
         return {"heatmap": heatmap, "coord": soft_argmax_3d(volumes)}
-
-    def forward_flip(self, image: Tensor) -> Tensor:
-        """Coordinates averaged with those of the mirrored crop (flip test), [B, joints, 3]."""
-        mirrored = self(image.flip(-1))["coord"]
-        return flip_merge(self(image)["coord"], mirrored, self.size, self.skeleton)
-
-
-def flip_merge(coord: Tensor, mirrored: Tensor, width: int, skeleton: Skeleton) -> Tensor:
-    """Average coordinates with those of the mirrored crop, turned back.
-
-    Args:
-        coord: [B, J, 3] in cells.
-        mirrored: [B, J, 3] in cells, of the crop with its columns reversed.
-        width: cells along x.
-        skeleton: whose left and right joints are exchanged.
-
-    Returns:
-        [B, J, 3] in cells.
-    """
-    swap = skeleton.flip.tolist()
-    if skeleton is MUCO21:
-        swap = swap[:_FLIPPED_JOINTS] + list(range(_FLIPPED_JOINTS, len(skeleton)))
-    x, yz = mirrored[:, swap, :1], mirrored[:, swap, 1:]
-    return (coord + torch.cat([width - 1 - x, yz], -1)) / 2
 
 
 def coordinate_loss(coord: Tensor, target: Tensor, visible: Tensor, has_depth: Tensor) -> Tensor:

@@ -254,15 +254,6 @@ class Smap(nn.Module):
             )
         return tuple(result)
 
-    def forward_flip(self, image: Tensor) -> dict[str, Tensor]:
-        """Eval-mode maps of an image and its mirror image, merged by ``flip_merge``.
-
-        The depths are those of the image alone, as officially.
-        """
-        maps = self._infer(image)
-        mirrored = self._infer(image.flip(-1))["heatmap_2d"]
-        return {**maps, "heatmap_2d": flip_merge(maps["heatmap_2d"], mirrored)}
-
     def _infer(self, image: Tensor) -> dict[str, Tensor]:
         """The eval-mode result, without the heads it doesn't need."""
         fused = self._fused(image)[-1]
@@ -284,37 +275,6 @@ class Smap(nn.Module):
             if i < len(self._stages) - 1:
                 x, skips = stage.upsample.links(encoded, fused)
         return result
-
-
-def flip_merge(maps: Tensor, mirrored: Tensor) -> Tensor:
-    """Merge the 43 2D maps of an image with those of its mirror image (SMAP's flip test).
-
-    The mirrored maps are turned back: columns reversed, left and right channels exchanged,
-    the x component of the affinity fields negated. Then both are added. Only the affinity
-    fields are halved; the keypoint heatmaps stay doubled, as officially.
-
-    Args:
-        maps: [B, 43, h, w] of the image.
-        mirrored: [B, 43, h, w] of the image with its columns reversed.
-
-    Returns:
-        [B, 43, h, w].
-    """
-    index, sign = _flip_channels()
-    back = mirrored.flip(-1)[:, index] * mirrored.new_tensor(sign)[:, None, None]
-    merged = maps + back
-    return torch.cat([merged[:, :KEYPOINTS], merged[:, KEYPOINTS:] / 2], dim=1)
-
-
-def _flip_channels() -> tuple[list[int], list[float]]:
-    """For each of the 43 channels, its partner under mirroring and its sign."""
-    flip = MPI15.flip.tolist()
-    index, sign = list(flip), [1.0] * KEYPOINTS
-    for a, b in MPI15.limbs:
-        partner = MPI15.limbs.index((flip[a], flip[b]))
-        index += [KEYPOINTS + 2 * partner, KEYPOINTS + 2 * partner + 1]
-        sign += [-1.0, 1.0]
-    return index, sign
 
 
 def _resize(x: Tensor, size: torch.Size) -> Tensor:

@@ -90,7 +90,6 @@ class Sequences:
         s = self.studio
         if s.motions is None:
             raise InputError("sequences need motions; give the mocap file with --motion")
-        self._motions = s.motions
         self._casting = Casting(s.pool, s.wardrobe, s.motions, config.mocap_share)
         self._walks = _walks(s.motions)
         if not self._walks and config.walking_share:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from smap_ros.errors import InputError
 from smap_train.data.convert.acclaim import Skeleton, read_amc, read_asf
 from smap_train.data.convert.bvh import END, Recording, read_bvh
+from smap_train.files import whole_file
 
 Float = NDArray[np.float64]
 
@@ -112,8 +113,7 @@ def convert_cmu(inputs: Iterable[Path], out: Path) -> list[str]:
         arrays[f"seq/{name}/root_m"] = (recording.root[::step] * scale).astype(np.float32)
         # Row vectors: a turn is the transpose of that of column vectors.
         arrays[f"seq/{name}/rotvec"] = (-recording.turns[::step]).astype(np.float16)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("wb") as file:
+    with whole_file(out) as file:
         np.savez_compressed(file, **arrays)
     return list(recordings)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tqdm import tqdm
 from smap_ros.errors import InputError
 from smap_ros.evaluation.pck2d.truth import ANNOTATIONS, PhotoFiles
 from smap_ros.images import decode_compressed
+from smap_train.files import whole_file
 
 LSPET_JOINTS = (
     "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "r_wrist", "r_elbow",
@@ -181,6 +184,7 @@ def _encoded(image: Image, suffix: str) -> bytes:
     return cv2.imencode(suffix, image, options)[1].tobytes()
 
 
-def _archive(out: Path) -> zipfile.ZipFile:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return zipfile.ZipFile(out, "w", zipfile.ZIP_STORED)
+@contextmanager
+def _archive(out: Path) -> Iterator[zipfile.ZipFile]:
+    with whole_file(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        yield archive

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from smap_ros.errors import InputError
 from smap_ros.evaluation.pck2d.truth import PhotoFiles
 from smap_ros.images import decode_compressed
+from smap_train.files import whole_file
 
 LANDMARKS = 33  # of BlazePose
 _FULL_MODEL = 1  # of MediaPipe's "lite", "full" and "heavy"
@@ -55,8 +56,7 @@ def convert_pseudo(archive: Path, out: Path, detector: Detector | None = None) -
         found = detector(decode_compressed(files.read(name)))
         if found is not None:
             landmarks[k], world[k] = found
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("wb") as file:
+    with whole_file(out) as file:
         np.savez_compressed(file, names=np.array(names), landmarks=landmarks, world_m=world)
     return len(names), int(np.isfinite(world[:, 0, 0]).sum())
 

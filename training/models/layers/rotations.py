@@ -40,11 +40,6 @@ def rot6d_to_matrix(rot6d: Tensor, eps: float = 1e-6) -> Tensor:
     return torch.stack((first, second, third), dim=-1)
 
 
-def matrix_to_rot6d(matrix: Tensor) -> Tensor:
-    """The first two columns, row by row: [..., 3, 3] -> [..., 6]."""
-    return matrix[..., :2].flatten(-2)
-
-
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     """Unit quaternions of rotation matrices, by the largest of four components.
 

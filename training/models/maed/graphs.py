@@ -30,16 +30,3 @@ class FrameGraph(nn.Module):
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """Frames [B, 3, 224, 224] -> ``tokens`` [B, 196, 768]."""
         return {"tokens": self.patch_embed(frames)}
-
-
-class ClipGraph(nn.Module):
-    """The part that looks at clips; shares its weights with the network."""
-
-    def __init__(self, network: Maed) -> None:
-        super().__init__()
-        self.network = network
-        self.eval()
-
-    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Tokens [N, T, 196, 768] -> what ``Maed.forward`` returns."""
-        return self.network.from_tokens(tokens)

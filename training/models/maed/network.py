@@ -146,11 +146,6 @@ class Maed(nn.Module):
             for name, value in found.items()
         }
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """Features of single images, each a clip of its own: [B, 3, 224, 224] -> [B, 768]."""
-        features: Tensor = self.encoder(self.frame_tokens(images)[:, None])
-        return features
-
 
 def _check(option: str, got: str, known: tuple[str, ...]) -> None:
     if got not in known:
