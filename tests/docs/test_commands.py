@@ -12,7 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from smap_ros.cli.app import app as smap_ros_app
-from smap_ros.graph.plan import GRAPHS, NODES
+from smap_ros.graph.node_types import NODES
+from smap_ros.graph.plan import GRAPHS
 from tests.docs.pages import PAGES, ROOT, Command, blocks, commands, spans
 
 COMMANDS = commands()
