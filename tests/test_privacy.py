@@ -107,7 +107,9 @@ with Launcher(plan(REPLAY, values)) as graph:
 
 def test_training_imports_leave_nothing_and_call_nobody(home):
     pytest.importorskip("lightning", reason="training needs torch and lightning")
-    done = run_at_home(home, "-c", "import smap_train.fit, smap_train.export.networks, anny")
+    done = run_at_home(
+        home, "-c", "import smap_train.engine.trainer, smap_train.export.networks, anny"
+    )
     assert done.returncode == 0, done.stderr
     assert strangers(home) == []
     assert conversations(home) == []

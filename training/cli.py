@@ -64,8 +64,8 @@ app = typer.Typer(
 # Commands that live with their subject: name -> (module:function, help). They are imported
 # when called, and offered only where their module is installed.
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "fit": ("smap_train.fit:run", "Train a network from a configuration."),
-    "fit-virtualpose": ("smap_train.fit_virtualpose:run", "Train virtualpose_lite's 3D networks."),
+    "fit": ("smap_train.engine.commands:fit", "Train the recipe of a configuration."),
+    "recipes": ("smap_train.engine.commands:recipes", "List the recipes, or one recipe's keys."),
     "curve": ("smap_train.curve:run", "Draw accuracy over the steps of a run."),
     "refine": ("smap_train.refine:run", "Train the refining network of a bundle."),
     "record": ("smap_train.smoother.record:run", "Record a detector's people over films."),

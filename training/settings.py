@@ -54,23 +54,46 @@ def bundle_settings(schema: type[Schema], settings: Mapping[str, Any], kind: str
         raise InputError(f"settings of the bundle: {where}; kind {kind} has {known}") from wrong
 
 
-def read_config(schema: type[Schema], path: Path, overrides: Sequence[str]) -> Schema:
-    """Read a YAML configuration and apply ``key=value`` overrides (values are YAML).
+def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A YAML configuration with ``key=value`` overrides (values are YAML), unchecked.
+
+    ``a.b=value`` sets a key inside ``a``.
+
+    Raises:
+        InputError: if the file is unreadable, or an override isn't of that form.
+    """
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"can't read the configuration {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise InputError(
+            f"configuration {path} is {type(data).__name__}; expected key: value lines"
+        )
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise InputError(f"override {override!r} is not of the form key=value")
+        *outer, last = key.split(".")
+        inner = data
+        for name in outer:
+            inner[name] = dict(inner.get(name) or {})
+            inner = inner[name]
+        try:
+            inner[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"override {override!r}: {value!r} is no YAML value") from error
+    return data
+
+
+def read_config(schema: type[Schema], path: Path, overrides: Sequence[str] = ()) -> Schema:
+    """A YAML configuration with ``key=value`` overrides, checked.
 
     Raises:
         InputError: if the file is unreadable or a value is refused, naming each.
     """
     try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"can't read the configuration {path}: {error}") from error
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise InputError(f"override {override!r} is not of the form key=value")
-        data[key] = yaml.safe_load(value)
-    try:
-        return schema(**data)
+        return schema(**read_yaml(path, overrides))
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise InputError(f"configuration {path} is refused: " + "; ".join(lines)) from error

@@ -7,10 +7,10 @@ import torch
 
 from smap_ros.errors import InputError
 from smap_train.export.networks import fuse_batch_norm, to_onnx
-from smap_train.fit import load_initial
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
+from smap_train.recipes.smap_lite import load_initial
 
 OUTPUTS = ("heatmap_2d", "det_d", "root_d", "pose")
 BACKBONE = {"backbone": "efficientnet_lite0"}

@@ -15,7 +15,7 @@ from smap_ros.evaluation.pck2d.measures import last
 from smap_ros.evaluation.pck2d.truth import read_lspet
 from smap_train.data.dataset import VirtualScene
 from smap_train.data.people import load_lspet
-from smap_train.fit import FitConfig, PhotoData, training_set
+from smap_train.recipes.smap_lite import PhotoData, SmapLiteConfig, training_set
 
 NAMES = [
     "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "r_wrist", "r_elbow", "r_shoulder",
@@ -74,7 +74,7 @@ def shards(tmp_path: Path, scene: VirtualScene) -> Path:
 def test_nothing_that_is_measured_was_trained_on(
     sports: PhotoData, shards: Path, holdout: int
 ) -> None:
-    config = FitConfig(out=shards, sports=sports, virtual=[shards], holdout=holdout, steps=1)
+    config = SmapLiteConfig(out=shards, sports=sports, virtual=[shards], holdout=holdout, steps=1)
     trained_on = [person.photo for person in training_set(config).photos[0]]
     photos = read_lspet(sports.archive)
     measured = [photo.encoded() for photo in last(photos, holdout)]
@@ -84,4 +84,4 @@ def test_nothing_that_is_measured_was_trained_on(
 
 
 def test_the_command_measures_what_training_keeps_unless_told() -> None:
-    assert FitConfig.model_fields["holdout"].default == HELD_OUT
+    assert SmapLiteConfig.model_fields["holdout"].default == HELD_OUT

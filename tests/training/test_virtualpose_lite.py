@@ -19,20 +19,19 @@ from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
 from smap_train.cli import app
 from smap_train.data.level_scenes import LevelScene, RandomScenes, abstract, collate
-from smap_train.fit_virtualpose import (
-    VirtualPoseFitConfig,
-    VirtualPoseModule,
-    displaced,
-    fit,
-    load_config,
-)
-from smap_train.loop import rate
+from smap_train.engine.trainer import train
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.virtualpose.cameras import project, to_cells
 from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
 from smap_train.models.virtualpose.lite import LITE
 from smap_train.models.virtualpose.projection import Voxels, read, widened
+from smap_train.recipes.registry import open_recipe
+from smap_train.recipes.virtualpose_lite import (
+    VirtualPoseLiteConfig,
+    VirtualPoseLiteRecipe,
+    displaced,
+)
 
 SMALL = {
     "image_size": [96, 64],
@@ -63,8 +62,8 @@ def scenes(count: int, config: VirtualPoseConfig = CONFIG) -> list[LevelScene]:
     return [source.draw(np.random.default_rng(k)) for k in range(count)]
 
 
-def config_of(**values) -> VirtualPoseFitConfig:
-    return VirtualPoseFitConfig(**{"out": "unused", "network": SMALL, **values})
+def config_of(**values) -> VirtualPoseLiteConfig:
+    return VirtualPoseLiteConfig(**{"out": "unused", "network": SMALL, **values})
 
 
 def projected_cells(scene: LevelScene, config: VirtualPoseConfig = CONFIG) -> np.ndarray:
@@ -197,16 +196,13 @@ def test_training_learns_where_people_and_joints_are():
     """Some 20 steps on one batch."""
     torch.manual_seed(0)
     config = config_of(steps=100)
-    module = VirtualPoseModule(config).train()
-    batch = collate(scenes(3, module.model.config), module.model.config)
-    maps, cameras, truth = batch
-    optimizer = torch.optim.Adam(module.parameters(), 0.02)
+    recipe = VirtualPoseLiteRecipe(config)
+    network = recipe.network().train()
+    batch = recipe.collate()(scenes(3, recipe.settings))
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
     history = []
     for _ in range(25):
-        heatmaps = widened(maps, module.model.config.widening)
-        terms = module.root_losses(maps, heatmaps, cameras, truth)
-        random = torch.Generator().manual_seed(0)
-        terms["joints"] = module.joint_loss(heatmaps, cameras, truth, random)
+        terms = recipe.losses(network, batch, 0)
         loss = terms["depth"] / 1000 + 300 * terms["cube"] + terms["joints"] / 100
         optimizer.zero_grad()
         (loss + terms["sides"] / 10).backward()
@@ -218,19 +214,23 @@ def test_training_learns_where_people_and_joints_are():
 
 def test_the_rate_rises_stays_and_falls_to_nothing():
     config = config_of(steps=100, warmup=10, cooldown=0.4)
-    rates = [rate(config, step) for step in range(101)]
+    rates = [config.rate(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[9:60] == pytest.approx([1.0] * 51)
     assert rates[80] == pytest.approx(0.5) and rates[100] == 0
-    assert rate(config_of(steps=5, warmup=0, cooldown=0), 4) == 1.0
+    assert config_of(steps=5, warmup=0, cooldown=0).rate(4) == 1.0
+    config = config_of(steps=100, warmup=0, cooldown=0, drops=[0.6, 0.9], drop_factor=0.1)
+    rates = [config.rate(step) for step in (59, 60, 90)]
+    assert rates == pytest.approx([1, 0.1, 0.01])
 
 
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path):
     """Two short runs through Lightning."""
     settings = {"network": SMALL, "poses": 20, "batch_size": 2, "steps": 4, "threads": 1}
     common = {**settings, "checkpoint_every": 2, "people": 4}
-    whole = load_model(fit(config_of(out=tmp_path / "whole", **common)))
-    fit(config_of(out=tmp_path / "parts", **common), stop_after=2)
-    path = fit(config_of(out=tmp_path / "parts", **common))
+    whole = load_model(train(VirtualPoseLiteRecipe(config_of(out=tmp_path / "whole", **common))))
+    parts = VirtualPoseLiteRecipe(config_of(out=tmp_path / "parts", **common))
+    train(parts, stop_after=2)
+    path = train(parts)
     resumed = load_model(path)
     assert resumed.config == whole.config
     for (name, one), other in zip(
@@ -242,21 +242,39 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path):
     assert list((tmp_path / "parts").glob("events.out.tfevents.*"))
 
 
+RUN = "{recipe: virtualpose_lite, out: runs, steps: 10"
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
-        ("steps: 10", [], "out: Field required"),
-        ("{out: runs, steps: 10, step: 3}", [], "step: Extra inputs are not permitted"),
-        ("{out: runs, steps: 10}", ["steps"], "not of the form key=value"),
-        ("{out: runs, steps: 10}", ["steps=0"], "steps: Input should be greater than 0"),
+        ("{recipe: virtualpose_lite, steps: 10}", [], "out: Field required"),
+        (
+            f"{RUN}, step: 3}}",
+            [],
+            "step: Extra inputs are not permitted",
+        ),
+        (
+            f"{RUN}}}",
+            ["steps"],
+            "not of the form key=value",
+        ),
+        (
+            f"{RUN}}}",
+            ["steps=0"],
+            "steps: Input should be greater than 0",
+        ),
         ("[", [], "can't read the configuration"),
+        ("[1]", [], "is list; expected key: value lines"),
+        ("{out: runs, steps: 10}", [], "names no recipe"),
+        ("{recipe: smap_huge}", [], "recipe 'smap_huge' is unknown; expected one of .*smap_lite"),
     ],
 )
 def test_configurations_are_refused_by_name(tmp_path, text, overrides, message):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
-        load_config(path, overrides)
+        open_recipe(path, overrides)
 
 
 def test_people_close_to_each_other_are_two_candidates():

@@ -18,10 +18,11 @@ from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_train import curve
 from smap_train.cli import app
 from smap_train.data.dataset import VirtualScene
+from smap_train.engine.trainer import train
 from smap_train.export import export_smap_kind
-from smap_train.fit import fit, load_config
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, load_model, save_checkpoint
+from smap_train.recipes.registry import open_recipe
 
 STEPS = 4
 
@@ -41,7 +42,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory, scene: VirtualScene) -> Pat
 def configuration(folder: Path, shards: Path) -> Path:
     path = folder / "config.yaml"
     path.write_text(
-        f"out: {folder / 'run'}\nvirtual: [{shards}]\nvirtual_share: 1.0\nsteps: {STEPS}\n"
+        f"recipe: smap_lite\nout: {folder / 'run'}\nvirtual: [{shards}]\nvirtual_share: 1.0\n"
+        f"steps: {STEPS}\n"
         "width: 96\nheight: 64\nbatch_size: 2\nworkers: 0\ncheckpoint_every: 2\nkeep_every: 2\n"
         "backbone: efficientnet_lite0\n"
     )
@@ -50,7 +52,7 @@ def configuration(folder: Path, shards: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
-    return fit(load_config(configuration(tmp_path_factory.mktemp("whole"), shards), []))
+    return train(open_recipe(configuration(tmp_path_factory.mktemp("whole"), shards)))
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -58,10 +60,10 @@ def test_a_stopped_run_goes_on_exactly(
     trained: Path, tmp_path: Path, shards: Path, capsys: pytest.CaptureFixture[str], precision: str
 ) -> None:
     overrides = [f"precision={precision}"]
-    config = load_config(configuration(tmp_path, shards), overrides)
-    halfway = load_checkpoint(fit(config, stop_after=2))["state_dict"]
+    recipe = open_recipe(configuration(tmp_path, shards), overrides)
+    halfway = load_checkpoint(train(recipe, stop_after=2))["state_dict"]
     capsys.readouterr()
-    resumed = load_checkpoint(fit(config))["state_dict"]
+    resumed = load_checkpoint(train(recipe))["state_dict"]
     shown = "".join(capsys.readouterr())
     assert f"{STEPS}/{STEPS}" in shown and f"1/{STEPS}" not in shown
     exact = load_checkpoint(trained)["state_dict"]
@@ -69,7 +71,7 @@ def test_a_stopped_run_goes_on_exactly(
         whole = exact
     else:
         again = [*overrides, f"out={tmp_path / 'whole'}"]
-        whole = load_checkpoint(fit(load_config(configuration(tmp_path, shards), again)))[
+        whole = load_checkpoint(train(open_recipe(configuration(tmp_path, shards), again)))[
             "state_dict"
         ]
         assert any((whole[key] != exact[key]).any() for key in exact)
@@ -99,7 +101,7 @@ def test_a_wrong_configuration_is_refused_by_name(
     tmp_path: Path, shards: Path, override: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        load_config(configuration(tmp_path, shards), [override])
+        open_recipe(configuration(tmp_path, shards), [override])
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +189,6 @@ CONFIGS = Path(curve.__file__).parent / "configs"
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("smap_lite*.yaml")), ids=lambda p: p.stem)
 def test_configurations_of_the_repository_are_accepted(path: Path) -> None:
-    config = load_config(path, [])
+    recipe = open_recipe(path)
     assert str(path.name) in path.read_text()  # it says how to run it
-    assert config.steps > 0
+    assert recipe.config.steps > 0

@@ -1,27 +1,27 @@
-"""`smap-train fit`: train smap_lite from a configuration, with exact resume."""
+"""Recipe ``smap_lite``: photos and virtual scenes, SMAP's outputs on a mobile backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-import typer
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from smap_train.data.augment import NONE, Augmentation
 from smap_train.data.dataset import MixedDataset, read_shards
 from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
-from smap_train.loop import Module, Precision, RunConfig, shards, start, train
+from smap_train.data.shards import shard_files
+from smap_train.engine.config import RunConfig
 from smap_train.losses_lite import LossWeights, lite_losses
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
 from smap_train.models.smap_lite import SmapLite
-from smap_train.settings import read_config
+from smap_train.recipes.base import Recipe
 
 _SETTLING = 128  # pictures that give a bundle's batch norms their statistics
 
@@ -38,9 +38,10 @@ class PhotoData(BaseModel):
     pseudo: Path
 
 
-class FitConfig(RunConfig):
+class SmapLiteConfig(RunConfig):
     """Everything that determines a run."""
 
+    recipe: Literal["smap_lite"] = Field("smap_lite", description="this recipe")
     sports: PhotoData | None = Field(None, description="Leeds Sports Pose Extended")
     street: PhotoData | None = Field(None, description="Clothing Co-Parsing photos")
     virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
@@ -60,7 +61,6 @@ class FitConfig(RunConfig):
     backbone_rate: float = Field(0.3, ge=0, description="factor on the rate for the backbone")
     freeze_blocks: int = Field(3, ge=0, le=16, description="backbone blocks kept as they are")
     loss: LossWeights = LossWeights()
-    precision: Precision = Field("32-true", description="bf16-mixed where the processor has it")
     backbone: Literal["movenet", "efficientnet_lite0"] = "movenet"
     movenet: Path | None = Field(None, description="archive of MoveNet's published weights")
     necks: bool = Field(False, description="necks tell depth and pose too, and depths a spread")
@@ -70,33 +70,62 @@ class FitConfig(RunConfig):
     )
 
 
-class LiteModule(Module):
+class SmapLiteRecipe(Recipe[SmapLiteConfig]):
     """smap_lite with its losses."""
 
-    config: FitConfig
+    config_type: ClassVar[type[RunConfig]] = SmapLiteConfig
+    summary = "all people of an image, in metres, on a CPU"
+    model = "smap_lite"
+    bundle_kind = "smap"
 
-    def __init__(self, config: FitConfig):
-        options = {"backbone": config.backbone, **({"necks": True} if config.necks else {})}
-        super().__init__(config, "smap_lite", options)
-        self.model = create(self.name, **self.options)
+    def __init__(self, config: SmapLiteConfig) -> None:
+        super().__init__(config)
+        self.options = {
+            "backbone": config.backbone, **({"necks": True} if config.necks else {})
+        }  # fmt: skip
+
+    def network(self) -> SmapLite:
+        """Published weights, or those to start from."""
+        config = self.config
+        network = create(self.model, **self.options)
+        assert isinstance(network, SmapLite)
         if config.initial is None:
-            self.model.load_pretrained(config.movenet)
+            network.load_pretrained(config.movenet)
         else:
-            load_initial(self.model, config.initial)
-        self.model.backbone.freeze(config.freeze_blocks)
-        self.model.to(memory_format=torch.channels_last)
+            load_initial(network, config.initial)
+            if config.initial.suffix == ".onnx":
+                pictures = self.dataset()
+                few = range(min(_SETTLING, len(pictures)))
+                settle_batch_norms(network, (pictures[k]["image"][None] for k in few))
+        network.backbone.freeze(config.freeze_blocks)
+        return network.to(memory_format=torch.channels_last)
 
-    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Weighted sum of the losses of one batch."""
+    def dataset(self) -> MixedDataset:
+        """The mixture that the configuration asks for."""
+        return training_set(self.config)
+
+    def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """See :func:`smap_train.losses_lite.lite_losses`."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        return self.log_losses(lite_losses(self.model(image), batch), vars(self.config.loss))
+        return lite_losses(network(image), batch)
 
-    def parameter_groups(self) -> Iterable[Any]:
+    def loss_weights(self) -> Mapping[str, float]:
+        """As configured."""
+        return vars(self.config.loss)
+
+    def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
         """The new layers at the run's rate, the backbone at a lower one."""
-        backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
-        new = [p for n, p in self.model.named_parameters() if not n.startswith("backbone.")]
+        assert isinstance(network, SmapLite)
+        backbone = [p for p in network.backbone.parameters() if p.requires_grad]
+        new = [p for n, p in network.named_parameters() if not n.startswith("backbone.")]
         slow = self.config.learning_rate * self.config.backbone_rate
         return [{"params": backbone, "lr": slow}, {"params": new}]
+
+    def files(self) -> list[Path]:
+        """Archives of photos with their labels, and shards."""
+        photos = [data for data in (self.config.sports, self.config.street) if data]
+        files = [path for data in photos for path in (data.archive, data.pseudo)]
+        return files + shard_files(self.config.virtual)
 
 
 def load_initial(model: SmapLite, path: Path) -> None:
@@ -122,12 +151,7 @@ def load_initial(model: SmapLite, path: Path) -> None:
         model.start_necks()
 
 
-def load_config(path: Path, overrides: list[str]) -> FitConfig:
-    """The configuration in a file, see :func:`smap_train.settings.read_config`."""
-    return read_config(FitConfig, path, overrides)
-
-
-def training_set(config: FitConfig) -> MixedDataset:
+def training_set(config: SmapLiteConfig) -> MixedDataset:
     """The mixture a configuration asks for, without its held-out photos."""
     sports: list[PhotoPerson] = []
     street: list[PhotoPerson] = []
@@ -150,35 +174,3 @@ def training_set(config: FitConfig) -> MixedDataset:
         two_rows=config.two_rows,
         more=config.more,
     )
-
-
-def fit(config: FitConfig, stop_after: int | None = None) -> Path:
-    """Train, or resume, and write ``smap_lite.pth``, see :func:`smap_train.loop.train`."""
-    start(config)
-    photos = [data for data in (config.sports, config.street) if data]
-    files = [path for data in photos for path in (data.archive, data.pseudo)]
-    files += shards(config.virtual)
-    module, dataset = LiteModule(config), training_set(config)
-    if config.initial is not None and config.initial.suffix == ".onnx":
-        images = (dataset[k]["image"][None] for k in range(min(_SETTLING, len(dataset))))
-        settle_batch_norms(module.model, images)
-    return train(
-        module,
-        dataset,
-        files,
-        stop_after=stop_after,
-        precision=config.precision,
-    )
-
-
-def run(
-    config: Annotated[Path, typer.Argument(help="YAML, see training/configs/")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
-    stop_after: Annotated[int | None, typer.Option(help="Stop at this step of the run.")] = None,
-) -> None:
-    """Train smap_lite; run again to resume from the last checkpoint.
-
-    Example: smap-train fit training/configs/smap_lite.yaml steps=5000 out=runs/a
-    """
-    weights = fit(load_config(config, overrides or []), stop_after)
-    typer.echo(f"weights: {weights}")

@@ -1,0 +1,11 @@
+"""Shards of virtual scenes, as training takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def shard_files(folders: Iterable[Path]) -> list[Path]:
+    """The shards of folders written by ``smap-train synth``, in order."""
+    return [path for folder in folders for path in sorted(folder.glob("*.tar"))]

@@ -1,0 +1,85 @@
+"""Measuring a run on held-out records while it goes on, and keeping its best weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+
+from smap_train.engine.config import RunConfig
+from smap_train.engine.module import RecipeModule
+from smap_train.models.checkpoint import save_checkpoint
+
+MEASURES = "measures.jsonl"
+
+
+class Validate(Callback):
+    """Every so many steps the averaged weights are measured by the recipe.
+
+    The measures go to the curves and, a line each, to ``measures.jsonl``; the weights with the
+    lowest first measure are kept as ``best.pth``.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.measured = -1
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Measure when it is time. The first process does; the others wait."""
+        step = trainer.global_step
+        due = step % self.config.validate_every == 0 or step == trainer.max_steps
+        if not due or step in (0, self.measured):
+            return
+        self.measured = step
+        if trainer.is_global_zero:
+            assert isinstance(pl_module, RecipeModule)
+            self._measure(trainer, pl_module, step)
+        trainer.strategy.barrier("validation")
+
+    def _measure(self, trainer: lightning.Trainer, module: RecipeModule, step: int) -> None:
+        recipe = module.recipe
+        network = _averaged(trainer, module)
+        training = network.training
+        # Measuring may draw random numbers; the run goes on as if it hadn't.
+        with torch.random.fork_rng(), torch.no_grad():
+            network.eval()
+            measures = recipe.evaluate(network, self.config.validation_limit)
+            network.train(training)
+        if not measures:
+            return
+        if trainer.logger is not None:
+            values = {f"held_out/{name}": value for name, value in measures.items()}
+            trainer.logger.log_metrics(values, step)
+        path = self.config.out / MEASURES
+        before = (
+            [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        )
+        before = [line for line in before if line["step"] < step]
+        first, value = next(iter(measures.items()))
+        best = min((line[first] for line in before if first in line), default=math.inf)
+        lines = [*before, {"step": step, **measures}]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if value < best:
+            weights = network.state_dict()
+            save_checkpoint(self.config.out / "best.pth", recipe.model, weights, **recipe.options)
+
+
+def _averaged(trainer: lightning.Trainer, module: RecipeModule) -> torch.nn.Module:
+    """The network with the averaged weights where the run has them."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        average = getattr(callback, "_average_model", None)
+        if isinstance(callback, WeightAveraging) and average is not None:
+            model: torch.nn.Module = average.module.model
+            return model
+    return module.model

@@ -1,0 +1,92 @@
+"""What a recipe states; :func:`smap_train.engine.trainer.train` runs any of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from smap_ros.errors import InputError
+from smap_train.engine.config import RunConfig
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+class Recipe(ABC, Generic[Config]):
+    """How one network is trained: data, network, losses, optimiser, schedule, measures.
+
+    Attributes:
+        config_type: its configuration, every key described.
+        summary: a line for `smap-train recipes`.
+        model: name of the network in the registry of models.
+        options: what the registry builds it with.
+        bundle_kind: kind of the bundle that it is exported to; empty for parts of one.
+    """
+
+    config_type: ClassVar[type[RunConfig]]
+    summary: ClassVar[str]
+    model: ClassVar[str]
+    bundle_kind: ClassVar[str] = ""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.options: dict[str, Any] = {}
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The network at the start of the run."""
+
+    @abstractmethod
+    def dataset(self) -> Dataset[Any]:
+        """A sample for each place in the run, ``steps * batch_size`` of them.
+
+        Sample k is a function of the seed and k; a :class:`~smap_train.engine.sampling.Mixture`
+        is.
+        """
+
+    @abstractmethod
+    def losses(self, network: nn.Module, batch: Any, step: int) -> Mapping[str, Tensor]:
+        """The terms of the loss of one batch, each the mean over its samples."""
+
+    @abstractmethod
+    def loss_weights(self) -> Mapping[str, float]:
+        """Factors on the terms."""
+
+    @abstractmethod
+    def files(self) -> Iterable[Path]:
+        """The data's; their hash goes into the run's record."""
+
+    def collate(self) -> Callable[[list[Any]], Any] | None:
+        """Makes a batch of samples; torch's own way if None."""
+        return None
+
+    def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
+        """What is trained, as an optimiser takes it."""
+        return network.parameters()
+
+    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
+        """AdamW, unless a recipe says otherwise."""
+        config = self.config
+        return torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
+
+    def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
+        """Measures on held-out records, the one to be lowest first; none where there are none.
+
+        Args:
+            network: in eval mode.
+            limit: most records.
+        """
+        return {}
+
+    def diverged(self, step: int, values: str) -> InputError:
+        """Why a run can't go on whose losses are no numbers any more."""
+        return InputError(
+            f"the loss is no number at step {step} ({values}). Lower learning_rate or raise "
+            f"warmup, and look at the data; the state of the last checkpoint in {self.config.out} "
+            "is whole"
+        )

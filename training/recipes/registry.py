@@ -1,0 +1,49 @@
+"""The recipes by name; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from smap_ros.errors import InputError
+from smap_train.recipes.base import Recipe
+from smap_train.settings import read_config, read_yaml
+
+# name -> module and class; a new recipe adds a line.
+RECIPES: dict[str, str] = {
+    "smap_lite": "smap_train.recipes.smap_lite:SmapLiteRecipe",
+    "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
+}
+
+
+def recipe_class(name: str) -> type[Recipe[Any]]:
+    """The class of a recipe.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name not in RECIPES:
+        raise InputError(
+            f"recipe {name!r} is unknown; expected one of {', '.join(sorted(RECIPES))}"
+        )
+    module, _, attribute = RECIPES[name].partition(":")
+    found: type[Recipe[Any]] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def open_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe[Any]:
+    """The recipe that a configuration names, with ``key=value`` overrides.
+
+    Raises:
+        InputError: if the file is unreadable, names no recipe, or a value is refused.
+    """
+    name = read_yaml(path, overrides).get("recipe")
+    if not isinstance(name, str):
+        raise InputError(
+            f"{path} names no recipe; add a line `recipe: NAME` with one of "
+            f"{', '.join(sorted(RECIPES))}"
+        )
+    chosen = recipe_class(name)
+    return chosen(read_config(chosen.config_type, path, overrides))
