@@ -152,6 +152,9 @@ class Setting:
         meant = value
         if self.kind is bool and isinstance(value, str):
             meant = _FLAGS.get(value.strip().lower(), value)
+        elif isinstance(value, bool) and self.choices:
+            # YAML and ROS's command line take the bare words yes and no for booleans.
+            meant = "yes" if value else "no"
         elif isinstance(value, bool) and "yes" in self.choices:
             meant = "yes" if value else "no"  # YAML and ROS's command line read them as booleans
         try:

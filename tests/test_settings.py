@@ -87,6 +87,13 @@ def test_texts_are_read_as_they_are_meant(name, text, value):
     assert SETTINGS[name].parse(SETTINGS[name].text(value)) == value
 
 
+def test_yes_and_no_are_words_where_they_are_choices_although_yaml_has_booleans_for_them():
+    one = Setting("rectified", str, "auto", "whether", choices=("auto", "yes", "no"))
+    assert (one.accept(True), one.accept(False), one.parse("no")) == ("yes", "no", "no")
+    with pytest.raises(InputError, match="way is False; expected one of left"):
+        SETTINGS["way"].accept(False)
+
+
 def test_models_are_built_from_flat_values_and_hold_changes_to_their_limits():
     built = build(Outer, {"count": 2, "share": 0.25, "of_another": 3})
     assert (built.count, built.inner.share, built.way) == (2, 0.25, "left")

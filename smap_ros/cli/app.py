@@ -9,14 +9,8 @@ from typing import Annotated
 import typer
 
 from smap_ros.cli.measuring import bag, evaluate
-from smap_ros.cli.words import (
-    Bundle,
-    Engine,
-    EngineName,
-    Rectified,
-    RectifiedImages,
-    Threads,
-)
+from smap_ros.cli.words import RECTIFIED, takes_model
+from smap_ros.estimators.options import ModelChoice
 
 app = typer.Typer(
     name="smap-ros",
@@ -66,6 +60,7 @@ def options(
 
 
 @app.command()
+@takes_model(further=[RECTIFIED])
 def estimate(
     inputs: Annotated[
         list[str],
@@ -75,8 +70,7 @@ def estimate(
         ),
     ],
     out: Out,
-    bundle: Bundle = "smap_lite",
-    engine: Engine = EngineName.auto,
+    model: ModelChoice,
     camera: Annotated[
         Path | None,
         typer.Option("--camera", help="Calibration file: of ROS, OpenCV or kalibr."),
@@ -89,17 +83,10 @@ def estimate(
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", min=1, help="Stop after so many images.")
     ] = None,
-    threads: Threads = 0,
     topic: Annotated[
         str | None, typer.Option("--image-topic", "--topic", help="Image topic of a bag.")
     ] = None,
-    rectified: RectifiedImages = Rectified.auto,
-    delay: Annotated[
-        int, typer.Option("--delay", min=0, help="Kind video: images after each that are seen too.")
-    ] = 0,
-    stride: Annotated[
-        int, typer.Option("--stride", min=1, help="Kind video: images per window, up to delay + 1.")
-    ] = 1,
+    rectified: str = "auto",
 ) -> None:
     """Find the people of images, videos, bags or a camera, without ROS.
 
@@ -115,6 +102,8 @@ def estimate(
     [cyan]smap-ros estimate recording.mcap --image-topic /camera/image_raw --out out[/cyan]
 
     [cyan]smap-ros estimate 0 --fov 70 --max-frames 300 --out out[/cyan]   a live camera
+
+    [cyan]smap-ros estimate crowd.jpg --fov 60 --min-joints 6 --flip-test off --out out[/cyan]
     """
     from smap_ros.cli.estimate import EstimateOptions, run
 
@@ -122,27 +111,22 @@ def estimate(
         EstimateOptions(
             inputs=tuple(inputs),
             out=out,
-            bundle=bundle,
-            engine=engine.value,
+            model=model,
             camera=camera,
             fov_degrees=fov,
             every=every,
             max_frames=max_frames,
-            threads=threads,
             topic=topic,
-            rectified=rectified.value,
-            delay=delay,
-            stride=stride,
+            rectified=rectified,
         )
     )
 
 
 @app.command()
+@takes_model()
 def demo(
+    model: ModelChoice,
     out: Out = Path("out/demo"),
-    bundle: Bundle = "smap_lite",
-    engine: Engine = EngineName.auto,
-    threads: Threads = 0,
     clip: Annotated[
         Path | None, typer.Option("--clip", help="A video of your own instead of the shipped one.")
     ] = None,
@@ -173,9 +157,7 @@ def demo(
     run(
         DemoOptions(
             out=out,
-            bundle=bundle,
-            engine=engine.value,
-            threads=threads,
+            model=model,
             clip=clip,
             camera=camera,
             fov_degrees=fov,
@@ -215,12 +197,12 @@ def up(
 
 
 @app.command()
+@takes_model("bundle", "threads", "precision")
 def bench(
-    bundle: Bundle = "smap_lite",
+    model: ModelChoice,
     engine: Annotated[
         str, typer.Option("--engine", "-e", help="A runtime, auto, or all that are installed.")
     ] = "all",
-    threads: Threads = 0,
     size: Annotated[
         tuple[int, int], typer.Option("--size", help="Width and height of the image in pixels.")
     ] = (1280, 720),
@@ -246,7 +228,7 @@ def bench(
     """
     from smap_ros.cli.bench import run
 
-    run(bundle, engine, threads, size, seconds, image, out)
+    run(model, engine, size, seconds, image, out)
 
 
 @app.command()
@@ -289,10 +271,10 @@ def doctor() -> None:
 
 
 @engine_app.command()
+@takes_model("engine", "threads", "precision", kinds=False)
 def build(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or folder of a bundle.")],
-    engine: Engine = EngineName.auto,
-    threads: Threads = 0,
+    model: ModelChoice,
 ) -> None:
     """Prepare a bundle's network for a runtime on this machine, and keep it for later starts.
 
@@ -302,7 +284,7 @@ def build(
     """
     from smap_ros.cli.engine import build as run
 
-    run(bundle, engine.value, threads)
+    run(bundle, model)
 
 
 @engine_app.command()

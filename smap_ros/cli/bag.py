@@ -11,8 +11,10 @@ from smap_ros import __version__
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
+from smap_ros.cli.words import model_words
 from smap_ros.errors import InputError
-from smap_ros.estimators import create_estimator
+from smap_ros.estimators.factory import create_chosen
+from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.bags import replay as bag_replay
 from smap_ros.evaluation.bags.measures import BagRun
 from smap_ros.evaluation.bags.report import BagReport, write_pages
@@ -30,7 +32,7 @@ class BagOptions:
         bag: folder or file.
         report: folder for the results.
         recorded: take the people that are in the bag.
-        bundle, engine, threads: that find them anew.
+        model: what finds them anew.
         camera, fov_degrees: instead of the bag's CameraInfo.
         image_topic: of the images.
         topic: of the people with ``recorded``; else the same as ``image_topic``.
@@ -41,10 +43,8 @@ class BagOptions:
 
     bag: Path
     report: Path
+    model: ModelChoice
     recorded: bool = False
-    bundle: str = "smap_lite"
-    engine: str = "auto"
-    threads: int = 0
     camera: Path | None = None
     fov_degrees: float | None = None
     image_topic: str | None = None
@@ -61,8 +61,7 @@ class BagOptions:
         if self.recorded:
             words.append("--recorded")
         else:
-            words += ["--bundle", self.bundle, "--engine", self.engine]
-            words += ["--threads", str(self.threads), "--every", str(self.every)]
+            words += [*model_words(self.model), "--every", str(self.every)]
         optional = {
             "--camera": self.camera,
             "--fov": self.fov_degrees,
@@ -108,7 +107,7 @@ def run(options: BagOptions) -> None:
 def _replay(measured: BagRun, path: Path, choice: CameraChoice, options: BagOptions) -> None:
     source = BagSource(path, options.image_topic or options.topic, options.rectified)
     require_camera(choice, source)
-    estimator = create_estimator(options.bundle, options.engine, options.threads)
+    estimator = create_chosen(options.model)
     total = options.max_frames or -(-(source.count or 0) // options.every) or None
     try:
         with tables.progress() as bar:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
+from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline import bench
 from smap_ros.sources import open_source
 
 
 def run(
-    bundle: str,
+    model: ModelChoice,
     engine: str,
-    threads: int,
     size: tuple[int, int],
     seconds: float,
     image: Path | None,
@@ -24,7 +24,8 @@ def run(
     """Measure, show a table, and write the numbers where asked.
 
     Args:
-        bundle, engine, threads, size, seconds: see :func:`smap_ros.offline.bench.run`.
+        model: what is measured.
+        engine, size, seconds: see :func:`smap_ros.offline.bench.run`.
         image: picture to measure on, instead of random colours.
         out: JSON file for the numbers.
 
@@ -32,7 +33,17 @@ def run(
         SmapError: whatever the user has to change.
     """
     picture = None if image is None else next(iter(open_source(str(image)))).image
-    rows = bench.run(bundle, engine, threads, size, seconds, image=picture)
+    bundle = model.model.bundle
+    rows = bench.run(
+        bundle,
+        engine,
+        model.model.threads,
+        size,
+        seconds,
+        precision=model.model.precision,
+        image=picture,
+        options=model.options,
+    )
     width, height = size if picture is None else picture.shape[1::-1]
     tables.console().print(bench.render(rows, f"{bundle}, {width}x{height} px"))
     if out is not None:

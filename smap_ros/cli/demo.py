@@ -16,6 +16,7 @@ from smap_ros.bags.recording import Recording, read_recording, stage_latency
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.cli import tables
 from smap_ros.errors import InputError, SmapError
+from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.common.metrics import Accuracy, compare
 from smap_ros.evaluation.virtual.truth import read_truth
 from smap_ros.graph.launcher import Launcher
@@ -23,6 +24,7 @@ from smap_ros.graph.node_types import RECORDER_NODE
 from smap_ros.graph.plan import REPLAY, Plan, ProcessPlan, plan
 from smap_ros.offline.results import Latency, ResultWriter, Summary, read_bodies
 from smap_ros.paths import config_directory
+from smap_ros.settings import Value
 from smap_ros.sources import open_source
 
 BAG, LOGS = "bag", "logs"
@@ -37,7 +39,7 @@ class DemoOptions:
 
     Attributes:
         out: folder for the results; an earlier demo's bag and logs in it are replaced.
-        bundle, engine, threads: of the pose node.
+        model: what the pose node runs.
         clip: video to play; None plays the shipped clip, whose truth is known.
         camera: calibration of that video.
         fov_degrees: its horizontal field of view, instead.
@@ -45,9 +47,7 @@ class DemoOptions:
     """
 
     out: Path
-    bundle: str = "smap_lite"
-    engine: str = "auto"
-    threads: int = 0
+    model: ModelChoice
     clip: Path | None = None
     camera: Path | None = None
     fov_degrees: float | None = None
@@ -86,22 +86,22 @@ def demo_plan(options: DemoOptions) -> Plan:
     clip = _clip(options)
     if not clip.is_file():
         raise InputError(f"the clip {clip} doesn't exist")
-    values: dict[str, str] = {
+    values: dict[str, Value | None] = {
+        **dict(options.model.model),
+        **options.model.options,
         "source": str(clip.absolute()),
         "pacing": "real_time" if options.real_time else "as_consumed",
-        "bundle": options.bundle,
-        "engine": options.engine,
-        "threads": str(options.threads),
+        "on_failure": "exit",
     }
     if options.fov_degrees is not None and options.camera is not None:
         raise InputError("both a calibration and a field of view were given; give one")
     if options.fov_degrees is not None:
-        values["fov_deg"] = str(options.fov_degrees)
+        values["fov_deg"] = options.fov_degrees
     elif options.camera is not None or options.clip is None:
         values["calibration"] = str((options.camera or demo / "camera.yaml").absolute())
     else:
         raise InputError("a clip of your own needs --camera CALIBRATION.yaml or --fov DEGREES")
-    load_bundle(options.bundle)  # refused here, rather than in a node's log
+    load_bundle(options.model.model.bundle)  # refused here, rather than in a node's log
     planned = plan(REPLAY, values)
     recorder = ProcessPlan(
         executable=RECORDER_NODE.name,

@@ -12,11 +12,12 @@ from smap_ros.cli import tables
 from smap_ros.engines.factory import create_engine, measure
 from smap_ros.engines.inspect.onnx_graph import OnnxGraph, read_graph
 from smap_ros.engines.inspect.tensorrt_operators import VERSIONS, check_operators, check_opset
+from smap_ros.estimators.options import ModelChoice
 
 _SECONDS = 1.0
 
 
-def build(bundle: str, engine: str, threads: int) -> None:
+def build(bundle: str, model: ModelChoice) -> None:
     """Load a bundle's network once, so that what the runtime makes of it is kept for later.
 
     Raises:
@@ -25,7 +26,10 @@ def build(bundle: str, engine: str, threads: int) -> None:
     """
     loaded = load_bundle(bundle)
     started = time.perf_counter()
-    built = create_engine(loaded, engine, threads, remeasure=True)
+    options = model.model
+    built = create_engine(
+        loaded, options.engine, options.threads, options.precision, remeasure=True
+    )
     seconds = time.perf_counter() - started
     timing = measure(built, _SECONDS)
     rows = [

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
-from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
+from smap_ros.estimators.factory import create_chosen
+from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline.estimate import estimate_frames, require_camera
 from smap_ros.offline.results import ResultWriter
 from smap_ros.sources import Source, open_source
@@ -25,29 +25,24 @@ class EstimateOptions:
     Attributes:
         inputs: images, folders, videos, bags, cameras.
         out: folder for the results.
-        bundle, engine, threads: see :func:`smap_ros.estimators.create_estimator`.
+        model: what finds the people.
         camera: calibration file.
         fov_degrees: horizontal field of view.
         every: take every N-th image.
         max_frames: stop each input after so many images.
         topic: image topic of a bag.
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
-        delay, stride: of models that see people over time, see ``VideoConfig``.
     """
 
     inputs: tuple[str, ...]
     out: Path
-    bundle: str = "smap_lite"
-    engine: str = "auto"
+    model: ModelChoice
     camera: Path | None = None
     fov_degrees: float | None = None
     every: int = 1
     max_frames: int | None = None
-    threads: int = 0
     topic: str | None = None
     rectified: str = "auto"
-    delay: int = 0
-    stride: int = 1
 
 
 def run(options: EstimateOptions) -> None:
@@ -70,10 +65,7 @@ def run(options: EstimateOptions) -> None:
 
 def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptions) -> None:
     """All inputs, with progress and summary."""
-    # Other kinds of models refuse them by name.
-    over_time = {"delay": (options.delay, 0), "stride": (options.stride, 1)}
-    stated: dict[str, Any] = {k: value for k, (value, left) in over_time.items() if value != left}
-    estimator = create_estimator(options.bundle, options.engine, options.threads, **stated)
+    estimator = create_chosen(options.model)
     started = time.perf_counter()
     interrupted = False
     with ResultWriter(options.out) as writer:

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from smap_ros import __version__
 from smap_ros.cli import tables
+from smap_ros.cli.words import model_words
 from smap_ros.errors import InputError
+from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.common.predictions import Predictions, open_predictions
 from smap_ros.evaluation.common.report import Origin, Report, claim_folder, write_report
 from smap_ros.evaluation.pck2d import measures as pck2d
@@ -61,7 +63,7 @@ class EvaluateOptions:
             official results.
         truth: what it is compared with.
         report: folder for numbers and pictures; None only shows the tables.
-        engine, threads: for a bundle.
+        model: for a bundle: what it runs on, and its options.
         last: photos at the end of the set to use, 0 for all; None is the protocol's default.
         body_model: folder of the user's SMPL files.
     """
@@ -69,9 +71,8 @@ class EvaluateOptions:
     protocol: str
     predictions: str
     truth: Path
+    model: ModelChoice
     report: Path | None = None
-    engine: str = "auto"
-    threads: int = 0
     last: int | None = None
     body_model: Path | None = None
 
@@ -83,7 +84,7 @@ class EvaluateOptions:
         if self.report is not None:
             words += ["--report", str(self.report)]
         if not self.predictions.endswith(".json"):
-            words += ["--engine", self.engine, "--threads", str(self.threads)]
+            words += model_words(self.model, without=["bundle"])
         if self.last is not None:
             words += ["--last", str(self.last)]
         if self.body_model is not None:
@@ -134,7 +135,10 @@ def _protocol(options: EvaluateOptions) -> Measurement:
 
 
 def _open(options: EvaluateOptions) -> Predictions:
-    return open_predictions(options.predictions, options.engine, options.threads)
+    model = options.model.model
+    return open_predictions(
+        options.predictions, model.engine, model.threads, model.precision, **options.model.options
+    )
 
 
 def _virtual(options: EvaluateOptions) -> Measurement:

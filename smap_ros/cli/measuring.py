@@ -8,14 +8,8 @@ from typing import Annotated
 
 import typer
 
-from smap_ros.cli.words import (
-    Bundle,
-    Engine,
-    EngineName,
-    Rectified,
-    RectifiedImages,
-    Threads,
-)
+from smap_ros.cli.words import RECTIFIED, takes_model
+from smap_ros.estimators.options import ModelChoice
 
 
 class Protocol(str, Enum):
@@ -30,6 +24,7 @@ class Protocol(str, Enum):
     threedpw = "3dpw"
 
 
+@takes_model("engine", "threads", "precision")
 def evaluate(
     predictions: Annotated[
         str,
@@ -48,12 +43,11 @@ def evaluate(
         ),
     ],
     protocol: Annotated[Protocol, typer.Option("--protocol", "-p", help="What is measured.")],
+    model: ModelChoice,
     report: Annotated[
         Path | None,
         typer.Option("--report", "-r", help="Folder for all numbers, plots and the worst cases."),
     ] = None,
-    engine: Engine = EngineName.auto,
-    threads: Threads = 0,
     last: Annotated[
         int | None,
         typer.Option(
@@ -97,14 +91,14 @@ def evaluate(
             predictions=predictions,
             truth=truth,
             report=report,
-            engine=engine.value,
-            threads=threads,
+            model=model,
             last=last,
             body_model=body_model,
         )
     )
 
 
+@takes_model(further=[RECTIFIED])
 def bag(
     path: Annotated[
         Path, typer.Argument(metavar="BAG", help="Folder, .mcap or .db3 of a recording.")
@@ -112,12 +106,10 @@ def bag(
     report: Annotated[
         Path, typer.Option("--report", "-r", help="Folder for the report: md, html, json, png.")
     ],
+    model: ModelChoice,
     recorded: Annotated[
         bool, typer.Option("--recorded", help="Take the people in the bag; don't find them anew.")
     ] = False,
-    bundle: Bundle = "smap_lite",
-    engine: Engine = EngineName.auto,
-    threads: Threads = 0,
     camera: Annotated[
         Path | None, typer.Option("--camera", help="Calibration file instead of the CameraInfo.")
     ] = None,
@@ -131,7 +123,7 @@ def bag(
     topic: Annotated[
         str | None, typer.Option("--topic", help="With --recorded: bodies or bodies_raw.")
     ] = None,
-    rectified: RectifiedImages = Rectified.auto,
+    rectified: str = "auto",
     truth: Annotated[
         Path | None, typer.Option("--truth", help="truth.json of the clip that the bag shows.")
     ] = None,
@@ -159,14 +151,12 @@ def bag(
             bag=path,
             report=report,
             recorded=recorded,
-            bundle=bundle,
-            engine=engine.value,
-            threads=threads,
+            model=model,
             camera=camera,
             fov_degrees=fov,
             image_topic=image_topic,
             topic=topic,
-            rectified=rectified.value,
+            rectified=rectified,
             truth=truth,
             every=every,
             max_frames=max_frames,

@@ -11,6 +11,7 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
+from smap_ros.estimators.options import ModelChoice
 
 # Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
 _ESTIMATORS = {
@@ -34,7 +35,7 @@ def create_estimator(
     Args:
         bundle: a loaded bundle, or the name or path of one.
         engine, threads, precision: see :func:`smap_ros.engines.create_engine`.
-        options: settings of that estimator, the fields of ``SmapConfig`` or ``VirtualPoseConfig``.
+        options: settings of its kind, see :mod:`smap_ros.estimators.options`.
 
     Raises:
         BundleError: if the bundle is missing, damaged or contradicts its network.
@@ -50,3 +51,20 @@ def create_estimator(
     module, name = _ESTIMATORS[bundle.kind]
     create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
     return create(bundle, engine=engine, threads=threads, precision=precision, **options)
+
+
+def create_chosen(choice: ModelChoice, bundle: Bundle | None = None) -> Estimator:
+    """The estimator that a user chose; see :func:`create_estimator`.
+
+    Args:
+        choice: the model and its options.
+        bundle: the chosen bundle, where it is loaded already.
+    """
+    model = choice.model
+    return create_estimator(
+        bundle or model.bundle,
+        engine=model.engine,
+        threads=model.threads,
+        precision=model.precision,
+        **choice.options,
+    )

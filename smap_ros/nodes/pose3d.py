@@ -27,7 +27,7 @@ from visualization_msgs.msg import MarkerArray
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.calibration import rectification
 from smap_ros.errors import InputError, SmapError
-from smap_ros.estimators import create_estimator
+from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
@@ -159,13 +159,7 @@ class Pose3dNode(LifecycleNode):
         # A model that has no use for one of the options refuses it by name.
         choice = ModelChoice.of(settings.values())
         bundle = load_bundle(choice.model.bundle)
-        estimator = create_estimator(
-            bundle,
-            engine=choice.model.engine,
-            threads=choice.model.threads,
-            precision=choice.model.precision,
-            **choice.options,
-        )
+        estimator = create_chosen(choice, bundle)
         self._pipeline = Pipeline(estimator, self._cameras)
         self._cameras.world = self._world(bundle)
         self._publisher = self.create_lifecycle_publisher(BodyArray, "bodies_raw", qos.RELIABLE)

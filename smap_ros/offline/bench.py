@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from smap_ros.engines import available_engines
 from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError, InputError
 from smap_ros.estimators import Estimator, create_estimator
+from smap_ros.settings import Value
 
 FIELD_OF_VIEW = np.deg2rad(60.0)  # any: it doesn't change the time
 WARM_UP = 3
@@ -63,6 +64,7 @@ def run(
     *,
     precision: Precision = "f32",
     image: NDArray[np.uint8] | None = None,
+    options: Mapping[str, Value] | None = None,
 ) -> list[Row]:
     """Measure a bundle on this machine.
 
@@ -75,6 +77,7 @@ def run(
         precision: arithmetic of the network, see ``create_engine``.
         image: uint8 [H, W, 3] to run on; random colours by default, in which few people are
             seen, so association and lifting cost least.
+        options: of the bundle's kind, see ``create_estimator``.
 
     Returns:
         A row for each runtime, fastest first; a runtime that fails has its reason in its row.
@@ -93,7 +96,7 @@ def run(
     for name in names:
         start = time.perf_counter()
         try:
-            estimator = create_estimator(bundle, name, threads, precision)
+            estimator = create_estimator(bundle, name, threads, precision, **(options or {}))
         except EngineError as error:
             if engine != "all":
                 raise

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
+from smap_ros.engines.names import Precision
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
@@ -157,22 +158,35 @@ class FolderPredictions:
         """Nothing is held."""
 
 
-def open_predictions(spec: str, engine: str = "auto", threads: int = 0) -> Predictions:
+def open_predictions(
+    spec: str,
+    engine: str = "auto",
+    threads: int = 0,
+    precision: Precision = "f32",
+    **options: Any,
+) -> Predictions:
     """A ``bodies.json`` (anything that ends in ``.json``), a folder of them, or else a bundle.
 
     Args:
         spec: what the user names.
-        engine, threads: for a bundle; see :func:`smap_ros.estimators.create_estimator`.
+        engine, threads, precision, options: for a bundle; see
+            :func:`smap_ros.estimators.create_estimator`.
 
     Raises:
         SmapError: if it can't be read or run.
     """
     path = Path(spec)
-    if path.suffix == ".json":
+    file, folder = path.suffix == ".json", FolderPredictions.found(path)
+    if options and (file or folder):
+        raise InputError(
+            f"{', '.join(options)} can be set of a bundle, but {spec} holds people who were found "
+            "already; leave it away, or find them anew"
+        )
+    if file:
         return FilePredictions(path)
-    if FolderPredictions.found(path):
+    if folder:
         return FolderPredictions(path)
-    return BundlePredictions(create_estimator(spec, engine, threads))
+    return BundlePredictions(create_estimator(spec, engine, threads, precision, **options))
 
 
 def in_mpi15(frame: BodyFrame) -> BodyFrame:
