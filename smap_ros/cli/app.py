@@ -232,6 +232,26 @@ def bench(
 
 
 @app.command()
+def layout(
+    frame: Annotated[str, typer.Argument(metavar="FRAME", help="Frame of the camera's images.")],
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Namespace of the nodes.")
+    ] = "",
+) -> None:
+    """Write a Foxglove layout for a camera of any frame (for RViz: rviz:=true does the same).
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros layout camera_color_optical_frame > people.json[/cyan]
+
+    [cyan]smap-ros layout left_optical --namespace left > left.json[/cyan]
+    """
+    from smap_ros.graph.layouts import foxglove_layout
+
+    typer.echo(foxglove_layout(frame, namespace), nl=False)
+
+
+@app.command()
 def parameters(
     yaml: Annotated[
         bool, typer.Option("--yaml", help="A parameter file with all defaults, to copy and change.")

@@ -143,7 +143,8 @@ class MarkersNodeOptions(ImageTopic):
     tf: bool = setting(False, "publish a TF frame body_<id> for each tracked person")
     tf_prefix: str = setting(
         "",
-        "stands before body_<id>, for several cameras in one graph; empty: the node's namespace",
+        "stands before body_<id>, for several cameras in one graph, like left_; empty: the node's "
+        "namespace and a slash, if it is in one",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,6 +12,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 PERIOD = 1.0  # seconds
+SILENCE = 2.0  # seconds without messages after which they are missed
 TOPIC = "/diagnostics"
 DEPTH = 10
 # For timers that must run although the simulation's clock stands still.
@@ -51,7 +53,9 @@ class Diagnostics:
 
     def __init__(self, node: Node, task: str, health: Callable[[], Health]) -> None:
         self._node = node
-        self._name = f"{node.get_fully_qualified_name().lstrip('/')}: {task}"
+        # With the namespace: there may be a node of that name for each camera.
+        self._hardware = node.get_fully_qualified_name().lstrip("/")
+        self._name = f"{self._hardware}: {task}"
         self._health = health
         self._publisher = node.create_publisher(DiagnosticArray, TOPIC, DEPTH)
         self._timer = node.create_timer(PERIOD, self.publish, clock=STEADY)
@@ -65,10 +69,39 @@ class Diagnostics:
                     level=health.level.value,
                     name=self._name,
                     message=health.message,
-                    hardware_id=self._node.get_name(),
+                    hardware_id=self._hardware,
                     values=[KeyValue(key=k, value=v) for k, v in health.values.items()],
                 )
             ]
         )
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
+
+
+class Feed:
+    """Whether anybody feeds a node.
+
+    Args:
+        node: the node.
+        topic: it subscribes.
+        from_node: what publishes there in our graphs, for people to look at.
+    """
+
+    def __init__(self, node: Node, topic: str, from_node: str) -> None:
+        self._node, self._from = node, from_node
+        self._topic: str = node.resolve_topic_name(topic)
+        self._last = time.monotonic()
+
+    def came(self) -> None:
+        """A message came."""
+        self._last = time.monotonic()
+
+    def problem(self) -> str:
+        """What is wrong, in one line; empty when messages come."""
+        if time.monotonic() - self._last <= SILENCE:
+            return ""
+        if self._node.count_publishers(self._topic) == 0:
+            return f"nobody publishes {self._topic}; start {self._from} in the same namespace"
+        return (
+            f"nothing on {self._topic} for {SILENCE:g} s; the diagnostics of {self._from} say why"
+        )

@@ -12,14 +12,14 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.errors import SmapError
-from smap_ros.graph.node_types import MARKERS_NODE
+from smap_ros.graph.node_types import MARKERS_NODE, SMOOTHER_NODE
 from smap_ros.graph.parameters import MarkerStyle
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.annotator import Annotator
 from smap_ros.nodes.conversions import bodies_from_message, seconds
-from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
+from smap_ros.nodes.diagnostics import Diagnostics, Feed, Health, Level
 from smap_ros.nodes.marker_array import MarkerBuilder
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.runtime import run
@@ -50,8 +50,10 @@ class MarkersNode(Node):
         self._markers = self.create_publisher(MarkerArray, "markers", qos.RELIABLE)
         self._poses = self.create_publisher(PoseArray, "poses", qos.RELIABLE)
         self._transforms = self._make_transforms()
+        self._prefix = self._frame_prefix()
         self._annotator = Annotator(self, self._settings.flag("compressed"))
         self.create_subscription(BodyArray, "bodies", self._on_bodies, qos.RELIABLE)
+        self._feed = Feed(self, "bodies", SMOOTHER_NODE.name)
         self._diagnostics = Diagnostics(self, "visualization", self._health)
 
     def _make_transforms(self) -> Any:
@@ -62,9 +64,16 @@ class MarkersNode(Node):
             return None
         return self.create_publisher(TFMessage, "/tf", 100)
 
+    def _frame_prefix(self) -> str:
+        """What makes the frames of several cameras differ."""
+        namespace: str = self.get_namespace()
+        inside = f"{namespace.strip('/')}/" if namespace.strip("/") else ""
+        return self._settings.text("tf_prefix") or inside
+
     def _on_bodies(self, message: BodyArray) -> None:
         started = time.perf_counter()
         self._statistics.arrived()
+        self._feed.came()
         try:
             bodies = bodies_from_message(message)
         except SmapError as error:
@@ -87,7 +96,9 @@ class MarkersNode(Node):
     def _broadcast(self, message: BodyArray) -> None:
         if self._transforms is None:
             return
-        frames = [_transform(body, message) for body in message.bodies if _has_frame(body)]
+        frames = [
+            _transform(body, message, self._prefix) for body in message.bodies if _has_frame(body)
+        ]
         if frames:
             self._transforms.publish(TFMessage(transforms=frames))
 
@@ -100,6 +111,8 @@ class MarkersNode(Node):
             return Health(Level.ERROR, self._problem, values)
         if self._transforms is None and self._settings.flag("tf"):
             return Health(Level.WARN, _NO_TF, values)
+        if silence := self._feed.problem():
+            return Health(Level.WARN, silence, values)
         return Health(Level.OK, "running", values)
 
 
@@ -107,8 +120,9 @@ def _has_frame(body: BodyMessage) -> bool:
     return bool(body.pose_oriented) and body.id != BodyMessage.UNTRACKED
 
 
-def _transform(body: BodyMessage, message: BodyArray) -> TransformStamped:
-    transform = TransformStamped(header=message.header, child_frame_id=f"body_{body.id}")
+def _transform(body: BodyMessage, message: BodyArray, prefix: str) -> TransformStamped:
+    child = f"{prefix}body_{body.id}"
+    transform = TransformStamped(header=message.header, child_frame_id=child)
     position = body.pose.position
     translation = transform.transform.translation
     translation.x, translation.y, translation.z = position.x, position.y, position.z

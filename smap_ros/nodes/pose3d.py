@@ -33,7 +33,7 @@ from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds, skeleton_info
-from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
+from smap_ros.nodes.diagnostics import SILENCE, STEADY, Diagnostics, Health, Level
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.mesh_markers import MeshMarkers
 from smap_ros.nodes.parameters import NodeParameters, Values
@@ -47,7 +47,6 @@ log = logging.getLogger(__name__)
 LOG_PERIOD = 5.0  # seconds between two log messages of one kind
 # A problem is reported for so long after it last occurred.
 PROBLEM_MEMORY = 2.0  # seconds
-SILENCE = 2.0  # seconds without images after which they are missed
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE

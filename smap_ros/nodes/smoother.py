@@ -10,11 +10,11 @@ from typing import Any
 from rclpy.node import Node
 
 from smap_ros.errors import SmapError
-from smap_ros.graph.node_types import SMOOTHER_NODE
+from smap_ros.graph.node_types import POSE3D_NODE, SMOOTHER_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
-from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
+from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Feed, Health, Level
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.statistics import FrameStatistics, Window
@@ -43,11 +43,13 @@ class SmootherNode(Node):
         self._publisher = self.create_publisher(BodyArray, "bodies", qos.RELIABLE)
         self.create_subscription(BodyArray, "bodies_raw", self._on_bodies, qos.RELIABLE)
         self._idle = self.create_timer(IDLE, self._flush, clock=STEADY)
+        self._feed = Feed(self, "bodies_raw", POSE3D_NODE.name)
         self._diagnostics = Diagnostics(self, "smoothing", self._health)
 
     def _on_bodies(self, message: BodyArray) -> None:
         started = time.perf_counter()
         self._statistics.arrived()
+        self._feed.came()
         try:
             bodies = bodies_from_message(message)
             skeleton = get_skeleton(message.skeleton)
@@ -101,6 +103,8 @@ class SmootherNode(Node):
         }
         if self._problem:
             return Health(Level.ERROR, self._problem, values)
+        if silence := self._feed.problem():
+            return Health(Level.WARN, silence, values)
         return Health(Level.OK, "running", values)
 
 
