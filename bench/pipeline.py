@@ -13,6 +13,7 @@ done, which shows the highest rate.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 import threading
@@ -31,6 +32,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from smap_ros.bags.stages import stage_latency
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.middleware import middleware_environment
 from smap_ros.graph.plan import REPLAY, Plan, plan
@@ -137,7 +139,8 @@ def wait_for_people(launcher: Launcher, seen: Observation) -> None:
 
 def stage(values: dict[str, str], name: str) -> str:
     """Median and 95th percentile of a stage."""
-    return f"{values.get(f'{name} p50 [ms]')} / {values.get(f'{name} p95 [ms]')} ms"
+    p50, p95 = stage_latency(values).get(name, (math.nan, math.nan))
+    return f"{p50:.1f} / {p95:.1f} ms"
 
 
 def measure(options: argparse.Namespace, launcher: Launcher, seen: Observation) -> None:
@@ -153,7 +156,8 @@ def measure(options: argparse.Namespace, launcher: Launcher, seen: Observation) 
     latency = np.array(seen.latency_ms)
     pose = seen.values.get("pose3d_node", {})
     p50, p95 = np.percentile(latency, [50, 95])
-    network = float(pose.get("network p50 [ms]", "nan"))
+    stages = stage_latency(pose)
+    network = stages.get("network", (math.nan, math.nan))[0]
     pace = f"{options.rate:g} Hz" if options.rate else "as consumed"
     rows = [
         ("images", f"{SIZE[0]}x{SIZE[1]} bgr8, {pace}"),
@@ -164,10 +168,9 @@ def measure(options: argparse.Namespace, launcher: Launcher, seen: Observation) 
         ("network", f"{stage(pose, 'network')}, {network / p50:.0%} of it"),
         ("ROS and Python until published", stage(pose, BESIDES)),
     ]
-    names = [key[: -len(" p50 [ms]")] for key in pose if key.endswith(" p50 [ms]")]
     rows += [
         (f"  {name}", stage(pose, name))
-        for name in names
+        for name in stages
         if name not in ("latency", "network", BESIDES)
     ]
     rows += [

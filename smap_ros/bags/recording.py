@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,8 @@ class Recording:
         bodies: by topic name (the last part): stamp -> people.
         latency_ms: by topic name: milliseconds from the image's stamp to the arrival of its
             message at the recorder.
-        diagnostics: by task: the last values of each node.
+        diagnostics: by the node's full name: its last values. The nodes nearest to the images
+            come first.
     """
 
     path: Path
@@ -70,6 +71,11 @@ class Recording:
         """From the first to the last processed image."""
         stamps = self.processed
         return (stamps[-1] - stamps[0]) / NANOSECONDS if len(stamps) > 1 else 0.0
+
+    def node(self, name: str) -> dict[str, str]:
+        """The diagnostic values of the node of that name which is nearest to the images."""
+        found = (values for node, values in self.diagnostics.items() if node.split("/")[-1] == name)
+        return next(found, {})
 
     def frames(
         self, topic: str = "bodies", *, source: str = "", rate: float | None = None
@@ -218,18 +224,19 @@ def _read_bodies(reader: AnyReader, recording: Recording, images: ImageTopic) ->
 
 def _read_diagnostics(reader: AnyReader, recording: Recording, images: ImageTopic) -> None:
     """The last values of each node; of nodes of one name, those nearest to the images."""
-    tasks: dict[str, dict[str, str]] = {}
+    nodes: dict[str, dict[str, str]] = {}
     topics = {c.topic for c in reader.connections if c.msgtype == _DIAGNOSTICS}
     for topic in sorted(topics):
         for _, message in _messages(reader, topic):
             for status in message.status:
-                tasks[status.name] = {entry.key: entry.value for entry in status.values}
+                values = {entry.key: entry.value for entry in status.values}
+                nodes[status.hardware_id] = values
 
-    def nearness(task: str) -> int:
-        return shared_parts(images.name, "/" + task.partition(":")[0].lstrip("/"))
+    def nearness(node: str) -> int:
+        return shared_parts(images.name, "/" + node.lstrip("/"))
 
     recording.diagnostics = {
-        task: tasks[task] for task in sorted(tasks, key=nearness, reverse=True)
+        node: nodes[node] for node in sorted(nodes, key=nearness, reverse=True)
     }
 
 
@@ -262,13 +269,3 @@ def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[int, Any]]:
     if topic and connections:
         for connection, arrived, raw in reader.messages(connections=connections):
             yield arrived, reader.deserialize(raw, connection.msgtype)
-
-
-def stage_latency(diagnostics: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """p50 and p95 in milliseconds by stage, from a node's diagnostic values."""
-    stages: dict[str, tuple[float, float]] = {}
-    for key, value in diagnostics.items():
-        name, found, _ = key.partition(" p50 [ms]")
-        if found:
-            stages[name] = (float(value), float(diagnostics.get(f"{name} p95 [ms]", "nan")))
-    return stages

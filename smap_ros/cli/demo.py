@@ -6,13 +6,11 @@ import importlib.util
 import os
 import shutil
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.progress import Progress
-
-from smap_ros.bags.recording import Recording, read_recording, stage_latency
+from smap_ros.bags.recording import Recording, read_recording
+from smap_ros.bags.stages import stage_latency
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.cli import tables
 from smap_ros.errors import InputError, SmapError
@@ -20,7 +18,7 @@ from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.common.metrics import Accuracy, compare
 from smap_ros.evaluation.virtual.truth import read_truth
 from smap_ros.graph.launcher import Launcher
-from smap_ros.graph.node_types import RECORDER_NODE
+from smap_ros.graph.node_types import POSE3D_NODE, RECORDER_NODE
 from smap_ros.graph.plan import REPLAY, Plan, ProcessPlan, plan
 from smap_ros.offline.results import Latency, ResultWriter, Summary, read_bodies
 from smap_ros.paths import config_directory
@@ -29,8 +27,6 @@ from smap_ros.sources import open_source
 
 BAG, LOGS = "bag", "logs"
 _TIMEOUT = 600.0  # seconds
-_TICK = 0.5  # seconds
-_NO_MODEL = "can't configure"  # what the pose node logs when its model can't be loaded
 
 
 @dataclass(frozen=True)
@@ -161,39 +157,15 @@ def _play(options: DemoOptions) -> None:
         f"(ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']})\n"
     )
     with Launcher(planned, environment, logs) as launcher, tables.waiting() as bar:
-        status = _wait(launcher, bar, logs / "pose3d_node.log")
+        bar.add_task("the graph is running on the clip", total=None)
+        status = launcher.wait(_TIMEOUT)
+        failure = launcher.failure()
     if status is None:
         raise SmapError(f"the graph did not end within {_TIMEOUT:g} s; the logs are in {logs}")
     if status:
-        raise SmapError(f"a node ended with status {status}: {_complaint(logs)}")
-
-
-def _wait(launcher: Launcher, bar: Progress, pose_log: Path) -> int | None:
-    """Exit status of the graph, or None when the time is over.
-
-    Raises:
-        SmapError: if the pose node can't load its model: it stays up, to be configured anew,
-            and the clip would wait for it in vain.
-    """
-    end = time.monotonic() + _TIMEOUT
-    bar.add_task("the graph is running on the clip", total=None)
-    status = None
-    while status is None and time.monotonic() < end:
-        status = launcher.wait(_TICK)
-        for line in pose_log.read_text(errors="replace").splitlines():
-            if _NO_MODEL in line:
-                raise SmapError(f"pose3d_node {line[line.index(_NO_MODEL) :]} (log {pose_log})")
-    return status
-
-
-def _complaint(logs: Path) -> str:
-    """The last error that a node logged, and where the rest is."""
-    for path in sorted(logs.glob("*.log")):
-        lines = path.read_text(errors="replace").splitlines()
-        errors = [line for line in lines if "[FATAL]" in line or "[ERROR]" in line]
-        if errors:
-            return f"{errors[-1]} (log {path})"
-    return f"the logs are in {logs}"
+        raise SmapError(
+            f"{failure or f'a node ended with status {status}'}; the logs are in {logs}"
+        )
 
 
 def _accuracy(out: Path, recording: Recording) -> Accuracy | None:
@@ -214,7 +186,7 @@ def _accuracy(out: Path, recording: Recording) -> Accuracy | None:
 def _show(out: Path, recording: Recording, summary: Summary, accuracy: Accuracy | None) -> None:
     incoming, processed = len(recording.image_stamps), len(recording.processed)
     rate = (processed - 1) / recording.seconds if recording.seconds else 0.0
-    pose = _task(recording, "pose3d_node")
+    pose = recording.node(POSE3D_NODE.name)
     rows = [
         ("model", pose.get("model", "unknown")),
         ("frames in / processed / dropped", f"{incoming} / {processed} / {incoming - processed}"),
@@ -243,11 +215,3 @@ def _latency(recording: Recording, pose: dict[str, str]) -> dict[str, Latency]:
         if recording.latency_ms.get(topic):
             stages[f"image to {topic}"] = Latency.of(recording.latency_ms[topic])
     return stages
-
-
-def _task(recording: Recording, node: str) -> dict[str, str]:
-    """The diagnostic values of a node."""
-    for name, values in recording.diagnostics.items():
-        if name.partition(":")[0].rpartition("/")[2] == node:
-            return values
-    return {}

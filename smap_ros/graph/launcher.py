@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 POLL = 0.05  # seconds
 # A node that is asked to stop may be in the middle of loading an engine.
 STOP_TIMEOUT = 10.0  # seconds
+# Variable that names a file in which a process of ours says why it failed, in one line.
+FAILURE_FILE = "SMAP_ROS_FAILURE_FILE"
 
 
 class Launcher:
@@ -34,7 +36,8 @@ class Launcher:
         plan: what to start.
         environment: variables of the processes; None takes ours. Middleware settings are added
             where it has none.
-        log_directory: a file per process goes here; None shows their output with ours.
+        log_directory: a file per process goes here, and what :meth:`failure` reads; None shows
+            their output with ours.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class Launcher:
         while not self._stop_asked.is_set():
             for process, running in self._running:
                 status = running.poll()
-                if status is None:
+                if status is None or process.may_end:
                     continue
                 if status != 0 or not process.ends_graph:
                     log.error("%s ended with status %d", process.executable, status)
@@ -99,6 +102,14 @@ class Launcher:
                 return None
             self._stop_asked.wait(POLL)
         return 0
+
+    def failure(self) -> str:
+        """Which process failed and why, as it says itself; empty if none does."""
+        for process, running in self._running:
+            file = self._failure_file(process)
+            if running.poll() and file is not None and file.is_file():
+                return f"{process.executable}: {file.read_text(encoding='utf-8').strip()}"
+        return ""
 
     def run(self) -> int:
         """Start, wait for the end, SIGINT or SIGTERM, and stop.
@@ -150,14 +161,22 @@ class Launcher:
         if self._log_directory is None:
             return subprocess.Popen(command, env=self._environment, start_new_session=True)
         self._log_directory.mkdir(parents=True, exist_ok=True)
+        failure = self._failure_file(process)
+        assert failure is not None
+        failure.unlink(missing_ok=True)  # of an earlier run
         with (self._log_directory / f"{process.executable}.log").open("wb") as file:
             return subprocess.Popen(
                 command,
-                env=self._environment,
+                env={**self._environment, FAILURE_FILE: str(failure)},
                 start_new_session=True,
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
+
+    def _failure_file(self, process: ProcessPlan) -> Path | None:
+        if self._log_directory is None:
+            return None
+        return (self._log_directory / f"{process.executable}.failure").absolute()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.ask_to_stop()

@@ -53,6 +53,7 @@ class CameraNode(Node):
 
     Attributes:
         exit_status: of the process; not 0 when the source failed.
+        failure: why, then.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -60,7 +61,7 @@ class CameraNode(Node):
         self._settings = NodeParameters(self, CAMERA_NODE.parameters)
         self._source = self._open()
         self._choice = self._load_choice()
-        self.exit_status = 0
+        self.exit_status, self.failure = 0, ""
         self._problem = ""
         self._statistics = FrameStatistics()
         self._stopping = threading.Event()
@@ -198,7 +199,7 @@ class CameraNode(Node):
 
     def _fail(self, text: str) -> None:
         self._problem = text
-        self.exit_status = BAD_INPUT
+        self.exit_status, self.failure = BAD_INPUT, text
         self.get_logger().error(text)
 
     # --- diagnostics ----------------------------------------------------------------------------

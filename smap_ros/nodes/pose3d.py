@@ -59,12 +59,13 @@ class Pose3dNode(LifecycleNode):
 
     Attributes:
         exit_status: of the process; not 0 when the model can't be loaded and the node is to exit.
+        failure: why, then.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(POSE3D_NODE.name, **options)
         refuse_wrong_transitions(self)
-        self.exit_status = 0
+        self.exit_status, self.failure = 0, ""
         self._pipeline: Pipeline | None = None
         self._worker: NewestWins[Arrival] | None = None
         self._publisher: LifecyclePublisher | None = None
@@ -143,6 +144,7 @@ class Pose3dNode(LifecycleNode):
             self.trigger_activate()
         elif self._settings.text("on_failure") == "exit":
             self.exit_status = BAD_INPUT
+            self.failure = f"can't configure: {self._failure}"
             rclpy.try_shutdown(context=self.context)
 
     def _refuse_to_configure(self, reason: str) -> TransitionCallbackReturn:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 import rclpy
@@ -20,6 +22,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
 from smap_ros.errors import SmapError
+from smap_ros.graph.launcher import FAILURE_FILE
 
 BAD_INPUT = 2  # exit status
 
@@ -83,7 +86,7 @@ def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> 
 
     Returns:
         Exit status: 0, 2 when a node refuses its parameters, or what a node has as its
-        ``exit_status``.
+        ``exit_status``. What it has as its ``failure`` is told to who started us.
     """
     with _orderly_interrupt():
         return _run(factories, argv)
@@ -108,6 +111,7 @@ def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except (SmapError, ParameterException) as error:
+        _say_why(str(error))
         logger.fatal(str(error))
         return BAD_INPUT
     except RuntimeError:  # rclpy's errors
@@ -119,7 +123,18 @@ def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
             node.destroy_node()
         library.removeHandler(handler)
         rclpy.try_shutdown()
+    for node in nodes:
+        if getattr(node, "failure", ""):
+            _say_why(node.failure)
     return max((int(getattr(node, "exit_status", 0)) for node in nodes), default=0)
+
+
+def _say_why(failure: str) -> None:
+    """Tell whoever started this process why it fails, if they want to know."""
+    path = os.environ.get(FAILURE_FILE)
+    if path:
+        with contextlib.suppress(OSError):  # the log has it as well
+            Path(path).write_text(" ".join(failure.split()) + "\n", encoding="utf-8")
 
 
 def _spin(nodes: Sequence[Node]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from smap_ros.bags.stages import stage_values
+
 WINDOW = 10.0  # seconds
 # Bounds the memory of a window that is fed by a flood.
 MAX_EVENTS = 5000
@@ -100,12 +102,10 @@ class FrameStatistics:
             "frames rejected": str(self.rejected),
             "rate in [Hz]": f"{self._arrivals.rate:.1f}",
             "rate out [Hz]": f"{self._latency.rate:.1f}",
-            "latency p50 [ms]": f"{p50:.1f}",
-            "latency p95 [ms]": f"{p95:.1f}",
+            **stage_values("latency", p50, p95, digits=1),
             "people": str(self.people),
         }
         for name, window in self._stages.items():
             p50, p95 = window.percentiles(50, 95)
-            values[f"{name} p50 [ms]"] = f"{p50:.2f}"
-            values[f"{name} p95 [ms]"] = f"{p95:.2f}"
+            values |= stage_values(name, p50, p95)
         return values

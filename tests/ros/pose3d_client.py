@@ -38,8 +38,9 @@ def state(observer):
     return observer.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.id
 
 
-def set_parameter(observer, name, value):
+def set_parameter(observer, name, value, node=NODE):
     kinds = {
+        bool: (ParameterType.PARAMETER_BOOL, "bool_value"),
         str: (ParameterType.PARAMETER_STRING, "string_value"),
         int: (ParameterType.PARAMETER_INTEGER, "integer_value"),
         float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
@@ -47,7 +48,7 @@ def set_parameter(observer, name, value):
     kind, field = kinds[type(value)]
     parameter = Parameter(name=name, value=ParameterValue(type=kind, **{field: value}))
     request = SetParameters.Request(parameters=[parameter])
-    return observer.call(SetParameters, f"{NODE}/set_parameters", request).results[0]
+    return observer.call(SetParameters, f"{node}/set_parameters", request).results[0]
 
 
 def calibrated_node(start, observer, eye, scene_bundle):

@@ -218,3 +218,30 @@ def test_an_interrupt_while_working_ends_in_order(running, eye):
         eye.show()
     assert node.interrupt() == 0
     assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize("word", ["off", "on", "true", "bundle"])
+def test_flip_test_is_taken_as_yaml_and_ros_read_it(start, observer, scene_bundle, tmp_path, word):
+    """ROS makes booleans of the bare words on and off."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"pose3d_node: {{ros__parameters: {{flip_test: {word}, min_joints: bundle}}}}")
+    start(NODE, "--params-file", str(file), bundle=scene_bundle, fov_deg=80, **ENGINE)
+    assert observer.wait(lambda: state(observer) == State.PRIMARY_STATE_ACTIVE, "an active node")
+
+
+def test_what_cant_change_at_run_time_is_refused(start, observer, scene_bundle):
+    start(NODE, bundle=scene_bundle, autostart=False, **ENGINE)
+    start("markers_node")
+    refused = set_parameter(observer, "autostart", True)
+    assert not refused.successful and "takes effect at the start only" in refused.reason
+    for name, value in {"tf": True, "compressed": True, "tf_prefix": "a"}.items():
+        refused = set_parameter(observer, name, value, node="markers_node")
+        assert not refused.successful and f"{name} can't change now" in refused.reason
+    assert set_parameter(observer, "labels", False, node="markers_node").successful
+    assert not set_parameter(observer, "labels", "maybe", node="markers_node").successful
+
+
+def test_a_model_that_cant_be_loaded_ends_the_process_where_that_is_wanted(start, tmp_path):
+    node = start(NODE, bundle=str(tmp_path / "nowhere"), on_failure="exit")
+    assert node.wait() == 2
+    assert "can't configure: no bundle" in node.log and "Traceback" not in node.log

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bags.recording import BODIES, read_recording, stage_latency
+from smap_ros.bags.recording import BODIES, read_recording
+from smap_ros.bags.stages import stage_latency
 from smap_ros.bodies import BodyFrame
 from smap_ros.calibration import CameraChoice
 from smap_ros.errors import InputError
@@ -117,11 +118,8 @@ def recorded(
     run.mode = f"as recorded on {name}"
     run.images = len(recording.image_stamps)
     run.frames = [frame for _, frame in recording.frames(name)]
-    for task, values in recording.diagnostics.items():
-        node = task.partition(":")[0].rpartition("/")[2]
-        if node == "pose3d_node":
-            stages = {k: Latency(*v) for k, v in stage_latency(values).items() if k != "latency"}
-            run.latency.update(stages)
+    stages = stage_latency(recording.node("pose3d_node"))
+    run.latency.update({k: Latency(*v) for k, v in stages.items() if k != "latency"})
     for arrival, milliseconds in recording.latency_ms.items():
         if milliseconds:
             run.latency[f"image to {arrival}"] = Latency.of(milliseconds)

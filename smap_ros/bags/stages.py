@@ -1,0 +1,27 @@
+"""How latencies stand in /diagnostics, whose values are texts: written by nodes, read from bags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_P50, _P95 = " p50 [ms]", " p95 [ms]"
+
+
+def stage_values(stage: str, p50: float, p95: float, digits: int = 2) -> dict[str, str]:
+    """The diagnostic values of a stage.
+
+    Args:
+        stage: its name.
+        p50, p95: median and 95th percentile, milliseconds; NaN where nothing was measured.
+        digits: after the point.
+    """
+    return {f"{stage}{_P50}": f"{p50:.{digits}f}", f"{stage}{_P95}": f"{p95:.{digits}f}"}
+
+
+def stage_latency(values: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+    """Median and 95th percentile in milliseconds by stage, from a node's diagnostic values."""
+    return {
+        key.removesuffix(_P50): (float(p50), float(values[key.removesuffix(_P50) + _P95]))
+        for key, p50 in values.items()
+        if key.endswith(_P50) and key.removesuffix(_P50) + _P95 in values
+    }

@@ -1,0 +1,22 @@
+"""Latencies as diagnostic values, and back."""
+
+import math
+
+from smap_ros.bags.stages import stage_latency, stage_values
+
+
+def test_what_is_written_is_read_again():
+    values = {
+        "people": "3",
+        **stage_values("latency", 12.345, 67.89, digits=1),
+        **stage_values("besides network", 1.0, 2.5),
+        **stage_values("waiting", math.nan, math.nan),
+    }
+    read = stage_latency(values)
+    assert list(read) == ["latency", "besides network", "waiting"]
+    assert read["latency"] == (12.3, 67.9) and read["besides network"] == (1.0, 2.5)
+    assert math.isnan(read["waiting"][0])
+
+
+def test_values_of_other_nodes_are_left_aside():
+    assert stage_latency({"load p50 [ms]": "1", "state": "fine"}) == {}
