@@ -96,6 +96,10 @@ class AssociationConfig:
             if field.name == "bone_length_cm":
                 continue
             value, (low, high) = getattr(self, field.name), limits[field.name]
+            whole = type(field.default) is int
+            if type(value) not in ((int,) if whole else (int, float)):
+                kind = "a whole number" if whole else "a number"
+                raise InputError(f"{field.name} is {value!r}, expected {kind}")
             if not low <= value <= high:
                 raise InputError(f"{field.name} is {value!r}, expected {low:g} to {high:g}")
         if len(self.bone_length_cm) != len(LIMBS) or not all(

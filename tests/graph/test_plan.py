@@ -250,26 +250,3 @@ def test_the_users_own_settings_stay(elsewhere, environment):
 def test_a_profile_in_the_working_directory_stays(elsewhere):
     (elsewhere / "DEFAULT_FASTRTPS_PROFILES.xml").write_text("<profiles/>")
     assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in middleware_environment({})
-
-
-# --- launch -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("graph", GRAPHS.values(), ids=lambda graph: graph.name)
-def test_launch_file_declares_the_graphs_arguments(graph):
-    pytest.importorskip("launch_ros", reason="ROS's launch can't be installed from PyPI")
-    path = share_directory() / "launch" / f"{graph.name}.launch.py"
-    spec = importlib.util.spec_from_file_location(graph.name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    description = module.generate_launch_description()
-    declared = {a.name: a for a in description.get_launch_arguments()}
-    assert set(declared) == {argument.name for argument in graph.arguments}
-
-
-@pytest.mark.parametrize("graph", GRAPHS.values(), ids=lambda graph: graph.name)
-def test_launch_file_reads_the_graph(graph):
-    """What can be checked without ``launch``: each graph has its file, and the file is of it."""
-    text = (share_directory() / "launch" / f"{graph.name}.launch.py").read_text()
-    compile(text, graph.name, "exec")
-    assert f"describe({'LIVE' if graph is LIVE else 'REPLAY'})" in text

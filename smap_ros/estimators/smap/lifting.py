@@ -57,8 +57,11 @@ class LiftingConfig:
             raise InputError(f"root is {self.root!r}, expected {PELVIS} (pelvis) or {NECK} (neck)")
         if not 0 < self.stride < np.inf:
             raise InputError(f"stride is {self.stride!r}, expected a positive number of pixels")
-        if self.samples < 2:
-            raise InputError(f"samples is {self.samples!r}, expected at least 2 (the bone's ends)")
+        if type(self.samples) is not int or self.samples < 2:
+            raise InputError(
+                f"samples is {self.samples!r}, expected a whole number of at least 2 (the bone's "
+                "ends)"
+            )
         low, high = self.percentiles
         if not 0 <= low <= high <= 100:
             raise InputError(

@@ -340,7 +340,8 @@ def test_a_wrong_refinenet_output_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [{"root": 1}, {"stride": 0}, {"samples": 1}, {"percentiles": (90, 10)}]
+    "field",
+    [{"root": 1}, {"stride": 0}, {"samples": 1}, {"samples": 2.5}, {"percentiles": (90, 10)}],
 )
 def test_senseless_settings_are_refused(field) -> None:
     with pytest.raises(InputError, match=next(iter(field))):
