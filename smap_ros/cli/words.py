@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from smap_ros.errors import InputError
 from smap_ros.estimators.options import MODEL_SETTINGS, ModelChoice, ModelOptions
 from smap_ros.graph.parameters import CameraNodeOptions
 from smap_ros.settings import Setting, Value, settings_of
@@ -39,10 +40,10 @@ def takes_model(
         @functools.wraps(command)
         def run(**words: Any) -> None:
             texts = ((one, words.pop(one.name)) for one in settings)
-            stated = {one.name: one.parse(text) for one, text in texts if text is not None}
+            stated = {one.name: _read(one, text) for one, text in texts if text is not None}
             for one in further:
                 text = words[one.name]
-                words[one.name] = one.default if text is None else one.parse(text)
+                words[one.name] = one.default if text is None else _read(one, text)
             command(model=ModelChoice.of(stated), **words)
 
         signature = inspect.signature(command, eval_str=True)
@@ -69,6 +70,14 @@ def model_words(choice: ModelChoice, without: Sequence[str] = ()) -> list[str]:
         if one.name in values and one.name not in without:
             words += [_option(one), one.text(values[one.name])]
     return words
+
+
+def _read(one: Setting, text: str) -> Value | None:
+    """What a word means; refused as Typer refuses, in the setting's words."""
+    try:
+        return one.parse(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{_option(one)}'") from None
 
 
 def _parameter(one: Setting) -> inspect.Parameter:

@@ -12,7 +12,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 PERIOD = 1.0  # seconds
-SILENCE = 2.0  # seconds without messages after which they are missed
+SILENCE = 2.0  # seconds without images after which they are missed
+# The same of people: those who make them report what they miss themselves, and sooner.
+UNFED = 5.0  # seconds
 TOPIC = "/diagnostics"
 DEPTH = 10
 # For timers that must run although the simulation's clock stands still.
@@ -98,10 +100,8 @@ class Feed:
 
     def problem(self) -> str:
         """What is wrong, in one line; empty when messages come."""
-        if time.monotonic() - self._last <= SILENCE:
+        if time.monotonic() - self._last <= UNFED:
             return ""
         if self._node.count_publishers(self._topic) == 0:
             return f"nobody publishes {self._topic}; start {self._from} in the same namespace"
-        return (
-            f"nothing on {self._topic} for {SILENCE:g} s; the diagnostics of {self._from} say why"
-        )
+        return f"nothing on {self._topic} for {UNFED:g} s; the diagnostics of {self._from} say why"
