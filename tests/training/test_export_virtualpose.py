@@ -73,6 +73,24 @@ def test_networks_that_make_no_bundle_are_refused(checkpoints, tmp_path, words, 
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.parametrize(("behind", "warned"), [("a" * 64, True), ("b" * 64, False), ("", False)])
+def test_halves_of_one_file_are_doubted(tmp_path, behind, warned):
+    """Both halves were converted from one file; refused here for another reason, after that."""
+    halves = (
+        ("vp", "virtualpose", SMALL, behind),
+        ("bb", "virtualpose_backbone", BACKBONE, "a" * 64),
+    )
+    for name, model, options, source in halves:
+        options = {**options, "joints": 15} if name == "bb" else options
+        weights = create(model, **options).state_dict()
+        save_checkpoint(tmp_path / f"{name}.pth", model, weights, source, **options)
+    words = ["export", "vp.pth", "bundle", "--backbone", "bb.pth"]
+    paths = [str(tmp_path / word) if "." in word or word == "bundle" else word for word in words]
+    result = CliRunner().invoke(app, paths)
+    assert isinstance(result.exception, InputError)
+    assert ("were converted from one file, and official VirtualPose" in result.stderr) == warned
+
+
 def test_the_manifest_says_what_the_networks_need(virtualpose_bundle):
     manifest = virtualpose_bundle.manifest
     assert (manifest.kind, manifest.precision, manifest.joint_set) == (
@@ -82,6 +100,7 @@ def test_the_manifest_says_what_the_networks_need(virtualpose_bundle):
     )
     assert manifest.outputs["maps"].shape == (1, 21, 64, 112)
     assert (manifest.input.color, manifest.input.mean) == ("rgb", (0.485, 0.456, 0.406))
+    assert manifest.input.resize == "bilinear"
     assert (manifest.stride, manifest.joints, manifest.max_people) == (4, 17, 5)
     assert manifest.space.size_m == (4.0, 4.8, 1.6) and manifest.space.center_m == (0.0, 0.0, 0.9)
     assert set(manifest.files.entries) == {"model", "root", "pose"}

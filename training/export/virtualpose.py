@@ -93,7 +93,7 @@ def _parts(
     }
     return [
         Part(image, exports["model"], paths["model"], differences["model"]),
-        Part(behind, exports["root"], paths["root"], differences["root"], kernels),
+        Part(f"{behind}'s roots", exports["root"], paths["root"], differences["root"], kernels),
         Part(behind, exports["pose"], paths["pose"], least_axes=kernels),
     ]
 

@@ -1,0 +1,49 @@
+"""The official SMAP from a checkpoint to a bundle: how it prepares images, half precision."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.engines import create_engine
+from smap_train.models import create
+from smap_train.models.checkpoint import save_checkpoint
+
+SMALL = {"stages": 1, "width": 16}  # its encoder is that of the whole: 23 million weights
+
+
+@pytest.mark.slow
+def test_the_command_exports_smap_with_half_the_size_and_says_nothing_else(tmp_path):
+    """In a process of its own, as a user runs it; torch's exporter takes half a minute."""
+    torch.manual_seed(0)
+    network = create("smap", **SMALL).eval()
+    for layer in network.modules():  # so that what is seen makes a difference everywhere
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_var, 0.5, 2.0)
+            nn.init.normal_(layer.running_mean, std=0.2)
+    save_checkpoint(tmp_path / "smap.pth", "smap", network.state_dict(), **SMALL)
+    words = ["export", str(tmp_path / "smap.pth"), str(tmp_path / "smap"), "--half"]
+    command = [sys.executable, "-m", "smap_train.cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.count("\n") == 1
+    assert "ONNX against torch" in done.stdout
+    bundle = load_bundle(tmp_path / "smap")
+    spec = bundle.manifest.input
+    assert (spec.resize, spec.color, spec.width, spec.height) == ("bilinear", "bgr", 832, 512)
+    assert bundle.manifest.precision == "fp16"
+    weights = sum(p.numel() for p in network.parameters())
+    assert (bundle.folder / "model.onnx").stat().st_size < 2.2 * weights
+    engine = create_engine(bundle, "onnxruntime", threads=1)
+    image = np.random.default_rng(0).standard_normal((1, 3, 512, 832)).astype(np.float32)
+    got = engine.run({"image": image})
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(image))
+    for name, value in expected.items():
+        assert np.abs(got[name] - value.numpy()).max() < 1e-2 * value.abs().max()
+    engine.close()
