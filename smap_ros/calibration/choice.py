@@ -14,19 +14,6 @@ from smap_ros.errors import CameraError, InputError
 
 
 @dataclass(frozen=True)
-class KnownCamera:
-    """The camera of an image, and where it is known from.
-
-    Attributes:
-        camera: at the image's size.
-        source: for people, one line.
-    """
-
-    camera: Camera
-    source: str
-
-
-@dataclass(frozen=True)
 class CameraChoice:
     """What a user states of the camera. It wins over what the images bring with them.
 

@@ -64,11 +64,15 @@ class LiveCameras:
         self.rectification = rectification("auto")
         self.world: WorldFrame | None = None
         self.source = "none yet"
-        self._infos = CameraInfos()
+        self._infos, self._rectified_infos = CameraInfos(), CameraInfos()
 
     def take_info(self, info: CameraInfo) -> None:
         """A calibration has arrived."""
         self._infos.take(info)
+
+    def take_rectified_info(self, info: CameraInfo) -> None:
+        """A calibration of the rectified images alone has arrived."""
+        self._rectified_infos.take(info)
 
     def camera(self, frame_id: str, width: int, height: int, stamp: float) -> Camera:
         """The camera of an image, with its mounting at the image's stamp if TF is to say so.
@@ -88,7 +92,9 @@ class LiveCameras:
             self.source = f"fov_deg {self.fov_deg:g}"
             return CameraChoice(fov=math.radians(self.fov_deg)).camera(size)
         try:
-            calibration = self._infos.calibration(frame_id, stamp)
+            own = self.rectification.rectified and frame_id in self._rectified_infos.frames
+            infos = self._rectified_infos if own else self._infos
+            calibration = infos.calibration(frame_id, stamp)
             camera = calibration.camera(size, self.rectification.rectified)
         except CameraError as error:
             raise CameraError(

@@ -25,7 +25,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.calibration import rectification
+from smap_ros.calibration import RECTIFIED_INFO, rectification
 from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
@@ -195,15 +195,22 @@ class Pose3dNode(LifecycleNode):
         if self._settings.flag("compressed"):
             kind, topic = CompressedImage, f"{image}/compressed"
         info = self.resolve_topic_name("camera_info")
-        self._cameras.rectification = rectification(self._settings.text("rectified"), image, info)
+        decision = rectification(self._settings.text("rectified"), image, info)
+        self._cameras.rectification = decision
         self._subscriptions_made = [
             self.create_subscription(kind, topic, self._on_image, qos.SENSOR),
             self.create_subscription(CameraInfo, info, self._cameras.take_info, qos.SENSOR),
         ]
+        beside = f"{image.rpartition('/')[0]}/{RECTIFIED_INFO}"
+        if decision.rectified and info != beside:
+            self._subscriptions_made.append(
+                self.create_subscription(
+                    CameraInfo, beside, self._cameras.take_rectified_info, qos.SENSOR
+                )
+            )
         self.get_logger().info(
-            f"images of {topic} are taken as "
-            f"{'rectified' if self._cameras.rectification.rectified else 'raw'}: "
-            f"{self._cameras.rectification.reason}"
+            f"images of {topic} are taken as {'rectified' if decision.rectified else 'raw'}: "
+            f"{decision.reason}"
         )
 
     def _pause(self) -> None:

@@ -1,0 +1,161 @@
+"""The pose node and what drivers say of their cameras: rectified images, windows, nonsense."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import bodies_from_message, info_from_camera
+from tests.ros.pose3d_client import ENGINE, NODE, answer, stamp_of
+
+FRAME = "robot/camera_optical"
+
+
+class Driver:
+    """Publishes images and their calibration on topics of its own."""
+
+    def __init__(self, observer, eye, image, info="/cam/camera_info"):
+        self.observer, self.eye = observer, eye
+        self.images = observer.publisher(Image, image, qos.SENSOR)
+        self.infos = observer.publisher(CameraInfo, info, qos.SENSOR)
+        self.bodies = observer.collect(BodyArray, "bodies_raw")
+
+    def info(self, **fields):
+        """That of the scene's camera, but for these fields; its stamp is that of the next image."""
+        info = info_from_camera(self.eye.camera, self.eye.header(), (1280, 720))
+        for name, value in fields.items():
+            setattr(info, name, value)
+        return info
+
+    def show(self, info=None):
+        if info is not None:
+            self.infos.publish(info)
+            time.sleep(0.2)
+        return self.eye.show(None, self.images)
+
+    def people(self, info):
+        """Their places, once the node knows the calibration."""
+
+        def seen():
+            self.shown = self.show(info)
+            time.sleep(0.3)
+            return any(stamp_of(m) == self.shown for m in list(self.bodies))
+
+        self.observer.wait(seen, "people")
+        return bodies_from_message(answer(self.observer, self.bodies, self.shown))
+
+    def error(self, info):
+        """What diagnostics say of an image with this calibration, of which no people come."""
+        before = int(self.observer.values(NODE).get("frames rejected", 0))
+
+        def refused():
+            self.shown = self.show(info)
+            return int(self.observer.values(NODE).get("frames rejected", 0)) > before
+
+        self.observer.wait(refused, "a refusal")
+        status = self.observer.wait(
+            lambda: (s := self.observer.status(NODE)) and s.level == DiagnosticStatus.ERROR and s,
+            "an error",
+        )
+        assert all(stamp_of(message) != self.shown for message in list(self.bodies))
+        return status.message
+
+
+@pytest.fixture
+def driven(start, observer, eye, scene_bundle):
+    """A node for images of a topic, and its driver."""
+
+    def begin(image, *, info="/cam/camera_info", heard="/cam/camera_info", **parameters):
+        remaps = ("-r", f"image:={image}", "-r", f"camera_info:={heard}")
+        node = start(NODE, *remaps, bundle=scene_bundle, **ENGINE, **parameters)
+        driver = Driver(observer, eye, image, info)
+        observer.wait(driver.images.get_subscription_count, "a subscriber of the images")
+        observer.wait(driver.infos.get_subscription_count, "a subscriber of the calibration")
+        observer.wait(lambda: observer.node.count_publishers("bodies_raw"), "a publisher of people")
+        return node, driver
+
+    return begin
+
+
+def truth(bodies, scene):
+    """Whether the people are where they are in the scene."""
+    pairs = zip(bodies, scene.joints, strict=True)
+    return all(
+        np.linalg.norm(body.joints_3d - joints, axis=1).max() < 0.05 for body, joints in pairs
+    )
+
+
+def distorted(camera):
+    """K and D of the raw image whose rectified one is the scene's."""
+    k = camera.matrix.reshape(-1).copy()
+    k[[0, 4]] *= 0.8
+    return {"k": k, "d": [-0.3, 0.1, 0.0, 0.0, 0.0]}
+
+
+@pytest.mark.parametrize(
+    ("image", "parameters"),
+    [("/cam/image_rect_color", {}), ("/cam/image", {"rectified": "yes"}),
+     ("/cam/image", {"rectified": True})],  # as YAML reads yes
+)  # fmt: skip
+def test_people_of_rectified_images_stand_where_p_says(driven, observer, scene, image, parameters):
+    node, driver = driven(image, **parameters)
+    assert truth(driver.people(driver.info(**distorted(scene.camera))), scene)
+    observer.wait(
+        lambda: (
+            "rectified images, so P without distortion" in observer.values(NODE).get("camera", "")
+        ),
+        "the decision in the diagnostics",
+    )
+    assert f"images of {image} are taken as rectified" in node.log
+
+
+def test_people_of_raw_images_stand_where_k_and_d_say(driven, observer, scene):
+    _, driver = driven("/cam/image_raw")
+    k = distorted(scene.camera)
+    bodies = driver.people(driver.info(**k))
+    depth = np.array([body.root[2] for body in bodies]) / scene.joints[:, 2, 2]
+    assert (depth < 0.9).all()  # the lens and the shorter focal length bring them nearer
+    observer.wait(
+        lambda: "so K with its dist" in observer.values(NODE).get("camera", ""), "the decision"
+    )
+
+
+def test_the_calibration_of_rectified_images_beside_them_is_heard(driven, scene):
+    _, driver = driven("/cam/image_rect", info="/cam/camera_info_rect")
+    assert truth(driver.people(driver.info()), scene)
+
+
+def test_a_window_of_the_sensor_is_taken_off(driven, scene):
+    _, driver = driven("/cam/image_raw")
+    info = driver.info(width=1600, height=1000)
+    info.k[2] += 200
+    info.k[5] += 150
+    info.roi = RegionOfInterest(x_offset=200, y_offset=150, width=1280, height=720)
+    assert truth(driver.people(info), scene)
+
+
+NONSENSE = {
+    "normalised": ({"k": [0.6, 0.0, 0.5, 0.0, 1.06, 0.5, 0.0, 0.0, 1.0]}, "normalised"),
+    "endless": ({"k": [1e9, 0.0, 640.0, 0.0, 1e9, 360.0, 0.0, 0.0, 1.0]}, "K is impossible"),
+    "far off": ({"k": [760.0, 0.0, 9e3, 0.0, 760.0, 360.0, 0.0, 0.0, 1.0]}, "principal point"),
+    "wild lens": ({"d": [-50.0, 3.0, 0.0, 0.0, 0.0]}, "folds over"),
+    "another size": ({"width": 1200}, "calibrated for 1200x720 px, but the image is 1280x720"),
+    "unknown lens": ({"d": [0.1] * 4, "distortion_model": "mei"}, "'mei' is unknown"),
+    "no calibration": ({"k": [0.0] * 9}, "K is all zeros"),
+}
+
+
+def test_nonsense_is_an_error_and_nobody_until_it_is_right_again(driven, scene):
+    node, driver = driven("/cam/image_raw")
+    assert truth(driver.people(driver.info()), scene)
+    for name, (fields, words) in NONSENSE.items():
+        said = driver.error(driver.info(**fields))
+        assert words in said and "fov_deg" in said, f"{name}: {said}"
+    assert truth(driver.people(driver.info()), scene)
+    assert "Traceback" not in node.log
