@@ -54,14 +54,15 @@ class CameraNodeOptions(ImageTopic):
         low=0,
         high=1000,
     )
-    pacing: Literal["real_time", "as_consumed"] = setting(
-        "real_time",
-        "real_time: at the source's pace; as_consumed: each image once the people of the one "
-        "before have arrived, so that none is left out",
+    pacing: Literal["auto", "real_time", "as_consumed"] = setting(
+        "auto",
+        "auto: files at their pace, but each image once the people of the one before have arrived, "
+        "where somebody looks for people; real_time: at the source's pace, whoever listens; "
+        "as_consumed: each image once the people of the one before have arrived",
     )
     consume_timeout: float = setting(
         5.0,
-        "with as_consumed, longest wait for the people of an image",
+        "longest wait for the people of an image",
         unit="seconds",
         low=0.1,
         high=600,

@@ -19,7 +19,7 @@ from std_msgs.msg import Bool, Header
 from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError, SmapError
-from smap_ros.graph.node_types import CAMERA_NODE
+from smap_ros.graph.node_types import CAMERA_NODE, POSE3D_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import (
@@ -29,7 +29,7 @@ from smap_ros.nodes.conversions import (
     seconds,
 )
 from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
-from smap_ros.nodes.pacing import ConsumerPace, RealTimePace
+from smap_ros.nodes.pacing import ConsumerPace, PatientPace, RealTimePace
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.statistics import FrameStatistics
@@ -44,6 +44,9 @@ DEFAULT_RATE = 10.0  # hertz, of sources that have none
 DRAIN = 1.0  # seconds
 ACKNOWLEDGED = Duration(seconds=2.0)
 JOIN_TIMEOUT = 5.0  # seconds
+
+
+Pace = RealTimePace | ConsumerPace | PatientPace
 
 
 class CameraNode(Node):
@@ -103,19 +106,25 @@ class CameraNode(Node):
             self._settings.text("rectified"),
         )
 
-    def _make_pace(self) -> RealTimePace | ConsumerPace:
-        if self._settings.text("pacing") == "as_consumed" and not self._source.live:
-            pace = ConsumerPace(self._settings.number("consume_timeout"))
-            self.create_subscription(
-                BodyArray,
-                "bodies_raw",
-                lambda message: pace.consumed(seconds(message.header.stamp)),
-                qos.RELIABLE,
-            )
-            return pace
+    def _make_pace(self) -> Pace:
         rate = self._settings.number("rate")
         own = self._source.rate if self._source.moving else None
-        return RealTimePace(0.0 if self._source.live and not rate else rate or own or DEFAULT_RATE)
+        real_time = RealTimePace(
+            0.0 if self._source.live and not rate else rate or own or DEFAULT_RATE
+        )
+        pacing = self._settings.text("pacing")
+        if pacing == "real_time" or self._source.live:
+            return real_time
+        consumer = ConsumerPace(self._settings.number("consume_timeout"))
+        self.create_subscription(
+            BodyArray,
+            "bodies_raw",
+            lambda message: consumer.consumed(seconds(message.header.stamp)),
+            qos.RELIABLE,
+        )
+        if pacing == "as_consumed":
+            return consumer
+        return PatientPace(consumer, real_time, self._expects_consumer, self.get_logger().info)
 
     def _make_publishers(self) -> None:
         image = self.resolve_topic_name("image")
@@ -144,6 +153,14 @@ class CameraNode(Node):
 
     def _has_consumer(self) -> bool:
         return bool(self._images.get_subscription_count() and self.count_publishers("bodies_raw"))
+
+    def _expects_consumer(self) -> bool:
+        """Whether there is a pose node, or somebody beside us who waits for its people."""
+        return bool(
+            self.count_publishers("bodies_raw")
+            or self.count_subscribers("bodies_raw") > 1
+            or POSE3D_NODE.name in self.get_node_names()
+        )
 
     def _play(self) -> None:
         self._pace.start(self._has_consumer)

@@ -12,6 +12,9 @@ START_PATIENCE = 120.0  # seconds
 START_RETRY = 2.0  # seconds between two showings of an image that nobody has answered yet
 # Who answers is there; discovery among all the others (recorder, smoother) can take as long.
 SETTLE = 2.0  # seconds
+# So long a file waits for a sign that somebody here looks for people: processes that start together
+# find each other within seconds, on a busy machine within many.
+SIGN_PATIENCE = 20.0  # seconds
 
 
 class RealTimePace:
@@ -121,3 +124,66 @@ class ConsumerPace:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+
+class PatientPace:
+    """At the source's pace, but no image before the people of the one before have arrived.
+
+    So nothing is shown to a model that is still being loaded, and nothing left out by a machine
+    that is slow. Where nobody looks for people, it is the source's pace alone.
+
+    Args:
+        consumer: waits for the people.
+        real_time: the source's pace.
+        expected: whether somebody looks for people, or is about to.
+        notify: told, in words, that nobody does.
+        patience: longest wait for a sign of them, seconds.
+    """
+
+    def __init__(
+        self,
+        consumer: ConsumerPace,
+        real_time: RealTimePace,
+        expected: Callable[[], bool],
+        notify: Callable[[str], None],
+        patience: float = SIGN_PATIENCE,
+    ) -> None:
+        self._consumer, self._real_time = consumer, real_time
+        self._expected, self._notify, self._patience = expected, notify, patience
+        self._alone = False
+        self._stopped = threading.Event()
+
+    @property
+    def missed(self) -> int:
+        """Frames that nobody answered."""
+        return self._consumer.missed
+
+    def start(self, ready: Callable[[], bool]) -> None:
+        """Wait for whoever looks for people, as long as there is a sign of them."""
+        end = time.monotonic() + self._patience
+        while not self._expected():
+            if time.monotonic() > end:
+                self._alone = True
+                self._notify("nobody here looks for people: playing at the source's pace")
+                return
+            if self._stopped.wait(POLL):
+                return
+        self._consumer.start(ready)
+
+    def wait(self) -> None:
+        """Wait for a frame's turn."""
+        self._real_time.wait()
+
+    def consumed(self, stamp: float) -> None:
+        """The people of the frame of that stamp have arrived."""
+        self._consumer.consumed(stamp)
+
+    def published(self, stamp: float) -> bool:
+        """A frame was shown; false when it should be shown once more."""
+        return self._alone or self._consumer.published(stamp)
+
+    def stop(self) -> None:
+        """End all waiting."""
+        self._stopped.set()
+        self._consumer.stop()
+        self._real_time.stop()

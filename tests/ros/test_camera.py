@@ -19,7 +19,7 @@ from smap_ros.images import encode_compressed
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds
-from smap_ros.nodes.pacing import ConsumerPace, RealTimePace
+from smap_ros.nodes.pacing import ConsumerPace, PatientPace, RealTimePace
 
 NODE = "camera_node"
 FRAMES = 60
@@ -86,16 +86,30 @@ def test_as_consumed_leaves_no_frame_out_however_slow_the_consumer(start, observ
     assert {seconds(i.header.stamp) for i in infos} >= {stamps[-1]}
 
 
+def test_a_picture_is_shown_until_it_is_answered_though_the_consumer_comes_late(
+    start, observer, tmp_path
+):
+    picture = tmp_path / "people.jpg"
+    picture.write_bytes(encode_compressed(np.full((240, 320, 3), 200, np.uint8)))
+    node = start(NODE, source=str(picture), fov_deg=60.0)
+    observer.wait(lambda: NODE in observer.node.get_node_names(), "the camera")
+    time.sleep(1.0)
+    consumer = Consumer(observer)
+    assert node.wait() == 0
+    assert "end of people.jpg after 1 images" in node.log
+    assert consumer.images
+
+
 def test_real_time_keeps_the_videos_pace(start, observer, clip):
     images = observer.collect(Image, "image", qos.SENSOR)
-    start(NODE, source=str(clip), loop=True)
+    start(NODE, source=str(clip), pacing="real_time", loop=True)
     observer.wait(lambda: len(images) >= 30, "images")
     stamps = [seconds(message.header.stamp) for message in images]
     assert np.median(np.diff(stamps)) == pytest.approx(0.05, abs=0.015)
 
 
 def test_the_end_is_latched_for_those_who_come_late(start, observer, clip):
-    node = start(NODE, source=str(clip), exit_at_end=False, rate=500.0)
+    node = start(NODE, source=str(clip), pacing="real_time", exit_at_end=False, rate=500.0)
     observer.wait(lambda: "end of clip.mp4" in node.log, "the end")
     end = observer.collect(Bool, "end_of_stream", qos.LATCHED)
     observer.wait(lambda: end and end[-1].data, "the latched end of stream")
@@ -107,7 +121,7 @@ def test_the_end_is_latched_for_those_who_come_late(start, observer, clip):
 
 def test_loop_and_rate(start, observer, clip):
     images = observer.collect(Image, "image", qos.SENSOR)
-    node = start(NODE, source=str(clip), loop=True, rate=100.0)
+    node = start(NODE, source=str(clip), pacing="real_time", loop=True, rate=100.0)
     observer.wait(lambda: len(images) > 2 * FRAMES, "two rounds")
     assert node.alive and "end of" not in node.log
     assert node.interrupt() == 0
@@ -118,7 +132,7 @@ def test_calibration_file_and_compressed_images(start, observer, clip, tmp_path)
     images = observer.collect(CompressedImage, "image/compressed", qos.SENSOR)
     infos = observer.collect(CameraInfo, "camera_info", qos.SENSOR)
     start(
-        NODE, source=str(clip), loop=True, compressed=True,
+        NODE, source=str(clip), pacing="real_time", loop=True, compressed=True,
         calibration=str(tmp_path / "camera.yaml"),
     )  # fmt: skip
     observer.wait(lambda: images and infos, "images")
@@ -129,14 +143,16 @@ def test_calibration_file_and_compressed_images(start, observer, clip, tmp_path)
 
 def test_without_calibration_the_camera_says_so_with_a_zero_k(start, observer, clip):
     infos = observer.collect(CameraInfo, "camera_info", qos.SENSOR)
-    start(NODE, source=str(clip), loop=True)
+    start(NODE, source=str(clip), pacing="real_time", loop=True)
     observer.wait(lambda: infos, "a CameraInfo")
     assert not any(infos[-1].k) and (infos[-1].width, infos[-1].height) == SIZE
 
 
 def test_a_calibration_for_another_size_is_an_error_and_a_status(start, clip, tmp_path):
     (tmp_path / "camera.yaml").write_text(CALIBRATION.format(width=640))
-    node = start(NODE, source=str(clip), calibration=str(tmp_path / "camera.yaml"))
+    node = start(
+        NODE, source=str(clip), pacing="real_time", calibration=str(tmp_path / "camera.yaml")
+    )
     assert node.wait() == 2
     assert "640x240" in node.log and "320x240" in node.log and "Traceback" not in node.log
 
@@ -147,7 +163,7 @@ def test_a_calibration_for_another_size_is_an_error_and_a_status(start, clip, tm
         ({}, "source is empty"),
         ({"source": "nowhere.mp4"}, "doesn't exist"),
         ({"source": "nowhere.mp4", "rate": -1.0}, "rate"),
-        ({"source": "nowhere.mp4", "pacing": "leisurely"}, "real_time or as_consumed"),
+        ({"source": "nowhere.mp4", "pacing": "leisurely"}, "one of auto, real_time, as_consumed"),
     ],
 )
 def test_a_source_or_parameter_that_is_wrong_ends_the_node_with_one_line(start, parameters, reason):
@@ -164,7 +180,7 @@ def test_a_folder_with_a_broken_image_goes_on_and_a_video_that_ends_in_mid_frame
     for k in range(3):
         jpeg = encode_compressed(np.full((240, 320, 3), 60 * k, np.uint8))
         (folder / f"{k}.jpg").write_bytes(jpeg if k != 1 else b"not a picture")
-    node = start(NODE, source=str(folder), rate=50.0)
+    node = start(NODE, source=str(folder), pacing="real_time", rate=50.0)
     assert node.wait() == 0
     assert "after 2 images" in node.log and "1.jpg" in node.log
     short = tmp_path / "short.mp4"
@@ -177,14 +193,14 @@ def test_a_folder_with_a_broken_image_goes_on_and_a_video_that_ends_in_mid_frame
     data = (tmp_path / "long.mkv").read_bytes()
     short = tmp_path / "short.mkv"
     short.write_bytes(data[: int(len(data) * 0.6)])
-    node = start(NODE, source=str(short), rate=200.0)
+    node = start(NODE, source=str(short), pacing="real_time", rate=200.0)
     assert node.wait() == 0
     assert "truncated" in node.log or "damaged" in node.log
     assert "Traceback" not in node.log
 
 
 def test_diagnostics_name_the_source_and_its_rate(start, observer, clip):
-    start(NODE, source=str(clip), loop=True)
+    start(NODE, source=str(clip), pacing="real_time", loop=True)
     values = observer.wait(
         lambda: (v := observer.values(NODE)) and float(v["rate out [Hz]"]) > 10 and v, "a rate"
     )
@@ -206,6 +222,36 @@ def test_real_time_pace_neither_bursts_nor_drifts():
     gaps = np.diff(times)
     assert gaps.min() > 0.003  # a burst has none
     assert times[5] - times[0] == pytest.approx(0.1, abs=0.03)
+
+
+def test_patient_pace_waits_for_people_and_keeps_the_source_s_pace():
+    consumer = ConsumerPace(timeout=5.0, retry=0.05)
+    signs = iter([False, False])
+    pace = PatientPace(consumer, RealTimePace(20), lambda: next(signs, True), pytest.fail)
+    begun = time.monotonic()
+    pace.start(lambda: True)
+    pace.wait()
+    assert not pace.published(1.0)  # nobody answers yet
+    pace.consumed(1.0)
+    assert pace.published(1.0)
+    pace.wait()
+    threading.Timer(0.2, pace.consumed, [2.0]).start()
+    before = time.monotonic()
+    assert pace.published(2.0) and time.monotonic() - before > 0.1
+    assert pace.missed == 0 and before - begun > 0.05
+    pace.stop()
+
+
+def test_patient_pace_plays_on_where_nobody_looks_for_people():
+    said = []
+    pace = PatientPace(ConsumerPace(5.0), RealTimePace(0), lambda: False, said.append, 0.1)
+    pace.start(lambda: False)
+    assert pace.published(1.0) and pace.published(2.0) and pace.missed == 0
+    assert "nobody here looks for people" in said[0]
+    stopped = PatientPace(ConsumerPace(5.0), RealTimePace(0), lambda: False, said.append, 60.0)
+    threading.Timer(0.05, stopped.stop).start()
+    stopped.start(lambda: False)
+    assert stopped.published(1.0) and len(said) == 1
 
 
 def test_consumer_pace_counts_what_nobody_answers():

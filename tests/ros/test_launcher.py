@@ -14,6 +14,7 @@ import pytest
 
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.plan import REPLAY, plan
+from smap_ros.images import encode_compressed
 from smap_ros.msg import BodyArray
 
 FRAMES = 60
@@ -69,6 +70,20 @@ def test_a_clip_goes_all_the_way_and_the_graph_ends_by_itself(
     depth = sorted(body.pose.position.z for body in bodies[-1].bodies)
     np.testing.assert_allclose(depth, [3.0, 4.5, 6.0], atol=0.05)
     assert "Traceback" not in _logs(tmp_path)
+
+
+def test_one_picture_gives_its_people_though_the_model_is_loaded_later(
+    observer, scene, scene_bundle, tmp_path
+):
+    picture = tmp_path / "people.jpg"
+    picture.write_bytes(encode_compressed(scene.image(250)))
+    bodies = observer.collect(BodyArray, "/robot/bodies_raw")
+    launcher = Launcher(replay(picture, scene_bundle, namespace="robot"), log_directory=tmp_path)
+    with launcher:
+        assert launcher.wait(120) == 0, _logs(tmp_path)
+        assert set(launcher.stop().values()) == {0}, _logs(tmp_path)
+    assert len(bodies) >= 1 and {len(message.bodies) for message in bodies} == {3}
+    assert "end of people.jpg after 1 images" in _logs(tmp_path)
 
 
 def test_a_node_that_fails_ends_the_graph_with_its_status(tmp_path, scene_bundle):
