@@ -19,6 +19,9 @@ Image = NDArray[np.uint8]
 # An image above this is a broken header or a decompression bomb, not a robot's camera.
 MAX_PIXELS = 100_000_000
 
+# A large picture that takes less than a byte per so many pixels is one colour: a bomb.
+_BOMB_PIXELS, _PIXELS_PER_BYTE = 16_000_000, 100
+
 # encoding -> (bytes per pixel, conversion to bgr or None when it is bgr already)
 _PACKED: dict[str, tuple[int, int | None]] = {
     "bgr8": (3, None),
@@ -35,6 +38,7 @@ _PACKED: dict[str, tuple[int, int | None]] = {
     "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUY2),
     "yuyv": (2, cv2.COLOR_YUV2BGR_YUY2),
 }
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _SUBSAMPLED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
 
 ENCODINGS: tuple[str, ...] = tuple(_PACKED)
@@ -46,7 +50,7 @@ def decode_image(
     """A raw ROS image as a bgr array.
 
     ``bgr8`` without row padding is returned as a view of ``data`` (possibly read-only);
-    everything else is a fresh array. ``mono16`` keeps its upper 8 bits, as cv_bridge does.
+    everything else is a fresh array. ``mono16`` is brought to 8 bits, see :func:`eight_bits`.
 
     Args:
         encoding: one of :data:`ENCODINGS` (names of ``sensor_msgs/image_encodings``).
@@ -70,9 +74,8 @@ def decode_image(
     pixel_bytes, code = _PACKED[encoding]
     rows = _rows(encoding, height, width, step, pixel_bytes, data)
     if encoding == "mono16":
-        # Little-endian samples have their upper byte second.
-        gray = np.ascontiguousarray(rows.reshape(height, width, 2)[..., 0 if is_bigendian else 1])
-        return _converted(gray, cv2.COLOR_GRAY2BGR)
+        samples = rows.view(">u2" if is_bigendian else "<u2").reshape(height, width)
+        return _converted(eight_bits(samples), cv2.COLOR_GRAY2BGR)
     pixels = rows.reshape(height, width, pixel_bytes) if pixel_bytes > 1 else rows
     if code is None:
         return pixels
@@ -102,30 +105,86 @@ def decode_compressed(data: Any, declared: str = "") -> Image:
             is empty or absurd (checked before anything is decompressed).
     """
     raw = bytes(_flat(data))
-    if raw.startswith(b"\x89PNG\r\n\x1a\n"):
-        kind, (height, width), complete = "png", _png_size(raw), b"IEND" in raw[-16:]
-    elif raw.startswith(b"\xff\xd8"):
-        kind = "jpeg"
-        height, width, scan = _jpeg_size(raw)
-        complete = raw.rfind(b"\xff\xd9") > scan
-    else:
+    if not raw.startswith((_PNG, _JPEG)):
         raise InputError(
             f"compressed image (format {declared!r}, {len(raw)} bytes) is neither jpeg nor png; "
             f"it starts with {raw[:4].hex(' ') or 'nothing'}"
         )
-    _check_size(height, width)
+    kind, height, width = check_complete(raw)
+    # The camera's calibration is for the pixels as they are stored: EXIF turns nothing here.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(raw, np.uint8), flags)
+    if image is None:
+        raise InputError(
+            f"compressed image ({width}x{height} px {kind}, {len(raw)} bytes) is damaged"
+        )
+    return eight_bits(image) if image.dtype == np.uint16 else image.astype(np.uint8, copy=False)
+
+
+def check_complete(raw: bytes) -> tuple[str, int, int]:
+    """Look at the header and the end of a JPEG or PNG file, without decompressing anything.
+
+    Returns:
+        Kind, height and width.
+
+    Raises:
+        InputError: if it is truncated or damaged, or its size is empty or absurd.
+    """
+    if raw.startswith(_PNG):
+        kind, (height, width), complete = "png", _png_size(raw), b"IEND" in raw[-16:]
+    else:
+        kind = "jpeg"
+        height, width, scan = _jpeg_size(raw)
+        complete = raw.rfind(b"\xff\xd9") > scan
+    check_picture_size(height, width, len(raw), f"{kind} image")
     # OpenCV fills what is missing with grey and says nothing to its caller.
     if not complete:
         raise InputError(
             f"compressed image is truncated: {width}x{height} px {kind} of {len(raw)} bytes has "
             "no end marker; expected the whole file"
         )
-    image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
+    return kind, height, width
+
+
+def check_picture_size(height: int, width: int, size: int, name: str) -> None:
+    """Refuse a compressed picture that would fill the memory, by its header.
+
+    Args:
+        height, width: pixels.
+        size: of the file in bytes.
+        name: for the error.
+
+    Raises:
+        InputError: if there are no pixels, over :data:`MAX_PIXELS`, or far more than so small a
+            file can describe.
+    """
+    _check_size(height, width)
+    pixels = height * width
+    if pixels > _BOMB_PIXELS and size * _PIXELS_PER_BYTE < pixels:
         raise InputError(
-            f"compressed image ({width}x{height} px {kind}, {len(raw)} bytes) is damaged"
+            f"{name} is {width}x{height} px in {size} bytes: {pixels / 1e6:.0f} megapixels of next "
+            "to nothing, which is no photo but a decompression bomb. Scale it down first"
         )
-    return image.astype(np.uint8, copy=False)
+
+
+def eight_bits(samples: NDArray[Any]) -> Image:
+    """Samples of 16 bits brought to 8, by the bits that the image makes use of.
+
+    Cameras of 10, 12 or 14 bits leave the upper bits of each sample empty: taking the upper
+    byte would make their pictures black. Where the lower byte is empty, or all 16 bits are in
+    use, it is the upper byte.
+
+    Args:
+        samples: uint16 of any shape and byte order.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    used = int(np.bitwise_or.reduce(samples, axis=None)) if samples.size else 0
+    shift = 8
+    if used & 0xFF:
+        shift = next(bits - 8 for bits in (8, 10, 12, 14, 16) if used < 1 << bits)
+    return (samples >> shift).astype(np.uint8)
 
 
 def encode_compressed(image: Image, kind: str = "jpeg", quality: int = 90) -> bytes:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from smap_ros.errors import InputError, SmapError
+from smap_ros.cli.ending import run_command
+from smap_ros.errors import InputError
 from smap_train.settings import parse_settings
 
 
@@ -36,7 +37,7 @@ def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
         else:
             inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
             inner.command()(found)
-        inner(args=context.args, prog_name=f"smap-train {name}")
+        inner(args=context.args, prog_name=f"smap-train {name}", standalone_mode=False)
 
     app.command(
         name,
@@ -126,12 +127,13 @@ def convert(
 
 
 def main() -> None:
-    """Run the command line; exit code 2 and one clear message for what a user can mend."""
-    try:
-        app()
-    except SmapError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    """Run the command line; exit statuses as of :func:`smap_ros.cli.ending.run_command`."""
+    words = sys.argv[1:] or ["--help"]
+
+    def command() -> object:
+        return app(args=words, prog_name="smap-train", standalone_mode=False)
+
+    sys.exit(run_command("smap-train", command, prefix="error", keep_lines=True))
 
 
 for _name, (_target, _summary) in _COMMANDS.items():

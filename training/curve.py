@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import typer
 from matplotlib.axes import Axes
@@ -32,6 +31,7 @@ from smap_ros.evaluation.pck2d import measures as pck2d
 from smap_ros.evaluation.pck2d.truth import Photo, read_lspet
 from smap_ros.evaluation.virtual import measures as virtual
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_ros.pictures import write_picture
 from smap_ros.viz import colors
 from smap_ros.viz.colors import hexa
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
@@ -165,7 +165,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     rows = [asdict(point) for point in points]
     (out / "curve.json").write_text(json.dumps(rows, indent=2) + "\n")
-    cv2.imwrite(str(out / "curve.png"), figure(points))
+    write_picture(out / "curve.png", figure(points))
     for name, title in _SHOWN.items():
         values = np.array([getattr(point, name) for point in points])
         gain = doubling(np.array([point.step for point in points]), values)

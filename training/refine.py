@@ -30,6 +30,7 @@ from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15
+from smap_ros.stopping import held
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
 from smap_train.virtual.bodies import BodyPool
@@ -278,8 +279,17 @@ def view(rng: np.random.Generator, poses: Float) -> tuple[Float, Float, Float]:
     return joints.astype(np.float32), pixels.astype(np.float32), focal.astype(np.float32)
 
 
-def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.Module, str]:
+def train(
+    pairs: Pairs, poses: Float, steps: int, seed: int, asked: object = False
+) -> tuple[torch.nn.Module, str]:
     """Fit a RefineNet.
+
+    Args:
+        pairs: people found, and the true ones.
+        poses: root-relative joints [N, 15, 3] to lay errors over.
+        steps: of the optimiser.
+        seed: of all that is drawn.
+        asked: true as soon as somebody asks to stop; the network is then as far as it got.
 
     Returns:
         The network in eval mode, and a line that compares held-out errors before and after.
@@ -296,6 +306,8 @@ def train(pairs: Pairs, poses: Float, steps: int, seed: int) -> tuple[torch.nn.M
     inputs, targets = measured.inputs(), measured.targets()
     own = int(_MEASURED_SHARE * _BATCH)
     for _ in trange(steps, desc="refine", unit="step"):
+        if asked:
+            break
         joints, pixels, focal = view(rng, poses[rng.integers(len(poses), size=_BATCH - own)])
         simulated = errors.apply(rng, joints, pixels, focal)
         rows = rng.integers(len(measured), size=own)
@@ -369,6 +381,14 @@ def run(
 ) -> None:
     """Train the refining network of a bundle; give the result to `smap-train export --refine`."""
     pairs = measure(bundle, [scene for folder in virtual for scene in open_scenes(folder)])
-    network, comparison = train(pairs, sample_poses(motion, poses, seed), steps, seed)
-    save_checkpoint(out, "refinenet", network.state_dict(), **options(pairs))
+    sampled = sample_poses(motion, poses, seed)
+    with held() as asked:
+        network, comparison = train(pairs, sampled, steps, seed, asked)
+        stop = asked.take()
+        # Under its name only when whole: its rate has not cooled down.
+        path = out if stop is None else out.with_name(f"{out.stem}.unfinished{out.suffix}")
+        save_checkpoint(path, "refinenet", network.state_dict(), **options(pairs))
     typer.echo(comparison)
+    if stop is not None:
+        stop.during = f"{path} holds the network as far as it got"
+        raise stop

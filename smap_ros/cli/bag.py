@@ -22,6 +22,7 @@ from smap_ros.evaluation.common.report import Origin, claim_folder, write_report
 from smap_ros.evaluation.virtual.truth import read_truth
 from smap_ros.offline.estimate import require_camera
 from smap_ros.sources.bag import BagSource
+from smap_ros.stopping import Stopped, held
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,28 @@ def run(options: BagOptions) -> None:
     choice = CameraChoice.of(options.camera, options.fov_degrees, options.rectified)
     truth = None if options.truth is None else read_truth(options.truth)
     claim_folder(options.report)
+    stop: Stopped | None = None
     bag = ReadableBag(options.bag)
     measured = bag_replay.inspect_bag(bag.path, bag.note)
-    if options.recorded:
-        bag_replay.recorded(
-            measured, bag.path, options.topic, options.image_topic, options.rectified
-        )
-    else:
-        _replay(measured, bag.path, choice, options)
+    try:
+        if options.recorded:
+            bag_replay.recorded(
+                measured, bag.path, options.topic, options.image_topic, options.rectified
+            )
+        else:
+            _replay(measured, bag.path, choice, options)
+    except Stopped as asked:
+        stop = asked
+        stop.during = f"the {len(measured.frames)} images so far are in {options.report}"
+        measured.warnings.append(f"{stop}: the rest of the bag was not looked at")
     bag.close()
-    if truth is not None:
-        bag_replay.judge(measured, truth, cut=bag.damaged or options.max_frames is not None)
-    _show(measured, options)
+    cut = bag.damaged or options.max_frames is not None or stop is not None
+    with held():
+        if truth is not None:
+            bag_replay.judge(measured, truth, cut=cut)
+        _show(measured, options)
+    if stop is not None:
+        raise stop
     if not measured.frames:
         raise InputError(f"no image of {options.bag} could be worked on; see {options.report}")
 

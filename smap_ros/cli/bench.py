@@ -6,11 +6,15 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smap_ros.cli import tables
-from smap_ros.errors import InputError
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline import bench
+from smap_ros.pictures import write_whole
 from smap_ros.sources import open_source
+from smap_ros.stopping import Stopped, held
 
 
 def run(
@@ -33,17 +37,38 @@ def run(
         SmapError: whatever the user has to change.
     """
     picture = None if image is None else next(iter(open_source(str(image)))).image
+    measured: list[bench.Row] = []
+    stop: Stopped | None = None
     bundle = model.model.bundle
-    rows = bench.run(
-        bundle,
-        engine,
-        model.model.threads,
-        size,
-        seconds,
-        precision=model.model.precision,
-        image=picture,
-        options=model.options,
-    )
+    try:
+        bench.run(
+            bundle,
+            engine,
+            model.model.threads,
+            size,
+            seconds,
+            precision=model.model.precision,
+            image=picture,
+            options=model.options,
+            on_row=measured.append,
+        )
+    except Stopped as asked:
+        stop = asked
+        stop.during = f"runtimes measured so far: {len(measured)}"
+    if measured or stop is None:
+        with held():
+            _show(bench.ranked(measured), bundle, size, picture, out)
+    if stop is not None:
+        raise stop
+
+
+def _show(
+    rows: list[bench.Row],
+    bundle: str,
+    size: tuple[int, int],
+    picture: NDArray[np.uint8] | None,
+    out: Path | None,
+) -> None:
     width, height = size if picture is None else picture.shape[1::-1]
     tables.console().print(bench.render(rows, f"{bundle}, {width}x{height} px"))
     if out is not None:
@@ -52,7 +77,4 @@ def run(
             "size": [width, height],
             "rows": [{**dataclasses.asdict(row), "stages_ms": dict(row.stages_ms)} for row in rows],
         }
-        try:
-            out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {out}: {error.strerror}") from error
+        write_whole(out, (json.dumps(data, indent=1) + "\n").encode())

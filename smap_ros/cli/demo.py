@@ -24,6 +24,7 @@ from smap_ros.offline.results import Latency, ResultWriter, Summary, read_bodies
 from smap_ros.paths import config_directory
 from smap_ros.settings import Value
 from smap_ros.sources import open_source
+from smap_ros.stopping import Stopped
 
 BAG, LOGS = "bag", "logs"
 _TIMEOUT = 600.0  # seconds
@@ -56,10 +57,28 @@ def run(options: DemoOptions) -> None:
     Raises:
         InputError: if ROS or the clip is missing, or the output folder can't be written to.
         SmapError: if a node failed, naming its log.
+        Stopped: by a signal, after the nodes were stopped and what they recorded was shown.
     """
     _require_ros()
     _clear(options.out)
-    _play(options)
+    stop: Stopped | None = None
+    try:
+        _play(options)
+    except Stopped as asked:
+        stop = asked
+        stop.during = f"what was recorded until then is in {options.out}"
+    try:
+        _results(options)
+    except SmapError as error:
+        if stop is None:
+            raise
+        raise stop from error  # too early for any result
+    if stop is not None:
+        raise stop
+
+
+def _results(options: DemoOptions) -> None:
+    """What the bag holds, as files and tables."""
     recording = read_recording(options.out / BAG)
     # A clip that waits for the nodes is shown at its own pace again.
     rate = None if options.real_time else open_source(str(_clip(options))).rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +10,17 @@ from pathlib import Path
 
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
-from smap_ros.errors import InputError
+from smap_ros.errors import CameraError, InputError, SmapError
 from smap_ros.estimators.base import Estimator
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline.estimate import estimate_frames, require_camera
 from smap_ros.offline.results import ResultWriter
+from smap_ros.pictures import printable
 from smap_ros.sources import Source, open_source
+from smap_ros.stopping import Stopped
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ def run(options: EstimateOptions) -> None:
 
     Raises:
         SmapError: whatever the user has to change.
-        KeyboardInterrupt: when interrupted, after the results so far were written; a live
-            camera is expected to be ended that way.
+        Stopped: by a signal, after the results so far were written; a live camera is expected to
+            be ended that way.
     """
     choice = CameraChoice.of(options.camera, options.fov_degrees, options.rectified)
     sources = [
@@ -67,17 +72,25 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
     """All inputs, with progress and summary."""
     estimator = create_chosen(options.model)
     started = time.perf_counter()
-    interrupted = False
-    with ResultWriter(options.out) as writer:
-        try:
+    stop: Stopped | None = None
+    failure: SmapError | None = None
+    writer = ResultWriter(options.out, [Path(spec).expanduser() for spec in options.inputs])
+    try:
+        with writer:
             for source in sources:
-                _estimate(source, estimator, choice, options, writer)
-        except KeyboardInterrupt:
-            interrupted = not all(source.live for source in sources)
+                _estimate_or_skip(source, estimator, choice, options, writer, len(sources))
+    except Stopped as asked:
+        stop = asked
+    except SmapError as error:
+        failure = error
     seconds = time.perf_counter() - started
     summary = writer.summary()
-    if summary.frames == 0 and not interrupted:
-        raise InputError("no image could be read from " + ", ".join(options.inputs))
+    if failure is not None:
+        kept = f"; the {summary.frames} images before are in {printable(str(options.out))}"
+        raise type(failure)(f"{failure}{kept if summary.frames else ''}") from failure
+    if summary.frames == 0 and stop is None:
+        names = ", ".join(printable(spec) for spec in options.inputs)
+        raise InputError(f"no image could be read from {names}")
     screen = tables.console()
     rows = [
         ("model", str(estimator.about)),
@@ -93,8 +106,26 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
     screen.print(tables.latencies(summary.latency))
     screen.print(tables.files(options.out, summary.files))
     estimator.close()
-    if interrupted:
-        raise KeyboardInterrupt
+    if stop is not None and not all(source.live for source in sources):
+        stop.during = f"the {summary.frames} images so far are in {printable(str(options.out))}"
+        raise stop
+
+
+def _estimate_or_skip(
+    source: Source,
+    estimator: Estimator,
+    choice: CameraChoice,
+    options: EstimateOptions,
+    writer: ResultWriter,
+    count: int,
+) -> None:
+    """One input; of several, a picture that can't be used costs none of the others."""
+    try:
+        _estimate(source, estimator, choice, options, writer)
+    except (InputError, CameraError) as error:
+        if count == 1 or source.moving:
+            raise
+        LOG.warning("skipped: %s", error)
 
 
 def _estimate(

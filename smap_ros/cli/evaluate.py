@@ -21,6 +21,7 @@ from smap_ros.evaluation.pck2d.truth import read_lspet
 from smap_ros.evaluation.virtual import measures as virtual
 from smap_ros.evaluation.virtual.report import VirtualReport
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_ros.stopping import Stopped
 
 Step = Callable[[], None]
 
@@ -106,6 +107,10 @@ def run(options: EvaluateOptions) -> None:
         with tables.progress() as bar:
             task = bar.add_task(options.protocol, total=measurement.count)
             report = measurement.run(lambda: bar.advance(task))
+    except Stopped as stop:
+        # The number of half a protocol would be taken for that of the whole.
+        stop.during = "nothing is reported of a protocol that wasn't measured to its end"
+        raise
     finally:
         predictions.close()
     screen = tables.console()

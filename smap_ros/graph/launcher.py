@@ -15,10 +15,11 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
 from smap_ros.graph.middleware import middleware_environment
 from smap_ros.graph.plan import Plan, ProcessPlan
+from smap_ros.stopping import held, stoppable
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class Launcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        with held():  # none of the processes outlives us
+            self.stop()
 
     @property
     def pids(self) -> dict[str, int]:
@@ -112,21 +114,20 @@ class Launcher:
         return ""
 
     def run(self) -> int:
-        """Start, wait for the end, SIGINT or SIGTERM, and stop.
+        """Start, wait for the end, SIGINT, SIGTERM or SIGHUP, and stop.
 
         Returns:
             Exit status as of :meth:`wait`.
         """
-        previous = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            with self:
-                return self.wait() or 0
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        with stoppable(), held() as asked:
+            try:
+                with self:
+                    status = None
+                    while status is None and not asked:
+                        status = self.wait(POLL)
+                    return status or 0
+            finally:
+                asked.take()  # a live graph is expected to be ended that way
 
     def ask_to_stop(self) -> None:
         """Make :meth:`wait` return; safe in signal handlers and other threads."""
@@ -177,9 +178,6 @@ class Launcher:
         if self._log_directory is None:
             return None
         return (self._log_directory / f"{process.executable}.failure").absolute()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.ask_to_stop()
 
 
 def _wait_all(running: list[subprocess.Popen[bytes]], timeout: float) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
@@ -40,7 +41,7 @@ from smap_ros.graph.node_types import RECORDER_NODE
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
 from smap_ros.nodes.conversions import array_to_compressed
 from smap_ros.nodes.parameters import NodeParameters
-from smap_ros.nodes.runtime import run
+from smap_ros.nodes.runtime import BAD_INPUT, run
 
 # A slow disk must not cost messages: as many wait per topic.
 _DEPTH = 100
@@ -113,6 +114,7 @@ class RecorderNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(RECORDER_NODE.name, **options)
+        self.exit_status = 0
         settings = NodeParameters(self, RECORDER_NODE.parameters)
         self._quality = settings.whole("jpeg_quality")
         self._writer = _open_bag(settings.text("output"))
@@ -127,15 +129,36 @@ class RecorderNode(Node):
 
     def destroy_node(self) -> None:
         """Finish the bag, then the node."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as error:
+            self._give_up(error)
         super().destroy_node()
+
+    def _write(self, connection: Connection, arrived: int, data: bytes) -> None:
+        """Append a message; when there is no more room, end the process with what is written."""
+        if self.exit_status:
+            return
+        try:
+            self._writer.write(connection, arrived, data)
+        except OSError as error:
+            self._give_up(error)
+            rclpy.try_shutdown()
+
+    def _give_up(self, error: OSError) -> None:
+        if not self.exit_status:
+            self.exit_status = BAD_INPUT
+            self.get_logger().fatal(
+                f"can't write the bag: {error.strerror}; what was recorded before can be read "
+                "(smap-ros bag, smap-ros estimate)"
+            )
 
     def _record_raw(self, topic: Topic) -> None:
         """Write a topic's messages as they come over the wire."""
         connection = self._connection(topic, self.resolve_topic_name(topic.name))
 
         def write(data: bytes) -> None:
-            self._writer.write(connection, time.time_ns(), data)
+            self._write(connection, time.time_ns(), data)
 
         self.create_subscription(topic.kind, topic.name, write, topic.profile, raw=True)
 
@@ -161,7 +184,7 @@ class RecorderNode(Node):
                 )
                 return
             small = array_to_compressed(image, message.header, self._quality)
-            self._writer.write(connection, arrived, serialize_message(small))
+            self._write(connection, arrived, serialize_message(small))
 
         self.create_subscription(Image, raw.name, write, raw.profile)
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -65,14 +66,23 @@ class _Interrupt:
         self._seen = True
 
 
+def _hang_up(number: int, frame: FrameType | None) -> None:
+    """The terminal is gone: as SIGTERM, which ROS knows."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @contextlib.contextmanager
 def _orderly_interrupt() -> Iterator[None]:
     # Before rclpy.init: its handler in C calls the one that was there.
-    previous = signal.signal(signal.SIGINT, _Interrupt())
+    handlers: dict[int, Any] = {signal.SIGINT: _Interrupt()}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        handlers[signal.SIGHUP] = _hang_up
+    previous = {number: signal.signal(number, new) for number, new in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, old in previous.items():
+            signal.signal(number, old)
 
 
 def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> int:

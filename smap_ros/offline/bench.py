@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,7 @@ def run(
     precision: Precision = "f32",
     image: NDArray[np.uint8] | None = None,
     options: Mapping[str, Value] | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Measure a bundle on this machine.
 
@@ -78,6 +79,7 @@ def run(
         image: uint8 [H, W, 3] to run on; random colours by default, in which few people are
             seen, so association and lifting cost least.
         options: of the bundle's kind, see ``create_estimator``.
+        on_row: called with each row as soon as it is measured.
 
     Returns:
         A row for each runtime, fastest first; a runtime that fails has its reason in its row.
@@ -93,6 +95,11 @@ def run(
     picture = _colours(size) if image is None else image
     names = list(available_engines()) if engine == "all" else [engine]
     rows = []
+
+    def add(row: Row) -> None:
+        rows.append(row)
+        on_row(row)
+
     for name in names:
         start = time.perf_counter()
         try:
@@ -100,11 +107,18 @@ def run(
         except EngineError as error:
             if engine != "all":
                 raise
-            rows.append(Row(name, failure=str(error)))
+            add(Row(name, failure=str(error)))
             continue
         start_ms = (time.perf_counter() - start) * 1e3
-        rows.append(_measure(estimator, name, start_ms, picture, seconds))
-        estimator.close()
+        try:
+            add(_measure(estimator, name, start_ms, picture, seconds))
+        finally:
+            estimator.close()
+    return ranked(rows)
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Fastest first, those without numbers last."""
     return sorted(rows, key=lambda row: row.median_ms or np.inf)
 
 

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import BodyFrame
-from smap_ros.errors import InputError
+from smap_ros.errors import SmapError
+from smap_ros.offline import folder
+from smap_ros.offline.bodies_file import BodiesFile, read_bodies
+from smap_ros.offline.folder import BODIES, PICTURES, PLOT, SHEET
+from smap_ros.pictures import write_picture
+from smap_ros.stopping import held
 from smap_ros.viz.contact_sheet import FrameSampler, contact_sheet
 from smap_ros.viz.draw import DrawStyle, draw_frame
 from smap_ros.viz.video import VideoWriter
 
-Image = NDArray[np.uint8]
+__all__ = ["BODIES", "PLOT", "SHEET", "Latency", "ResultWriter", "Summary", "read_bodies"]
 
-BODIES = "bodies.json"
-SHEET = "contact_sheet.png"
-PLOT = "poses_3d.png"
+Image = NDArray[np.uint8]
 
 # People below this score don't make a frame worth showing.
 _DOUBTFUL = 0.3
@@ -92,16 +93,18 @@ class ResultWriter:
     """Writes a run's results as they come; a context manager.
 
     Everything is bounded in memory but for the timings (a few numbers per frame). Leaving the
-    context finishes all files, also after an error, so that what was done can be used.
+    context finishes all files, also after an error and when asked to stop, so that what was done
+    can be used.
 
     Args:
-        out: folder to write to; made if needed. Earlier results in it are replaced.
+        out: folder to write to; made if needed. An earlier run's results in it are removed.
+        inputs: files and folders that are about to be read.
 
     Raises:
-        InputError: if the folder can't be written to.
+        InputError: if the folder can't be written to, or holds an input that would be removed.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, inputs: Iterable[Path] = ()) -> None:
         self.out = out
         self._tally = _Tally()
         self._best = _Best()
@@ -112,13 +115,9 @@ class ResultWriter:
         self._files: list[str] = []
         self._video: VideoWriter | None = None
         self._moving = False
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            # Under another name until it is whole: a reader never sees half a file.
-            self._json = (out / (BODIES + ".part")).open("w", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write to the output folder {out}: {error.strerror}") from error
-        self._json.write('{"frames":[')
+        self._closed = False
+        folder.claim(out, inputs)
+        self._bodies = BodiesFile(out / BODIES)
 
     def __enter__(self) -> ResultWriter:
         """The writer itself."""
@@ -130,8 +129,9 @@ class ResultWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish all files."""
-        self.close()
+        """Finish all files; after an error, as many as can be."""
+        with contextlib.suppress(SmapError) if error is not None else contextlib.nullcontext():
+            self.close()
 
     def begin(self, name: str, *, moving: bool, rate: float | None) -> None:
         """Start a source: what follows goes to its own video, or to pictures.
@@ -146,8 +146,7 @@ class ResultWriter:
         self._moving = moving
         self._trails[self._source] = {}
         if moving:
-            stem = Path(name.partition(":")[0]).stem
-            base = "annotated" if self._source == 0 else f"annotated_{stem}"
+            base = folder.VIDEO if self._source == 0 else folder.video_name(name)
             file = self._unique(base, ".mp4")
             self._video = VideoWriter(self.out / file, rate or 30.0)
 
@@ -158,35 +157,46 @@ class ResultWriter:
             image: uint8 [H, W, 3], bgr.
             frame: its people.
         """
-        tally = self._tally
-        self._json.write((",\n" if tally.frames else "\n") + json.dumps(frame.to_json()))
-        tally.frames += 1
-        tally.with_people += bool(len(frame))
-        tally.people += len(frame)
-        tally.ids |= {(self._source, body.id) for body in frame if body.id is not None}
-        for stage, value in frame.timings_ms.items():
-            tally.timings[stage].append(value)
-        if frame.timings_ms and "total" not in frame.timings_ms:
-            tally.timings["total"].append(sum(frame.timings_ms.values()))
-        self._draw(image, frame)
-        self._follow(frame)
+        with held():  # a frame is in all files or in none
+            self._bodies.add(frame)
+            self._count(frame)
+            self._draw(image, frame)
+            self._follow(frame)
         # Many people, but not doubtful ones.
         certainty = sum(body.score - _DOUBTFUL for body in frame)
         if certainty > self._best.certainty:
             self._best = _Best(certainty, frame, image.copy(), self._source)
 
     def close(self) -> None:
-        """Finish all files; harmless when done twice."""
-        if self._json.closed:
+        """Finish all files; harmless when done twice.
+
+        Raises:
+            InputError: if one can't be finished, after the others were.
+        """
+        if self._closed:
             return
-        self._json.write("\n]}\n")
-        self._json.close()
-        (self.out / (BODIES + ".part")).replace(self.out / BODIES)
-        self._end_video()
+        self._closed = True
+        with held():
+            failures = [failure for step in self._last_steps() if (failure := _failure(step))]
+        if failures:
+            raise failures[0]
+
+    def _last_steps(self) -> Iterator[Callable[[], None]]:
+        yield self._end_bodies
+        yield self._end_video
+        yield self._write_sheet
+        yield self._write_plot
+
+    def _end_bodies(self) -> None:
+        self._bodies.close()
         self._files.append(BODIES)
+
+    def _write_sheet(self) -> None:
         cells = self._sampler.cells()
         if cells:
             self._save(SHEET, contact_sheet(cells))
+
+    def _write_plot(self) -> None:
         if self._best.frame is not None:
             from smap_ros.viz.plot3d import plot_poses
 
@@ -206,6 +216,17 @@ class ResultWriter:
             files=tuple(self._files),
         )
 
+    def _count(self, frame: BodyFrame) -> None:
+        tally = self._tally
+        tally.frames += 1
+        tally.with_people += bool(len(frame))
+        tally.people += len(frame)
+        tally.ids |= {(self._source, body.id) for body in frame if body.id is not None}
+        for stage, value in frame.timings_ms.items():
+            tally.timings[stage].append(value)
+        if frame.timings_ms and "total" not in frame.timings_ms:
+            tally.timings["total"].append(sum(frame.timings_ms.values()))
+
     def _draw(self, image: Image, frame: BodyFrame) -> None:
         if self._video is not None:
             people = f"{len(frame)} {'person' if len(frame) == 1 else 'people'}"
@@ -213,12 +234,12 @@ class ResultWriter:
             self._video.add(draw_frame(image, frame, DrawStyle(caption=caption)), frame.stamp)
             self._sampler.add(image, frame, str(frame.index))
             return
-        stem = Path(frame.source).stem or "image"
+        stem = folder.picture_name(frame.source)
         self._save(
-            self._unique(f"annotated/{stem}", ".jpg"), draw_frame(image, frame), listed=False
+            self._unique(f"{PICTURES}/{stem}", ".jpg"), draw_frame(image, frame), listed=False
         )
-        if "annotated/" not in self._files:
-            self._files.append("annotated/")
+        if f"{PICTURES}/" not in self._files:
+            self._files.append(f"{PICTURES}/")
         self._sampler.add(image, frame, f"{frame.index}  {stem}")
 
     def _follow(self, frame: BodyFrame) -> None:
@@ -240,11 +261,7 @@ class ResultWriter:
         return name
 
     def _save(self, name: str, image: Image, *, listed: bool = True) -> None:
-        path = self.out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flags = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else []
-        if not cv2.imwrite(str(path), image, flags):
-            raise InputError(f"can't write {path}; is the disk full?")
+        write_picture(self.out / name, image)
         if listed:
             self._files.append(name)
 
@@ -256,16 +273,10 @@ class ResultWriter:
             self._video = None
 
 
-def read_bodies(path: Path) -> list[BodyFrame]:
-    """The frames of a ``bodies.json``.
-
-    Raises:
-        InputError: if the file is unreadable, isn't JSON or lacks a field.
-    """
+def _failure(step: Callable[[], None]) -> SmapError | None:
+    """Why a step can't be done; the ones after it are done all the same."""
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"can't read {path}: {error}") from error
-    if not isinstance(data, dict) or not isinstance(data.get("frames"), list):
-        raise InputError(f'{path} isn\'t a bodies.json; expected {{"frames": [...]}}')
-    return [BodyFrame.from_json(frame) for frame in data["frames"]]
+        step()
+    except SmapError as error:
+        return error
+    return None

@@ -7,43 +7,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from smap_ros.errors import InputError
-from smap_ros.images import check_image
+from smap_ros.pictures import HEIF_SUFFIXES, printable, read_picture
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 [H, W, 3] bgr, turned upright as its EXIF says.
-
-    Raises:
-        InputError: if the file is unreadable or isn't an image.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from error
-    image = None
-    if data.size:
-        try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        except cv2.error as error:
-            raise InputError(f"{path} can't be decoded: {error.err or error}") from error
-    if image is None:
-        raise InputError(
-            f"{path} ({data.size} bytes) isn't an image that can be read; expected one of "
-            + ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-        )
-    upright = image.astype(np.uint8, copy=False)
-    check_image(upright)
-    return upright
+# HEIF is named, so that a folder's HEIC pictures are skipped with a reason.
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif",
+    *HEIF_SUFFIXES,
+)  # fmt: skip
 
 
 class ImageSource:
@@ -56,12 +30,12 @@ class ImageSource:
     camera_source = ""
 
     def __init__(self, path: Path) -> None:
-        self.name = path.name
+        self.name = printable(path.name)
         self.count: int | None = 1
         self._path = path
 
     def __iter__(self) -> Iterator[Frame]:
-        yield Frame(read_image(self._path), None, 0.0, 0, self.name)
+        yield Frame(read_picture(self._path), None, 0.0, 0, self.name)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -83,7 +57,7 @@ class FolderSource:
     camera_source = ""
 
     def __init__(self, path: Path) -> None:
-        self.name = path.name or str(path)
+        self.name = printable(path.name or str(path))
         self._paths = sorted(
             (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()),
             key=lambda p: _natural(p.name),
@@ -98,11 +72,11 @@ class FolderSource:
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._paths):
             try:
-                image = read_image(path)
+                image = read_picture(path)
             except InputError as error:
                 LOG.warning("skipped: %s", error)
                 continue
-            yield Frame(image, None, 0.0, index, path.name)
+            yield Frame(image, None, 0.0, index, printable(path.name))
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -28,6 +28,7 @@ HEIGHTS = {
             "bodies",
             "geometry",
             "images",
+            "pictures",
             "paths",
             "plain_pickle",
             "privacy",

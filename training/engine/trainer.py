@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from smap_ros.errors import InputError
-from smap_ros.stopping import held
+from smap_ros.stopping import held, leave_to_parent
 from smap_train.engine.checkpoint import LAST, KeepLast, save_averaged, steps_done, warm_average
 from smap_train.engine.config import RunConfig
 from smap_train.engine.estimate import estimate
@@ -124,6 +124,7 @@ def _loader(recipe: Recipe[Any], trainer: lightning.Trainer, done: int) -> DataL
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
         prefetch_factor=4 if config.workers else None,
+        worker_init_fn=leave_to_parent,  # a terminal and a batch queue signal them as well
     )
 
 

@@ -15,6 +15,7 @@ import typer
 from tqdm import tqdm
 
 from smap_ros.errors import InputError
+from smap_ros.stopping import Stopped, stoppable
 from smap_train.virtual.bodies import BodyPool
 from smap_train.virtual.clip import write_clip
 from smap_train.virtual.config import (
@@ -71,7 +72,11 @@ def run(
         _write_preview(settings, preview)
         typer.echo(f"wrote {preview}")
     else:
-        rate = _write_shards(settings)
+        try:
+            rate = _write_shards(settings)
+        except Stopped as stop:
+            stop.during = f"the same command makes the rest of the shards in {settings.out}"
+            raise
         typer.echo(f"{settings.out}: complete, {rate:.1f} pictures a second in this run")
 
 
@@ -115,12 +120,19 @@ def _in_parallel(config: ShardConfig, todo: list[int], bar: tqdm) -> None:
     ]
     for shard in todo:
         shards.put(shard)
-    for process in processes:
-        shards.put(None)
-        process.start()
-    while any(p.is_alive() for p in processes) or not ticks.empty():
-        with contextlib.suppress(Empty):
-            bar.update(ticks.get(timeout=0.5))
+    try:
+        for process in processes:
+            shards.put(None)
+            process.start()
+        while any(p.is_alive() for p in processes) or not ticks.empty():
+            with contextlib.suppress(Empty):
+                bar.update(ticks.get(timeout=0.5))
+    except BaseException:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+                process.join()
+        raise
     failed = [p.exitcode for p in processes if p.exitcode]
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(processes)} processes ended with {failed}")
@@ -128,6 +140,7 @@ def _in_parallel(config: ShardConfig, todo: list[int], bar: tqdm) -> None:
 
 def _work(config: ShardConfig, shards: mp.Queue, ticks: mp.Queue) -> None:
     os.environ["LP_NUM_THREADS"] = "1"
-    maker = open_maker(config)
-    while (shard := shards.get()) is not None:
-        write_shard(maker, shard, lambda: ticks.put(1))
+    with contextlib.suppress(Stopped), stoppable():  # the shard under way leaves nothing behind
+        maker = open_maker(config)
+        while (shard := shards.get()) is not None:
+            write_shard(maker, shard, lambda: ticks.put(1))

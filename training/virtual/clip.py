@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.stopping import Asked, held
 from smap_train.virtual import surroundings
 from smap_train.virtual.cameras import view_from
 from smap_train.virtual.config import ClipConfig, ClipPerson
@@ -45,6 +46,7 @@ def write_clip(config: ClipConfig, preview: Path | None = None) -> None:
 
     Raises:
         InputError: if a motion, body or frame rate doesn't exist or fit.
+        Stopped: by a signal, after the film up to there was written.
     """
     film = Film(config)
     if preview is not None:
@@ -53,10 +55,22 @@ def write_clip(config: ClipConfig, preview: Path | None = None) -> None:
         write_sheet([drawn(rgb, truth, 1) for rgb, truth in pictures], preview, 3)
         return
     config.out.mkdir(parents=True, exist_ok=True)
+    with held() as asked:
+        _film(film, config, asked)
+        stop = asked.take()
+    if stop is not None:
+        stop.during = f"{config.out} holds the film up to there"
+        raise stop
+
+
+def _film(film: Film, config: ClipConfig, asked: Asked) -> None:
+    """Render and write until the end, or until somebody asks to stop."""
     truths: list[dict[str, Any]] = []
 
     def pictures_in_order() -> Iterator[NDArray[np.uint8]]:
         for k in tqdm(range(film.frames), unit="frame"):
+            if asked and truths:
+                return
             rgb, truth = film.frame(k)
             truths.append(truth)
             yield rgb

@@ -21,7 +21,7 @@ from smap_train.virtual.bodies import Body, BodyModel
 from smap_train.virtual.geometry import triangles, unweld, vertex_normals
 from smap_train.virtual.outfits import HAIR_TONES, Outfit, Piece, cloth_colour, scaled, skin_piece
 from smap_train.virtual.parts import Material
-from smap_train.virtual.textures import TextureBank
+from smap_train.virtual.textures import TextureBank, decoded
 
 # Clothes, hair and skins never used for training, so that tests show unseen ones.
 HELD_OUT_ASSETS: frozenset[str] = frozenset(
@@ -301,7 +301,7 @@ def _add_garment_texture(name: str, images: dict[str, Path], textures: TextureBa
         "aomapTexture",
     }:  # baked shade of folds, multiplied in once
         colour = textures[name].copy()
-        shade = cv2.imread(str(images["aomapTexture"]), cv2.IMREAD_GRAYSCALE)
+        shade = decoded(images["aomapTexture"], cv2.IMREAD_GRAYSCALE)
         shade = cv2.resize(shade, colour.shape[1::-1], interpolation=cv2.INTER_AREA)
         colour[..., :3] = colour[..., :3] * (shade[..., None] / 255.0)
         textures.add(name, colour)

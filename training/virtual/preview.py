@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.pictures import write_picture
 from smap_ros.skeletons import MPI15
 
 _COLOURS = {"left": (60, 110, 255), "right": (255, 60, 60), "middle": (60, 230, 60)}  # RGB
@@ -41,6 +41,4 @@ def write_sheet(pictures: list[NDArray[np.uint8]], path: Path, columns: int = 4)
     blank = np.zeros_like(pictures[0])
     filled = pictures + [blank] * (-len(pictures) % columns)
     rows = [np.hstack(filled[k : k + columns]) for k in range(0, len(filled), columns)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), np.ascontiguousarray(np.vstack(rows)[..., ::-1])):
-        raise InputError(f"can't write the contact sheet {path}; use a .png or .jpg name")
+    write_picture(path, np.ascontiguousarray(np.vstack(rows)[..., ::-1]))

@@ -260,10 +260,21 @@ class TextureBank:
         return self._made[name]
 
 
-def _read(path: Path, size: int) -> Texture:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+def decoded(path: Path, flags: int) -> NDArray[np.uint8]:
+    """An image file as OpenCV's ``imdecode`` gives it; ``imread`` crashes on some names.
+
+    Raises:
+        InputError: if it isn't an image.
+    """
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, flags) if data.size else None
     if image is None:
         raise InputError(f"can't read the image {path}; remove it or replace it")
+    return image
+
+
+def _read(path: Path, size: int) -> Texture:
+    image = decoded(path, cv2.IMREAD_UNCHANGED)
     scale = size / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

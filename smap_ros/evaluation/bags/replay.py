@@ -71,11 +71,13 @@ def replay(
     usable = _Usable(source, choice, run)
     run.camera = "as stated" if choice.stated else f"{source.topic.name}: {source.camera_source}"
     frames = estimate_frames(usable, estimator, choice, every=every, max_frames=max_frames)
-    for _, frame in frames:
-        run.frames.append(frame)
-        on_image()
-    run.warnings += source.damage
-    run.latency = latencies(run.frames)
+    try:
+        for _, frame in frames:
+            run.frames.append(frame)
+            on_image()
+    finally:  # also when the run is stopped: what was done is reported
+        run.warnings += source.damage
+        run.latency = latencies(run.frames)
     if run.uncalibrated:
         run.warnings.append(
             f"{run.uncalibrated} of {run.images} images have no usable CameraInfo and were left "

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
 from smap_ros.errors import InputError
+from smap_ros.pictures import write_picture, write_whole
 
 Image = NDArray[np.uint8]
 
@@ -79,17 +79,13 @@ def write_report(report: Report, origin: Origin, out: Path) -> list[str]:
         InputError: if the folder can't be written to, or a picture of the gallery can't be read.
     """
     content = json.dumps(plain({**vars(origin), **report.numbers()}), indent=1, allow_nan=False)
-    try:
-        (out / NUMBERS).write_text(content + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"can't write {out / NUMBERS}: {error.strerror}") from error
+    write_whole(out / NUMBERS, f"{content}\n".encode())
     written = [NUMBERS]
     for name, image in ((PLOTS, report.plots()), (GALLERY, report.gallery())):
         (out / name).unlink(missing_ok=True)  # an earlier report's would be taken for this one's
         if image is None:
             continue
-        if not cv2.imwrite(str(out / name), image):
-            raise InputError(f"can't write {out / name}; is the disk full?")
+        write_picture(out / name, image)
         written.append(name)
     return written
 

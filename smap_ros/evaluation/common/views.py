@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
-from smap_ros.sources.files import read_image
+from smap_ros.pictures import read_picture
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class View:
                 f"the picture {self.path} is missing; a bundle is measured on the pictures, put "
                 "them where the data set has them, or give a bodies.json"
             )
-        image = read_image(self.path)
+        image = read_picture(self.path)
         size = (self.camera.width, self.camera.height)
         if image.shape[1::-1] != size:
             raise InputError(

@@ -20,9 +20,9 @@ from smap_ros.errors import CameraError, InputError
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.threedpw.measures import H36M_ROWS, JOINTS
 from smap_ros.evaluation.threedpw.smpl import BodyModel
+from smap_ros.pictures import read_picture
 from smap_ros.plain_pickle import read_plain_pickle
 from smap_ros.skeletons import SMPL24
-from smap_ros.sources.files import read_image
 
 Float = NDArray[np.float64]
 
@@ -149,5 +149,5 @@ def _camera(intrinsics: Float, pictures: Path) -> Camera:
     width, height = (round(2 * intrinsics[axis, 2]) for axis in range(2))
     first = pictures / "image_00000.jpg"
     if first.is_file():
-        height, width = read_image(first).shape[:2]
+        height, width = read_picture(first).shape[:2]
     return Camera.from_matrix(width, height, intrinsics)

@@ -1,0 +1,178 @@
+"""Stopped runs: what was done can be used, one line says so, and the exit status is right."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import pytest
+
+from smap_ros.viz.video import VideoWriter
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNTIME = ("--engine", "onnxruntime", "--threads", 1)
+
+
+@pytest.fixture
+def film(tmp_path, scene) -> Path:
+    """Far more frames than any of these tests waits for."""
+    path = tmp_path / "film.mp4"
+    writer = VideoWriter(path, rate=10)
+    for k in range(400):
+        writer.add(scene.image(250), k / 10)
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start ``smap-ros WORDS...``; ended by the test or after it."""
+    running = []
+
+    def start(*words: object, **options: object) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "smap_ros", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def frames_in(path: Path) -> int:
+    """Frames of a bodies.json, whole at any time; 0 before it is there."""
+    return len(json.loads(path.read_text())["frames"]) if path.exists() else 0
+
+
+def wait_for(condition, process, seconds=60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.05)
+
+
+def shown(video: Path) -> int:
+    with av.open(str(video)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_estimate_leaves_whole_files(start, bundle, film, tmp_path, number):
+    out = tmp_path / "out"
+    process = start("estimate", film, "--fov", 80, "--bundle", bundle, *RUNTIME, "--out", out)
+    wait_for(lambda: frames_in(out / "bodies.json.part") >= 5, process)
+    process.send_signal(number)
+    process.send_signal(number)  # as `timeout` does: the process and its group
+    printed, complaint = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    count = frames_in(out / "bodies.json")
+    assert count >= 5
+    assert shown(out / "annotated.mp4") == count
+    assert {path.name for path in out.iterdir()} == {
+        "annotated.mp4", "bodies.json", "contact_sheet.png", "poses_3d.png",
+    }  # fmt: skip
+    (line,) = complaint.splitlines()
+    assert line.startswith("smap-ros: ") and f"the {count} images so far are in {out}" in line
+    assert f"of {count}" in printed
+
+
+def test_what_nohup_ignores_stays_ignored(start, bundle, clip, tmp_path):
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    out = tmp_path / "out"
+    words = ("--fov", 80, "--bundle", bundle, *RUNTIME, "--out", out)
+    process = start("estimate", clip, *words, preexec_fn=ignore)
+    wait_for((out / "bodies.json.part").exists, process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert frames_in(out / "bodies.json") == 8
+
+
+def test_a_killed_estimate_leaves_a_document_and_a_video(start, bundle, film, tmp_path):
+    out = tmp_path / "out"
+    process = start("estimate", film, "--fov", 80, "--bundle", bundle, *RUNTIME, "--out", out)
+    wait_for(lambda: frames_in(out / "bodies.json.part") >= 30, process)
+    process.kill()
+    process.communicate()
+    assert frames_in(out / "bodies.json.part") >= 30
+    assert shown(out / "annotated.mp4") >= 20
+
+
+@pytest.mark.parametrize("room", [30_000, 200_000, 500_000])
+def test_a_full_disk_ends_a_run_with_what_fits(start, bundle, film, tmp_path, room):
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    out = tmp_path / "out"
+    words = ("--fov", 80, "--bundle", bundle, *RUNTIME, "--out", out)
+    process = start("estimate", film, *words, preexec_fn=limit)
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 2, complaint
+    (line,) = complaint.splitlines()
+    assert "can't write" in line and "File too large" in line
+    count = frames_in(out / "bodies.json")
+    assert f"the {count} images before are in {out}" in line
+    assert count > 0
+    if room > 100_000:
+        assert 0 < shown(out / "annotated.mp4") <= count
+
+
+def test_a_reader_that_goes_away_costs_no_results(start, bundle, clip, tmp_path):
+    out = tmp_path / "out"
+    process = start("estimate", clip, "--fov", 80, "--bundle", bundle, *RUNTIME, "--out", out)
+    process.stdout.close()
+    complaint = process.stderr.read()
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+    assert complaint.splitlines() == ["smap-ros: the reader of the output went away"]
+    assert frames_in(out / "bodies.json") == 8
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_to_a_full_disk_is_one_line(python):
+    code = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-m', 'smap_ros', \
+'bench', '--engine', 'onnxruntime', '--seconds', '0.1'], stdout=open('/dev/full', 'w')))"
+    done = python("-c", code)
+    assert done.returncode == 2
+    assert done.stderr == "smap-ros: can't write the output: No space left on device\n"
+
+
+def test_a_stopped_bench_shows_what_it_measured(start, bundle, tmp_path):
+    words = ("--bundle", bundle, "--seconds", 3, "--threads", 1, "--out", tmp_path / "b.json")
+    process = start("bench", *words, "--engine", "onnxruntime")
+    time.sleep(2.0)
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert len(complaint.splitlines()) == 1
+
+
+def test_frames_are_whole_in_the_file_after_each(tmp_path, scene):
+    from smap_ros.bodies import BodyFrame
+    from smap_ros.offline.bodies_file import BodiesFile
+
+    file = BodiesFile(tmp_path / "bodies.json")
+    for k in range(3):
+        assert frames_in(tmp_path / "bodies.json.part") == k
+        file.add(BodyFrame((), scene.camera, stamp=float(k), source="a", index=k))
+    assert not (tmp_path / "bodies.json").exists()
+    file.close()
+    assert frames_in(tmp_path / "bodies.json") == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["bodies.json"]
