@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ import pytest
 _DOMAINS = range(1, 102)
 # DDS derives its ports from 7400 on; these are only used as locks between test runs.
 _FIRST_LOCK_PORT = 22100
+
+_SLOW = Path(__file__).parent / "tests" / "slow.txt"
 
 
 class DomainClaims:
@@ -58,6 +61,16 @@ os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="smap_ros_test_log_
 # Look-ups in `share` need it; a sourced ROS installation has set it already.
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what took long when it was last measured; see ``.ci/slow.py``."""
+    slow = tuple(line for line in _SLOW.read_text().splitlines() if not line.startswith("#"))
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        if any(function == one or function.startswith((f"{one}::", one + "/")) for one in slow):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

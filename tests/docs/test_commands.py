@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from importlib.util import find_spec
@@ -131,6 +132,31 @@ def test_arguments_of_launch_and_nodes_exist(page):
     text = "\n".join([*blocks(page), *spans(page)])
     named = set(re.findall(r"\b([a-z_0-9]+):=", text))
     assert named <= known | {"name"}, f"no such argument: {sorted(named - known)}"
+
+
+def resolve(name: str) -> object:
+    """A dotted name of ours: a module, or what is in it."""
+    module, rest = name, []
+    while True:
+        try:
+            found = importlib.import_module(module)
+            break
+        except ModuleNotFoundError:
+            module, _, last = module.rpartition(".")
+            rest.insert(0, last)
+    for part in rest:
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_and_files_in_sentences_exist(page):
+    messages = {f"smap_ros/{path.stem}" for path in (ROOT / "msg").glob("*.msg")}
+    for span in spans(page):
+        if re.fullmatch(r"(smap_ros|smap_train)(\.\w+)+", span):
+            resolve(span)
+        elif re.fullmatch(r"(bench|config|launch|smap_ros|training|scripts|tests)/[\w./-]+", span):
+            assert span in messages or (ROOT / span).exists(), span
 
 
 CHEAP = {

@@ -53,3 +53,14 @@ def test_a_file_has_one_subject():
 
 def test_generated_files_are_not_tracked():
     assert not git("ls-files", "smap_ros/msg", "*.so", "*.egg-info", "build", "install")
+
+
+def test_the_list_of_slow_tests_names_tests():
+    """``tests/slow.txt``: whoever renames or removes a test edits its line there."""
+    for line in (ROOT / "tests" / "slow.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            path, _, rest = line.partition("::")
+            assert (ROOT / path).exists(), f"tests/slow.txt names {path}, which there isn't"
+            if name := rest.rpartition("::")[2]:
+                text = (ROOT / path).read_text()
+                assert f"def {name}(" in text, f"tests/slow.txt names {line}, which there isn't"
