@@ -24,7 +24,8 @@ from smap_ros.bodies import Body
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.smap.estimator import SmapEstimator
-from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted, refine_input
+from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted
+from smap_ros.estimators.smap.refining import refine_input
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes

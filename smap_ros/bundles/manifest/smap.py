@@ -57,7 +57,7 @@ class SmapManifest(Manifest):
         refine_scores: the refining network takes the joints' scores as well, 90 numbers a person.
         refine_poses: it takes the poses that the pelvises tell, 45 numbers more, behind the rest.
         refine_root: its row of the root says how far to move the person, see
-            ``lifting.refine_output``.
+            ``refining.refine_output``.
         association: overrides of fields of ``association.AssociationConfig``, by name.
     """
 

@@ -20,10 +20,8 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
-from smap_ros.engines.base import TensorSpec
-from smap_ros.engines.factory import cpu_runtime, open_model
 from smap_ros.engines.names import Precision
-from smap_ros.errors import BundleError, EngineError, InputError
+from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
     INFERRED_SCORE,
@@ -40,16 +38,18 @@ from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import (
     NO_ROOT,
-    REFINE_INPUTS,
-    REFINE_OUTPUTS,
     Lifted,
     LiftingConfig,
     lift,
-    refine_input,
-    refine_output,
 )
 from smap_ros.estimators.smap.maps import Maps, MapScales
 from smap_ros.estimators.smap.placement import placed_by_size
+from smap_ros.estimators.smap.refining import (
+    check_refine,
+    open_refine,
+    refine_input,
+    refine_output,
+)
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15, Skeleton
 
@@ -86,7 +86,7 @@ class SmapEstimator:
         self._engine = engine
         self._refine = refine
         if refine is not None:
-            _check_refine(manifest, refine)
+            check_refine(manifest, refine)
         self._association = _association_config(manifest, self.config)
         self._lifting = LiftingConfig(
             stride=manifest.stride, centred_pixels=manifest.centred_pixels
@@ -112,7 +112,7 @@ class SmapEstimator:
         refine = None
         try:
             if config.refine and "refine" in bundle.manifest.files.entries:
-                refine = _open_refine(bundle, network.name)
+                refine = open_refine(bundle, network.name)
             return cls(bundle, network, refine, config)
         except Exception:
             network.close()
@@ -289,28 +289,3 @@ def _association_config(manifest: SmapManifest, config: SmapConfig) -> Associati
         raise BundleError(
             f"association settings of bundle {manifest.name!r} or the options: {error}"
         ) from error
-
-
-def _open_refine(bundle: Bundle, preferred: str) -> Engine:
-    """The refining network on a CPU runtime: 160,000 weights, microseconds, any number of rows."""
-    runtime = cpu_runtime(preferred)
-    if runtime is None:
-        raise EngineError(
-            f"bundle {bundle.name!r} has a refining network, which needs a CPU runtime; pip "
-            "install onnxruntime, or create the estimator with refine=False"
-        )
-    return open_model(bundle.read("refine"), runtime, 1)
-
-
-def _check_refine(manifest: SmapManifest, refine: Engine) -> None:
-    inputs = REFINE_INPUTS + (JOINTS if manifest.refine_scores else 0)
-    inputs += 3 * JOINTS if manifest.refine_poses else 0
-    expected = (TensorSpec("input", (None, inputs), "float32"),
-                TensorSpec("output", (None, REFINE_OUTPUTS), "float32"))  # fmt: skip
-    got = (*refine.inputs, *refine.outputs)
-    if [(s.shape, s.dtype) for s in got] != [(s.shape, s.dtype) for s in expected]:
-        raise BundleError(
-            f"the refining network of bundle {manifest.name!r} has {', '.join(map(str, got))}; "
-            f"expected float32[any, {inputs}] to float32[any, {REFINE_OUTPUTS}]. Export it "
-            "with a free first axis"
-        )

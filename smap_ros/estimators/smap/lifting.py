@@ -1,4 +1,4 @@
-"""From associated joints to absolute 3D: SMAP's depth chain and the RefineNet around it.
+"""From associated joints to absolute 3D: SMAP's depth chain.
 
 Works in centimetres and network pixels inside, as SMAP's networks do; metres, image pixels and
 NaN for missing joints outside, as in :class:`smap_ros.bodies.Body`.
@@ -25,7 +25,6 @@ JOINTS = len(MPI15)
 LIMBS = np.array(MPI15.limbs, dtype=np.intp)  # [14, 2]
 NECK, PELVIS, TORSO = 0, 2, 1  # joints 0 and 2, and limb 1, which runs from neck to pelvis
 CM_PER_M = 100.0
-REFINE_INPUTS, REFINE_OUTPUTS = 5 * JOINTS, 3 * JOINTS
 
 NO_ROOT = "no_root"
 BAD_ROOT_DEPTH = "bad_root_depth"
@@ -259,68 +258,6 @@ def relative_depths(people: Float, bone_depth: Float, config: LiftingConfig = DE
     A bone that is not known adds nothing. Arguments as in :func:`bone_depths`.
     """
     return chain_depths(bone_depths(people, bone_depth, config), config.root)
-
-
-def refine_input(
-    lifted: Lifted, config: LiftingConfig = DEFAULT, scores: bool = False, poses: bool = False
-) -> Float:
-    """What RefineNet is fed: float32 [N, 75], 15 joints x (x, y, X, Y, Z).
-
-    Network pixels and centimetres; the root's are absolute, the others' relative to it; zeros
-    for a missing joint. What SMAP doesn't use comes behind them: with ``scores`` the joints'
-    scores, 15 numbers, with ``poses`` the poses, 45 numbers, centimetres.
-
-    Raises:
-        InputError: if poses are wanted and the people have none.
-    """
-    xyz_cm = np.nan_to_num(lifted.joints_3d.astype(np.float64)) * CM_PER_M
-    rows = np.concatenate([lifted.joints_network, xyz_cm], axis=-1)  # [N, 15, 5]
-    root = rows[:, config.root].copy()
-    rows -= root[:, None]
-    rows[lifted.scores == 0] = 0
-    rows[:, config.root] = root
-    given = [rows.reshape(len(rows), REFINE_INPUTS)]
-    if scores:
-        given.append(np.clip(lifted.scores, 0, 1))
-    if poses:
-        if lifted.poses is None:
-            raise InputError("the people have no poses; the network has no output pose")
-        given.append(lifted.poses.reshape(len(rows), REFINE_OUTPUTS) * CM_PER_M)
-    return np.concatenate(given, axis=1, dtype=np.float32)
-
-
-def refine_output(
-    output: Float, lifted: Lifted, config: LiftingConfig = DEFAULT, moves_root: bool = False
-) -> Float:
-    """RefineNet's output as absolute joints, metres, float32 [N, 15, 3].
-
-    As in SMAP the refined position is taken for all joints, also those that were found. A joint
-    the network gives no finite position keeps the lifted one (NaN if it has none).
-
-    Args:
-        output: float32 [N, 45], root-relative centimetres.
-        lifted: the people :func:`refine_input` was made from.
-        moves_root: the root's row is how far the root, and everybody with it, is to be moved.
-            SMAP's is not used: its root keeps its place.
-
-    Raises:
-        InputError: if the output doesn't have that shape.
-    """
-    if output.shape != (len(lifted), REFINE_OUTPUTS):
-        raise InputError(
-            f"RefineNet's output has shape {output.shape}, expected "
-            f"{(len(lifted), REFINE_OUTPUTS)}: one row for each of the {len(lifted)} people"
-        )
-    relative = output.reshape(-1, JOINTS, 3).astype(np.float64) / CM_PER_M
-    move = relative[:, config.root, None].copy() if moves_root else np.zeros((len(lifted), 1, 3))
-    relative[:, config.root] = 0
-    root = lifted.joints_3d[:, config.root, None] + move
-    # A root that would land behind the camera, or nowhere, stays.
-    root = np.where(root[..., 2:] > 0, root, lifted.joints_3d[:, config.root, None])
-    refined = (root + relative).astype(np.float32)
-    unusable = ~np.isfinite(refined).all(axis=-1)  # [N, 15]
-    refined[unusable] = lifted.joints_3d[unusable]
-    return refined
 
 
 def _cells(points: Float, size: tuple[int, ...]) -> NDArray[np.intp]:
