@@ -52,6 +52,7 @@ class Body:
         id: track id, or None when not tracked.
         skeleton: joint set of the three arrays.
         mesh: surface, from the models that give one; not part of ``bodies.json``.
+        depth_std: standard deviation of the root's depth, metres; NaN when it is not known.
 
     Examples:
         >>> joints = np.full((15, 3), np.nan, np.float32)
@@ -69,6 +70,7 @@ class Body:
     id: int | None = None
     skeleton: Skeleton = MPI15
     mesh: Mesh | None = None
+    depth_std: float = math.nan
 
     def __post_init__(self) -> None:
         count = len(self.skeleton)
@@ -113,6 +115,7 @@ class Body:
             "score": _number(self.score),
             "joints_2d": [[_number(v) for v in row] for row in rows_2d],
             "joints_3d": [[_number(v) for v in row] for row in rows_3d],
+            **({"depth_std": _number(self.depth_std)} if math.isfinite(self.depth_std) else {}),
         }
 
     @classmethod
@@ -132,6 +135,7 @@ class Body:
                 score=float(data["score"]),
                 id=data.get("id"),
                 skeleton=skeleton,
+                depth_std=float(data.get("depth_std", math.nan)),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(

@@ -78,18 +78,29 @@ class Scene:
             "root_depth": depth[roots][None, None].astype(np.float32),
         }
 
-    def poses(self) -> np.ndarray:
+    def poses(self, root: int = MPI15.root) -> np.ndarray:
         """Label of an output ``pose``, float32 [1, 45, h, w], metres: each person in columns."""
         pixels = self.camera.project(self.joints)
-        ratio = self.joints[:, MPI15.root, 2] / self.camera.fx
-        plane = (pixels - pixels[:, MPI15.root, None]) * ratio[:, None, None]
-        depth = self.joints[..., 2:] - self.joints[:, MPI15.root, None, 2:]
+        ratio = self.joints[:, root, 2] / self.camera.fx
+        plane = (pixels - pixels[:, root, None]) * ratio[:, None, None]
+        depth = self.joints[..., 2:] - self.joints[:, root, None, 2:]
         told = np.concatenate([plane, depth], axis=-1).reshape(-1, 45)
-        width, height = WIDTH // STRIDE, HEIGHT // STRIDE
+        shape = (45, HEIGHT // STRIDE, WIDTH // STRIDE)
+        return np.broadcast_to(told[self._columns(root)].T[:, None], shape)[None].astype(np.float32)
+
+    def necks(self) -> dict[str, np.ndarray]:
+        """Labels of ``neck_depth`` and ``neck_pose``, each person in columns."""
+        depth = self.joints[:, 0, 2] / (self.camera.fx * self.scale)
+        shape = (1, HEIGHT // STRIDE, WIDTH // STRIDE)
+        columns = np.broadcast_to(depth[self._columns(0)], shape)
+        return {"neck_depth": columns[None].astype(np.float32), "neck_pose": self.poses(0)}
+
+    def _columns(self, root: int) -> np.ndarray:
+        """Whose joint ``root`` is nearest to each column of the grid, int [w]."""
+        pixels = self.camera.project(self.joints)
         offset = (np.array([WIDTH, HEIGHT]) / self.scale - self._size) / 2
-        columns = (pixels[:, MPI15.root, 0] + offset[0]) * self.scale / STRIDE
-        owner = np.abs(np.arange(width) + 0.5 - columns[:, None]).argmin(axis=0)
-        return np.broadcast_to(told[owner].T[:, None], (45, height, width))[None].astype(np.float32)
+        columns = (pixels[:, root, 0] + offset[0]) * self.scale / STRIDE
+        return np.abs(np.arange(WIDTH // STRIDE) + 0.5 - columns[:, None]).argmin(axis=0)
 
     @property
     def _size(self) -> np.ndarray:
@@ -119,7 +130,20 @@ def make_scene(roots: np.ndarray, camera: Camera | None = None) -> Scene:
     return Scene(roots[:, None] + _PERSON, camera)
 
 
-SMAP_NAMES = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d", "pose": "pose"}
+SMAP_NAMES = {
+    "maps": "heatmap_2d",
+    "bone_depth": "det_d",
+    "root_depth": "root_d",
+    "pose": "pose",
+    "neck_depth": "neck_d",
+    "neck_pose": "neck_pose",
+    "depth_spread": "depth_spread",
+}
+
+
+def outputs_of(labels: dict[str, np.ndarray]) -> dict[str, Any]:
+    """``outputs`` of the manifest of a network that holds these labels."""
+    return {k: {"name": SMAP_NAMES[k], "shape": list(v.shape)} for k, v in labels.items()}
 
 
 def scene_model(labels: dict[str, np.ndarray], names: dict[str, str] = SMAP_NAMES) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,4 +60,14 @@ def body_from_message(message: Any, skeleton: Skeleton) -> Body:
     joints_2d[joints] = np.asarray(message.pixels, np.float32).reshape(-1, 2)
     scores[joints] = message.scores
     identity = None if message.id == UNTRACKED else int(message.id)
-    return Body(joints_3d, joints_2d, scores, float(message.score), identity, skeleton)
+    # Bags from before the field have none, and 0 says that it is not known.
+    depth_std = float(getattr(message, "depth_std", 0.0)) or math.nan
+    return Body(
+        joints_3d,
+        joints_2d,
+        scores,
+        float(message.score),
+        identity,
+        skeleton,
+        depth_std=depth_std,
+    )

@@ -54,7 +54,7 @@ class SmapConfig(Options):
     person's score is the sum of the joints' scores over the number of joints of the set: the
     mean, lowered by each missing joint. The refining network moves all joints but the root, and
     places those that were not found, with score ``INFERRED_SCORE`` and the image point their
-    position projects to.
+    position projects to. The pelvis of people found from their neck has that score as well.
 
     Attributes:
         association: overrides of fields of ``AssociationConfig``, over those of the bundle.
@@ -72,6 +72,21 @@ class SmapConfig(Options):
         high=10,
     )
     refine: bool = setting(True, "run the bundle's refining network, if it has one")
+    necks: bool = setting(
+        True, "find people whose pelvis is out of the picture from their neck, if the bundle can"
+    )
+    size_prior_weight: float | None = setting(
+        None,
+        "how much the height of people counts in their distance; 0 where children are",
+        low=0,
+        high=1,
+    )
+    size_prior_mean: float | None = setting(
+        None, "mean height of the people here", unit="metres", low=0.3, high=3
+    )
+    size_prior_spread: float | None = setting(
+        None, "standard deviation of their height as a share of the mean", low=0.001, high=1
+    )
     flip_test: bool | None = setting(None, _FLIP_TEST)
     association: Mapping[str, Any] = Field(default_factory=dict)
 

@@ -134,6 +134,7 @@ def _body_message(body: Body, predicted: bool) -> BodyMessage:
         pose=pose,
         pose_oriented=orientation is not None,
         predicted=predicted,
+        depth_std=float(body.depth_std) if math.isfinite(body.depth_std) else 0.0,
     )
 
 

@@ -54,7 +54,15 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
         "association": {"paf_threshold": 0.02, "paf_min_share": 0.7},
     },
 }
-_OUTPUTS = {"maps": "heatmap_2d", "bone_depth": "det_d", "root_depth": "root_d", "pose": "pose"}
+_OUTPUTS = {
+    "maps": "heatmap_2d",
+    "bone_depth": "det_d",
+    "root_depth": "root_d",
+    "pose": "pose",
+    "neck_depth": "neck_d",
+    "neck_pose": "neck_pose",
+    "depth_spread": "depth_spread",
+}
 
 
 def export_smap_kind(

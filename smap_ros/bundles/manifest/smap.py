@@ -15,6 +15,35 @@ from smap_ros.bundles.manifest.common import (
     Strict,
 )
 
+_NEEDED = ("maps", "bone_depth", "root_depth")
+# Channels of each output.
+_OUTPUTS = {
+    "maps": 43,
+    "bone_depth": 14,
+    "root_depth": 1,
+    "pose": 45,
+    "neck_depth": 1,
+    "neck_pose": 45,
+    "depth_spread": 2,
+}
+
+
+class SizePrior(Strict):
+    """How large people are, as evidence of how far away they are.
+
+    In one picture size and distance can't be told apart; a prior on the size of adults helps
+    most far away. Where children are, ``weight`` 0 turns it off.
+
+    Attributes:
+        weight: how much of it counts, 0 to 1.
+        mean: height of people, metres.
+        spread: standard deviation of the height, as a share of the mean.
+    """
+
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mean: Annotated[float, Field(ge=0.3, le=3)] = 1.7
+    spread: Annotated[float, Field(ge=0.001, le=1)] = 0.07
+
 
 class SmapScales(Strict):
     """From the numbers of the network to working units.
@@ -45,7 +74,9 @@ class SmapManifest(Manifest):
 
     15 heatmaps and 28 part affinity channels, 14 bone depths, 1 root depth; optionally ``pose``,
     45 channels: around each pelvis, x, y and z of that person's joints from it, see
-    ``lifting.Lifted``.
+    ``lifting.Lifted``; ``neck_depth`` and ``neck_pose``, the same of necks, for people whose
+    pelvis is out of the picture; ``depth_spread``, 2 channels: the error to expect of the
+    logarithm of pelvises' and necks' depths.
 
     Attributes:
         scales: units of the outputs.
@@ -53,6 +84,9 @@ class SmapManifest(Manifest):
         centred_pixels: how the training labels counted pixels; see ``LiftingConfig``.
         size_share: how far the refined skeleton's apparent size moves people, 0 to 1; see
             ``estimators.placement``. 0 leaves them at the network's root depth, as SMAP does.
+        depth_error: standard deviation of the logarithm of the depth: of 1 in ``depth_spread``, or,
+            of networks without that output, of every depth. Measured; 0 is unknown.
+        size_prior: how large people are, see ``estimators.placement.SizePrior``.
         flip_test: look at the mirrored image too and take the mean; twice the network's time.
         refine_scores: the refining network takes the joints' scores as well, 90 numbers a person.
         refine_poses: it takes the poses that the pelvises tell, 45 numbers more, behind the rest.
@@ -68,6 +102,8 @@ class SmapManifest(Manifest):
     stride: Annotated[int, Field(ge=1, le=32)]
     centred_pixels: bool = False
     size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    depth_error: Annotated[float, Field(ge=0, le=10)] = 0.0
+    size_prior: SizePrior = SizePrior()
     flip_test: bool = False
     refine_scores: bool = False
     refine_poses: bool = False
@@ -84,16 +120,20 @@ class SmapManifest(Manifest):
                 f"{self.stride}"
             )
         grid = (self.input.height // self.stride, self.input.width // self.stride)
-        expected = {"maps": 43, "bone_depth": 14, "root_depth": 1}
-        if set(self.outputs) - {"pose"} != set(expected):
+        unknown = sorted(set(self.outputs) - set(_OUTPUTS))
+        missing = sorted(set(_NEEDED) - set(self.outputs))
+        if unknown or missing:
             raise ValueError(
-                f"outputs are {sorted(self.outputs)}; kind smap has {sorted(expected)}, and "
-                "maybe pose"
+                f"outputs are {sorted(self.outputs)}; kind smap has {sorted(_NEEDED)}, and maybe "
+                f"{', '.join(sorted(set(_OUTPUTS) - set(_NEEDED)))}"
             )
-        if "pose" in self.outputs:
-            expected["pose"] = 45
-        elif self.refine_poses:
+        if ("neck_depth" in self.outputs) != ("neck_pose" in self.outputs):
+            raise ValueError("outputs neck_depth and neck_pose go together; one of them is missing")
+        if "neck_pose" in self.outputs and "pose" not in self.outputs:
+            raise ValueError("outputs has neck_pose but no pose: necks tell what pelvises tell")
+        if self.refine_poses and "pose" not in self.outputs:
             raise ValueError("refine_poses is true, but the network has no output pose")
+        expected = {name: _OUTPUTS[name] for name in self.outputs}
         for name, channels in expected.items():
             shape = (1, channels, *grid)
             if self.outputs[name].shape != shape:

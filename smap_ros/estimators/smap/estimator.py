@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association import AssociationConfig, associate
+from smap_ros.association import AssociationConfig, associate, associate_both
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
@@ -24,7 +25,6 @@ from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
-    INFERRED_SCORE,
     NON_FINITE,
     Float,
     Image,
@@ -37,13 +37,15 @@ from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import (
+    NECK,
     NO_ROOT,
     Lifted,
     LiftingConfig,
     lift,
 )
 from smap_ros.estimators.smap.maps import Maps, MapScales
-from smap_ros.estimators.smap.placement import placed_by_size
+from smap_ros.estimators.smap.necks import rooted_at_pelvis, united, with_inferred
+from smap_ros.estimators.smap.placement import Placement
 from smap_ros.estimators.smap.refining import (
     check_refine,
     open_refine,
@@ -95,6 +97,14 @@ class SmapEstimator:
         self._scales = MapScales(manifest)
         wanted = self.config.flip_test
         self._flip_test = manifest.flip_test if wanted is None else wanted
+        self._placement = Placement(
+            manifest,
+            {
+                "weight": self.config.size_prior_weight,
+                "mean": self.config.size_prior_mean,
+                "spread": self.config.size_prior_spread,
+            },
+        )
         self._check_outputs = OutputCheck()
 
     @classmethod
@@ -156,18 +166,42 @@ class SmapEstimator:
         bad = self._check_outputs(self.about, *(array for array in seen if array is not None))
         if bad:
             return Lifted.nobody({NON_FINITE: bad})
-        people = associate(seen.maps, seen.root_depth, config=self._association)
-        timer.lap("association")
-        lifted = lift(
-            people,
-            seen.bone_depth,
-            seen.root_depth,
-            camera=camera,
-            letterbox=letterbox,
+        lifted = self._placed_people(seen, camera, letterbox, timer)
+        return self._believed(lifted)
+
+    def _placed_people(
+        self, seen: Maps, camera: Camera, letterbox: Letterbox, timer: StageTimer
+    ) -> Lifted:
+        """People in space: those with a pelvis, and those of whom only the neck is seen."""
+        pelvis_spread, neck_spread = (
+            (None, None) if seen.depth_spread is None else seen.depth_spread
+        )
+        place = partial(lift, bone_depth=seen.bone_depth, camera=camera, letterbox=letterbox)
+        at_pelvis = partial(
+            place,
+            root_depth=seen.root_depth,
             config=self._lifting,
             poses=seen.poses,
+            spread=pelvis_spread,
         )
-        return self._believed(_without_unplaced(lifted))
+        if not self.config.necks or seen.neck_depth is None:
+            people = associate(seen.maps, seen.root_depth, config=self._association)
+            timer.lap("association")
+            return _without_unplaced(at_pelvis(people))
+        people, rest = associate_both(
+            seen.maps, seen.root_depth, seen.neck_depth, config=self._association
+        )
+        timer.lap("association")
+        necks = place(
+            rest,
+            root_depth=seen.neck_depth,
+            config=replace(self._lifting, root=NECK),
+            poses=seen.neck_poses,
+            spread=neck_spread,
+        )
+        necks = rooted_at_pelvis(_without_unplaced(necks), camera, letterbox)
+        lifted = _without_unplaced(at_pelvis(people))
+        return united(lifted, necks, camera.fx * letterbox.scale)
 
     def close(self) -> None:
         """Release the networks; harmless when done twice."""
@@ -197,35 +231,23 @@ class SmapEstimator:
     def _bodies(self, lifted: Lifted, camera: Camera) -> tuple[Body, ...]:
         """The people, refined if there is a refining network."""
         scores = np.clip(lifted.scores, 0, 1)
-        person_scores = _person_scores(scores)
-        joints_3d, joints_2d = lifted.joints_3d, lifted.joints_2d
+        joints = lifted.joints_3d
         if self._refine is not None and len(lifted):
-            joints_3d, joints_2d, scores = self._refined(lifted, scores, camera)
-        people = zip(joints_3d, joints_2d, scores, person_scores.tolist(), strict=True)
-        return tuple(Body(*person) for person in people)
+            joints = self._refined(lifted, self._refine)
+        placed = self._placement(joints, lifted, scores, camera)
+        joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
+        people = zip(joints, pixels, seen, _person_scores(scores), placed.depth_std, strict=True)
+        return tuple(
+            Body(points, uv, certain, float(score), depth_std=float(std))
+            for points, uv, certain, score, std in people
+        )
 
-    def _refined(self, lifted: Lifted, scores: Float, camera: Camera) -> tuple[Float, Float, Float]:
-        """3D joints, image points and scores after the refining network."""
-        assert self._refine is not None
+    def _refined(self, lifted: Lifted, refine: Engine) -> Float:
+        """3D joints after the refining network."""
         manifest = self._manifest
-        network_input = refine_input(
-            lifted, self._lifting, manifest.refine_scores, manifest.refine_poses
-        )
-        output = self._refine.run({self._refine.inputs[0].name: network_input})
-        joints = refine_output(
-            output[self._refine.outputs[0].name], lifted, self._lifting, manifest.refine_root
-        )
-        share = manifest.size_share
-        if share:
-            joints = placed_by_size(joints, lifted.joints_2d, scores, camera, MPI15.root, share)
-        placed = np.isfinite(joints).all(axis=-1) & (joints[..., 2] > 0)
-        joints[~placed] = np.nan
-        inferred = placed & (scores == 0)
-        scores = np.where(inferred, np.float32(INFERRED_SCORE), np.where(placed, scores, 0))
-        pixels = lifted.joints_2d.copy()
-        pixels[inferred] = camera.project(joints[inferred])
-        pixels[~placed] = np.nan
-        return joints, pixels, scores.astype(np.float32)
+        given = refine_input(lifted, self._lifting, manifest.refine_scores, manifest.refine_poses)
+        output = refine.run({refine.inputs[0].name: given})[refine.outputs[0].name]
+        return refine_output(output, lifted, self._lifting, manifest.refine_root)
 
 
 def select_people(

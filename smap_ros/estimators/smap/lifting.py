@@ -85,6 +85,8 @@ class Lifted:
             joints that were not found included: x and y from the pelvis in the image, times
             depth over focal length of the pelvis, and depth behind it. None from networks
             without that output.
+        spread: float32 [N], error to expect of the logarithm of the root's depth, as the network
+            tells it; None from networks without that output.
         dropped: people that can't be placed in space, by reason: ``no_root`` (root joint not
             found), ``bad_root_depth`` (the network's root depth there is NaN, infinite or not
             in front of the camera). Reasons with nobody are left out.
@@ -97,6 +99,7 @@ class Lifted:
     index: NDArray[np.intp]
     dropped: Mapping[str, int] = field(default_factory=dict)
     poses: Float | None = None
+    spread: Float | None = None
 
     @classmethod
     def nobody(cls, dropped: Mapping[str, int]) -> Lifted:
@@ -123,6 +126,7 @@ def lift(
     letterbox: Letterbox,
     config: LiftingConfig = DEFAULT,
     poses: Float | None = None,
+    spread: Float | None = None,
 ) -> Lifted:
     """Absolute 3D joints of associated people (SMAP, sections 3.1 and 3.4).
 
@@ -138,6 +142,7 @@ def lift(
         letterbox: how the image was fitted into the network's input.
         config: stride, root and sampling.
         poses: float32 [45, h, w], centimetres, from networks that tell them.
+        spread: float32 [h, w], from networks that tell it.
 
     Returns:
         The people that can be placed, and how many can't, by reason.
@@ -168,6 +173,7 @@ def lift(
         index=index,
         dropped={reason: int(count) for reason, count in counts.items() if count},
         poses=None if poses is None else told_poses(people, poses, config),
+        spread=None if spread is None else _at_roots(people, spread, config),
     )
 
 
@@ -206,9 +212,14 @@ def told_poses(people: Float, poses: Float, config: LiftingConfig = DEFAULT) -> 
         poses: float32 [45, h, w], centimetres.
         config: says which joint is the root.
     """
-    at = _cells(people[:, config.root, :2], poses.shape[-2:])
-    told = poses[:, at[:, 1], at[:, 0]].T.reshape(-1, JOINTS, 3)
+    told = _at_roots(people, poses, config).T.reshape(-1, JOINTS, 3)
     return np.asarray(told / np.float32(CM_PER_M), np.float32)
+
+
+def _at_roots(people: Float, maps: Float, config: LiftingConfig) -> Float:
+    """What maps [..., h, w] say at people's roots, [..., P]."""
+    at = _cells(people[:, config.root, :2], maps.shape[-2:])
+    return np.asarray(maps[..., at[:, 1], at[:, 0]], np.float32)
 
 
 def bone_depths(people: Float, bone_depth: Float, config: LiftingConfig = DEFAULT) -> Double:

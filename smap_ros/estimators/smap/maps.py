@@ -21,6 +21,7 @@ Float = NDArray[np.float32]
 _JOINTS = list(MPI15.flip)
 _LIMBS = [MPI15.limbs.index((_JOINTS[a], _JOINTS[b])) for a, b in MPI15.limbs]
 _POSE = [3 * joint + axis for joint in _JOINTS for axis in (0, 1, 2)]
+_ON_GPU = ("maps", "bone_depth", "root_depth", "pose")  # in the order of its channels
 _ROWS = _JOINTS + [JOINTS + 2 * limb + axis for limb in _LIMBS for axis in (0, 1)]
 
 
@@ -32,17 +33,22 @@ class Maps(NamedTuple):
         bone_depth: float32 [14, h, w], centimetres.
         root_depth: float32 [h, w], centimetres per focal length in network pixels.
         poses: float32 [45, h, w], centimetres; None from a network that doesn't tell them.
+        neck_depth, neck_poses: the same of necks.
+        depth_spread: float32 [2, h, w], error to expect of the logarithm of pelvises' and necks'
+            depths; None from a network that doesn't tell it.
     """
 
     maps: Float
     bone_depth: Float
     root_depth: Float
     poses: Float | None = None
+    neck_depth: Float | None = None
+    neck_poses: Float | None = None
+    depth_spread: Float | None = None
 
     def copy(self) -> Maps:
         """The same in memory of its own."""
-        poses = None if self.poses is None else self.poses.copy()
-        return Maps(self.maps.copy(), self.bone_depth.copy(), self.root_depth.copy(), poses)
+        return self._replace(**{k: a.copy() for k, a in self._asdict().items() if a is not None})
 
     def mean_with_mirrored(self, other: Maps) -> Maps:
         """The mean of what a network sees in an image, here, and in its mirror image.
@@ -59,10 +65,17 @@ class Maps(NamedTuple):
         _take_mean(self.maps, turned)
         _take_mean(self.bone_depth, other.bone_depth[_LIMBS, :, ::-1])
         _take_mean(self.root_depth, other.root_depth[:, ::-1])
-        if self.poses is not None and other.poses is not None:
-            turned = other.poses[_POSE, :, ::-1]
-            turned[::3] *= -1
-            _take_mean(self.poses, turned)
+        for mine, theirs in ((self.poses, other.poses), (self.neck_poses, other.neck_poses)):
+            if mine is not None and theirs is not None:
+                turned = theirs[_POSE, :, ::-1]
+                turned[::3] *= -1
+                _take_mean(mine, turned)
+        for mine, theirs in (
+            (self.neck_depth, other.neck_depth),
+            (self.depth_spread, other.depth_spread),
+        ):
+            if mine is not None and theirs is not None:
+                _take_mean(mine, theirs[..., ::-1])
         return self
 
 
@@ -83,40 +96,49 @@ class MapScales:
         maps = np.full((43, 1, 1), scales.paf_scale, np.float32)
         maps[:JOINTS] = scales.heatmap_scale
         # Association and lifting work in SMAP's centimetres.
-        units = {
-            "bone_depth": scales.bone_depth_unit_m,
-            "root_depth": scales.root_depth_unit_m,
-            "pose": scales.bone_depth_unit_m,
-        }
-        depths = {k: np.full((1, 1, 1), 1 / (u * CM_PER_M), np.float32) for k, u in units.items()}
-        divisors = {"maps": maps, **depths}
-        known = [name for name in divisors if name in manifest.outputs]
-        self._outputs = [manifest.outputs[name] for name in known]
-        self._divisors = [divisors[name] for name in known]
-        self._channels = [output.shape[1] for output in self._outputs]
-        self._buffers = [np.empty(output.shape[1:], np.float32) for output in self._outputs]
+        bone, root = scales.bone_depth_unit_m, scales.root_depth_unit_m
+        units = {"bone_depth": bone, "root_depth": root, "pose": bone}
+        units |= {"neck_depth": root, "neck_pose": bone}
+        divisors = {"maps": maps}
+        for name, unit in units.items():
+            divisors[name] = np.full((1, 1, 1), 1 / (unit * CM_PER_M), np.float32)
+        divisors["depth_spread"] = np.ones((1, 1, 1), np.float32)  # of a logarithm: no unit
+        self._divisors = {name: d for name, d in divisors.items() if name in manifest.outputs}
+        self._outputs = {name: manifest.outputs[name] for name in self._divisors}
+        self._buffers = {k: np.empty(o.shape[1:], np.float32) for k, o in self._outputs.items()}
 
     def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> Maps:
         """The maps of a network's outputs by name."""
-        scaled: list[Float] = []
-        kept = zip(self._outputs, self._divisors, self._buffers, strict=True)
-        for output, divisor, buffer in kept:
-            array: Float = outputs[output.name][0]
-            if np.all(divisor == 1):
-                scaled.append(array)
-            else:
-                scaled.append(np.divide(array, divisor, out=buffer))
-        return Maps(scaled[0], scaled[1], scaled[2][0], *scaled[3:])
+        scaled: dict[str, Float] = {}
+        for name, divisor in self._divisors.items():
+            array: Float = outputs[self._outputs[name].name][0]
+            whole = np.all(divisor == 1)
+            scaled[name] = array if whole else np.divide(array, divisor, out=self._buffers[name])
+        necks = scaled.get("neck_depth")
+        return Maps(
+            scaled["maps"],
+            scaled["bone_depth"],
+            scaled["root_depth"][0],
+            scaled.get("pose"),
+            None if necks is None else necks[0],
+            scaled.get("neck_pose"),
+            scaled.get("depth_spread"),
+        )
 
     def units(self, flip_test: bool) -> MapUnits:
-        """The same for the GPU: by channel, with the way back from the mirror image if wanted."""
-        pairs = zip(self._divisors, self._channels, strict=True)
+        """The same for the GPU: by channel, with the way back from the mirror image if wanted.
+
+        The GPU associates from pelvises: what necks tell is not for it.
+        """
+        names = [name for name in _ON_GPU if name in self._divisors]
+        channels = [self._outputs[name].shape[1] for name in names]
+        pairs = zip((self._divisors[name] for name in names), channels, strict=True)
         divisor = np.concatenate([np.broadcast_to(d.reshape(-1), n) for d, n in pairs])
         if not flip_test:
             return MapUnits(divisor.astype(np.float32))
         blocks = [np.array(_ROWS), np.array(_LIMBS), np.array([0]), np.array(_POSE)]
-        starts = np.cumsum([0, *self._channels])
-        taken = zip(blocks, starts, self._channels, strict=False)
+        starts = np.cumsum([0, *channels])
+        taken = zip(blocks, starts, channels, strict=False)
         channel = np.concatenate([block + start for block, start, _ in taken])
         sign = np.ones(len(divisor), np.float32)
         sign[JOINTS : len(_ROWS) : 2] = -1  # x of the affinities

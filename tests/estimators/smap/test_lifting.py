@@ -21,11 +21,10 @@ from smap_ros.estimators.smap.lifting import (
     bone_depths,
     chain_depths,
     lift,
-    refine_input,
-    refine_output,
     relative_depths,
     root_depths,
 )
+from smap_ros.estimators.smap.refining import refine_input, refine_output
 from smap_ros.geometry.letterbox import Letterbox
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "smap_post"

@@ -15,24 +15,27 @@ def other_side(name: str) -> str:
     return {"l": "r", "r": "l"}[name[0]] + name[1:] if name[1] == "_" else name
 
 
-def mirrored(maps, bone_depth, root_depth, poses):
+def mirrored(maps, bone_depth, root_depth, poses, neck_depth, neck_poses, depth_spread):
     """What a perfect network sees in the mirror image, by names."""
     joints, limbs = MPI15.joints, [tuple(MPI15.joints[k] for k in limb) for limb in MPI15.limbs]
     out, depth, turned = (np.empty_like(array) for array in (maps, bone_depth, poses))
+    necks = np.empty_like(neck_poses)
     for k, name in enumerate(joints):
         there = joints.index(other_side(name))
         out[there] = maps[k, :, ::-1]
         for axis, sign in enumerate((-1, 1, 1)):
             turned[3 * there + axis] = sign * poses[3 * k + axis, :, ::-1]
+            necks[3 * there + axis] = sign * neck_poses[3 * k + axis, :, ::-1]
     for k, (a, b) in enumerate(limbs):
         there = limbs.index((other_side(a), other_side(b)))
         out[15 + 2 * there] = -maps[15 + 2 * k, :, ::-1]
         out[16 + 2 * there] = maps[16 + 2 * k, :, ::-1]
         depth[there] = bone_depth[k, :, ::-1]
-    return Maps(out, depth, root_depth[:, ::-1].copy(), turned)
+    same = (root_depth[:, ::-1].copy(), neck_depth[:, ::-1].copy(), depth_spread[..., ::-1].copy())
+    return Maps(out, depth, same[0], turned, same[1], necks, same[2])
 
 
-SHAPES = ((43, 6, 8), (14, 6, 8), (6, 8), (45, 6, 8))
+SHAPES = ((43, 6, 8), (14, 6, 8), (6, 8), (45, 6, 8), (6, 8), (45, 6, 8), (2, 6, 8))
 
 
 def test_a_perfect_network_gains_nothing() -> None:

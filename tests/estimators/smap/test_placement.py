@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
+from smap_ros.bundles.manifest.smap import SizePrior
 from smap_ros.camera import Camera
-from smap_ros.estimators.smap.placement import MAX_LOG_RATIO, depths_from_size, placed_by_size
+from smap_ros.estimators.smap.placement import (
+    _LIMBS_PER_HEIGHT,
+    _SHAPE_ERROR,
+    MAX_LOG_RATIO,
+    depths_from_size,
+    placed_by_prior,
+    placed_by_size,
+)
 from smap_ros.skeletons import MPI15
 
 ROOT = MPI15.root
@@ -77,3 +85,55 @@ def test_a_misjudged_size_moves_nobody_far() -> None:
     placed = placed_by_size(wrong, seen(true), scores, CAMERA, ROOT, 1.0)
     ratio = placed[:, ROOT, 2] / wrong[:, ROOT, 2]
     np.testing.assert_allclose(np.log(ratio), -MAX_LOG_RATIO, rtol=1e-4)
+
+
+LIMBS = np.array(MPI15.limbs)
+
+
+def tall(joints: np.ndarray) -> np.ndarray:
+    """Heights that the lengths of all limbs belong to, [N]."""
+    limbs = joints[:, LIMBS[:, 0]] - joints[:, LIMBS[:, 1]]
+    return np.linalg.norm(limbs, axis=-1).sum(axis=1) / _LIMBS_PER_HEIGHT
+
+
+def of_height(height: float) -> np.ndarray:
+    true = people()
+    roots = true[:, ROOT, None]
+    return (roots + (true - roots) * (height / tall(true))[:, None, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("told", [0.7, 1.0, 1.4])
+def test_a_prior_fuses_with_the_network_by_their_uncertainties(told: float) -> None:
+    true = of_height(1.7)
+    # The network puts all too near and the skeleton is too small with it: it looks the same.
+    joints, scores = (true * told).astype(np.float32), np.ones((5, 15), np.float32)
+    prior = SizePrior(weight=1.0, mean=1.7, spread=0.05)
+    spread = np.hypot(0.05, _SHAPE_ERROR)
+    moved, deviation = placed_by_prior(
+        joints, seen(true), scores, CAMERA, ROOT, np.full(5, 0.2), prior
+    )
+    weights = np.array([1 / 0.2**2, 1 / spread**2])
+    expected = np.exp(np.log(told) * weights[0] / weights.sum())
+    np.testing.assert_allclose(moved[:, ROOT] / true[:, ROOT], expected, rtol=1e-3)
+    np.testing.assert_allclose(deviation, weights.sum() ** -0.5)
+
+
+def test_a_prior_leaves_those_whose_size_is_unknown_and_weighs_as_told() -> None:
+    true = of_height(1.2)  # a child
+    scores = np.ones((5, 15), np.float32)
+    scores[0, 3:] = 0
+    deviation = np.full(5, 0.1)
+    deviation[1] = np.nan
+    prior = SizePrior(weight=0.5, mean=1.7, spread=0.05)
+    moved, after = placed_by_prior(true, seen(true), scores, CAMERA, ROOT, deviation, prior)
+    np.testing.assert_array_equal(moved[:2], true[:2])
+    assert after[0] == 0.1 and np.isnan(after[1])
+    ratio = moved[2:, ROOT, 2] / true[2:, ROOT, 2]
+    assert (ratio > 1.05).all() and (after[2:] < 0.1).all()
+    full = SizePrior(weight=1.0, mean=1.7, spread=0.05)
+    more, _ = placed_by_prior(true, seen(true), scores, CAMERA, ROOT, deviation, full)
+    assert (more[2:, ROOT, 2] > moved[2:, ROOT, 2]).all()
+    # Everybody moves along the ray through their root.
+    np.testing.assert_allclose(
+        more[2:, ROOT, :2] / more[2:, ROOT, 2:], true[2:, ROOT, :2] / true[2:, ROOT, 2:], rtol=1e-5
+    )
