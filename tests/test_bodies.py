@@ -151,3 +151,10 @@ def test_people_of_a_frame_can_be_replaced():
     other = frame.with_bodies(())
     assert len(other) == 0 and (other.stamp, other.dropped) == (3.0, {"no_root": 1})
     assert len(frame) == 1 and MPI15.root == 2
+
+
+def test_the_deviation_of_depth_goes_through_json_when_it_is_known():
+    known, unknown = body(depth_std=0.25), body()
+    assert known.to_json()["depth_std"] == 0.25 and "depth_std" not in unknown.to_json()
+    assert Body.from_json(json.loads(json.dumps(known.to_json()))).depth_std == 0.25
+    assert math.isnan(Body.from_json(unknown.to_json()).depth_std)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,11 @@ def test_new_body_is_untracked_and_has_no_joints():
     assert body.id == Body.UNTRACKED == -1
     assert len(body.joints) == len(body.positions) == len(body.pixels) == len(body.scores) == 0
     assert math.isclose(body.pose.orientation.w, 1.0)  # a valid rotation, even if unused
+
+
+def test_a_guessed_joint_has_the_score_that_the_message_names():
+    assert math.isclose(Body.INFERRED_SCORE, INFERRED_SCORE, rel_tol=1e-6)
+    assert Body().depth_std == 0  # not known
 
 
 def test_rclpy_and_bag_readers_agree_on_the_bytes():

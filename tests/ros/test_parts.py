@@ -42,7 +42,9 @@ def people(draw):
         missing[skeleton.root] = False
         joints[missing], pixels[missing], scores[missing] = np.nan, np.nan, 0
         identity = draw(st.one_of(st.none(), st.integers(0, 2**31 - 1)))
-        bodies.append(Body(joints, pixels, scores, float(rng.random()), identity, skeleton))
+        std = draw(st.one_of(st.just(float("nan")), st.floats(0.01, 4, width=32)))
+        score = float(rng.random())
+        bodies.append(Body(joints, pixels, scores, score, identity, skeleton, depth_std=std))
     return skeleton, bodies
 
 
@@ -59,6 +61,8 @@ def test_people_come_back_from_the_message_as_they_went(case):
         np.testing.assert_array_equal(got.scores, want.scores)
         assert got.id == want.id and got.score == pytest.approx(want.score, abs=1e-6)
         assert got.skeleton is want.skeleton
+        np.testing.assert_equal(got.depth_std, want.depth_std)
+    assert all(np.isfinite(body.depth_std) for body in message.bodies)  # 0 says not known
     numbers = [v for b in message.bodies for p in b.positions for v in (p.x, p.y, p.z)]
     assert np.isfinite(numbers).all()
 
