@@ -42,7 +42,7 @@ def people(draw):
         missing[skeleton.root] = False
         joints[missing], pixels[missing], scores[missing] = np.nan, np.nan, 0
         identity = draw(st.one_of(st.none(), st.integers(0, 2**31 - 1)))
-        std = draw(st.one_of(st.just(float("nan")), st.floats(0.01, 4, width=32)))
+        std = draw(st.one_of(st.just(float("nan")), st.floats(0.0625, 4, width=32)))
         score = float(rng.random())
         bodies.append(Body(joints, pixels, scores, score, identity, skeleton, depth_std=std))
     return skeleton, bodies

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from smap_ros.errors import InputError
-from smap_train.export.networks import fuse_batch_norm, to_onnx
+from smap_ros.paths import models_directory
+from smap_train.export.networks import one_input, store_half
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
@@ -33,10 +34,7 @@ def trained() -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def exported(trained: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    network = create("smap_lite", **BACKBONE)
-    network.load_state_dict(trained.state_dict())
-    fuse_batch_norm(network.eval())
-    to_onnx(network, seeded((1, 3, 64, 96), 0), OUTPUTS, path)
+    one_input(trained, seeded((1, 3, 64, 96), 0), OUTPUTS).write(path)
     return path
 
 
@@ -61,6 +59,22 @@ def test_the_network_computes_what_the_bundle_does(
     torch.testing.assert_close(got["neck_d"], got["root_d"])
     torch.testing.assert_close(got["neck_pose"], got["pose"])
     torch.testing.assert_close(got["depth_spread"], torch.full_like(got["depth_spread"], 0.1002588))
+
+
+def test_weights_stored_as_fp16_are_read_too(exported: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half.onnx"
+    half.write_bytes(exported.read_bytes())
+    store_half(half)
+    whole, rounded = read_exported(exported), read_exported(half)
+    assert whole.keys() == rounded.keys()
+    for name, weights in whole.items():
+        torch.testing.assert_close(rounded[name], weights, atol=1e-6, rtol=1e-3)
+
+
+def test_the_shipped_bundle_can_be_trained_on() -> None:
+    network = create("smap_lite", necks=True)
+    load_initial(network, models_directory() / "smap_lite" / "model.onnx")
+    assert torch.isfinite(outputs(network)["neck_pose"]).all()
 
 
 def test_settled_batch_norms_make_training_mode_compute_the_same(exported: Path) -> None:

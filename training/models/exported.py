@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 
-_PREFIX, _HALF = "network.", "__fp16"
+_PREFIX, _HALF, _FOLDED = "network.", "__fp16", ".weight_bias"
 
 
 def read_exported(path: Path) -> dict[str, Tensor]:
@@ -32,15 +32,20 @@ def read_exported(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # onnx and protobuf raise what they like
         raise InputError(f"can't read the exported network {path}: {error}") from error
     weights = {
-        tensor.name.removeprefix(_PREFIX).removesuffix(_HALF): torch.from_numpy(
-            numpy_helper.to_array(tensor).astype("float32")
-        )
+        _parameter(tensor.name): torch.from_numpy(numpy_helper.to_array(tensor).astype("float32"))
         for tensor in model.graph.initializer
         if tensor.name.startswith(_PREFIX)
     }
     if not weights:
         raise InputError(f"{path} holds no weights under {_PREFIX}*; expected an exported bundle's")
     return weights
+
+
+def _parameter(name: str) -> str:
+    """Name in the network of what the file calls ``name``."""
+    bare = name.removeprefix(_PREFIX).removesuffix(_HALF)
+    # The exporter names the bias that folding gave a convolution after its weight.
+    return bare.removesuffix(_FOLDED) + ".bias" if bare.endswith(_FOLDED) else bare
 
 
 @torch.no_grad()
