@@ -55,8 +55,8 @@ fmt: $(DEVELOPMENT) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
 
 parameters: $(RUNTIME) ## Write config/pose3d.yaml and docs/parameters.md from the code
-	@$(BIN)/smap-ros parameters --yaml > .parameters.new && mv .parameters.new config/pose3d.yaml
-	@$(BIN)/smap-ros parameters --markdown > .parameters.new && mv .parameters.new docs/parameters.md
+	@$(BIN)/smap-ros parameters --yaml --out config/pose3d.yaml
+	@$(BIN)/smap-ros parameters --markdown --out docs/parameters.md
 
 bench: $(DEVELOPMENT) ## Run the benchmarks; each prints a table
 	@$(BIN)/smap-ros bench

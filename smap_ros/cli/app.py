@@ -28,6 +28,9 @@ app.add_typer(engine_app, name="engine")
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", "-o", help="File to write instead of the screen.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -237,18 +240,20 @@ def layout(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Namespace of the nodes.")
     ] = "",
+    out: OutFile = None,
 ) -> None:
     """Write a Foxglove layout for a camera of any frame (for RViz: rviz:=true does the same).
 
     [bold]Examples[/bold]
 
-    [cyan]smap-ros layout camera_color_optical_frame > people.json[/cyan]
+    [cyan]smap-ros layout camera_color_optical_frame --out people.json[/cyan]
 
-    [cyan]smap-ros layout left_optical --namespace left > left.json[/cyan]
+    [cyan]smap-ros layout left_optical --namespace left --out left.json[/cyan]
     """
+    from smap_ros.cli.parameters import give
     from smap_ros.graph.layouts import foxglove_layout
 
-    typer.echo(foxglove_layout(frame, namespace), nl=False)
+    give(foxglove_layout(frame, namespace), out)
 
 
 @app.command()
@@ -259,6 +264,7 @@ def parameters(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="The page docs/parameters.md.")
     ] = False,
+    out: OutFile = None,
 ) -> None:
     """Show what the nodes can be told: every parameter with default, limits and meaning.
 
@@ -266,11 +272,11 @@ def parameters(
 
     [cyan]smap-ros parameters[/cyan]
 
-    [cyan]smap-ros parameters --yaml > mine.yaml[/cyan]   then: params_file:=mine.yaml
+    [cyan]smap-ros parameters --yaml --out mine.yaml[/cyan]   then: params_file:=mine.yaml
     """
     from smap_ros.cli.parameters import run
 
-    run(yaml=yaml, markdown=markdown)
+    run(yaml=yaml, markdown=markdown, out=out)
 
 
 app.command()(evaluate)

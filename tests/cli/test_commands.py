@@ -5,7 +5,7 @@ import json
 import pytest
 
 COMMANDS = (
-    [], ["estimate"], ["demo"], ["up"], ["bench"], ["evaluate"], ["parameters"], ["doctor"],
+    [], ["estimate"], ["demo"], ["up"], ["bench"], ["evaluate"], ["parameters"], ["layout"], ["doctor"],
     ["engine"], ["engine", "build"], ["engine", "inspect"],
 )  # fmt: skip
 
