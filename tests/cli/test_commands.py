@@ -5,8 +5,8 @@ import json
 import pytest
 
 COMMANDS = (
-    [], ["estimate"], ["demo"], ["up"], ["bench"], ["evaluate"], ["parameters"], ["layout"], ["doctor"],
-    ["engine"], ["engine", "build"], ["engine", "inspect"],
+    [], ["estimate"], ["demo"], ["up"], ["bench"], ["evaluate"], ["parameters"], ["layout"],
+    ["doctor"], ["engine"], ["engine", "build"], ["engine", "inspect"],
 )  # fmt: skip
 
 
