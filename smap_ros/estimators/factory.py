@@ -12,6 +12,7 @@ from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.estimators.square_pixels import with_square_pixels
 
 # Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
 _ESTIMATORS = {
@@ -50,7 +51,8 @@ def create_estimator(
         )
     module, name = _ESTIMATORS[bundle.kind]
     create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
-    return create(bundle, engine=engine, threads=threads, precision=precision, **options)
+    estimator = create(bundle, engine=engine, threads=threads, precision=precision, **options)
+    return with_square_pixels(estimator)
 
 
 def create_chosen(choice: ModelChoice, bundle: Bundle | None = None) -> Estimator:

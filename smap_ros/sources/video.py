@@ -46,6 +46,7 @@ class VideoSource:
         container, stream = self._reopen()
         self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
         self.count = _expected_frames(container, stream)
+        self._pixel_aspect = _pixel_aspect(stream)
 
     def __iter__(self) -> Iterator[Frame]:
         container, stream = self._reopen()
@@ -72,7 +73,11 @@ class VideoSource:
         else:
             stamp = index / (self.rate or 1.0)
         image = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-        return Frame(_upright(image, frame.rotation), None, stamp, index, self.name)
+        aspect = self._pixel_aspect
+        if round(frame.rotation / 90) % 2:
+            aspect = 1 / aspect
+        upright = _upright(image, frame.rotation)
+        return Frame(upright, None, stamp, index, self.name, pixel_aspect=aspect)
 
     def _reopen(self) -> tuple[InputContainer, VideoStream]:
         self.close()
@@ -145,6 +150,12 @@ def _expected_frames(container: InputContainer, stream: VideoStream) -> int | No
     if container.duration:
         return round(container.duration / av.time_base * float(stream.average_rate))
     return None
+
+
+def _pixel_aspect(stream: VideoStream) -> float:
+    """How many times as wide as high the pixels are; 1 where the file doesn't say."""
+    stated = stream.sample_aspect_ratio
+    return float(stated) if stated else 1.0
 
 
 def _upright(image: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
