@@ -11,9 +11,9 @@ from smap_ros.graph.parameters import (
     MarkersNodeOptions,
     Pose3dNodeOptions,
     RecorderNodeOptions,
+    SmootherNodeOptions,
 )
 from smap_ros.settings import Changes, Options, Setting, settings_of
-from smap_ros.temporal.options import SmootherConfig
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ POSE3D_NODE = NodeType(
     lifecycle=True,
 )
 SMOOTHER_NODE = NodeType(
-    "smoother_node", "smap_ros.nodes.smoother", SmootherConfig, ("bodies_raw", "bodies")
+    "smoother_node", "smap_ros.nodes.smoother", SmootherNodeOptions, ("bodies_raw", "bodies")
 )
 MARKERS_NODE = NodeType(
     "markers_node", "smap_ros.nodes.markers", MarkersNodeOptions, ("image", "bodies")

@@ -11,6 +11,7 @@ from typing import Literal
 
 from smap_ros.estimators.options import ModelOptions
 from smap_ros.settings import Changes, Options, setting
+from smap_ros.temporal.options import SmootherConfig
 
 Rectified = Literal["auto", "yes", "no"]
 
@@ -113,6 +114,18 @@ class Pose3dNodeOptions(ImageTopic):
         "stay",
         "where autostart can't load the model: stay, unconfigured, and say so in /diagnostics; or "
         "exit, with status 2",
+        changes=Changes.START,
+    )
+
+
+class SmootherNodeOptions(Options):
+    """Settings of the smoother node, beside those of smoother and tracker."""
+
+    smoothing: SmootherConfig = SmootherConfig()
+    fixed_frame: str = setting(
+        "",
+        "TF frame that stands still, like odom or map: the camera's motion comes from TF then, and "
+        "nobody is lost when it turns; empty: estimated from the people",
         changes=Changes.START,
     )
 

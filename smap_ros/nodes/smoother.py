@@ -7,9 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 
-from smap_ros.errors import SmapError
+from smap_ros.errors import CameraError, SmapError
 from smap_ros.graph.node_types import POSE3D_NODE, SMOOTHER_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
@@ -18,6 +20,7 @@ from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Feed, Health, Level
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.statistics import FrameStatistics, Window
+from smap_ros.nodes.world import WorldFrame
 from smap_ros.settings import build
 from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import Answer, BodySmoother, SmootherConfig
@@ -37,7 +40,10 @@ class SmootherNode(Node):
         self._settings = NodeParameters(self, SMOOTHER_NODE.parameters, accept=self._accept)
         self._smoother = BodySmoother(self._settings.options(SmootherConfig))
         self._view = ("", "")  # frame and joint set of the stream
-        self._problem = ""
+        self._problem = self._blind = ""  # what is wrong with people; with the camera's motion
+        fixed_frame = self._settings.text("fixed_frame")
+        without = "leave it empty; the camera's turning is estimated from the people then"
+        self._world = WorldFrame(self, fixed_frame, "fixed_frame", without) if fixed_frame else None
         self._statistics, self._waits = FrameStatistics(), Window()
         self._newest = 0.0  # stamp, seconds
         self._publisher = self.create_publisher(BodyArray, "bodies", qos.RELIABLE)
@@ -65,11 +71,23 @@ class SmootherNode(Node):
             self._smoother.reset()
             self._view = view
         self._newest = seconds(message.header.stamp)
-        answers = self._smoother.update(bodies, self._newest, (message, skeleton))
+        pose = self._camera_pose(message.header.frame_id, self._newest)
+        answers = self._smoother.update(bodies, self._newest, (message, skeleton), pose)
         work = {"smoothing": (time.perf_counter() - started) * 1e3}
         for answer in answers:
             self._publish(answer, work)
         self._idle.reset()
+
+    def _camera_pose(self, frame_id: str, stamp: float) -> NDArray[np.float64] | None:
+        if self._world is None:
+            return None
+        try:
+            pose = self._world.pose(frame_id, stamp)
+        except CameraError as error:
+            self._blind = str(error)
+            return None
+        self._blind = ""
+        return pose
 
     def _publish(self, answer: Answer, work: Mapping[str, float]) -> None:
         message, skeleton = answer.note
@@ -105,6 +123,8 @@ class SmootherNode(Node):
             return Health(Level.ERROR, self._problem, values)
         if silence := self._feed.problem():
             return Health(Level.WARN, silence, values)
+        if self._blind:
+            return Health(Level.WARN, f"the camera's motion is unknown: {self._blind}", values)
         return Health(Level.OK, "running", values)
 
 

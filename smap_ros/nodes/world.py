@@ -1,9 +1,11 @@
-"""A camera's mounting from /tf and /tf_static."""
+"""A camera's mounting and motion from /tf and /tf_static."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
@@ -27,18 +29,24 @@ class WorldFrame:
 
     Args:
         node: subscribes.
-        name: of the world's frame: level, z up, its origin on the floor.
+        name: of the world's frame; for a mounting level, z up, its origin on the floor.
+        parameter: that names it; instead: what can be done without TF.
 
     Raises:
         InputError: if tf2_msgs isn't installed.
     """
 
-    def __init__(self, node: Node, name: str) -> None:
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        parameter: str = "world_frame",
+        instead: str = "state camera_height and camera_pitch_deg",
+    ) -> None:
         if TFMessage is None:
             raise InputError(
-                f"world_frame is {name!r}, but tf2_msgs isn't installed. It comes with a ROS "
-                "distribution (ros-jazzy-tf2-msgs), not from PyPI; without it state camera_height "
-                "and camera_pitch_deg"
+                f"{parameter} is {name!r}, but tf2_msgs isn't installed. It comes with a ROS "
+                f"distribution (ros-jazzy-tf2-msgs), not from PyPI; without it {instead}"
             )
         self._node, self._name = node, name
         self._tree = TransformTree()
@@ -54,6 +62,14 @@ class WorldFrame:
             CameraError: if TF doesn't say.
         """
         return self._tree.mounting(frame_id, self._name, stamp)
+
+    def pose(self, frame_id: str, stamp: float) -> NDArray[np.float64]:
+        """The camera's optical frame to the world at a time, float64 [4, 4].
+
+        Raises:
+            CameraError: if TF doesn't say.
+        """
+        return self._tree.pose(frame_id, self._name, stamp)
 
     def close(self) -> None:
         """Stop listening."""

@@ -71,7 +71,8 @@ class TrackerConfig(Options):
     )
     max_speed: float = setting(
         1.5,
-        "added to both for each second since the person was last seen",
+        "added to both for each second since the person was last seen, up to one second; who is "
+        "seen again farther away is somebody new",
         unit="metres/second",
         low=0,
         high=100,
@@ -100,7 +101,7 @@ class TrackerConfig(Options):
         changes=Changes.ANY_TIME,
     )
     death_time: float = setting(
-        1.0,
+        3.0,
         "a person not seen for this long is forgotten",
         unit="seconds",
         low=0,
@@ -108,11 +109,17 @@ class TrackerConfig(Options):
         changes=Changes.ANY_TIME,
     )
     fill_time: float = setting(
-        0.2,
+        3.0,
         "a person not seen is reported as predicted for this long; 0: never",
         unit="seconds",
         low=0,
         high=60,
+        changes=Changes.ANY_TIME,
+    )
+
+    estimate_turn: bool = setting(
+        True,
+        "take what all people have in common for the camera's turning, where TF doesn't tell it",
         changes=Changes.ANY_TIME,
     )
 

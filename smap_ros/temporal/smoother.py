@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
+from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.options import SmootherConfig
 from smap_ros.temporal.smoothers import Seen, create_smoother
 from smap_ros.temporal.tracker import TrackedBody, Tracker
@@ -44,6 +45,7 @@ class BodySmoother:
         self._config = config or SmootherConfig()
         self._tracker = Tracker(self._config.tracker)
         self._run: _Run | None = None
+        self._pose: Float | None = None  # of the camera, at the last frame
 
     @property
     def config(self) -> SmootherConfig:
@@ -62,13 +64,17 @@ class BodySmoother:
         """Pictures that were dropped because they came after a later one."""
         return self._tracker.late
 
-    def update(self, bodies: Sequence[Body], time: float, note: Any = None) -> list[Answer]:
+    def update(
+        self, bodies: Sequence[Body], time: float, note: Any = None, pose: Float | None = None
+    ) -> list[Answer]:
         """Take the people of a frame; see :meth:`Tracker.update` for times and order.
 
         Args:
             bodies: the people.
             time: of the frame, seconds.
             note: comes back with the answer, which may be due only after later frames.
+            pose: float64 [4, 4], the camera's optical frame to one that stands still; None where
+                nobody knows.
 
         Returns:
             What is due: as a rule one frame, and none until ``delay`` frames have come. Only
@@ -77,10 +83,12 @@ class BodySmoother:
         answers: list[Answer] = []
         if self._tracker.starts_anew(time):
             answers = self.flush()
-            self._run = None
-        tracked = self._tracker.update(bodies, time)
+            self._run = self._pose = None
+        moved = None if pose is None or self._pose is None else Motion.between(self._pose, pose)
+        tracked = self._tracker.update(bodies, time, moved)
         if tracked is None:
             return answers
+        self._pose = pose
         if self._run is None:
             joints = len(bodies[0].skeleton) if bodies else 0
             if not joints:  # nobody was ever seen
@@ -95,7 +103,7 @@ class BodySmoother:
     def reset(self) -> None:
         """Forget everybody, as at the start of a recording; identities go on counting."""
         self._tracker.reset()
-        self._run = None
+        self._run = self._pose = None
 
 
 class _Run:

@@ -64,12 +64,16 @@ def test_identities_last_and_header_size_and_joint_set_go_through(wired):
     assert depth == pytest.approx([4, 5], abs=0.01)
 
 
-def test_a_gap_is_filled_and_marked(wired):
+def test_a_gap_is_filled_and_marked_until_the_person_is_forgotten(wired):
     for k in range(5):
         wired(message(100 + k * 0.1, (0, 0, 4)))
-    gap = wired(message(100.5))
-    assert [(body.id, body.predicted) for body in gap.bodies] == [(0, True)]
-    assert wired(message(101.2)).bodies == []
+    scores = []
+    for time in (100.5, 101.2, 103.3):
+        gap = wired(message(time))
+        assert [(body.id, body.predicted) for body in gap.bodies] == [(0, True)]
+        scores.append(gap.bodies[0].score)
+    assert 0.8 > scores[0] > scores[1] > scores[2] > 0
+    assert wired(message(103.5)).bodies == []
 
 
 def test_with_a_delay_images_are_answered_with_their_own_stamps_and_diagnostics_say_so(

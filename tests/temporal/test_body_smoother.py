@@ -42,10 +42,10 @@ def test_a_recording_that_starts_again_is_not_drawn_to_its_end():
 
 
 def test_memory_does_not_grow_with_the_people_who_pass():
-    smoother = BodySmoother(SmootherConfig(tracker=TrackerConfig(death_time=0.3)))
+    smoother = BodySmoother(SmootherConfig(tracker=TrackerConfig(death_time=0.3, fill_time=0.2)))
     for k in range(300):
         smoother.update([person(((k * 1.7) % 8 - 4, 0, 3 + (k * 2.3) % 7))], k * 0.2)
-    assert len(smoother._run._moved) <= 4 and len(smoother._tracker._tracks) <= 4
+    assert len(smoother._run._moved) <= 4 and smoother._tracker.people <= 4
 
 
 def test_with_a_delay_each_frame_is_answered_once_in_order_with_its_own_people():

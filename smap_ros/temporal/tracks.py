@@ -1,0 +1,231 @@
+"""The state of all tracks, as arrays: one row a person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bodies import Body
+from smap_ros.temporal.egomotion import Motion
+
+Float = NDArray[np.float64]
+
+VELOCITY_MEMORY = 0.25  # seconds over which a track's velocity is learnt
+POSITION_MEMORY = 0.05  # seconds over which noise of a track's position is averaged away
+# Seconds over which the velocity of a person who isn't seen fades: across the view, and along it,
+# where it is little more than noise.
+FADE_ACROSS, FADE_ALONG = 0.6, 0.15
+# Somebody lost beside a person who is seen and moves alike goes on as that person does: metres
+# between pelvises, and metres/second.
+COMPANION, TOGETHER = 1.0, 0.8
+_LENS_MEMORY = 0.9  # weight that earlier frames keep in the focal length
+
+_COLUMNS = (
+    "id", "position", "last", "velocity", "joints", "pixels", "drift", "seen", "born", "score",
+    "fading",
+)  # fmt: skip
+
+
+class Found:
+    """The B people of a frame as arrays.
+
+    Attributes:
+        body: they.
+        joints, pixels: float64 [B, J, 3], [B, J, 2].
+        root: float64 [B, 3]; score: float64 [B].
+    """
+
+    def __init__(self, bodies: Sequence[Body], joints: int) -> None:
+        self.body = list(bodies)
+        count = len(self.body)
+        shape = (count, len(self.body[0].skeleton) if count else joints)
+        self.joints = np.array([b.joints_3d for b in bodies], np.float64).reshape(*shape, 3)
+        self.pixels = np.array([b.joints_2d for b in bodies], np.float64).reshape(*shape, 2)
+        self.root = self.joints[:, self.body[0].skeleton.root] if count else np.zeros((0, 3))
+        self.score = np.array([b.score for b in bodies], np.float64)
+
+    def __len__(self) -> int:
+        return len(self.body)
+
+    def take(self, rows: Sequence[int]) -> Found:
+        """Some of them."""
+        out = object.__new__(Found)
+        out.body = [self.body[k] for k in rows]
+        index = np.array(rows, np.intp)
+        for name in ("joints", "pixels", "root", "score"):
+            setattr(out, name, getattr(self, name)[index])
+        return out
+
+
+class Tracks:
+    """T people of J joints.
+
+    Attributes:
+        id: int64 [T]; -1 before a person has an identity.
+        body: as last seen.
+        position, velocity: float64 [T, 3] of the pelvis now, metres, noise averaged away.
+        last: float64 [T, 3], position when last seen, from where the camera is now.
+        joints, pixels: float64 [T, J, 3], [T, J, 2] where they should be now; NaN where missing.
+        drift: float64 [T, 2], pixels/second.
+        seen, born: float64 [T], times in seconds.
+        score: float64 [T], as last seen.
+        fading: bool [T], not seen in the latest frame: velocity fades.
+    """
+
+    def __init__(self, joints: int = 15) -> None:
+        self.id = np.zeros(0, np.int64)
+        self.body: list[Body] = []
+        self.position, self.last = np.zeros((0, 3)), np.zeros((0, 3))
+        self.velocity = np.zeros((0, 3))
+        self.joints, self.pixels = np.zeros((0, joints, 3)), np.zeros((0, joints, 2))
+        self.drift = np.zeros((0, 2))
+        self.seen, self.born, self.score = np.zeros(0), np.zeros(0), np.zeros(0)
+        self.fading = np.zeros(0, np.bool_)
+        self._lens = np.zeros((2, 2))  # weight, and weighted focal length, by axis
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def keep(self, mask: NDArray[np.bool_]) -> None:
+        """Forget those whose mask is False."""
+        if mask.all():
+            return
+        for name in _COLUMNS:
+            setattr(self, name, getattr(self, name)[mask])
+        self.body = [body for body, kept in zip(self.body, mask, strict=True) if kept]
+
+    def add(self, found: Found, time: float) -> None:
+        """People who were never seen before."""
+        count = len(found)
+        if not count:
+            return
+        new = {
+            "id": np.full(count, -1, np.int64),
+            "position": found.root,
+            "last": found.root,
+            "fading": np.zeros(count, np.bool_),
+            "velocity": np.zeros((count, 3)),
+            "joints": found.joints,
+            "pixels": found.pixels,
+            "drift": np.zeros((count, 2)),
+            "seen": np.full(count, time),
+            "born": np.full(count, time),
+            "score": found.score,
+        }
+        for name in _COLUMNS:
+            setattr(self, name, np.concatenate([getattr(self, name), new[name]]))
+        self.body = [*self.body, *found.body]
+
+    def advance(self, step: float) -> None:
+        """Move everybody on by ``step`` seconds, at fading velocity."""
+        if step <= 0 or not len(self):
+            return
+        ray = self.position / np.maximum(np.linalg.norm(self.position, axis=1, keepdims=True), 1e-6)
+        along = (self.velocity * ray).sum(axis=1, keepdims=True) * ray
+        across = self.velocity - along
+        self._shift(across * _reach(step, FADE_ACROSS) + along * _reach(step, FADE_ALONG))
+        self.pixels += self.drift[:, None] * _reach(step, FADE_ACROSS)
+        unseen = self.fading[:, None]
+        fading = np.where(unseen, math.exp(-step / FADE_ACROSS), 1.0)
+        self.velocity = across * fading + along * np.where(
+            unseen, math.exp(-step / FADE_ALONG), 1.0
+        )
+        self.drift = self.drift * fading
+        self.fading[:] = True  # until they are seen
+
+    def move(self, moved: Motion) -> None:
+        """The camera moved: everything is seen from elsewhere."""
+        weight, focal = self._lens
+        before = self.position[:, :2] / np.maximum(self.position[:, 2:], 1e-6)
+        self.position, self.last = moved.points(self.position), moved.points(self.last)
+        self.velocity = moved.vectors(self.velocity)
+        self.joints = moved.points(self.joints)
+        if (weight > 0).all():
+            now = self.position[:, :2] / np.maximum(self.position[:, 2:], 1e-6)
+            self.pixels += ((now - before) * focal / weight)[:, None]
+
+    def see(self, rows: NDArray[np.intp], found: Found, time: float) -> None:
+        """Those of ``rows`` were seen."""
+        if not len(rows):
+            return
+        gap = (time - self.seen[rows])[:, None]
+        moving = gap[:, 0] > 0
+        gap = np.maximum(gap, 1e-9)
+        expected = self.position[rows]
+        trust = np.maximum(0.5, 1 - np.exp(-gap / POSITION_MEMORY))
+        position = expected + trust * (found.root - expected)
+        weight = 1 - np.exp(-gap / VELOCITY_MEMORY)
+        velocity = self.velocity[rows]
+        velocity = velocity + weight * ((position - self.last[rows]) / gap - velocity)
+        drift = self.drift[rows]
+        drift = drift + weight * (_mean_motion(self.pixels[rows], found.pixels) / gap)
+        self.position[rows] = self.last[rows] = np.where(moving[:, None], position, found.root)
+        self.fading[rows] = False
+        self.velocity[rows] = np.where(moving[:, None], velocity, self.velocity[rows])
+        self.drift[rows] = np.where(moving[:, None], drift, self.drift[rows])
+        self.joints[rows] = found.joints
+        self.pixels[rows] = found.pixels
+        self.seen[rows] = time
+        self.score[rows] = found.score
+        for row, body in zip(rows, found.body, strict=True):
+            self.body[row] = body
+
+    def follow_companions(self, seen: NDArray[np.intp]) -> None:
+        """Who isn't seen beside somebody who is goes on as that person does.
+
+        Two people who walk side by side and are seen as one for a while split again where they
+        would be expected then.
+        """
+        lost = np.setdiff1d(np.arange(len(self)), seen)
+        if not len(lost) or not len(seen):
+            return
+        apart = np.linalg.norm(
+            self.position[lost, None, :2] - self.position[None, seen, :2], axis=2
+        )
+        nearest = apart.argmin(axis=1)
+        close = apart[np.arange(len(lost)), nearest] < COMPANION
+        unlike = np.linalg.norm(self.velocity[lost, :2] - self.velocity[seen[nearest], :2], axis=1)
+        close &= unlike < TOGETHER
+        self.velocity[lost[close]] = self.velocity[seen[nearest[close]]]
+        self.drift[lost[close]] = self.drift[seen[nearest[close]]]
+
+    def learn_lens(self, found: Found) -> None:
+        """Focal length from where joints are in space and in the image."""
+        depth = found.joints[..., 2:]
+        rays = found.joints[..., :2] / np.where(depth > 0, depth, np.nan)
+        there = np.isfinite(rays + found.pixels).all(axis=2, keepdims=True)
+        if there.sum() < 3:
+            return
+        count = np.maximum(there.sum(axis=1, keepdims=True), 1)
+        rays, seen = (
+            np.where(
+                there, points - np.where(there, points, 0.0).sum(axis=1, keepdims=True) / count, 0
+            )
+            for points in (rays, found.pixels)
+        )
+        self._lens *= _LENS_MEMORY
+        self._lens[0] += (rays**2).sum(axis=(0, 1))
+        self._lens[1] += (rays * seen).sum(axis=(0, 1))
+
+    def _shift(self, by: Float) -> None:
+        # The joints as last seen sit about a pelvis with noise; they end about the one without.
+        root = np.array([body.skeleton.root for body in self.body], np.intp)
+        shift = self.position + by - self.joints[np.arange(len(self)), root]
+        self.position = self.position + by
+        self.joints += shift[:, None]
+
+
+def _reach(step: float, fade: float) -> float:
+    """Seconds of motion at the last velocity in a time over which that velocity fades."""
+    return fade * (1 - math.exp(-step / fade))
+
+
+def _mean_motion(before: Float, after: Float) -> Float:
+    """Mean motion in the image of the joints present in both; pixels [N, 2], 0 without any."""
+    moved = after - before
+    both = np.isfinite(moved).all(axis=2, keepdims=True)
+    mean: Float = np.where(both, moved, 0.0).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+    return mean
