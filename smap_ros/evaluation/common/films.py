@@ -149,10 +149,19 @@ def read_films(folder: Path) -> list[Film]:
     Raises:
         InputError: if there is none, or one is damaged.
     """
+    return [read_film(path) for path in film_paths(folder)]
+
+
+def film_paths(folder: Path) -> list[Path]:
+    """The files of the films of a folder, by name.
+
+    Raises:
+        InputError: if there is none.
+    """
     paths = sorted(path for path in folder.glob("*.npz") if not path.name.startswith("."))
     if not paths:
         raise InputError(f"{folder} has no films; expected the *.npz of `smap-train record`")
-    return [read_film(path) for path in paths]
+    return paths
 
 
 def _stack(arrays: Sequence[Float], shape: tuple[int, ...]) -> Float:

@@ -50,7 +50,8 @@ class MotionNumbers:
         mpjpe_mm, pa_mpjpe_mm: mean joint error, pelvises aligned, and after Procrustes.
         acceleration: mean error of p[t+1] - 2 p[t] + p[t-1] of joints where they are, millimetres
             per picture squared; relative_acceleration: about the pelvis.
-        jerk: mean third difference of the joints as a share of the truth's; 1 is as lively.
+        jerk: mean third difference of the joints about the pelvis as a share of the truth's; 1 is
+            as lively.
         bones_percent: standard deviation of a bone's length over a track, as a share of it.
         depth_percent: median of |error of the pelvis' depth| / depth.
         lag: pictures by which walking people are reported late, by cross-correlation of their
@@ -132,7 +133,7 @@ def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:
         pa_mpjpe_mm=1000 * _over(np.mean, aligned),
         acceleration=1000 * _over(np.mean, [_difference_error(t, 2) for t in found]),
         relative_acceleration=1000 * _over(np.mean, [_difference_error(t, 2) for t in about]),
-        jerk=_jerk(found),
+        jerk=_jerk(about),
         bones_percent=100 * _over(np.mean, [_bone_spread(t.found) for t in found]),
         depth_percent=100 * _over(np.median, depth),
         lag=_over(np.mean, [[lag(t)] for t in found]),
@@ -143,11 +144,12 @@ def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:
 def lag(track: Track) -> float:
     """Pictures by which a walking person is reported late; NaN of those who don't walk.
 
-    The speed of the pelvis across the view is compared, shifted against the truth's; along the
-    view a camera tells too little of it.
+    The way of the pelvis across the view is compared, shifted against the truth's: its direction at
+    the true depth, as along the view a camera tells too little.
     """
     root = MPI15.root
-    true, found = track.true[:, root, :2], track.found[:, root, :2]
+    true, depth = track.true[:, root, :2], track.true[:, root, 2:]
+    found = track.found[:, root, :2] / track.found[:, root, 2:] * depth
     duration = track.stamps[-1] - track.stamps[0]
     if np.isfinite(found).all(axis=1).sum() < 4 * _MAX_LAG or duration <= 0:
         return math.nan

@@ -1,0 +1,147 @@
+"""Who is who over time: HOTA, DetA, AssA, MOTA and IDF1 by the reference code, ``trackeval``.
+
+trackeval (MIT) is not among the dependencies: it asks for opencv-python, which must not be beside
+opencv-python-headless, and these measures never use it. Install it with
+``pip install --no-deps trackeval tabulate``, and scipy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bodies import Body
+from smap_ros.errors import InputError
+from smap_ros.evaluation.common.metrics import MATCH_SHARE
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class IdentityNumbers:
+    """Measures of identities; percent but for the counts.
+
+    Attributes:
+        hota, deta, assa: HOTA (Luiten et al. 2021), its detection and its association part.
+        mota, idf1: CLEAR-MOT's accuracy, and F1 of identities.
+        switches, fragments: identity switches, and interruptions of a true person's track.
+    """
+
+    hota: float
+    deta: float
+    assa: float
+    mota: float
+    idf1: float
+    switches: int
+    fragments: int
+
+
+class IdentityCollector:
+    """Gathers the people of one film for :func:`identity_numbers`.
+
+    People are compared by the distance of the pelvises in the image, as
+    :func:`~smap_ros.evaluation.common.metrics.match_by_pelvis` does: its limit is a similarity of
+    0.5, where MOTA and IDF1 match. People who need not be found (not ``counted``) are no truth, and
+    who is reported in their place is no mistake.
+    """
+
+    def __init__(self) -> None:
+        self._true: list[list[int]] = []
+        self._found: list[list[int]] = []
+        self._similarity: list[Float] = []
+
+    def add(self, found: Sequence[Body], true: Sequence[Body], counted: NDArray[np.bool_]) -> None:
+        """Take a picture.
+
+        Args:
+            found: who was reported, with identities.
+            true: who is there, with identities.
+            counted: bool [true], who must be found.
+        """
+        named = [body for body in found if body.id is not None and body.present.any()]
+        similarity = _similarities(true, named)  # [true, found]
+        excused = similarity[~counted].max(axis=0, initial=0.0)
+        kept = (excused < 0.5) | (similarity[counted].max(axis=0, initial=0.0) > excused)
+        self._true.append([int(b.id or 0) for b, c in zip(true, counted, strict=True) if c])
+        self._found.append([int(b.id or 0) for b, k in zip(named, kept, strict=True) if k])
+        self._similarity.append(similarity[counted][:, kept])
+
+    def data(self) -> dict[str, Any]:
+        """The film as trackeval's metrics take it, identities counted from 0."""
+        true, found = _numbered(self._true), _numbered(self._found)
+        return {
+            "num_timesteps": len(self._true),
+            "gt_ids": true,
+            "tracker_ids": found,
+            "similarity_scores": self._similarity,
+            "num_gt_ids": len({k for ids in self._true for k in ids}),
+            "num_tracker_ids": len({k for ids in self._found for k in ids}),
+            "num_gt_dets": sum(map(len, true)),
+            "num_tracker_dets": sum(map(len, found)),
+        }
+
+
+def identity_numbers(films: Sequence[IdentityCollector]) -> IdentityNumbers:
+    """The measures over films.
+
+    Raises:
+        InputError: if trackeval isn't installed, saying how to get it.
+    """
+    try:
+        metrics = importlib.import_module("trackeval.metrics")
+    except ImportError as error:
+        raise InputError(
+            f"HOTA, MOTA and IDF1 need trackeval ({error}); pip install --no-deps trackeval "
+            "tabulate, and scipy"
+        ) from error
+    data = {str(k): film.data() for k, film in enumerate(films)}
+    results = []
+    for name in ("HOTA", "CLEAR", "Identity"):
+        metric = getattr(metrics, name)({"PRINT_CONFIG": False})
+        results.append(
+            metric.combine_sequences({k: metric.eval_sequence(d) for k, d in data.items()})
+        )
+    hota, clear, identity = results
+    return IdentityNumbers(
+        hota=_percent(hota["HOTA"]),
+        deta=_percent(hota["DetA"]),
+        assa=_percent(hota["AssA"]),
+        mota=_percent(clear["MOTA"]),
+        idf1=_percent(identity["IDF1"]),
+        switches=int(clear["IDSW"]),
+        fragments=int(clear["Frag"]),
+    )
+
+
+def has_trackeval() -> bool:
+    """Whether :func:`identity_numbers` can work here."""
+    return importlib.util.find_spec("trackeval") is not None
+
+
+def _percent(value: Any) -> float:
+    mean = float(np.mean(value))
+    return 100 * mean if math.isfinite(mean) else math.nan
+
+
+def _similarities(true: Sequence[Body], found: Sequence[Body]) -> Float:
+    """Of each true person with each reported one, float64 [true, found] in [0, 1]."""
+    a, b = (
+        np.array([body.joints_2d[body.skeleton.root] for body in bodies]).reshape(-1, 2)
+        for bodies in (true, found)
+    )
+    limit = MATCH_SHARE * np.array([np.hypot(*body.box[2:]) for body in true])
+    distance = np.linalg.norm(a[:, None] - b[None], axis=2)
+    similar: Float = np.clip(1 - distance / (2 * np.maximum(limit, 1e-6)[:, None]), 0, 1)
+    return np.nan_to_num(similar)
+
+
+def _numbered(frames: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
+    numbers = {k: n for n, k in enumerate(sorted({k for ids in frames for k in ids}))}
+    return [np.array([numbers[k] for k in ids], np.int64) for ids in frames]

@@ -1,0 +1,93 @@
+"""Measures of motion, on motion whose measures are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from smap_ros.evaluation.common.motion import Track, TrackCollector, lag, motion_numbers
+from tests.temporal.people import SHAPE, person
+
+T = 60
+STAMPS = np.arange(T) / 15
+WALK = np.stack([0.8 * STAMPS - 1.5, 0.1 * np.sin(3 * STAMPS), 4 + 0 * STAMPS], axis=1)
+TRUE = SHAPE + WALK[:, None]
+
+
+def track(found, ids=None):
+    known = np.isfinite(found).all(axis=(1, 2))
+    return Track(TRUE, found, np.where(known, 3, -1) if ids is None else ids, STAMPS)
+
+
+def test_the_truth_itself_has_no_errors():
+    numbers = motion_numbers([track(TRUE.copy())])
+    assert (numbers.people, numbers.poses, numbers.switches) == (1, T, 0)
+    for value in (numbers.mpjpe_mm, numbers.pa_mpjpe_mm, numbers.acceleration, numbers.lag):
+        assert value == pytest.approx(0, abs=1e-6)
+    assert numbers.depth_percent == pytest.approx(0, abs=1e-9)
+
+
+def test_noise_raises_acceleration_by_the_root_of_six_and_bones_spread():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.02, TRUE.shape)
+    numbers = motion_numbers([track(TRUE + noise)])
+    # Second differences of white noise: (1 + 4 + 1) times its variance; mean norm of 3 axes.
+    mean_norm = 2 * math.sqrt(2 / math.pi)
+    assert numbers.acceleration == pytest.approx(20 * math.sqrt(6) * mean_norm, rel=0.05)
+    assert numbers.bones_percent > 3
+    assert numbers.mpjpe_mm == pytest.approx(20 * math.sqrt(2) * mean_norm * 14 / 15, rel=0.05)
+
+
+def test_depth_errors_are_shares_and_do_not_count_as_pose():
+    numbers = motion_numbers([track(TRUE + [0, 0, 0.4])])
+    assert numbers.depth_percent == pytest.approx(10, abs=1e-6)
+    assert numbers.mpjpe_mm == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("late", [0, 1, 2, 3])
+def test_lag_is_what_people_are_late_by(late):
+    found = np.full_like(TRUE, np.nan)
+    wave = 0.4 * np.sin(2.5 * STAMPS)
+    true = TRUE + np.stack([wave, 0 * wave, 0 * wave], axis=1)[:, None]
+    found[late:] = true[: T - late]
+    assert lag(Track(true, found, np.zeros(T, np.int64), STAMPS)) == pytest.approx(late, abs=0.1)
+
+
+def test_who_stands_has_no_lag_and_nobody_gives_no_number():
+    still = np.broadcast_to(SHAPE + [0, 0, 4.0], TRUE.shape)
+    assert math.isnan(lag(Track(still, still + 0.01, np.zeros(T, np.int64), STAMPS)))
+    numbers = motion_numbers([track(np.full_like(TRUE, np.nan))])
+    assert (numbers.people, numbers.poses) == (0, 0) and math.isnan(numbers.mpjpe_mm)
+
+
+def test_jerk_is_of_the_pose_and_one_is_as_lively_as_the_truth():
+    rng = np.random.default_rng(1)
+    swing = 0.1 * np.sin(4 * STAMPS)[:, None, None] * rng.normal(0, 1, (1, 15, 3))
+    swing[:, 2] = 0
+    true = TRUE + swing
+    zeros = np.zeros(T, np.int64)
+    assert motion_numbers([Track(true, true, zeros, STAMPS)]).jerk == pytest.approx(1)
+    lazy = TRUE + 0.5 * swing
+    assert motion_numbers([Track(true, lazy, zeros, STAMPS)]).jerk == pytest.approx(0.5, rel=0.01)
+
+
+def test_switches_count_over_gaps():
+    ids = np.array([1, 1, -1, 1, 2, 2, -1, -1, 1] + [1] * (T - 9))
+    assert motion_numbers([track(TRUE.copy(), ids)]).switches == 2
+
+
+def test_collected_tracks_are_of_true_people_and_leave_out_who_does_not_count():
+    collector = TrackCollector()
+    for k in range(4):
+        true = [person((0, 0, 4)), person((2, 0, 5))]
+        true = [b.__class__(b.joints_3d, b.joints_2d, b.scores, 1.0, i) for i, b in enumerate(true)]
+        found = [person((2.01, 0, 5)), person((0.01, 0, 4))]
+        found = [
+            b.__class__(b.joints_3d, b.joints_2d, b.scores, 1.0, 7 + i) for i, b in enumerate(found)
+        ]
+        collector.add(k / 15, found, true, np.array([True, k < 2]))
+    first, second = collector.tracks()
+    assert first.ids.tolist() == [8] * 4 and second.ids.tolist() == [7, 7, -1, -1]
+    assert np.isfinite(first.found).all() and np.isnan(second.found[2:]).all()
