@@ -41,7 +41,16 @@ exclude_patterns = [".venv", ".git", "build", "dist", "install", "log", "out", "
 
 # Pages of the menu, in the order in which a newcomer reads them.
 PAGES = {
-    "Use": ["nearest", "python", "robot", "cameras", "install", "troubleshooting", "parameters"],
+    "Use": [
+        "nearest",
+        "python",
+        "robot",
+        "cameras",
+        "temporal",
+        "install",
+        "troubleshooting",
+        "parameters",
+    ],
     "Judge": ["models", "evaluation", "recordings"],
     "Build": ["training", "data", "api/index"],
 }

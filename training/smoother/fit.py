@@ -26,6 +26,7 @@ LOG = logging.getLogger(__name__)
 KINDS = ("maed", "mlp")
 _LENGTH = 40  # pictures of an example
 _BATCH = 24
+_SAVE_EVERY, _MEASURE_EVERY = 20, 100  # steps
 _HELD_EVERY = 10  # films, by their names: the same ones however many are recorded
 _WEIGHTS = {"pose": 1.0, "root": 0.15, "speed": 1.0, "acceleration": 1.5, "variance": 0.02}
 
@@ -54,8 +55,13 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
 
-    def save(self, numbers: dict[str, float]) -> None:
-        """Write the state, whole or not at all, and a line of the log."""
+    def note(self, numbers: dict[str, float]) -> None:
+        """Add a line to the log."""
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"step": self.step, "cpu_s": self.seconds, **numbers}) + "\n")
+
+    def save(self) -> None:
+        """Write the state, whole or not at all."""
         state = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -65,8 +71,6 @@ class Run:
         partial = self.checkpoint.with_suffix(".part")
         torch.save(state, partial)
         partial.replace(self.checkpoint)
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps({"step": self.step, "cpu_s": self.seconds, **numbers}) + "\n")
 
 
 def run(
@@ -120,8 +124,11 @@ def _train(state: Run, train: list[Example], held: list[Example], budget: float,
         state.optimiser.step()
         state.step += 1
         state.seconds += time.process_time() - started
-        if state.step % 200 == 0 or state.seconds >= budget:
-            state.save({"loss": float(loss.detach()), **measured(state.model, held)})
+        finished = state.seconds >= budget
+        if state.step % _SAVE_EVERY == 0 or finished:
+            state.save()
+        if state.step % _MEASURE_EVERY == 0 or finished:
+            state.note({"loss": float(loss.detach()), **measured(state.model, held)})
 
 
 def _batch(crops: list[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

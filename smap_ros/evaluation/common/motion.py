@@ -29,7 +29,7 @@ class Track:
     """A true person over T pictures.
 
     Attributes:
-        true: float64 [T, 15, 3], metres.
+        true: float64 [T, 15, 3], metres; NaN where they don't count.
         found: float64 [T, 15, 3], what was reported of them; NaN where missing.
         ids: int64 [T], identity of who was reported; -1 where nobody was, or without one.
         stamps: float64 [T], seconds.
@@ -153,7 +153,7 @@ def lag(track: Track) -> float:
     duration = track.stamps[-1] - track.stamps[0]
     if np.isfinite(found).all(axis=1).sum() < 4 * _MAX_LAG or duration <= 0:
         return math.nan
-    if np.linalg.norm(np.diff(true, axis=0), axis=1).sum() / duration < WALKING:
+    if np.nansum(np.linalg.norm(np.diff(true, axis=0), axis=1)) / duration < WALKING:
         return math.nan
     ways = [points[_SPAN:] - points[:-_SPAN] for points in (true, found)]
     shifts = np.arange(-_MAX_LAG, _MAX_LAG + 1)

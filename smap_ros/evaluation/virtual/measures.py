@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,12 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.errors import InputError
+from smap_ros.evaluation.common.identities import (
+    IdentityCollector,
+    IdentityNumbers,
+    has_trackeval,
+    identity_numbers,
+)
 from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis, mpjpe, pa_mpjpe
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.common.scenes import Scene
@@ -97,6 +104,7 @@ class Outcome:
         excused_found: predictions that match one of them.
         tracked: the same pictures after tracker and filter as shipped, where they are sequences;
             the identities found are in ``people``. None for stills.
+        identities: of ``tracked``, where trackeval is installed.
     """
 
     people: tuple[Person, ...]
@@ -106,6 +114,7 @@ class Outcome:
     excused: int
     excused_found: int
     tracked: Outcome | None = None
+    identities: IdentityNumbers | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,7 @@ def evaluate(
     compared: list[Outcome] = []
     tracked: list[Outcome] = []
     smoothers: dict[str, BodySmoother] = {}
+    identities: dict[str, IdentityCollector] = defaultdict(IdentityCollector)
     other_focal = 0
     for scene in scenes:
         frame = predictions.of(scene)
@@ -180,9 +190,10 @@ def evaluate(
         compared.append(compare_scene(scene, frame.bodies))
         if scene.sequence is not None:
             smoother = smoothers.setdefault(scene.sequence, BodySmoother())
-            tracked += _compared(smoother.update(frame.bodies, scene.frame.stamp, scene))
-    for smoother in smoothers.values():
-        tracked += _compared(smoother.flush())
+            answers = smoother.update(frame.bodies, scene.frame.stamp, scene)
+            tracked += _compared(answers, identities[scene.sequence])
+    for film, smoother in smoothers.items():
+        tracked += _compared(smoother.flush(), identities[film])
     if not compared:
         raise InputError(
             f"{predictions.description} has none of the {len(scenes)} pictures of the truth (the "
@@ -194,15 +205,20 @@ def evaluate(
             "their distances can't agree", other_focal, len(compared),
         )  # fmt: skip
     over_time = _together(tracked, 0) if tracked else None
+    if over_time is not None and has_trackeval():
+        over_time = replace(over_time, identities=identity_numbers(list(identities.values())))
     return replace(_together(compared, len(scenes) - len(compared)), tracked=over_time)
 
 
-def _compared(answers: Iterable[Answer]) -> list[Outcome]:
+def _compared(answers: Iterable[Answer], identities: IdentityCollector) -> list[Outcome]:
     """Smooth people against the truth; those who are only predicted were not found."""
-    return [
-        compare_scene(answer.note, [p.body for p in answer.people if not p.predicted])
-        for answer in answers
-    ]
+    outcomes = []
+    for answer in answers:
+        scene: Scene = answer.note
+        found = [person.body for person in answer.people if not person.predicted]
+        outcomes.append(compare_scene(scene, found))
+        identities.add(found, scene.frame.bodies, scene.counted)
+    return outcomes
 
 
 def _together(outcomes: Sequence[Outcome], skipped: int) -> Outcome:

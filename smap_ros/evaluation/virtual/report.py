@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from smap_ros.evaluation.common.gallery import Case, gallery, take_turns
+from smap_ros.evaluation.common.identities import IdentityNumbers
 from smap_ros.evaluation.common.report import number_table, shown
 from smap_ros.evaluation.virtual.measures import (
     Ghost,
@@ -158,9 +159,23 @@ def _time_rows(raw: Outcome, tracked: Outcome) -> dict[str, Sequence[str]]:
         "PA-MPJPE mm": _pair(n.pa_mpjpe_mm for n in numbers),
         "root depth %": _pair(n.root_depth_percent for n in numbers),
         "PCK 250 mm %": _pair(n.pck250_percent for n in numbers),
-        "jitter mm/frame²": _pair(t.jitter_mm for t in times),
-        "jitter about the pelvis mm/frame²": _pair(t.relative_jitter_mm for t in times),
+        "jitter mm/frame²": _pair(t.motion.acceleration for t in times),
+        "jitter about the pelvis mm/frame²": _pair(t.motion.relative_acceleration for t in times),
+        "jerk, % of the truth's": _pair(100 * t.motion.jerk for t in times),
+        "bones' spread %": _pair(t.motion.bones_percent for t in times),
+        "lag of walking people, frames": tuple(f"{t.motion.lag:.2f}" for t in times),
         "identity switches": ("", str(times[1].switches)),
+        **_identity_rows(tracked.identities),
+    }
+
+
+def _identity_rows(who: IdentityNumbers | None) -> dict[str, Sequence[str]]:
+    if who is None:
+        return {"HOTA, MOTA, IDF1": ("", "pip install --no-deps trackeval tabulate")}
+    return {
+        "HOTA (DetA, AssA)": ("", f"{shown(who.hota)} ({shown(who.deta)}, {shown(who.assa)})"),
+        "MOTA, IDF1": ("", f"{shown(who.mota)}, {shown(who.idf1)}"),
+        "fragments": ("", str(who.fragments)),
     }
 
 
@@ -172,8 +187,9 @@ def _pair(values: Iterable[float]) -> tuple[str, str]:
 def _time_json(tracked: Outcome, raw: Outcome) -> Mapping[str, Any]:
     films = [person for person in raw.people if person.scene.sequence is not None]
     return {
-        "raw": vars(over_time(films)),
-        "tracked": vars(over_time(tracked.people)),
+        "raw": asdict(over_time(films)),
+        "tracked": asdict(over_time(tracked.people)),
+        "identities": None if tracked.identities is None else vars(tracked.identities),
         "tracked_summary": numbers_json(summarise(tracked.people, len(tracked.ghosts))),
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from smap_ros.bodies import BodyFrame
+from smap_ros.evaluation.common.identities import has_trackeval
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.common.shards import read_scenes
 from smap_ros.evaluation.virtual.measures import compare_scene, evaluate
@@ -64,20 +65,20 @@ def test_jitter_is_the_error_of_the_acceleration():
     scenes = film(*[[(0.1 * k, 5.0)] for k in range(5)])
     found = [[(1, 0.1 * k, 5.0 + 0.05 * (k % 2))] for k in range(5)]
     numbers = over_time(people_of(scenes, found))
-    assert numbers.jitter_mm == pytest.approx(100, rel=1e-4)  # 0.05 - 2 * 0 + 0.05
-    assert numbers.relative_jitter_mm == pytest.approx(0, abs=1e-2)
+    assert numbers.motion.acceleration == pytest.approx(100, rel=1e-4)  # 0.05 - 2 * 0 + 0.05
+    assert numbers.motion.relative_acceleration == pytest.approx(0, abs=1e-2)
 
 
 def test_a_constant_error_and_a_true_acceleration_are_no_jitter():
     scenes = film(*[[(0.02 * k**2, 5.0)] for k in range(4)])
     numbers = over_time(people_of(scenes, [[(1, 0.02 * k**2 + 0.1, 5.0)] for k in range(4)]))
-    assert numbers.jitter_mm == pytest.approx(0, abs=1e-2)
+    assert numbers.motion.acceleration == pytest.approx(0, abs=1e-2)
 
 
 def test_pictures_that_do_not_follow_one_another_give_no_acceleration():
     scenes = film(*[[(0.1 * k, 5.0)] for k in range(5)])
     found = [[(1, 0.1 * k, 5.0)] if k != 2 else [] for k in range(5)]
-    assert math.isnan(over_time(people_of(scenes, found)).jitter_mm)
+    assert math.isnan(over_time(people_of(scenes, found)).motion.acceleration)
 
 
 class Trembling:
@@ -106,11 +107,13 @@ def test_sequences_are_also_measured_after_tracker_and_filter(tmp_path):
     raw, tracked = over_time(outcome.people), over_time(outcome.tracked.people)
     assert raw.switches is None  # nobody has an identity before the tracker
     assert tracked.switches == 0
-    assert 0 < tracked.jitter_mm < 0.7 * raw.jitter_mm
+    assert 0 < tracked.motion.acceleration < 0.7 * raw.motion.acceleration
     report = VirtualReport(outcome)
     [table] = [table for table in report.tables() if table.title == "over time"]
-    assert table.row_count == 9
+    assert table.row_count == (15 if has_trackeval() else 13)
     numbers = report.numbers()["over_time"]
+    assert (numbers["identities"] is not None) == has_trackeval()
+    assert numbers["tracked"]["motion"]["acceleration"] == tracked.motion.acceleration
     assert numbers["raw"]["people"] == numbers["tracked"]["people"] == 2
     assert numbers["tracked_summary"]["recall_percent"] == pytest.approx(100)
 
