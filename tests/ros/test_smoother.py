@@ -15,9 +15,10 @@ from smap_ros.bodies import Body
 from smap_ros.camera import Camera
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
-from smap_ros.nodes.conversions import bodies_from_message, body_array
+from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
 from smap_ros.nodes.smoother import SmootherNode
 from smap_ros.skeletons import MPI15
+from smap_ros.temporal import BodySmoother, SmootherConfig
 from tests.ros.stamps import stamp_of
 
 CAMERA = Camera.from_fov(1280, 720, np.deg2rad(70))
@@ -94,6 +95,42 @@ def test_with_a_delay_images_are_answered_with_their_own_stamps_and_diagnostics_
         "the wait of 200 ms",
     )
     assert (values["smoother"], values["delay [images]"]) == ("rts", "2")
+
+
+def crossing(k):
+    """Two people who cross; the one behind is hidden for half a second."""
+    x = -1.5 + 0.1 * k
+    return [(x, 0, 3.5)] if 12 <= k < 20 else [(x, 0, 3.5), (-x, 0, 4.4)]
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_the_node_says_what_the_same_people_give_straight_through_the_smoother(
+    spin, observer, delay
+):
+    spin(SmootherNode, delay=delay)
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    out = observer.collect(BodyArray, "bodies")
+    observer.wait(raw.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+    straight, expected = BodySmoother(SmootherConfig(delay=delay)), []
+    for k in range(31):
+        sent = message(100 + k / 15, *crossing(k))
+        expected += straight.update(bodies_from_message(sent), seconds(sent.header.stamp))
+        raw.publish(sent)
+        observer.wait(lambda: len(out) >= len(expected), "the answer")  # noqa: B023
+    expected += straight.flush()
+    observer.wait(lambda: len(out) == 31, "those that waited")
+    for answer, told in zip(out, expected, strict=True):
+        assert [(b.id, b.predicted) for b in answer.bodies] == [
+            (p.body.id, p.predicted) for p in told.people
+        ]
+        for body, person_told in zip(bodies_from_message(answer), told.people, strict=True):
+            np.testing.assert_array_equal(body.joints_3d, person_told.body.joints_3d)
+    shown = [sorted((b.pose.position.z, b.id) for b in m.bodies) for m in out]
+    assert [[name for _, name in people] for people in shown] == [[0, 1]] * 31
+    assert [sum(b.predicted for b in m.bodies) for m in out] == [
+        2 - len(crossing(k)) for k in range(31)
+    ]
 
 
 def test_an_image_that_comes_late_renames_nobody_and_is_counted(wired, observer):

@@ -11,12 +11,18 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from std_msgs.msg import Header
 
+from smap_ros.errors import InputError
 from smap_ros.geometry.mounting import level_pose
 from smap_ros.geometry.orientation import quaternion
 from smap_ros.msg import BodyArray
-from smap_ros.nodes.conversions import bodies_from_message
+from smap_ros.nodes.conversions import bodies_from_message, body_array
+from smap_ros.nodes.smoother import SmootherNode
+from smap_ros.skeletons import MPI15
+from tests.ros.stamps import stamp_of
 from tests.ros.tf2_messages import end
+from tests.temporal.people import person
 
 NODE, FRAME = "pose3d_node", "robot/camera_optical"
 ENGINE = {"engine": "onnxruntime", "threads": 1}
@@ -39,6 +45,28 @@ t.x, t.y, t.z = position
 q.x, q.y, q.z, q.w = rotation
 publisher.publish(TFMessage(transforms=[stamped]))
 rclpy.spin(node)
+"""
+
+
+# Says on /tf, over and over, where the camera is at some times, until it is ended.
+MOVING = """
+import json, sys, time, rclpy
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped
+from tf2_msgs.msg import TFMessage
+parent, child, poses = json.loads(sys.argv[1])
+rclpy.init()
+node = rclpy.create_node("odometry")
+publisher = node.create_publisher(TFMessage, "/tf", 100)
+while True:
+    for stamp, rotation in poses:
+        stamped = TransformStamped(child_frame_id=child)
+        stamped.header.frame_id = parent
+        stamped.header.stamp = Time(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
+        q = stamped.transform.rotation
+        q.x, q.y, q.z, q.w = rotation
+        publisher.publish(TFMessage(transforms=[stamped]))
+    time.sleep(0.3)
 """
 
 
@@ -108,3 +136,41 @@ def test_a_height_beside_a_world_frame_is_refused(observer, start, level_bundle)
     both = {"world_frame": "map", "camera_height": 1.0}
     start(NODE, bundle=str(level_bundle.folder), **both, **ENGINE)
     assert "camera_height is stated and world_frame is 'map'" in refusal(observer)
+
+
+def test_a_person_keeps_the_id_while_the_camera_turns_as_tf_says(observer, start, with_tf2):
+    """One person alone: nothing but TF can tell that the camera moved and they didn't."""
+    start("smoother_node", fixed_frame="odom", estimate_turn=False)
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    out = observer.collect(BodyArray, "bodies")
+    observer.wait(raw.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+    yaw = 0.7
+    still, turned = (0.0, 0.0, 0.0, 1.0), (0.0, -np.sin(yaw / 2), 0.0, np.cos(yaw / 2))
+    poses = [(100.0, still), (100.2, still), (100.5, turned), (101.0, turned)]
+    said = json.dumps(["odom", FRAME, poses])
+    publisher = subprocess.Popen([sys.executable, "-c", MOVING, said])
+    before, after = np.array([0.0, 0.0, 4.0]), np.array([np.sin(yaw), 0, np.cos(yaw)]) * 4
+
+    def answer(stamp, place):
+        header = Header(frame_id=FRAME, stamp=stamp_of(stamp))
+        raw.publish(body_array([(person(place), False)], header, (1280, 720), MPI15))
+        return observer.wait(
+            lambda: next((m for m in list(out) if m.header == header), None), "the answer"
+        )
+
+    try:
+        observer.wait(lambda: observer.node.count_publishers("/tf"), "TF")
+        time.sleep(1.5)  # all of it, twice
+        ids = [[b.id for b in answer(100.0, before).bodies]]
+        ids += [[b.id for b in answer(stamp, after).bodies] for stamp in (100.6, 100.7)]
+    finally:
+        end(publisher)
+    assert ids == [[0], [0], [0]]
+    assert not any(body.predicted for m in out for body in m.bodies)
+
+
+@pytest.mark.skipif(find_spec("tf2_msgs") is not None, reason="tf2_msgs is installed")
+def test_a_fixed_frame_without_tf2_msgs_is_refused_with_what_to_do(spin):
+    with pytest.raises(InputError, match=r"fixed_frame is 'odom'.*leave it empty"):
+        spin(SmootherNode, fixed_frame="odom")
