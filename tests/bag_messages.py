@@ -82,7 +82,7 @@ def body_array(stamp: float, frame: str, places: Iterable[tuple[float, float, fl
         STORE.types["smap_ros/msg/Body"](
             id=k, score=0.9, box=np.zeros(4, np.float32), joints=np.array([2], np.uint8),
             positions=[point(x=x, y=y, z=z)], pixels=np.array([9, 9], np.float32),
-            scores=np.array([0.9], np.float32),
+            scores=np.array([0.9], np.float32), depth_std=0.0,
             pose=pose(position=point(x=x, y=y, z=z), orientation=quaternion),
             pose_oriented=False, predicted=False,
         )
