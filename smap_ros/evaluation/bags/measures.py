@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,16 @@ from numpy.typing import NDArray
 from smap_ros.bags.reader import NANOSECONDS, open_bag, raw_header
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import InputError
-from smap_ros.evaluation.common.metrics import Accuracy, compare, match_by_pelvis
+from smap_ros.evaluation.common.identities import (
+    IdentityCollector,
+    IdentityNumbers,
+    has_trackeval,
+    identity_numbers,
+)
+from smap_ros.evaluation.common.metrics import Accuracy, compare
+from smap_ros.evaluation.common.motion import MotionNumbers, TrackCollector, motion_numbers
 from smap_ros.offline.results import Latency
+from smap_ros.temporal import BodySmoother
 
 Float = NDArray[np.float64]
 
@@ -79,16 +86,29 @@ class Track:
 
 
 @dataclass(frozen=True)
+class OverTime:
+    """Measures over time: of motion, and of identities where trackeval is installed."""
+
+    motion: MotionNumbers
+    identities: IdentityNumbers | None
+
+
+@dataclass(frozen=True)
 class Truth:
     """The people against those who were there.
 
     Attributes:
         accuracy: errors of the people.
         switches: how often a true person who was found again had another identity than before.
+        before: the people as reported, over time.
+        after: the same after tracker and smoother as shipped, those who are only predicted left
+            out.
     """
 
     accuracy: Accuracy
     switches: int
+    before: OverTime
+    after: OverTime
 
 
 @dataclass
@@ -231,16 +251,31 @@ def against_truth(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> Tru
         InputError: if no index is on both sides.
     """
     truth = {frame.index: frame for frame in true}
-    named: dict[int | None, list[int | None]] = defaultdict(list)
+    reported = [(frame, frame.bodies) for frame in frames]
+    smoother, answers = BodySmoother(), []
     for frame in frames:
+        answers += smoother.update(frame.bodies, frame.stamp, frame)
+    answers += smoother.flush()
+    smooth = [
+        (answer.note, tuple(p.body for p in answer.people if not p.predicted)) for answer in answers
+    ]
+    before = _over_time(reported, truth)
+    return Truth(compare(frames, true), before.motion.switches, before, _over_time(smooth, truth))
+
+
+def _over_time(
+    frames: Sequence[tuple[BodyFrame, Sequence[Body]]], truth: Mapping[int, BodyFrame]
+) -> OverTime:
+    """Measures of the people of frames, which the truth is looked up for by index."""
+    tracks, identities = TrackCollector(), IdentityCollector()
+    for frame, people in frames:
         there = truth.get(frame.index)
         if there is not None:
-            for p, t in match_by_pelvis(frame.bodies, there.bodies):
-                named[there.bodies[t].id].append(frame.bodies[p].id)
-    switches = sum(
-        before != after for ids in named.values() for before, after in itertools.pairwise(ids)
-    )
-    return Truth(compare(frames, true), switches)
+            everybody = np.ones(len(there), np.bool_)
+            tracks.add(there.stamp, people, there.bodies, everybody)
+            identities.add(people, there.bodies, everybody)
+    motion = motion_numbers(tracks.tracks())
+    return OverTime(motion, identity_numbers([identities]) if has_trackeval() else None)
 
 
 def index_by_truth(

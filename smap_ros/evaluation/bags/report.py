@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.bags.measures import BagRun, handovers, tracks
+from smap_ros.evaluation.bags.measures import BagRun, OverTime, handovers, tracks
 from smap_ros.evaluation.common.measures_report import Details
 from smap_ros.evaluation.common.report import PLOTS, number_table, shown
 
@@ -105,6 +105,8 @@ class BagReport:
                 "recall": run.truth.accuracy.recall,
                 "precision": run.truth.accuracy.precision,
                 "switches": run.truth.switches,
+                "before_smoothing": asdict(run.truth.before),
+                "after_smoothing": asdict(run.truth.after),
             },
             "per_frame": [
                 {
@@ -158,8 +160,26 @@ class BagReport:
                 ),
                 "distance error, median": f"{shown(accuracy.root_depth_percent)} %",
                 "changes of identity against the truth": str(run.truth.switches),
+                "as reported, over time": _told(run.truth.before),
+                "after our tracker and smoother": _told(run.truth.after),
             }
         return rows
+
+
+def _told(numbers: OverTime) -> str:
+    motion, who = numbers.motion, numbers.identities
+    told = (
+        f"MPJPE {shown(motion.mpjpe_mm)} mm, acceleration error {shown(motion.acceleration)} "
+        f"({shown(motion.relative_acceleration)} about the pelvis) mm/frame², jerk "
+        f"{motion.jerk:.2f} of the truth's, bones' spread {shown(motion.bones_percent)} %, lag "
+        f"{motion.lag:.2f} frames, {motion.switches} switches"
+    )
+    if who is None:
+        return told
+    return (
+        f"{told}, HOTA {shown(who.hota)}, DetA {shown(who.deta)}, AssA {shown(who.assa)}, MOTA "
+        f"{shown(who.mota)}, IDF1 {shown(who.idf1)}, {who.fragments} fragments"
+    )
 
 
 def write_pages(report: BagReport, command: str, out: Path) -> list[str]:

@@ -17,6 +17,7 @@ from smap_ros.evaluation.bags.measures import (
     tracks,
 )
 from smap_ros.evaluation.bags.report import BagReport, markdown, page
+from smap_ros.evaluation.common.identities import has_trackeval
 from smap_ros.skeletons import MPI15
 from tests.evaluation.conftest import CAMERA, person_at
 
@@ -92,6 +93,13 @@ def test_changed_identities_are_counted_against_the_truth():
     assert truth.switches == 2
     assert (truth.accuracy.people, truth.accuracy.matched) == (10, 9)
     assert truth.accuracy.mpjpe_mm == pytest.approx(0)
+    assert (truth.before.motion.switches, truth.before.motion.poses) == (2, 9)
+    # Our own tracker, which sees where everybody stands, exchanges nobody.
+    assert (truth.after.motion.switches, truth.after.motion.poses) == (0, 9)
+    assert truth.after.motion.acceleration == pytest.approx(0, abs=1e-3)
+    if has_trackeval():
+        assert truth.before.identities.idf1 < truth.after.identities.idf1
+        assert truth.after.identities.fragments == 1
 
 
 def test_images_are_told_apart_by_number_or_else_by_time():
