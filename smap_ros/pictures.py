@@ -79,7 +79,8 @@ def read_picture(path: Path) -> Image:
     if header.pictures > 1 and header.kind != "MPO":  # the others of an MPO are its depth
         LOG.warning("%s holds %d pictures; the first is taken", name, header.pictures)
     image = _decode(data, name)
-    return _upright(image, header.orientation)
+    # OpenCV turns TIFFs, and only those, whatever it is told.
+    return image if header.kind == "TIFF" else _upright(image, header.orientation)
 
 
 def write_picture(path: Path, image: Image, quality: int = 92) -> None:
