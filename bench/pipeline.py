@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smap_ros.bags.stages import stage_latency
+from smap_ros.estimators.base import network_ms
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.middleware import middleware_environment
 from smap_ros.graph.plan import REPLAY, Plan, plan
@@ -157,7 +158,7 @@ def measure(options: argparse.Namespace, launcher: Launcher, seen: Observation) 
     pose = seen.values.get("pose3d_node", {})
     p50, p95 = np.percentile(latency, [50, 95])
     stages = stage_latency(pose)
-    network = stages.get("network", (math.nan, math.nan))[0]
+    network = network_ms({name: middle for name, (middle, _) in stages.items()})
     pace = f"{options.rate:g} Hz" if options.rate else "as consumed"
     rows = [
         ("images", f"{SIZE[0]}x{SIZE[1]} bgr8, {pace}"),
@@ -165,13 +166,11 @@ def measure(options: argparse.Namespace, launcher: Launcher, seen: Observation) 
         ("rate of people", f"{len(latency) / elapsed:.1f} Hz"),
         ("dropped of received", f"{pose.get('frames dropped')} / {pose.get('frames received')}"),
         ("stamp to people here, p50 / p95", f"{p50:.1f} / {p95:.1f} ms"),
-        ("network", f"{stage(pose, 'network')}, {network / p50:.0%} of it"),
+        ("networks", f"{network:.1f} ms, {network / p50:.0%} of it"),
         ("ROS and Python until published", stage(pose, BESIDES)),
     ]
     rows += [
-        (f"  {name}", stage(pose, name))
-        for name in stages
-        if name not in ("latency", "network", BESIDES)
+        (f"  {name}", stage(pose, name)) for name in stages if name not in ("latency", BESIDES)
     ]
     rows += [
         (f"processor, {name}", f"{seconds / elapsed:.0%} of a core")

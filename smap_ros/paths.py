@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from functools import cache
 from pathlib import Path
@@ -44,10 +45,19 @@ def config_directory() -> Path:
 
 
 def cache_directory() -> Path:
-    """Folder for engines built on this machine; created on first use."""
+    """Folder for engines built on this machine; created on first use.
+
+    Raises:
+        OSError: if it can't be made, or the user has no home; everything works without it, but
+            is built and measured again at each start.
+    """
     import os
 
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:  # neither HOME nor an entry in the list of users
+        message = "there is no home folder; set XDG_CACHE_HOME to a folder for what is kept"
+        raise PermissionError(errno.EACCES, message, "~/.cache") from error
     folder = base / "smap_ros"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -89,6 +89,10 @@ def estimate(
     topic: Annotated[
         str | None, typer.Option("--image-topic", "--topic", help="Image topic of a bag.")
     ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", help="A folder's images, by name, are a film of so many a second."),
+    ] = None,
     rectified: str = "auto",
 ) -> None:
     """Find the people of images, videos, bags or a camera, without ROS.
@@ -103,6 +107,8 @@ def estimate(
     [cyan]smap-ros estimate walk.mp4 --camera calibration.yaml --every 2 --out out[/cyan]
 
     [cyan]smap-ros estimate recording.mcap --image-topic /camera/image_raw --out out[/cyan]
+
+    [cyan]smap-ros estimate frames --fps 25 --fov 60 --out out[/cyan]   a film as pictures
 
     [cyan]smap-ros estimate 0 --fov 70 --max-frames 300 --out out[/cyan]   a live camera
 
@@ -120,6 +126,7 @@ def estimate(
             every=every,
             max_frames=max_frames,
             topic=topic,
+            fps=fps,
             rectified=rectified,
         )
     )

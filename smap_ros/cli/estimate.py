@@ -36,6 +36,7 @@ class EstimateOptions:
         every: take every N-th image.
         max_frames: stop each input after so many images.
         topic: image topic of a bag.
+        fps: images per second of folders that are films.
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
     """
 
@@ -47,6 +48,7 @@ class EstimateOptions:
     every: int = 1
     max_frames: int | None = None
     topic: str | None = None
+    fps: float | None = None
     rectified: str = "auto"
 
 
@@ -60,7 +62,7 @@ def run(options: EstimateOptions) -> None:
     """
     choice = CameraChoice.of(options.camera, options.fov_degrees, options.rectified)
     sources = [
-        open_source(spec, topic=options.topic, rectified=options.rectified)
+        open_source(spec, topic=options.topic, rectified=options.rectified, fps=options.fps)
         for spec in options.inputs
     ]
     for source in sources:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -196,3 +197,18 @@ class OutputCheck:
                 sum(array.size for array in arrays),
             )
         return bad
+
+
+# Stages that run a network, of every kind of model; of a first stage they begin with FIRST.
+NETWORK_STAGES = frozenset({"network", "tokens", "roots", "joints"})
+FIRST = "first_"
+
+
+def network_ms(timings_ms: Mapping[str, float]) -> float:
+    """Milliseconds that a frame spent in networks, those of all stages together."""
+    return sum(ms for name, ms in timings_ms.items() if name.removeprefix(FIRST) in NETWORK_STAGES)
+
+
+def flush(estimator: Estimator) -> list[BodyFrame]:
+    """What an estimator that reports late still owes, in order; nothing of the others."""
+    return estimator.flush() if isinstance(estimator, Delayed) else []

@@ -18,7 +18,7 @@ from smap_ros.calibration import CameraChoice, CameraInfos, rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.estimators import Estimator
-from smap_ros.estimators.base import NON_FINITE
+from smap_ros.estimators.base import NON_FINITE, network_ms
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import body_array, seconds
 from smap_ros.nodes.statistics import FrameStatistics
@@ -26,7 +26,7 @@ from smap_ros.nodes.world import WorldFrame
 
 log = logging.getLogger(__name__)
 
-# Stage of /diagnostics: latency of a frame without its network.
+# Stage of /diagnostics: latency of a frame without its networks.
 BESIDES = "besides network"
 
 # Images that wait for their people; no model reports them later than so many images.
@@ -192,7 +192,7 @@ class Pipeline:
     def finish(self, outcome: Outcome, latency: float) -> None:
         """Count a frame whose people were published, ``latency`` seconds after its stamp."""
         latency_ms = latency * 1e3
-        besides = {BESIDES: latency_ms - outcome.stages_ms.get("network", 0.0)}
+        besides = {BESIDES: latency_ms - network_ms(outcome.stages_ms)}
         self.statistics.done(len(outcome.people), latency_ms, {**outcome.stages_ms, **besides})
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +12,11 @@ from smap_ros.bodies import BodyFrame
 from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError
-from smap_ros.estimators.base import Delayed, Estimator, Image
+from smap_ros.estimators.base import Delayed, Estimator, Image, flush
 from smap_ros.sources import Frame, Source
 from smap_ros.temporal import DETECTIONS_ONLY, Tracker
+
+LOG = logging.getLogger(__name__)
 
 OPTIONS = "--camera CALIBRATION.yaml, --fov DEGREES"
 WHAT_TO_GIVE = (
@@ -94,15 +97,20 @@ def _answers(
 ) -> Iterator[tuple[Frame, BodyFrame]]:
     """Images and their people, which may come only after later images were looked at."""
     waiting: deque[Frame] = deque()
-    _flush(estimator)  # what an earlier source may have left that was not read to its end
+    flush(estimator)  # what an earlier source may have left that was not read to its end
+    if isinstance(estimator, Delayed) and not source.moving and source.count != 1:
+        LOG.warning(
+            "%s looks at people over time, but each picture of %s is a scene of its own; where "
+            "they are a film, say how many come a second with --fps", estimator.about, source.name,
+        )  # fmt: skip
     taken = (frame for frame in source if frame.index % every == 0)
     for frame in itertools.islice(taken, max_frames):
         waiting.append(frame)
         answers = [estimator.estimate(frame.image, camera_of(choice, frame), frame.stamp)]
         if not source.moving:  # each image is a scene of its own
-            answers += _flush(estimator)
+            answers += flush(estimator)
         yield from _paired(waiting, answers)
-    yield from _paired(waiting, _flush(estimator))
+    yield from _paired(waiting, flush(estimator))
 
 
 def _paired(waiting: deque[Frame], answers: list[BodyFrame]) -> Iterator[tuple[Frame, BodyFrame]]:
@@ -113,7 +121,3 @@ def _paired(waiting: deque[Frame], answers: list[BodyFrame]) -> Iterator[tuple[F
         while waiting[0].stamp != found.stamp:  # nothing was said of it: the video began anew
             waiting.popleft()
         yield waiting.popleft(), found
-
-
-def _flush(estimator: Estimator) -> list[BodyFrame]:
-    return estimator.flush() if isinstance(estimator, Delayed) else []

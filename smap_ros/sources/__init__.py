@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from smap_ros.bags import BAG_SUFFIXES
@@ -21,15 +22,24 @@ __all__ = [
 
 
 def is_bag(path: Path) -> bool:
-    """Whether there is a ROS bag, be it one that was cut off before its metadata were written."""
+    """Whether there is a ROS bag, be it one that was cut off before its metadata were written.
+
+    Raises:
+        InputError: if it is a folder that can't be read.
+    """
     if not path.is_dir():
         return path.suffix.lower() in BAG_SUFFIXES and path.exists()
-    suffixes = {file.suffix.lower() for file in path.iterdir()}
+    try:
+        suffixes = {file.suffix.lower() for file in path.iterdir()}
+    except OSError as error:
+        raise InputError(f"can't read the folder {path}: {error.strerror}") from error
     recorded = not suffixes.isdisjoint(BAG_SUFFIXES) and suffixes.isdisjoint(IMAGE_SUFFIXES)
     return recorded or (path / "metadata.yaml").is_file()
 
 
-def open_source(spec: str, *, topic: str | None = None, rectified: str = "auto") -> Source:
+def open_source(
+    spec: str, *, topic: str | None = None, rectified: str = "auto", fps: float | None = None
+) -> Source:
     """The reader that fits an input as a user names it.
 
     Args:
@@ -37,6 +47,7 @@ def open_source(spec: str, *, topic: str | None = None, rectified: str = "auto")
             camera index (``0``), ``/dev/videoN`` or URL (``rtsp://``, ``http://``).
         topic: image topic of a bag; None picks one and logs which.
         rectified: whether the images of a bag were rectified: ``auto``, ``yes`` or ``no``.
+        fps: images per second of a folder whose images, in order of their names, are a film.
 
     Raises:
         InputError: if there is no such input, or it can't be opened.
@@ -47,12 +58,16 @@ def open_source(spec: str, *, topic: str | None = None, rectified: str = "auto")
         >>> source.count, source.rate, next(iter(source)).image.shape
         (90, 15.0, (432, 768, 3))
     """
+    path = Path(spec).expanduser()
+    if fps is not None and not path.is_dir():
+        raise InputError(f"images per second ({fps:g}) are for folders of images; {spec} is none")
+    if fps is not None and not 0 < fps < math.inf:
+        raise InputError(f"images per second are {fps:g}; expected a positive number")
     # Video, camera and bag libraries are imported only when one of these is read.
     if spec.isdecimal() or spec.startswith("/dev/video") or "://" in spec:
         from smap_ros.sources.device import DeviceSource
 
         return DeviceSource(spec)
-    path = Path(spec).expanduser()
     if not path.exists():
         raise InputError(
             f"input {spec!r} doesn't exist; expected an image, a folder of images, a video, a ROS "
@@ -65,7 +80,7 @@ def open_source(spec: str, *, topic: str | None = None, rectified: str = "auto")
     if topic is not None:
         raise InputError(f"a topic ({topic}) is only for ROS bags; {spec} isn't one")
     if path.is_dir():
-        return FolderSource(path)
+        return FolderSource(path, fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSource(path)
     from smap_ros.sources.video import VideoSource

@@ -46,17 +46,22 @@ class FolderSource:
 
     A file that can't be read is skipped with a warning; it keeps its index.
 
+    Args:
+        path: the folder.
+        rate: images per second where they are the frames of a film; None: each is a scene of
+            its own.
+
     Raises:
-        InputError: if the folder has no image files.
+        InputError: if the folder can't be read or has no image files.
     """
 
     live = False
-    moving = False
     calibrated = False
-    rate: float | None = None
     camera_source = ""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rate: float | None = None) -> None:
+        self.rate = rate
+        self.moving = rate is not None
         self.name = printable(path.name or str(path))
         self._paths = sorted(
             (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()),
@@ -76,7 +81,8 @@ class FolderSource:
             except InputError as error:
                 LOG.warning("skipped: %s", error)
                 continue
-            yield Frame(image, None, 0.0, index, printable(path.name))
+            stamp = index / self.rate if self.rate else 0.0
+            yield Frame(image, None, stamp, index, printable(path.name))
 
     def close(self) -> None:
         """Nothing is held open."""

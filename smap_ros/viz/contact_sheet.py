@@ -48,7 +48,10 @@ class FrameSampler:
         """Hand over the next frame and its picture, uint8 [H, W, 3] without drawings."""
         if self._seen % self._every == 0:
             style = DrawStyle(labels=False)
-            self._cells.append(Cell(draw_resized(image, frame, self._width, style), caption))
+            # No taller than twice as wide: a strip one pixel wide would become a tower.
+            height, width = image.shape[:2]
+            width = max(1, min(self._width, 2 * self._width * width // height))
+            self._cells.append(Cell(draw_resized(image, frame, width, style), caption))
             if len(self._cells) >= 2 * self._count:
                 self._cells = self._cells[::2]
                 self._every *= 2

@@ -2,12 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from smap_ros.offline.results import read_bodies
+from smap_ros.pictures import write_picture
 from smap_ros.sources import open_source
 from smap_ros.viz.video import VideoWriter
 from tests.video_bundle import write_video_bundle
@@ -193,3 +195,97 @@ def test_a_delay_is_refused_by_models_that_look_at_single_images(smap_ros, bundl
     words = ("--fov", FOV, "--bundle", bundle, *RUNTIME, "--out", "out", "--delay", 1)
     done = smap_ros("estimate", picture, *words)
     assert done.returncode == 2 and "'delay'" in done.stderr
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_folder_with_a_rate_is_a_film(
+    smap_ros, bundle, scene, tmp_path, crop_manifest, delay, caplog
+):
+    """Its people are those of the same images as a video: tracked, and seen over time."""
+    sway = write_video_bundle(bundle.parent, crop_manifest()).folder
+    (tmp_path / "frames").mkdir()
+    for k in range(6):
+        write_picture(tmp_path / "frames" / f"{k}.png", scene.image(160 + 15 * k))
+    words = ("--fov", FOV, "--bundle", sway, *RUNTIME, "--delay", delay)
+    done = smap_ros("estimate", "frames", "--fps", 10, *words, "--out", "film")
+    assert done.returncode == 0, done.stderr
+    film = read_bodies(tmp_path / "film" / "bodies.json")
+    assert [frame.index for frame in film] == list(range(6))
+    assert [frame.stamp for frame in film] == pytest.approx([k / 10 for k in range(6)])
+    assert [frame.source for frame in film] == [f"{k}.png" for k in range(6)]
+    assert {body.id for frame in film for body in frame} == {0, 1, 2}
+    assert (tmp_path / "film" / "annotated.mp4").exists() and "--fps" not in caplog.text
+    done = smap_ros("estimate", "frames", *words, "--out", "alone")
+    alone = read_bodies(tmp_path / "alone" / "bodies.json")
+    assert "say how many come a second with --fps" in caplog.text
+    moved = [
+        np.linalg.norm(a.bodies[0].joints_3d[1] - b.bodies[0].joints_3d[1])
+        for a, b in zip(film, alone, strict=True)
+    ]
+    assert max(moved) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("clip.mp4", "--fps", 10), "images per second (10) are for folders"),
+        ((".", "--fps", 0), "images per second are 0; expected a positive number"),
+    ],
+)
+def test_a_rate_is_for_folders(smap_ros, clip, words, complaint):
+    done = smap_ros("estimate", *words, "--fov", FOV, "--out", "out")
+    assert done.returncode == 2 and complaint in done.stderr
+
+
+def test_an_output_folder_holds_one_run(smap_ros, bundle, clip, scene, tmp_path):
+    for name in ("a", "b", "c"):
+        write_picture(tmp_path / name / f"{name}.png", scene.image(250))
+    words = ("--fov", FOV, "--bundle", bundle, *RUNTIME, "--out", "out")
+    assert smap_ros("estimate", "a", "b", "a/a.png", clip, *words).returncode == 0
+    out = tmp_path / "out"
+    pictures = ["a.jpg", "a_2.jpg", "b.jpg"]
+    assert sorted(path.name for path in (out / "annotated").iterdir()) == pictures
+    (out / "annotated" / "mine.jpg").write_bytes(b"kept")
+    (out / "notes.txt").write_text("kept")
+    assert smap_ros("estimate", "c", *words).returncode == 0
+    assert sorted(path.name for path in (out / "annotated").iterdir()) == ["c.jpg", "mine.jpg"]
+    assert not list(out.glob("*.mp4")) and (out / "notes.txt").exists()
+    done = smap_ros("estimate", "out/annotated", *words)
+    assert done.returncode == 2 and "choose another --out" in done.stderr
+    assert (out / "annotated" / "c.jpg").exists()
+
+
+def test_one_of_several_pictures_may_be_bad(smap_ros, bundle, scene, tmp_path, caplog):
+    write_picture(tmp_path / "good.png", scene.image(250))
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    words = ("--fov", FOV, "--bundle", bundle, *RUNTIME, "--out", "out")
+    assert smap_ros("estimate", "bad.png", "good.png", *words).returncode == 0
+    assert [frame.source for frame in read_bodies(tmp_path / "out" / "bodies.json")] == ["good.png"]
+    assert "skipped" in caplog.text and "bad.png" in caplog.text
+
+
+@pytest.mark.parametrize("shape", [(720, 1), (1, 1280), (1, 1)])
+def test_a_picture_one_pixel_wide_costs_nobody_else(smap_ros, bundle, scene, tmp_path, shape):
+    write_picture(tmp_path / "in" / "a.png", scene.image(250))
+    write_picture(tmp_path / "in" / "b.png", np.full((*shape, 3), 250, np.uint8))
+    write_picture(tmp_path / "in" / "c.png", scene.image(250))
+    words = ("--fov", FOV, "--bundle", bundle, *RUNTIME, "--out", "out")
+    done = smap_ros("estimate", "in", *words)
+    assert done.returncode == 0, done.stderr
+    frames = read_bodies(tmp_path / "out" / "bodies.json")
+    assert {"a.png", "c.png"} <= {frame.source for frame in frames}
+    assert [len(frame) for frame in frames if frame.source != "b.png"] == [3, 3]
+
+
+def test_a_user_without_a_home_gets_people_all_the_same(
+    smap_ros, bundle, picture, monkeypatch, caplog
+):
+    def homeless() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    words = ("--fov", FOV, "--bundle", bundle, "--engine", "openvino", "--out", "out")
+    done = smap_ros("estimate", picture, *words)
+    assert done.returncode == 0, done.stderr
+    assert "set XDG_CACHE_HOME" in caplog.text

@@ -19,6 +19,7 @@ from smap_ros.engines.factory import open_model
 from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import (
+    FIRST,
     INFERRED_SCORE,
     Estimator,
     Float,
@@ -236,4 +237,4 @@ def nearest_first(bodies: Iterable[Body | None], dropped: Counter[str]) -> tuple
 
 def timings_of_both(found: BodyFrame, timer: StageTimer) -> dict[str, float]:
     """Milliseconds by stage, those of the first estimator named ``first_...``."""
-    return {f"first_{stage}": ms for stage, ms in found.timings_ms.items()} | timer.ms
+    return {f"{FIRST}{stage}": ms for stage, ms in found.timings_ms.items()} | timer.ms

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from smap_ros.camera import Camera
 from smap_ros.engines.names import Precision
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.base import Estimator
+from smap_ros.estimators.base import Estimator, flush
 from smap_ros.offline.results import BODIES, read_bodies
 from smap_ros.skeletons import MPI15, convert
 
@@ -60,10 +61,42 @@ class BundlePredictions:
     def __init__(self, estimator: Estimator) -> None:
         self.description = str(estimator.about)
         self._estimator = estimator
+        self._film: Iterator[tuple[str | int, BodyFrame]] = iter(())
+
+    def film(self, pictures: Iterable[Picture], fps: float) -> None:
+        """Say that the pictures asked for next are these, the frames of a film, in order.
+
+        Models that see people over time then do; one that reports them later, with the images
+        after each, is waited for.
+
+        Args:
+            pictures: all frames of the film.
+            fps: frames per second.
+        """
+        self._film = self._watched(pictures, fps)
 
     def of(self, picture: Picture) -> BodyFrame:
-        """Look at the picture."""
-        return in_mpi15(self._estimator.estimate(picture.image(), picture.camera))
+        """Look at the picture, alone unless it is the next of a film."""
+        key, frame = next(self._film, (None, None))
+        if frame is not None and key == picture.key:
+            return in_mpi15(frame)
+        self._film = iter(())
+        flush(self._estimator)
+        found = self._estimator.estimate(picture.image(), picture.camera)
+        return in_mpi15(next(iter(flush(self._estimator)), found))
+
+    def _watched(
+        self, pictures: Iterable[Picture], fps: float
+    ) -> Iterator[tuple[str | int, BodyFrame]]:
+        """The people of a film's frames, by their keys, in order."""
+        flush(self._estimator)
+        waiting: deque[str | int] = deque()
+        for k, picture in enumerate(pictures):
+            waiting.append(picture.key)
+            found = self._estimator.estimate(picture.image(), picture.camera, k / fps)
+            if not found.pending:
+                yield waiting.popleft(), found
+        yield from zip(waiting, flush(self._estimator), strict=True)
 
     def close(self) -> None:
         """Release the network."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, named
 from smap_ros.evaluation.common.panels import Panel
-from smap_ros.evaluation.common.predictions import Predictions
+from smap_ros.evaluation.common.predictions import BundlePredictions, Predictions
 from smap_ros.evaluation.common.report import shown
 from smap_ros.evaluation.common.views import Coverage
 from smap_ros.evaluation.mupots import measures as mupots
@@ -30,6 +30,8 @@ from smap_ros.evaluation.mupots.truth import (
     OfficialResults,
     detections,
 )
+
+FRAME_RATE = 30.0  # images a second of the data set
 
 _TOTAL = "total"
 
@@ -78,6 +80,8 @@ def evaluate(
     for sequence in sequences:
         seen_before, missing_before = coverage.seen, coverage.missing
         pairs[sequence.name] = []
+        if isinstance(predictions, BundlePredictions):
+            predictions.film([image.view for image in sequence.images], FRAME_RATE)
         for image in sequence.images:
             found = _detected(predictions, sequence.name, image, coverage)
             pairs[sequence.name].append((image.people(rules), found))

@@ -12,7 +12,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, mean, named
 from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis
 from smap_ros.evaluation.common.panels import Panel
-from smap_ros.evaluation.common.predictions import Predictions
+from smap_ros.evaluation.common.predictions import BundlePredictions, Predictions
 from smap_ros.evaluation.common.report import shown
 from smap_ros.evaluation.common.views import Coverage, View
 from smap_ros.evaluation.threedpw import measures as threedpw
@@ -22,6 +22,8 @@ from smap_ros.evaluation.threedpw.truth import Sequence3dpw, labelled, regressed
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float64]
+
+FRAME_RATE = 30.0  # images a second of the data set
 
 _ROWS = [MPI15.index(name) for name in JOINTS]
 
@@ -81,6 +83,8 @@ def evaluate(
     tracks: list[Track] = []
     for sequence in sequences:
         people = [Track(sequence.name) for _ in sequence.actors]
+        if isinstance(predictions, BundlePredictions):
+            predictions.film(sequence.views, FRAME_RATE)
         for k, view in enumerate(sequence.views):
             frame = predictions.of(view)
             coverage.note(frame, view)

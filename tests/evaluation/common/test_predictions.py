@@ -1,14 +1,16 @@
 """Predictions by picture: from files and from bundles, in mpi15."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import BundleError, InputError
+from smap_ros.estimators import create_estimator
 from smap_ros.evaluation.common.predictions import (
+    BundlePredictions,
     FilePredictions,
     FolderPredictions,
     in_mpi15,
@@ -16,6 +18,7 @@ from smap_ros.evaluation.common.predictions import (
 )
 from smap_ros.skeletons import H36M17, MPI15
 from tests.evaluation.conftest import CAMERA, person_at, scene_of
+from tests.video_bundle import write_video_bundle
 
 
 @pytest.fixture
@@ -109,3 +112,35 @@ def test_sequences_with_equal_names_have_a_folder_each(tmp_path, write):
     assert predictions.of(scene_of(key="nowhere")) is None
     with pytest.raises(InputError, match="2 folders have picture img_000000"):
         predictions.of(scene_of(key="img_000000"))
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_the_frames_of_a_film_are_seen_over_time(
+    make_bundle, scene, tmp_path, crop_manifest, delay
+):
+    """A model of kind video gets the film's stamps; the pictures around each change its people."""
+    make_bundle(scene)
+    sway = write_video_bundle(tmp_path, crop_manifest())
+
+    @dataclass(frozen=True)
+    class Still:
+        key: str
+        value: int
+        camera = scene.camera
+
+        def image(self) -> np.ndarray:
+            return scene.image(self.value)
+
+    stills = [Still(f"film/{k}", 160 + 15 * k) for k in range(5)]
+    estimator = create_estimator(sway, "onnxruntime", 1, delay=delay)
+    predictions = BundlePredictions(estimator)
+    alone = [predictions.of(still) for still in stills]
+    predictions.film(stills, 30.0)
+    film = [predictions.of(still) for still in stills]
+    assert [frame.stamp for frame in film] == pytest.approx([k / 30 for k in range(5)])
+    assert {frame.stamp for frame in alone} == {0.0}
+    heads = [[frame.bodies[0].joints_3d[1] for frame in frames] for frames in (alone, film)]
+    assert np.linalg.norm(np.subtract(*heads), axis=1).max() > 0.01
+    again = predictions.of(stills[0])  # after the film: a picture alone
+    np.testing.assert_allclose(again.bodies[0].joints_3d, alone[0].bodies[0].joints_3d)
+    predictions.close()
