@@ -95,13 +95,13 @@ endef
 # The runtime, without torch.
 $(RUNTIME): | $(BIN)/python
 	@echo "Installing the runtime (once; some minutes)"
-	$(call install_requirements,ros)
+	$(call install_requirements,ros view)
 	@rm -f $(VENV)/.runtime-*
 	@touch $@
 
 # Everything. It includes the runtime, so that a first `make test` builds the package once.
 $(DEVELOPMENT): | $(BIN)/python
 	@echo "Installing everything for development (once; some minutes)"
-	$(call install_requirements,ros train dev docs)
+	$(call install_requirements,ros view train dev docs)
 	@rm -f $(VENV)/.runtime-* $(VENV)/.development-*
 	@touch $(RUNTIME) $@

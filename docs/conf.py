@@ -51,7 +51,7 @@ PAGES = {
         "troubleshooting",
         "parameters",
     ],
-    "Judge": ["models", "evaluation", "recordings"],
+    "Judge": ["view", "models", "evaluation", "recordings"],
     "Build": ["training", "data", "api/index"],
 }
 OTHERS = {

@@ -140,7 +140,16 @@ def _machine() -> list[Check]:
         Check("Python", sys.version_info >= (3, 10), python, "3.10 or newer is needed"),
         Check("CPU", True, f"{cpu_name()}, {cores}, {memory:.0f} GiB memory"),
         Check("CPU features", True, " ".join(cpu_features()) or "none of note"),
+        _viewer(),
     ]
+
+
+def _viewer() -> Check:
+    try:
+        return Check("viewer", True, f"viser {importlib.metadata.version('viser')}", optional=True)
+    except importlib.metadata.PackageNotFoundError:
+        hint = "`smap-ros view` needs it: pip install 'smap-ros[view]'"
+        return Check("viewer", False, "viser is not installed", hint, optional=True)
 
 
 def cpu_features() -> tuple[str, ...]:

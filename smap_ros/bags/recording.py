@@ -222,15 +222,19 @@ def _read_bodies(reader: AnyReader, recording: Recording, images: ImageTopic) ->
                 latency.append((arrived - stamp) * 1e-6)
 
 
+def health_of(reader: AnyReader) -> Iterator[tuple[int, Any]]:
+    """Arrival (nanoseconds) and DiagnosticStatus of all that the nodes of a bag said."""
+    topics = {c.topic for c in reader.connections if c.msgtype == _DIAGNOSTICS}
+    for topic in sorted(topics):
+        for arrived, message in _messages(reader, topic):
+            yield from ((arrived, status) for status in message.status)
+
+
 def _read_diagnostics(reader: AnyReader, recording: Recording, images: ImageTopic) -> None:
     """The last values of each node; of nodes of one name, those nearest to the images."""
     nodes: dict[str, dict[str, str]] = {}
-    topics = {c.topic for c in reader.connections if c.msgtype == _DIAGNOSTICS}
-    for topic in sorted(topics):
-        for _, message in _messages(reader, topic):
-            for status in message.status:
-                values = {entry.key: entry.value for entry in status.values}
-                nodes[status.hardware_id] = values
+    for _, status in health_of(reader):
+        nodes[status.hardware_id] = {entry.key: entry.value for entry in status.values}
 
     def nearness(node: str) -> int:
         return shared_parts(images.name, "/" + node.lstrip("/"))

@@ -286,6 +286,56 @@ def parameters(
     run(yaml=yaml, markdown=markdown, out=out)
 
 
+@app.command()
+def view(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECORDING | NAME:=VALUE...]",
+            help="bodies.json or a folder with one, a bag; or arguments of the live viewer.",
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option("--host", help="Address to serve; others than this machine see the camera."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to serve; 0 takes a free one.")
+    ] = 8080,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="Video, folder or bag with the pictures of a bodies.json."),
+    ] = None,
+    topic: Annotated[str | None, typer.Option("--topic", help="Image topic of a bag.")] = None,
+    camera_height: Annotated[
+        float | None,
+        typer.Option("--camera-height", min=0.01, help="Metres above the floor; else guessed."),
+    ] = None,
+    camera_pitch: Annotated[
+        float,
+        typer.Option("--camera-pitch", min=-90, max=90, help="Degrees that the camera looks down."),
+    ] = 0.0,
+) -> None:
+    """Show people in 3D in a browser: live from a running graph, or a recording with a timeline.
+
+    Serves a page on http://localhost:8080 until Ctrl-C. A graph is looked at only while a browser
+    is there; `smap-ros up view:=true` brings its own viewer.
+
+    [bold]Examples[/bold]
+
+    [cyan]smap-ros view[/cyan]   the graph that runs on this machine or network
+
+    [cyan]smap-ros view namespace:=robot image:=/camera/image_raw[/cyan]
+
+    [cyan]smap-ros view out/demo[/cyan]   what `smap-ros demo` or `smap-ros estimate` left
+
+    [cyan]smap-ros view out/demo/bag --port 8090[/cyan]
+    """
+    from smap_ros.cli.view import ViewOptions, run
+
+    run(ViewOptions(tuple(words or ()), host, port, images, topic, camera_height, camera_pitch))
+
+
 app.command()(evaluate)
 app.command()(bag)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -223,6 +224,16 @@ def _show(out: Path, recording: Recording, summary: Summary, accuracy: Accuracy 
     screen.print(tables.facts("demo: the ROS 2 graph", rows))
     screen.print(tables.latencies(_latency(recording, pose)))
     screen.print(tables.files(out, [*summary.files, BAG + "/", LOGS + "/"]))
+    # Not wrapped: it is there to be copied.
+    screen.print(f"look at it in 3D, in a browser:  {view_command(out / BAG)}", soft_wrap=True)
+
+
+def view_command(recording: Path) -> str:
+    """The command that plays a recording, as it runs in the shell that we were started from."""
+    program = Path(sys.argv[0])
+    # `make demo` runs a program that is in no PATH; `python -m smap_ros` has another name.
+    here = program.name == "smap-ros" and shutil.which("smap-ros") != str(program.absolute())
+    return f"{program if here else 'smap-ros'} view {shlex.quote(str(recording))}"
 
 
 def _latency(recording: Recording, pose: dict[str, str]) -> dict[str, Latency]:

@@ -28,7 +28,7 @@ def run(words: Sequence[str], *, show_args: bool) -> None:
         InputError: if a word isn't ``name:=value``, or an argument is unknown or refused.
         SmapError: if a node failed.
     """
-    values = _values(words)
+    values = named_values(words)
     if show_args:
         for graph in (LIVE, REPLAY):
             tables.console().print(_arguments(graph))
@@ -42,7 +42,12 @@ def run(words: Sequence[str], *, show_args: bool) -> None:
         raise SmapError(f"a node ended with status {status}; its log above says why")
 
 
-def _values(words: Sequence[str]) -> dict[str, str]:
+def named_values(words: Sequence[str]) -> dict[str, str]:
+    """Launch arguments by name.
+
+    Raises:
+        InputError: if a word isn't ``name:=value``.
+    """
     values: dict[str, str] = {}
     for word in words:
         name, given, value = word.partition(":=")

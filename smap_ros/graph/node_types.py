@@ -12,6 +12,7 @@ from smap_ros.graph.parameters import (
     Pose3dNodeOptions,
     RecorderNodeOptions,
     SmootherNodeOptions,
+    ViewNodeOptions,
 )
 from smap_ros.settings import Changes, Options, Setting, settings_of
 
@@ -71,8 +72,17 @@ SMOOTHER_NODE = NodeType(
 MARKERS_NODE = NodeType(
     "markers_node", "smap_ros.nodes.markers", MarkersNodeOptions, ("image", "bodies")
 )
+# Where the camera is stated for a model, the viewer draws the floor from the same.
+_MOUNTING = ("camera_height", "camera_pitch_deg", "camera_roll_deg")
+VIEW_NODE = NodeType(
+    "view_node",
+    "smap_ros.nodes.view",
+    ViewNodeOptions,
+    ("image", "camera_info", "bodies", "meshes"),
+    further=tuple(one for one in MODEL_SETTINGS if one.name in _MOUNTING),
+)
 NODES: dict[str, NodeType] = {
-    node.name: node for node in (CAMERA_NODE, POSE3D_NODE, SMOOTHER_NODE, MARKERS_NODE)
+    node.name: node for node in (CAMERA_NODE, POSE3D_NODE, SMOOTHER_NODE, MARKERS_NODE, VIEW_NODE)
 }
 RECORDER_NODE = NodeType(
     "recorder_node", "smap_ros.nodes.recorder", RecorderNodeOptions, ("image",)

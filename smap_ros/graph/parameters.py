@@ -25,6 +25,17 @@ class ImageTopic(Options):
     )
 
 
+class FloorOptions(Options):
+    """How a node knows where the floor is."""
+
+    world_frame: str = setting(
+        "",
+        "TF frame with z up and 0 on the floor, like base_footprint or map, for the viewer and for "
+        "models that search people above the floor (kind virtualpose): the camera's height and "
+        "tilt come from TF then; empty: from camera_height and its like",
+    )
+
+
 class CameraNodeOptions(ImageTopic):
     """Settings of the camera node."""
 
@@ -73,16 +84,10 @@ class CameraNodeOptions(ImageTopic):
     jpeg_quality: int = setting(90, "quality of compressed images", low=1, high=100)
 
 
-class Pose3dNodeOptions(ImageTopic):
+class Pose3dNodeOptions(ImageTopic, FloorOptions):
     """Settings of the pose node, beside those of its model's kind."""
 
     model: ModelOptions = ModelOptions()
-    world_frame: str = setting(
-        "",
-        "TF frame with z up and 0 on the floor, like base_footprint or map: with models that "
-        "search people above the floor (kind virtualpose) the camera's height and tilt come from "
-        "TF then; empty: from camera_height and its like",
-    )
     fov_deg: float = setting(
         0.0,
         "state the horizontal field of view and do without CameraInfo; 0: use CameraInfo",
@@ -162,6 +167,35 @@ class MarkersNodeOptions(ImageTopic):
     )
 
 
+class ViewNodeOptions(ImageTopic, FloorOptions):
+    """Settings of the viewer, which shows people in a browser."""
+
+    view_host: str = setting(
+        "127.0.0.1",
+        "address that the viewer's page is served on; any but this machine's own shows the "
+        "camera's pictures to everybody who reaches it",
+    )
+    view_port: int = setting(
+        8080, "port of the viewer's page; 0: one that is free", low=0, high=65535
+    )
+    view_rate: float = setting(
+        20.0,
+        "frames that the viewer shows at most",
+        unit="hertz",
+        low=0.1,
+        high=120,
+        changes=Changes.ANY_TIME,
+    )
+    view_trail: float = setting(
+        3.0,
+        "how long people's ways stay to be seen in the viewer",
+        unit="seconds",
+        low=0,
+        high=60,
+        changes=Changes.ANY_TIME,
+    )
+
+
 class RecorderNodeOptions(ImageTopic):
     """Settings of the recorder, which only ``smap-ros demo`` starts."""
 
@@ -177,6 +211,7 @@ class GraphOptions(Options):
     namespace: str = setting("", "namespace of all nodes and topics")
     image: str = setting("image", "topic of the images")
     camera_info: str = setting("camera_info", "topic of the calibration")
+    bodies: str = setting("bodies", "topic of the people; bodies_raw where there is no smoother")
     smoother: bool = setting(True, "run the smoother: ids and smooth joints on bodies")
     markers: bool = setting(True, "run the markers node: poses, markers, pictures, TF")
     composed: bool = setting(False, "run all nodes in one process")
@@ -185,4 +220,5 @@ class GraphOptions(Options):
     log_level: Literal["debug", "info", "warn", "error", "fatal"] = setting(
         "info", "least level of log messages"
     )
+    view: bool = setting(False, "also show people in a browser, on view_host and view_port")
     rviz: bool = setting(False, "also start RViz with our layout (needs rviz2)")

@@ -25,6 +25,7 @@ from smap_ros.graph.node_types import (
     RVIZ_MODULE,
     RVIZ_NAME,
     SMOOTHER_NODE,
+    VIEW_NODE,
     NodeType,
 )
 from smap_ros.graph.parameters import GraphOptions
@@ -93,11 +94,13 @@ class Graph:
         name: of the launch file.
         description: what it is for.
         members: the nodes.
+        without: arguments that other graphs have and that mean nothing here.
     """
 
     name: str
     description: str
     members: tuple[Member, ...]
+    without: tuple[str, ...] = ()
 
     @cached_property
     def arguments(self) -> tuple[Argument, ...]:
@@ -105,7 +108,8 @@ class Graph:
 
         A parameter that several nodes have is one argument that sets it on all of them.
         """
-        own = {one.name: Argument(one) for one in settings_of(GraphOptions)}
+        of_all = settings_of(GraphOptions)
+        own = {one.name: Argument(one) for one in of_all if one.name not in self.without}
         for member in self.members:
             for one in member.type.parameters:
                 if one.name in member.without:
@@ -200,7 +204,7 @@ _SMOOTHER = Member(
 LIVE = Graph(
     "pose3d",
     "People in 3D from a camera that a driver publishes.",
-    (Member(POSE3D_NODE), _SMOOTHER, Member(MARKERS_NODE, "markers")),
+    (Member(POSE3D_NODE), _SMOOTHER, Member(MARKERS_NODE, "markers"), Member(VIEW_NODE, "view")),
 )
 
 REPLAY = Graph(
@@ -212,10 +216,18 @@ REPLAY = Graph(
         Member(POSE3D_NODE, without=("fov_deg", "rectified")),
         _SMOOTHER,
         Member(MARKERS_NODE, "markers"),
+        Member(VIEW_NODE, "view"),
     ),
 )
 
-GRAPHS: dict[str, Graph] = {graph.name: graph for graph in (LIVE, REPLAY)}
+VIEW = Graph(
+    "view",
+    "People in a browser, of a graph that runs already.",
+    (Member(VIEW_NODE),),
+    without=("smoother", "markers", "composed", "view", "rviz"),
+)
+
+GRAPHS: dict[str, Graph] = {graph.name: graph for graph in (LIVE, REPLAY, VIEW)}
 
 
 def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -> Plan:
@@ -237,7 +249,10 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     if CAMERA_NODE in members and not _source_stated(given, file):
         given = _shipped_clip(given)
     parameters = {node.name: _parameters(graph, node, given) for node in members}
-    groups = [members] if typed["composed"] else [[node] for node in members]
+    # A viewer of the composed process would take the other nodes' turns.
+    together = [node for node in members if typed.get("composed") and node is not VIEW_NODE]
+    groups = [together] if together else []
+    groups += [[node] for node in members if node not in together]
     common = {
         "namespace": _namespace(str(typed["namespace"])),
         "parameter_file": file or config_directory() / "pose3d.yaml",
@@ -245,8 +260,8 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     }
     processes = [
         ProcessPlan(
-            executable=COMPOSED_NAME if typed["composed"] else group[0].name,
-            module=COMPOSED_MODULE if typed["composed"] else group[0].module,
+            executable=COMPOSED_NAME if group is together else group[0].name,
+            module=COMPOSED_MODULE if group is together else group[0].module,
             nodes=tuple(node.name for node in group),
             parameters={node.name: parameters[node.name] for node in group},
             remappings=_remappings(group, typed),
@@ -255,7 +270,7 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
         )
         for group in groups
     ]
-    if typed["rviz"]:
+    if typed.get("rviz"):
         processes.append(_rviz(given, common))
     return Plan(tuple(processes), typed)
 
@@ -342,8 +357,9 @@ def _remappings(
     group: list[NodeType], typed: Mapping[str, Value | None]
 ) -> tuple[tuple[str, str], ...]:
     topics = {topic for node in group for topic in node.topics}
+    meant = {topic: str(typed[topic]) for topic in ("image", "camera_info", "bodies")}
+    if typed.get("smoother") is False and meant["bodies"] == "bodies":
+        meant["bodies"] = "bodies_raw"
     return tuple(
-        (topic, str(typed[topic]))
-        for topic in ("image", "camera_info")
-        if topic in topics and typed[topic] != topic
+        (topic, name) for topic, name in meant.items() if topic in topics and name != topic
     )

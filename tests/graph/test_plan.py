@@ -12,7 +12,7 @@ import pytest
 from smap_ros.errors import InputError
 from smap_ros.graph.middleware import middleware_environment
 from smap_ros.graph.node_types import NODES
-from smap_ros.graph.plan import GRAPHS, LIVE, REPLAY, plan
+from smap_ros.graph.plan import GRAPHS, LIVE, REPLAY, VIEW, plan
 from smap_ros.paths import config_directory, share_directory
 
 ALL_ARGUMENTS = [(graph, argument) for graph in GRAPHS.values() for argument in graph.arguments]
@@ -98,10 +98,28 @@ def test_what_is_not_given_is_left_to_the_parameter_file():
 def test_composed_is_one_process_with_everything():
     (process,) = plan(REPLAY, {"source": "clip.mp4", "composed": True}).processes
     words = process.arguments
-    assert words[words.index("--nodes") + 1].split(",") == [*NODES]
+    assert words[words.index("--nodes") + 1].split(",") == [*NODES][:4]
     parameters = json.loads(words[words.index("--parameters") + 1])
     assert parameters["camera_node"] == {"source": "clip.mp4"}
     assert process.ends_graph
+
+
+def test_the_viewer_is_never_in_the_composed_process():
+    values = {"composed": True, "view": True, "view_port": 9000, "camera_height": 1.2}
+    composed, viewer = plan(LIVE, values).processes
+    assert composed.nodes == ("pose3d_node", "smoother_node", "markers_node")
+    assert viewer.executable == "view_node" and viewer.module == NODES["view_node"].module
+    assert viewer.parameters["view_node"] == {"view_port": 9000, "camera_height": 1.2}
+    assert [p.nodes for p in plan(VIEW).processes] == [("view_node",)]
+
+
+def test_without_the_smoother_people_are_taken_as_they_are_found():
+    values = {"smoother": False, "view": True}
+    remappings = {p.executable: p.remappings for p in plan(LIVE, values).processes}
+    assert remappings["markers_node"] == remappings["view_node"] == (("bodies", "bodies_raw"),)
+    assert remappings["pose3d_node"] == ()
+    for process in plan(LIVE, {"bodies": "people", "view": True}).processes[1:]:
+        assert process.remappings == (("bodies", "people"),)
 
 
 def test_without_a_source_the_shipped_clip_is_shown():

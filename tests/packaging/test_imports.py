@@ -38,7 +38,8 @@ HEIGHTS = {
     ),
     **dict.fromkeys(("association", "bundles", "calibration", "engines"), 1),
     **dict.fromkeys(
-        ("bags", "sources", "offline", "estimators", "temporal", "evaluation", "viz"), MIDDLE
+        ("bags", "sources", "offline", "estimators", "temporal", "evaluation", "viz", "view"),
+        MIDDLE,
     ),
     **dict.fromkeys(("graph", "doctor", "nodes", "cli", "__main__"), 3),
 }

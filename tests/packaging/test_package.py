@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 import smap_ros
 
 ROOT = Path(__file__).resolve().parents[2]
-NODES = ("camera", "pose3d", "smoother", "markers", "composed", "recorder")
+NODES = ("camera", "pose3d", "smoother", "markers", "composed", "recorder", "view")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_constraints_pin_every_dependency_to_what_is_installed():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     pinned = {canonicalize_name(name): version for name, version in pins.items()}
-    extras = frozenset({"ros", "train", "dev", "docs"})
+    extras = frozenset({"ros", "view", "train", "dev", "docs"})
     for found in dependencies("smap-ros", extras, set()):
         name = canonicalize_name(found.name)
         if name != "smap-ros":
@@ -132,11 +132,13 @@ def test_constraints_pin_every_dependency_to_what_is_installed():
 
 
 def test_every_library_that_the_runtime_imports_is_declared():
-    """Optional ones (ROS, TensorRT, CUDA, and scipy for the extra ``evaluate``) aside."""
+    """Optional ones (ROS, TensorRT, CUDA, what the extras ``evaluate`` and ``view`` name) aside."""
     names = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
     optional = {"tensorrt", "pycuda", "cuda", "smap_ros", "rclpy", "launch", "launch_ros"}
     optional |= {
         "scipy",
+        "trimesh",
+        "viser",
         "ament_index_python",
         "builtin_interfaces",
         "rcl_interfaces",

@@ -1,0 +1,71 @@
+"""The server behind the page: viser's, on the address that was asked for and no other."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import rich
+import viser
+from viser.infra import WebsockClientConnection
+
+from smap_ros.errors import InputError
+from smap_ros.view.access import check_address, origin_allowed
+
+log = logging.getLogger(__name__)
+# A browser opens connections that it doesn't use, each of which would log a traceback.
+logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
+
+_POLICY_VIOLATION = 1008  # why a websocket is closed (RFC 6455)
+
+
+class Server(viser.ViserServer):
+    """Viser's server, without its public share link, and closed to other sites' pages.
+
+    Args:
+        host: address to listen on.
+        port: 0 takes a free one.
+
+    Raises:
+        InputError: if it can't listen there. Viser itself would go on to the next port.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        check_address(host, port)
+        self._host = host
+        with _quiet():
+            super().__init__(host=host, port=port, verbose=False)
+        if port not in (0, self.get_port()):
+            self.stop()
+            raise InputError(f"port {port} of {host} was taken by another program just now")
+        self._websock_server.on_client_connect(self._turn_away)
+
+    def request_share_url(self, verbose: bool = True) -> None:
+        """A browser asks for a public link: pictures of a robot's camera are given to nobody."""
+        log.warning("a browser asked for a public link to this page; there is none")
+
+    def stop(self) -> None:
+        """Close all connections and the port."""
+        with _quiet():
+            super().stop()
+
+    async def _turn_away(self, connection: WebsockClientConnection) -> None:
+        """Close a connection that another site's page made, before it is sent anything."""
+        websocket = self._websock_server._live_connections[connection.client_id]
+        headers = websocket.request.headers if websocket.request is not None else {}
+        origin = headers.get("Origin")
+        if not origin_allowed(origin, headers.get("Host"), self._host):
+            log.warning("a page of %s tried to look at the viewer and was turned away", origin)
+            await websocket.close(_POLICY_VIOLATION, "not from this page")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the boxes that viser prints on standard output."""
+    console = rich.get_console()
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before

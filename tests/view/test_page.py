@@ -1,0 +1,220 @@
+"""The page in a real browser, and the connections that it refuses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("viser", reason="viser isn't installed: pip install 'smap-ros[view]'")
+
+import viser
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from smap_ros.bodies import Mesh
+from smap_ros.errors import InputError
+from smap_ros.view.floor import stated_floor
+from smap_ros.view.page import Page
+from smap_ros.view.player import Player
+from smap_ros.view.reel import Reel, frame_times
+from smap_ros.view.scene import View
+from smap_ros.view.spool import Spool
+from smap_ros.viz.colors import person_color
+from tests.browser import PATIENCE, Browser, Tab, colored
+from tests.view.conftest import MOUNTING
+
+FLOOR = stated_floor(MOUNTING)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    page = Page(port=0)
+    yield page
+    page.close()
+
+
+@contextmanager
+def opened(browser: Browser, page: Page) -> Iterator[Tab]:
+    """The page in a tab, once its browser has reported to the server."""
+    before = len(page.clients)
+    tab = browser.tab(f"http://127.0.0.1:{page.port}")
+    try:
+        tab.wait(lambda: len(page.clients) > before, "the browser at the server")
+        yield tab
+    finally:
+        tab.close()
+
+
+def wait_until_seen(tab: Tab, color: tuple[int, int, int], *, seen: bool = True) -> np.ndarray:
+    """The first screenshot with (or without) a person of that colour."""
+    image = np.zeros((1, 1, 3), np.uint8)
+
+    def look() -> bool:
+        nonlocal image
+        image = tab.screenshot()
+        count = colored(image, color)
+        return count > 60 if seen else count < 10
+
+    tab.wait(look, f"a person of colour {color} {'seen' if seen else 'gone'}")
+    return image
+
+
+@pytest.mark.slow  # WebGL in software
+def test_people_are_to_be_seen_and_nothing_comes_from_elsewhere(browser, page, frames):
+    page.show(View(frames[0].bodies, FLOOR, frames[0].camera))
+    page.show_status("<b>all is well</b>")
+    with opened(browser, page) as tab:
+        tab.wait_for_text("all is well")
+        for k in range(2):
+            wait_until_seen(tab, person_color(k))
+        here = (f"http://127.0.0.1:{page.port}", f"ws://127.0.0.1:{page.port}", "data:", "blob:")
+        assert tab.requests and all(url.startswith(here) for url in tab.requests)
+        page.show(View(frames[0].bodies[1:], FLOOR, frames[0].camera))
+        wait_until_seen(tab, person_color(0), seen=False)
+
+
+@pytest.mark.slow
+def test_the_picture_and_surfaces_are_to_be_seen(browser, page, frames):
+    green, violet = (40, 200, 40), person_color(4)
+    camera = frames[0].camera
+    corners = np.array([[-1, -1, 4], [1, -1, 4], [0, 1, 4]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 1]], np.int32)
+    page.show(View((), FLOOR, camera))
+    page.show_picture(np.full((360, 640, 3), green, np.uint8))
+    page.show_surfaces({4: Mesh(corners, faces)})
+    with opened(browser, page) as tab:
+        wait_until_seen(tab, green)
+        wait_until_seen(tab, violet)
+        page.show_surfaces({})
+        page.show_picture(None)
+        wait_until_seen(tab, violet, seen=False)
+        wait_until_seen(tab, green, seen=False)
+
+
+@pytest.mark.slow
+def test_two_browsers_see_the_same_and_one_may_leave_and_return(browser, page, frames):
+    assert not page.watched
+    page.show(View(frames[0].bodies, FLOOR, frames[0].camera))
+    with opened(browser, page) as first:
+        with opened(browser, page) as second:
+            assert page.watched and len(page.clients) == 2
+            wait_until_seen(second, person_color(0))
+        wait_until_seen(first, person_color(0))
+        first.wait(lambda: len(page.clients) == 1, "the second browser's leave")
+    end = time.monotonic() + PATIENCE
+    while page.watched and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not page.watched
+    # Who returns sees what is now, without that it is sent again.
+    with opened(browser, page) as again:
+        wait_until_seen(again, person_color(0))
+
+
+@pytest.mark.slow
+def test_a_browser_returns_by_itself_when_the_server_does(browser, page, frames):
+    with opened(browser, page) as tab:
+        page.show_status("before")
+        tab.wait_for_text("before")
+        port = page.port
+        page.close()
+        second = Page(port=port)
+        try:
+            second.show(View(frames[0].bodies, FLOOR, frames[0].camera))
+            second.show_status("after")
+            tab.wait_for_text("after")
+            wait_until_seen(tab, person_color(0))
+        finally:
+            second.close()
+
+
+@pytest.mark.slow
+def test_a_recording_plays_with_a_timeline(browser, page, frames):
+    spool = Spool((k, np.full((90, 160, 3), 128, np.uint8)) for k in range(20))
+    reel = Reel("walk", frames, frame_times(frames), spool)
+    player = Player(page, reel)
+    thread = threading.Thread(target=player.run)
+    thread.start()
+    try:
+        time.sleep(0.5)
+        assert player.shown == -1, "it plays for nobody"
+        with opened(browser, page) as tab:
+            tab.wait_for_text("of 20")
+            seen = player.shown
+            tab.wait(lambda: player.shown not in (seen, -1), "the next frames")
+            click(tab, "pause")
+            tab.wait(lambda: player.paused, "the pause")
+            player.seek(7)
+            tab.wait_for_text("8 of 20")
+            time.sleep(0.5)
+            assert player.shown == 7
+            click(tab, "play")
+            tab.wait(lambda: player.shown != 7, "the play")
+    finally:
+        player.stop()
+        thread.join(20)
+        spool.close()
+    assert not thread.is_alive()
+
+
+def click(tab: Tab, words: str) -> None:
+    """Click the button with these words."""
+    script = f"[...document.querySelectorAll('button')].find(b => b.innerText == '{words}').click()"
+    tab.evaluate(script)
+
+
+# --- without a browser ---------------------------------------------------------------------------
+
+
+def hello(page: Page, **headers: str) -> bytes | str:
+    """The first that a websocket client is sent."""
+    with connect(
+        f"ws://127.0.0.1:{page.port}",
+        subprotocols=[f"viser-v{viser.__version__}"],  # type: ignore[list-item]
+        additional_headers=headers,
+        max_size=None,
+        proxy=None,
+    ) as client:
+        return client.recv(timeout=20)
+
+
+def test_only_our_own_page_is_told_anything(page, frames):
+    page.show(View(frames[0].bodies, FLOOR, frames[0].camera))
+    assert len(hello(page)) > 1000
+    assert len(hello(page, Origin=f"http://localhost:{page.port}")) > 1000
+    for origin in ("https://evil.example", f"http://evil.example:{page.port}", "null"):
+        with pytest.raises(ConnectionClosed) as refused:
+            hello(page, Origin=origin)
+        assert refused.value.rcvd is not None and refused.value.rcvd.code == 1008
+
+
+def test_a_taken_port_is_refused_not_evaded(page):
+    with pytest.raises(InputError, match=f"127.0.0.1:{page.port}"):
+        Page(port=page.port)
+
+
+def test_the_port_is_free_again_after_the_end():
+    page = Page(port=0)
+    page.close()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", page.port))
+
+
+def test_frames_of_all_sizes_follow_one_another(page, frames):
+    """More people than the batches were made for, fewer, none, another camera."""
+    crowd = tuple(replace(frames[0].bodies[0], id=k) for k in range(12))
+    other = replace(frames[0].camera, fx=300.0)
+    for bodies, camera in [
+        (frames[0].bodies, frames[0].camera), (crowd, None), ((), other), (crowd[:1], other),
+    ]:  # fmt: skip
+        page.show(View(bodies, FLOOR, camera, [True] * len(bodies)))
+        page.show_picture(np.zeros((1080, 1920, 3), np.uint8))
+    page.show_picture(None)
+    assert not page.watched
