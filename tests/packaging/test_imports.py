@@ -146,7 +146,9 @@ for name in names:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         # ROS's launch isn't on PyPI (our folder of that name is none); only launch files need it.
-        if (error.name or "").partition(".")[0] not in {"launch", "launch_ros"}:
+        # viser and trimesh are an extra, which only the viewer's page needs.
+        optional = {"launch", "launch_ros", "viser", "trimesh"}
+        if (error.name or "").partition(".")[0] not in optional:
             raise
 sys.stdout.write(f"{len(names)} modules")
 """
