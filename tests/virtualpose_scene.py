@@ -21,12 +21,12 @@ from smap_ros.camera import Camera
 from smap_ros.geometry.mounting import level_pose
 from smap_ros.skeletons import MPI15
 from smap_train.cli import app
-from smap_train.data.agr import box_maps, box_sides
 from smap_train.models.checkpoint import save_checkpoint
 from smap_train.models.virtualpose.backbone import PoseDetResNet
 from smap_train.models.virtualpose.config import ROOT
 from smap_train.models.virtualpose.model import VirtualPose
 from smap_train.models.virtualpose.v2v import V2VNet
+from smap_train.targets.agr import box_maps, box_sides
 
 SMALL = {
     "image_size": [448, 256],

@@ -8,8 +8,8 @@ from smap_ros.skeletons import MPI15
 from smap_train.data import augment, compose
 from smap_train.data.augment import Augmentation
 from smap_train.data.dataset import VirtualScene
-from smap_train.data.maps import STRIDE, make_targets
 from smap_train.data.picture import Picture
+from smap_train.targets.smap_lite import STRIDE, make_targets
 from tests.training.test_lite_data import DEPTH, UPRIGHT, person
 
 NECK = MPI15.index("neck")

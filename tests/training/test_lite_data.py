@@ -11,9 +11,9 @@ from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.data import compose
 from smap_train.data.dataset import MixedDataset, VirtualScene
-from smap_train.data.maps import STRIDE, make_targets
 from smap_train.data.people import PhotoPerson, _agrees, _from_blaze
 from smap_train.data.picture import Picture
+from smap_train.targets.smap_lite import STRIDE, make_targets
 
 # An upright person in a 120 x 200 photo; left is to the right in the image (facing the camera).
 UPRIGHT = np.array(

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smap_train.data.agr import abstraction, truth
 from smap_train.models.golden import Golden, load_golden
 from smap_train.models.virtualpose.backbone import PoseDetResNet
 from smap_train.models.virtualpose.cameras import Cameras
@@ -22,6 +21,7 @@ from smap_train.models.virtualpose.golden_scene import golden_scene
 from smap_train.models.virtualpose.losses import pose_losses
 from smap_train.models.virtualpose.model import Roots, Truth, VirtualPose
 from smap_train.models.virtualpose.projection import grid_mm
+from smap_train.targets.agr import abstraction, truth
 
 pytestmark = pytest.mark.slow
 

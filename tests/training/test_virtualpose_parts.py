@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.convert import convert
-from smap_train.data.agr import Abstraction, abstraction, truth
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model
 from smap_train.models.deployment import Export
@@ -28,6 +27,7 @@ from smap_train.models.virtualpose.config import JOINTS, flip_order
 from smap_train.models.virtualpose.detection import Detections, decode
 from smap_train.models.virtualpose.losses import backbone_losses, pose_losses
 from smap_train.models.virtualpose.model import Roots, VirtualPose
+from smap_train.targets.agr import Abstraction, abstraction, truth
 
 SMALL = {
     "image_size": [256, 128],

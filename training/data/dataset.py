@@ -16,9 +16,9 @@ from smap_ros.evaluation.common.shards import read_shards as samples
 from smap_ros.skeletons import MPI15
 from smap_train.data import augment, compose
 from smap_train.data.augment import NONE, Augmentation, Border, covered
-from smap_train.data.maps import make_targets
 from smap_train.data.people import PhotoPerson
 from smap_train.data.picture import Picture, inside_of
+from smap_train.targets.smap_lite import make_targets
 
 MEAN, STD = 127.5, 127.5  # values 0..255 to -1..1
 NECK = MPI15.index("neck")

@@ -28,10 +28,10 @@ from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
-from smap_train.data.agr import Abstraction, box_sides, root_cube, truth
 from smap_train.models.virtualpose.cameras import Cameras, make_camera, project, to_cells
 from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
 from smap_train.models.virtualpose.model import Truth
+from smap_train.targets.agr import Abstraction, box_sides, root_cube, truth
 from smap_train.virtual.cameras import random_view
 from smap_train.virtual.config import CameraSettings
 

@@ -156,7 +156,7 @@ class SmapLite(nn.Module):
             [0, 1], then part affinities), ``det_d`` [B, 14, H/4, W/4] bone depths in metres,
             ``root_d`` [B, 1, H/4, W/4] root depth over focal length, metres per network pixel.
             ``pose`` [B, 45, H/4, W/4] is the whole pose as seen from each person's pelvis, see
-            :class:`smap_train.data.maps.Targets`.
+            :class:`smap_train.targets.smap_lite.Targets`.
             With ``necks`` also ``neck_d`` and ``neck_pose``, the same of necks, and
             ``depth_spread`` [B, 2, H/4, W/4], the mean absolute error to expect of the logarithm
             of pelvises' and necks' depths.

@@ -16,7 +16,7 @@ from smap_train.data.dataset import MixedDataset, read_shards
 from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
-from smap_train.losses_lite import LossWeights, lite_losses
+from smap_train.losses.smap_lite import LossWeights, lite_losses
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
@@ -105,7 +105,7 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         return training_set(self.config)
 
     def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """See :func:`smap_train.losses_lite.lite_losses`."""
+        """See :func:`smap_train.losses.smap_lite.lite_losses`."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         return lite_losses(network(image), batch)
 

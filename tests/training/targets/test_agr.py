@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from smap_ros.errors import InputError
-from smap_train.data.agr import abstraction, box_maps, heatmaps, truth
 from smap_train.models.golden import GOLDENS, Golden
 from smap_train.models.virtualpose.config import VirtualPoseConfig
 from smap_train.models.virtualpose.golden_scene import golden_scene
+from smap_train.targets.agr import abstraction, box_maps, heatmaps, truth
 
 CONFIG = VirtualPoseConfig()
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from smap_train import losses
+from smap_train.losses import smap as losses
 from smap_train.models.smap import StageMaps
 
-GOLDEN = Path(__file__).parents[1] / "goldens" / "smap" / "golden.npz"
+GOLDEN = Path(__file__).parents[2] / "goldens" / "smap" / "golden.npz"
 B, H, W = 2, 16, 26
 
 

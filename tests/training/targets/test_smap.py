@@ -9,10 +9,10 @@ import pytest
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
-from smap_train.data import targets
+from smap_train.targets import smap as targets
 
 GRID = (128, 208)
-GOLDEN = Path(__file__).parents[1] / "goldens" / "smap_post_repr" / "repr.npz"
+GOLDEN = Path(__file__).parents[2] / "goldens" / "smap_post_repr" / "repr.npz"
 IMAGE_SCALE = 832 / 1920
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from smap_ros.skeletons import CROWD15, SMPL30, convert
-from smap_train.losses_mesh import MeshTargets, mesh_losses
+from smap_train.losses.mesh import MeshTargets, mesh_losses
 from smap_train.models.crowdnet.body import CrowdBody
 from smap_train.models.crowdnet.network import PoseGuidedNetwork
 from smap_train.models.crowdnet.position import FEATURES

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from smap_train import losses_lite
-from smap_train.losses_lite import affinity_loss, keypoint_loss, pose_loss, root_depth_loss
+from smap_train.losses import smap_lite as losses
+from smap_train.losses.smap_lite import affinity_loss, keypoint_loss, pose_loss, root_depth_loss
 
 ROOTS = torch.zeros(2, 4, 3)
 ROOTS[0, 0] = torch.tensor([3.0, 5.0, 0.01])
@@ -79,13 +79,13 @@ def test_the_spread_that_fits_best_is_the_mean_error() -> None:
 
     def loss(spread: float) -> float:
         told = torch.full((1, 1, 9, 9), spread).log()
-        return float(losses_lite.spread_loss(told, log_depth, roots))
+        return float(losses.spread_loss(told, log_depth, roots))
 
     assert loss(0.2) < min(loss(0.15), loss(0.27))
     # It doesn't pull on the depths themselves.
     log_depth.requires_grad_(True)
     spread = torch.zeros(1, 1, 9, 9, requires_grad=True)
-    losses_lite.spread_loss(spread, log_depth, roots).backward()
+    losses.spread_loss(spread, log_depth, roots).backward()
     assert log_depth.grad is None and spread.grad is not None
     nobody = torch.zeros(1, 2, 3)
-    assert float(losses_lite.spread_loss(spread, log_depth, nobody)) == 0
+    assert float(losses.spread_loss(spread, log_depth, nobody)) == 0

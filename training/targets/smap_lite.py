@@ -1,6 +1,6 @@
 """Target maps of smap_lite, in map cells and metres.
 
-SMAP's own label maps (:mod:`smap_train.data.targets`) normalise each channel by its maximum; here
+SMAP's own label maps (:mod:`smap_train.targets.smap`) normalise each channel by its maximum; here
 every person's peak is 1, people are combined by the maximum, and limbs get as wide as the person.
 """
 

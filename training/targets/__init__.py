@@ -1,0 +1,1 @@
+"""What networks are trained to say: labels of a picture as maps, a file a paper."""
