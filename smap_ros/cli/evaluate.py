@@ -52,6 +52,7 @@ class Measurement:
 
 # Photos that `smap-train fit` keeps from training by default.
 HELD_OUT = 500
+VIEWS_HELD_OUT = 100  # street photos
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,10 @@ def run(options: EvaluateOptions) -> None:
 
 def _protocol(options: EvaluateOptions) -> Measurement:
     """Read the truth and the predictions of the protocol."""
-    if options.last is not None and options.protocol != "pck2d":
-        raise InputError(f"--last is for --protocol pck2d; {options.protocol} takes all there is")
+    if options.last is not None and options.protocol not in ("pck2d", "views"):
+        raise InputError(
+            f"--last is for --protocol pck2d and views; {options.protocol} takes all there is"
+        )
     if options.body_model is not None and options.protocol != "3dpw":
         raise InputError("--body-model is for --protocol 3dpw; the others compare no meshes")
     return _PROTOCOLS[options.protocol](options)
@@ -160,6 +163,19 @@ def _pck2d(options: EvaluateOptions) -> Measurement:
     found = _open(options)
     return Measurement(
         len(photos), found, lambda step: Pck2dReport(pck2d.evaluate(found, photos, step))
+    )
+
+
+def _views(options: EvaluateOptions) -> Measurement:
+    from smap_ros.evaluation.views import measures as views
+    from smap_ros.evaluation.views.report import report as views_report
+    from smap_ros.evaluation.views.truth import read_labelled
+
+    count = VIEWS_HELD_OUT if options.last is None else options.last
+    photos = read_labelled(options.truth)[-count:]
+    found = _open(options)
+    return Measurement(
+        len(photos), found, lambda step: views_report(views.evaluate(found, photos, step))
     )
 
 
@@ -224,6 +240,7 @@ def _threedpw(options: EvaluateOptions) -> Measurement:
 _PROTOCOLS: dict[str, Callable[[EvaluateOptions], Measurement]] = {
     "virtual": _virtual,
     "pck2d": _pck2d,
+    "views": _views,
     "mupots": _mupots,
     "panoptic": _panoptic,
     "h36m-p1": _h36m,

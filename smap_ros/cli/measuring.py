@@ -17,6 +17,7 @@ class Protocol(str, Enum):
 
     virtual = "virtual"
     pck2d = "pck2d"
+    views = "views"
     mupots = "mupots"
     panoptic = "panoptic"
     h36m_p1 = "h36m-p1"
@@ -39,7 +40,8 @@ def evaluate(
         typer.Argument(
             metavar="GT",
             help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder. "
-            "The others: folder of the data set in its official layout, or one of its sequences.",
+            "views: the same, or an .npz of landmarks beside the zip of its photos. The others: "
+            "folder of the data set in its official layout, or one of its sequences.",
         ),
     ],
     protocol: Annotated[Protocol, typer.Option("--protocol", "-p", help="What is measured.")],
@@ -53,7 +55,8 @@ def evaluate(
         typer.Option(
             "--last",
             min=0,
-            help="pck2d: take the last N photos, 0 for all. Without it 500, as training keeps.",
+            help="pck2d, views: take the last N photos, 0 for all. Without it 500, or 100 for "
+            "views, as training keeps them.",
         ),
     ] = None,
     body_model: Annotated[
@@ -67,7 +70,8 @@ def evaluate(
 ) -> None:
     """Measure people found, or a bundle, against the truth.
 
-    virtual: people in metres on rendered scenes. pck2d: joints in labelled photos. mupots:
+    virtual: people in metres on rendered scenes. pck2d: joints in labelled photos. views: people of
+    photos cut, shrunk, turned, in the dark. mupots:
     MuPoTS-3D. panoptic: CMU Panoptic. h36m-p1, h36m-p2: Human3.6M. 3dpw: 3DPW. The latter are
     measured as the official scripts do; bring the data sets yourself.
 

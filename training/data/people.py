@@ -17,28 +17,9 @@ from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, read_lspet
+from smap_ros.evaluation.views.truth import from_blaze
 from smap_ros.skeletons import MPI15
 
-# Landmarks of the pseudo labels (BlazePose's 33 points) that are joints of mpi15.
-_BLAZE = {
-    "l_shoulder": 11,
-    "r_shoulder": 12,
-    "l_elbow": 13,
-    "r_elbow": 14,
-    "l_wrist": 15,
-    "r_wrist": 16,
-    "l_hip": 23,
-    "r_hip": 24,
-    "l_knee": 25,
-    "r_knee": 26,
-    "l_ankle": 27,
-    "r_ankle": 28,
-}
-_BLAZE_EARS, _BLAZE_NOSE = (7, 8), 0
-# Head top = ears + 0.60 (ears - neck) - 0.50 (nose - ears): fitted to the labels of LSPET.
-_HEAD_UP, _HEAD_FRONT = 0.60, -0.50
-
-_MIN_VISIBILITY = 0.5
 _MAX_DISAGREEMENT = 0.25  # of the torso length, median over joints, for pseudo depth to count
 
 Float = NDArray[np.float32]
@@ -130,17 +111,8 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
 def _from_blaze(landmarks: Float, world: Float) -> tuple[Float, Float, float]:
     """Pseudo landmarks to mpi15: pixels [15, 2], relative depth [15], metres per pixel."""
     landmarks, world = landmarks.astype(np.float32), world.astype(np.float32)
-    points = np.full((15, 5), np.nan, np.float32)  # u, v, X, Y, Z
     raw = np.concatenate([landmarks[:, :2], world], axis=1)
-    raw[~(landmarks[:, 2] > _MIN_VISIBILITY)] = np.nan
-    for joint, k in _BLAZE.items():
-        points[MPI15.index(joint)] = raw[k]
-    for middle, side in (("neck", "shoulder"), ("pelvis", "hip")):
-        pair = [MPI15.index(f"{s}_{side}") for s in "lr"]
-        points[MPI15.index(middle)] = points[pair].mean(axis=0)
-    ears, neck = raw[list(_BLAZE_EARS)].mean(axis=0), points[MPI15.index("neck")]
-    front = raw[_BLAZE_NOSE] - ears
-    points[MPI15.index("head_top")] = ears + _HEAD_UP * (ears - neck) + _HEAD_FRONT * front
+    points = from_blaze(raw, landmarks[:, 2])  # u, v, X, Y, Z
     pixels, metres = points[:, :2], points[:, 2:]
     known = np.isfinite(points).all(axis=1)
     scale = float("nan")

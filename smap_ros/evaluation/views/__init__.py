@@ -1,0 +1,1 @@
+"""Protocol ``views``: the same people near, cut, far, turned, dark and smeared."""

@@ -1,0 +1,51 @@
+"""The report of protocol ``views``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, mean
+from smap_ros.evaluation.common.panels import Panel
+from smap_ros.evaluation.common.report import shown
+from smap_ros.evaluation.views.measures import FOUND, PCK_SHARE, Tally
+
+_COLUMNS = ("view", "recall %", "PCK %", "similarity", "others", "seen outside")
+
+
+def report(tallies: Mapping[str, Tally]) -> MeasuresReport:
+    """Tables, numbers and figure."""
+    recall = {name: tally.recall_percent for name, tally in tallies.items()}
+    pck = {name: tally.pck_percent for name, tally in tallies.items()}
+    rows = {
+        name: (
+            shown(tally.recall_percent),
+            shown(tally.pck_percent),
+            f"{mean(tally.similarities):.2f}",
+            str(tally.others),
+            str(tally.measured_outside),
+        )
+        for name, tally in tallies.items()
+    }
+    values = {
+        name: {
+            "recall_percent": tally.recall_percent,
+            "pck_percent": tally.pck_percent,
+            "similarity": mean(tally.similarities),
+            "people": tally.people,
+            "others": tally.others,
+            "seen_outside": tally.measured_outside,
+        }
+        for name, tally in tallies.items()
+    }
+    return MeasuresReport(
+        title="views",
+        note=f"found: similarity of at least {FOUND:g}; PCK at {PCK_SHARE:g} of the torso",
+        summary={
+            "photos": str(max(tally.people for tally in tallies.values())),
+            "recall, mean of the views": f"{shown(mean(list(recall.values())))} %",
+            "PCK, mean of the views": f"{shown(mean(list(pck.values())))} %",
+        },
+        details=(Details("by view", _COLUMNS, rows),),
+        values={"views": values},
+        panels=(Panel("Recall", "%", recall), Panel("PCK", "%", pck)),
+    )
