@@ -64,6 +64,9 @@ class SmapConfig(Options):
 
     min_joints: int = setting(4, _MIN_JOINTS, low=1, high=JOINTS)
     min_score: float = setting(0.1, _MIN_SCORE, low=0, high=1)
+    min_joint_score: float | None = setting(
+        None, "people whose joints that were seen score less on average are left out", low=0, high=1
+    )
     duplicate_distance: float = setting(
         0.2,
         "of two people whose pelvises are closer than this the less certain one is left out",

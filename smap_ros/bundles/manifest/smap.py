@@ -87,6 +87,7 @@ class SmapManifest(Manifest):
         depth_error: standard deviation of the logarithm of the depth: of 1 in ``depth_spread``, or,
             of networks without that output, of every depth. Measured; 0 is unknown.
         size_prior: how large people are, see ``estimators.placement.SizePrior``.
+        min_joint_score: people whose joints that were seen score less on average are nobody.
         flip_test: look at the mirrored image too and take the mean; twice the network's time.
         refine_scores: the refining network takes the joints' scores as well, 90 numbers a person.
         refine_poses: it takes the poses that the pelvises tell, 45 numbers more, behind the rest.
@@ -104,6 +105,7 @@ class SmapManifest(Manifest):
     size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     depth_error: Annotated[float, Field(ge=0, le=10)] = 0.0
     size_prior: SizePrior = SizePrior()
+    min_joint_score: Annotated[float, Field(ge=0, le=1)] = 0.0
     flip_test: bool = False
     refine_scores: bool = False
     refine_poses: bool = False

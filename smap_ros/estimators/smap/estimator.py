@@ -97,6 +97,9 @@ class SmapEstimator:
         self._scales = MapScales(manifest)
         wanted = self.config.flip_test
         self._flip_test = manifest.flip_test if wanted is None else wanted
+        stated = self.config.min_joint_score
+        least = manifest.min_joint_score if stated is None else stated
+        self._limits = self.config.model_copy(update={"min_joint_score": least})
         self._placement = Placement(
             manifest,
             {
@@ -223,7 +226,7 @@ class SmapEstimator:
         """Without the people that the configuration rules out, nearest first."""
         scores = np.clip(lifted.scores, 0, 1)
         keep, filtered = select_people(
-            lifted.joints_3d[:, MPI15.root], scores > 0, _person_scores(scores), self.config
+            lifted.joints_3d[:, MPI15.root], scores > 0, _person_scores(scores), self._limits
         )
         dropped = dict(Counter(lifted.dropped) + Counter(filtered))
         return replace(lifted[keep], dropped=dropped)
@@ -266,13 +269,15 @@ def select_people(
     """
     dropped: Counter[str] = Counter()
     kept: list[int] = []
+    least = config.min_joint_score or 0.0
+    means = scores * JOINTS / np.maximum(found.sum(axis=1), 1)
     # Best first, so that of two duplicates the better one is met, and kept, first.
     for k in np.argsort(-scores, kind="stable").tolist():
         if not np.isfinite(roots[k]).all():
             dropped[NO_ROOT] += 1
         elif found[k].sum() < config.min_joints:
             dropped[FEW_JOINTS] += 1
-        elif scores[k] < config.min_score:
+        elif scores[k] < config.min_score or means[k] < least:
             dropped[LOW_SCORE] += 1
         elif any(np.linalg.norm(roots[k] - roots[j]) < config.duplicate_distance for j in kept):
             dropped[DUPLICATE] += 1

@@ -419,3 +419,28 @@ def test_normalisation_is_exact(color):
     ordered = image if color == "bgr" else image[..., ::-1]
     expected = ((ordered / 255 - mean) / std).transpose(2, 0, 1)[None]
     np.testing.assert_array_equal(Normaliser(spec)(image), expected.astype(np.float32))
+
+
+def test_people_whose_joints_are_doubtful_are_left_out() -> None:
+    """The mean of what was seen counts: few sure joints are somebody, many doubtful ones nobody."""
+    roots = np.array([[0, 0, 2], [2, 0, 4]], np.float32)
+    found = np.zeros((2, 15), bool)
+    found[0, :5], found[1] = True, True  # five joints of 0.6, fifteen of 0.25
+    scores = np.array([5 * 0.6 / 15, 0.25], np.float32)
+    everybody, doubtless = SmapConfig(), SmapConfig(min_joint_score=0.3)
+    assert select_people(roots, found, scores, everybody) == ([0, 1], {})
+    assert select_people(roots, found, scores, doubtless) == ([0], {"low_score": 1})
+
+
+def test_the_bundle_says_how_doubtful_joints_may_be(scene, make_bundle):
+    image, camera = scene.image(BRIGHT), scene.camera
+
+    def count(manifest: dict, **options) -> int:
+        estimator = create_estimator(
+            make_bundle(scene, **manifest), "onnxruntime", threads=1, **options
+        )
+        return len(estimator.estimate(image, camera))
+
+    assert count({}) == 3
+    assert count({"min_joint_score": 0.999}) == 0
+    assert count({"min_joint_score": 0.999}, min_joint_score=0.0) == 3
