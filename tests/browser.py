@@ -68,7 +68,7 @@ class Tab:
         self._browser, self._target = browser, target
         from websockets.sync.client import connect  # comes with viser
 
-        self._socket = connect(address, max_size=None, proxy=None)
+        self._socket = connect(address, max_size=None, proxy=None, ping_interval=None)
         self._count = 0
         self.requests: list[str] = []
 
@@ -116,6 +116,7 @@ class Tab:
 
     def screenshot(self) -> np.ndarray:
         """What is to be seen, uint8 [H, W, 3] bgr."""
+        self.call("Page.bringToFront")  # another tab in front of it would keep it from being drawn
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert image is not None

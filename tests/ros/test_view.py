@@ -129,10 +129,15 @@ def test_it_subscribes_for_a_browser_shows_the_graph_and_leaves_with_the_browser
 
         tab.wait(seen, "people and picture")
         tab.wait_for_text("running")
-        mesh = Mesh(
-            np.array([[0, -1, 3], [1, 1, 3], [-1, 1, 3]], np.float32), np.array([[0, 1, 2]])
-        )
-        graph.meshes.publish(mesh_array({0: mesh}, [], Header(), 2.0))
+        # A person's surface of a colour that nobody else has, to be seen from both sides.
+        corners = np.array([[0, -1, 3], [1, 1, 3], [-1, 1, 3]], np.float32)
+        mesh = Mesh(corners, np.array([[0, 1, 2], [0, 2, 1]], np.int32))
+
+        def surface_seen() -> bool:
+            graph.meshes.publish(mesh_array({4: mesh}, [], Header(), 2.0))
+            return colored(tab.screenshot(), person_color(4)) > 60
+
+        tab.wait(surface_seen, "a surface")
         observer.wait(lambda: observer.status(NODE).message == "somebody looks", "who looks")
     observer.wait(lambda: not any(graph.watchers), "no subscriptions")
     assert node.alive and "Traceback" not in node.log
