@@ -19,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from smap_ros.cli.ending import run_command
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    # It warns of a list of fonts that it can't keep, on a full disk or without a home.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     logging.addLevelName(logging.WARNING, "warning")
     logging.addLevelName(logging.ERROR, "error")
     logging.addLevelName(logging.INFO, "note")
