@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from smap_ros.bodies import Body
 from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.options import SmootherConfig
-from smap_ros.temporal.smoothers import Seen, create_smoother
+from smap_ros.temporal.smoothers import create_smoother
+from smap_ros.temporal.smoothers.base import Seen
 from smap_ros.temporal.tracker import TrackedBody, Tracker
 
 Float = NDArray[np.float64]

@@ -7,7 +7,7 @@ import pytest
 
 from smap_ros.errors import InputError
 from smap_ros.temporal import OneEuroConfig, create_smoother
-from smap_ros.temporal.smoothers import Seen
+from smap_ros.temporal.smoothers.base import Seen
 from smap_ros.temporal.smoothers.one_euro import OneEuroFilter
 from smap_ros.temporal.smoothers.rts import RtsConfig, RtsSmoother
 from tests.temporal.people import SHAPE

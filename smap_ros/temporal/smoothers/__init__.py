@@ -7,12 +7,14 @@ a picture at once, as arrays. It is imported when it is used.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smap_ros.errors import InputError
-from smap_ros.temporal.smoothers.base import Seen, Smoother
 
-__all__ = ["AUTO", "MAX_DELAY", "SMOOTHERS", "Seen", "Smoother", "check_delay", "create_smoother"]
+if TYPE_CHECKING:  # numpy comes with it, which a command's help does without
+    from smap_ros.temporal.smoothers.base import Smoother
+
+__all__ = ["AUTO", "MAX_DELAY", "SMOOTHERS", "check_delay", "create_smoother"]
 
 AUTO = "auto"
 MAX_DELAY = 8  # pictures; later people are of no use, and nothing gets better
