@@ -149,14 +149,19 @@ def with_inferred(
         camera: intrinsics at the size of the image.
 
     Returns:
-        Joints, scores with ``INFERRED_SCORE`` for those that were not seen, and image points: of
-        these where their position projects to.
+        Joints, scores with ``INFERRED_SCORE`` for those that were not seen or are out of the
+        picture, and image points: of the former where their position projects to.
     """
     joints = joints_3d.copy()
     placed = np.isfinite(joints).all(axis=-1) & (joints[..., 2] > 0)
     joints[~placed] = np.nan
     inferred = placed & (scores == 0)
     certain = np.where(inferred, np.float32(INFERRED_SCORE), np.where(placed, scores, 0))
+    # The bars of letterboxing have peaks at times; nobody sees what is out of the picture.
+    last = np.array([camera.width, camera.height]) - 0.5
+    with np.errstate(invalid="ignore"):
+        outside = ((joints_2d < -0.5) | (joints_2d > last)).any(axis=-1)
+    certain = np.where(outside, np.minimum(certain, np.float32(INFERRED_SCORE)), certain)
     pixels = joints_2d.copy()
     pixels[inferred] = camera.project(joints[inferred])
     pixels[~placed] = np.nan

@@ -11,6 +11,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import INFERRED_SCORE
+from smap_ros.estimators.smap.necks import with_inferred
 from smap_ros.skeletons import MPI15
 from tests.conftest import outputs_of
 
@@ -126,3 +127,16 @@ def test_two_halves_of_a_person_are_one(scene_maker, make_bundle, scene_onnx, le
     for body, truth in zip(frame, scene.joints, strict=True):
         assert (body.scores > INFERRED_SCORE).all()
         assert np.linalg.norm(body.joints_3d - truth, axis=-1).max() < 0.08
+
+
+def test_joints_in_the_bars_beside_a_picture_are_guesses() -> None:
+    camera = Camera.from_fov(320, 240, np.deg2rad(60))
+    joints = np.full((1, 15, 3), (0.0, 0.0, 2.0), np.float32)
+    pixels = np.full((1, 15, 2), 100.0, np.float32)
+    pixels[0, 3], pixels[0, 4], pixels[0, 5] = (-6, 100), (100, 250), (319, 239)
+    scores = np.full((1, 15), 0.7, np.float32)
+    scores[0, 6], pixels[0, 6] = 0, np.nan
+    _, certain, image = with_inferred(joints, scores, pixels, camera)
+    guessed = certain[0] == np.float32(INFERRED_SCORE)
+    assert np.flatnonzero(guessed).tolist() == [3, 4, 6]
+    np.testing.assert_allclose(image[0, 6], camera.project(joints[0, 6]), atol=1e-4)
