@@ -1,0 +1,1 @@
+"""Data sets in the forms that they are published in, one module a form."""

@@ -1,0 +1,206 @@
+"""Pictures with SMAP's bodies: what its unified JSON holds, and what other sources become.
+
+A body is 15 joints (mpi15) of 11 numbers: x, y (pixels of the picture), Z (cm), visibility
+(0 not labelled, 1 hidden, 2 visible), X, Y, Z (cm, camera coordinates), fx, fy, cx, cy (pixels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.skeletons import MPI15
+from smap_train.data.index import TEXT, Index, fixed, ragged
+from smap_train.engine.sampling import BadRecordError
+
+Float64 = NDArray[np.float64]
+
+X, Y, DEPTH, SEEN, CAMERA_X, CAMERA_Y, CAMERA_Z, FX, FY, CX, CY = range(11)
+COLUMNS = 11
+COLUMN_NAMES = ("x", "y", "Z", "v", "X", "Y", "Z (camera)", "fx", "fy", "cx", "cy")
+COCO = "COCO"  # pictures without depths; the one data set with rules of its own
+
+MOST_ROOT_DEPTH_CM = 2000.0  # median of a whole file; people 20 m away on average are in mm
+_MOST_CM = 10_000.0  # of one coordinate
+_MOST_PX = 100_000.0
+
+SCHEMA = {
+    "image": TEXT,
+    "offset": fixed("<i8"),  # of the encoded picture in its file, bytes
+    "size": fixed("<i8"),  # bytes; 0: the whole file
+    "width": fixed("<i4"),
+    "height": fixed("<i4"),
+    "dataset": TEXT,
+    "validation": fixed("<i4"),
+    "bodies": ragged("<f8", len(MPI15), COLUMNS),
+    "place": TEXT,  # how messages call the record
+    "problem": TEXT,  # why it can't be used; empty if it can
+}
+
+
+@dataclass(frozen=True)
+class BodiesRecord:
+    """A picture and its people.
+
+    Attributes:
+        image: the picture, or the file that it lies in; relative to its data set's folder.
+        width, height: of the picture, pixels.
+        dataset: upper-case name; COCO has rules of its own.
+        bodies: float64 [N, 15, 11], see the module.
+        validation: not 0 for records that aren't trained on.
+        offset, size: bytes of the picture in its file; size 0 means the whole file.
+        place: file and number of the record, for messages.
+    """
+
+    image: Path
+    width: int
+    height: int
+    dataset: str
+    bodies: Float64
+    validation: int = 0
+    offset: int = 0
+    size: int = 0
+    place: str = ""
+
+    def read(self) -> NDArray[np.uint8]:
+        """The picture, uint8 [H, W, 3] bgr.
+
+        Raises:
+            BadRecordError: if it is missing, damaged, or of another size than stated.
+        """
+        try:
+            with self.image.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size or -1)
+        except OSError as error:
+            raise BadRecordError(
+                f"{self.place}: img_paths: can't read {self.image}: {error.strerror or error}"
+            ) from error
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if image is None:
+            raise BadRecordError(
+                f"{self.place}: img_paths: {self.image} is no picture, or it is damaged"
+            )
+        if image.shape[:2] != (self.height, self.width):
+            raise BadRecordError(
+                f"{self.place}: img_width, img_height: {self.width}x{self.height}, but "
+                f"{self.image} has {image.shape[1]}x{image.shape[0]}"
+            )
+        return image.astype(np.uint8, copy=False)
+
+    def row(self, problem: str = "") -> dict[str, Any]:
+        """As the index has it."""
+        return {
+            "image": str(self.image), "offset": self.offset, "size": self.size,
+            "width": self.width, "height": self.height, "dataset": self.dataset,
+            "validation": self.validation, "bodies": self.bodies, "place": self.place,
+            "problem": problem,
+        }  # fmt: skip
+
+
+def bad_row(place: str, problem: str, validation: int = 0) -> dict[str, Any]:
+    """A record that can't be used, as the index has it."""
+    nobody = np.zeros((0, len(MPI15), COLUMNS))
+    return BodiesRecord(Path(), 0, 0, "", nobody, validation, place=place).row(problem)
+
+
+class BodiesRecords:
+    """The records of an index that are trained on, or those that are not.
+
+    Args:
+        index: with :data:`SCHEMA`.
+        folder: that the pictures' paths are relative to.
+        validation: take the held-out records instead.
+    """
+
+    def __init__(self, index: Index, folder: Path, *, validation: bool = False) -> None:
+        self.index, self.folder = index, folder
+        self.numbers = np.flatnonzero((index.column("validation") != 0) == validation)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, number: int) -> BodiesRecord:
+        """A record.
+
+        Raises:
+            BadRecordError: if it can't be used, naming file, record and field.
+            IndexError: if there is none of that number.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(f"record {number} of {len(self)}")
+        row = self.index[int(self.numbers[number])]
+        if row["problem"]:
+            raise BadRecordError(f"{row['place']}: {row['problem']}")
+        return BodiesRecord(
+            image=self.folder / row["image"],
+            width=int(row["width"]),
+            height=int(row["height"]),
+            dataset=row["dataset"],
+            bodies=row["bodies"],
+            validation=int(row["validation"]),
+            offset=int(row["offset"]),
+            size=int(row["size"]),
+            place=row["place"],
+        )
+
+    def problems(self) -> Iterable[str]:
+        """What is wrong with each record that can't be used."""
+        for number in range(len(self)):
+            try:
+                self[number]
+            except BadRecordError as error:
+                yield str(error)
+
+
+def check_bodies(bodies: Float64, dataset: str) -> str:
+    """What is wrong with the people of one picture, naming the first wrong number; or nothing.
+
+    Args:
+        bodies: float64 [N, 15, 11].
+        dataset: upper-case name; COCO has no depths.
+    """
+    limits = np.full(COLUMNS, _MOST_CM)
+    limits[[X, Y, FX, FY, CX, CY]] = _MOST_PX
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(bodies) <= limits)  # NaN as well
+        wrong[..., SEEN] = ~np.isin(bodies[..., SEEN], (0, 1, 2))
+        wrong[..., [FX, FY]] |= ~(bodies[..., [FX, FY]] > 0)
+        if dataset != COCO:
+            behind = (bodies[..., SEEN] > 0) & ~(bodies[..., DEPTH] >= 0)
+            wrong[..., DEPTH] |= behind
+    if not wrong.any():
+        return ""
+    person, joint, column = (int(k) for k in np.argwhere(wrong)[0])
+    expected = {
+        SEEN: "0, 1 or 2",
+        FX: "a positive number of pixels",
+        FY: "a positive number of pixels",
+        DEPTH: f"0 to {_MOST_CM:.0f} cm",
+    }.get(column, f"a number within {limits[column]:.0f} of 0")
+    return (
+        f"bodys[{person}][{joint}][{column}], {COLUMN_NAMES[column]} of "
+        f"{MPI15.joints[joint]}, is {bodies[person, joint, column]:g}; expected {expected}"
+    )
+
+
+def refuse_millimetres(index: Index, name: str) -> None:
+    """Refuse a data set whose people are too far away to be in centimetres.
+
+    Raises:
+        InputError: if the median depth of the labelled roots is beyond 2,000.
+    """
+    depths = index.column("bodies")[:, MPI15.root, DEPTH]
+    depths = depths[depths > 0]
+    if len(depths) and (median := float(np.median(depths))) > MOST_ROOT_DEPTH_CM:
+        raise InputError(
+            f"{name}: the median depth of the pelvises is {median:,.0f}; expected centimetres, "
+            f"below {MOST_ROOT_DEPTH_CM:,.0f}. Are they millimetres? Divide X, Y and Z by 10"
+        )
