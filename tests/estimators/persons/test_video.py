@@ -22,6 +22,7 @@ from smap_ros.estimators.persons.surface import turn_to
 from smap_ros.offline.estimate import CameraChoice, estimate_frames
 from smap_ros.skeletons import H36M17, MPI15, SPIN49
 from smap_ros.sources import Frame
+from smap_ros.temporal import TrackerConfig
 from tests.video_bundle import (
     CORNERS,
     FACES,
@@ -237,7 +238,9 @@ def test_who_has_left_is_forgotten(scene, sway_bundle, delay):
     film(estimator, scene, range(3))
     assert estimator.people_remembered == 3
     empty = scene.image(GREY)
-    frames = [estimator.estimate(empty, scene.camera, n * PERIOD) for n in range(3, 14)]
+    gone = TrackerConfig().death_time  # seconds in which somebody may come back
+    stamps = np.linspace(3 * PERIOD, 2 * PERIOD + 1.5 * gone, 11)
+    frames = [estimator.estimate(empty, scene.camera, stamp) for stamp in stamps]
     assert [len(frame) for frame in frames] == [3] * delay + [0] * (11 - delay)
     assert estimator.people_remembered == 0
 
