@@ -35,11 +35,15 @@ help: ## Show the targets
 demo: $(RUNTIME) ## Run the ROS 2 graph on the shipped clip, without a display; results in out/demo
 	@$(BIN)/smap-ros demo --out $(OUT)
 
+# A process a core; each takes whole files, one takes all that run graphs (conftest.py). ARGS="-n 0"
+# runs them one after the other, for --pdb for example.
+PARALLEL := -n auto --dist loadgroup
+
 test: $(DEVELOPMENT) ## Install everything for development and run all tests (ARGS=... for pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: $(DEVELOPMENT) ## Run the tests that take no time: a first look, not what a change must pass
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 docs: $(DEVELOPMENT) ## Build the documentation site into docs/_build; broken links fail
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -c docs . docs/_build

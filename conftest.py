@@ -6,6 +6,7 @@ neither hears nor disturbs any other ROS graph, on this machine or on its networ
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -14,6 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# The wheels of ROS start Python anew when they are first imported, to set its library path. Done
+# here it happens once, before pytest-xdist starts its workers, which couldn't bear it.
+with contextlib.suppress(ImportError):
+    import rclpy  # noqa: F401
 
 # Above 101 the ports of DDS reach into the range that Linux hands to outgoing connections.
 _DOMAINS = range(1, 102)
@@ -71,6 +77,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function = item.nodeid.partition("[")[0]
         if any(function == one or function.startswith((f"{one}::", one + "/")) for one in slow):
             item.add_marker(pytest.mark.slow)
+        item.add_marker(pytest.mark.xdist_group(_together(item)))
+
+
+def _together(item: pytest.Item) -> str:
+    """Tests that one worker runs one after the other: a file's, which share what they prepare.
+
+    Graphs of several processes take turns as well: their time-outs are for a machine of two cores
+    that does little else.
+    """
+    folder, _, name = str(item.path.relative_to(Path(__file__).parent / "tests")).rpartition("/")
+    return "graphs" if folder in ("ros", "view") else f"{folder}/{name}"
 
 
 def pytest_collection_finish() -> None:
