@@ -19,14 +19,13 @@ from smap_train.models import create, entry
 from smap_train.models.checkpoint import load_checkpoint
 from smap_train.models.deployment import Export
 from smap_train.models.refinenet import RefineNet
-
-_IMAGENET_BGR = {"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
+from smap_train.models.smap import MEAN_BGR, STD_BGR
 
 # What a manifest says of each exportable network beside its shapes. SMAP's units are those of
 # the official code: heatmaps times 255, affinities times 127, centimetres.
 _SMAP_KIND: dict[str, dict[str, Any]] = {
     "smap": {
-        "input": {"color": "bgr", **_IMAGENET_BGR, "resize": "bilinear"},
+        "input": {"color": "bgr", "mean": MEAN_BGR, "std": STD_BGR, "resize": "bilinear"},
         "scales": {
             "heatmap_scale": 255.0,
             "paf_scale": 127.0,

@@ -9,12 +9,14 @@ network-input pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 
 STRIDE = 4  # network-input pixels per map cell
@@ -22,8 +24,11 @@ KEYPOINTS = len(MPI15.joints)  # 15
 LIMBS = len(MPI15.limbs)  # 14
 MAPS_2D = KEYPOINTS + 2 * LIMBS  # 43: heatmaps, then x and y of each limb's affinity field
 
+# Of the input, bgr / 255: ImageNet's.
+MEAN_BGR, STD_BGR = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)
+
 _BLOCKS = (3, 4, 6, 3)  # ResNet-50
-_ENCODER_WIDTHS = (256, 512, 1024, 2048)
+_ENCODER_WIDTH = 256  # of the finest layer; each coarser one has twice as many channels
 _STEM_WIDTH = 64
 
 
@@ -92,10 +97,10 @@ class Stem(nn.Module):
 class Encoder(nn.Module):
     """Four ResNet-50 layers; the previous stage's features are added after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks_of_layers: Sequence[int], widths: Sequence[int]) -> None:
         super().__init__()
         inputs = _STEM_WIDTH
-        for k, (blocks, outputs) in enumerate(zip(_BLOCKS, _ENCODER_WIDTHS, strict=True)):
+        for k, (blocks, outputs) in enumerate(zip(blocks_of_layers, widths, strict=True)):
             stride = 1 if k == 0 else 2
             first = Bottleneck(inputs, outputs // 4, stride, project=True)
             rest = (Bottleneck(outputs, outputs // 4, 1, project=False) for _ in range(1, blocks))
@@ -164,10 +169,10 @@ class DecoderUnit(nn.Module):
 class Decoder(nn.Module):
     """Four units from the coarsest encoder map (``up1``) to the finest (``up4``)."""
 
-    def __init__(self, width: int, *, link: bool) -> None:
+    def __init__(self, widths: Sequence[int], width: int, *, link: bool) -> None:
         super().__init__()
-        levels = len(_ENCODER_WIDTHS)
-        for u, inputs in enumerate(reversed(_ENCODER_WIDTHS), start=1):
+        levels = len(widths)
+        for u, inputs in enumerate(reversed(widths), start=1):
             unit = DecoderUnit(
                 inputs, width, coarsest=u == 1, link=link, cross=link and u == levels
             )
@@ -197,17 +202,19 @@ class Decoder(nn.Module):
 class Stage(nn.Module):
     """Encoder and decoder; every stage but the last feeds the next one."""
 
-    def __init__(self, width: int, *, link: bool) -> None:
+    def __init__(
+        self, blocks: Sequence[int], widths: Sequence[int], width: int, *, link: bool
+    ) -> None:
         super().__init__()
-        self.downsample = Encoder()
-        self.upsample = Decoder(width, link=link)
+        self.downsample = Encoder(blocks, widths)
+        self.upsample = Decoder(widths, width, link=link)
 
 
 class Smap(nn.Module):
     """SMAP: heatmaps, part affinity fields, relative and root depth from one image.
 
-    Input: float32 [B, 3, H, W], BGR / 255 normalised with mean (0.406, 0.456, 0.485) and
-    standard deviation (0.225, 0.224, 0.229); officially 512 x 832. H and W should be
+    Input: float32 [B, 3, H, W], BGR / 255 normalised with :data:`MEAN_BGR` and
+    :data:`STD_BGR`; officially 512 x 832. H and W should be
     multiples of 32.
 
     In training mode ``forward`` returns one ``StageMaps`` a stage, for ``losses.smap_loss``;
@@ -220,14 +227,28 @@ class Smap(nn.Module):
     Args:
         stages: length of the cascade; 3 in the official checkpoints.
         width: channels of the decoder; 256 in the official checkpoints.
+        blocks: bottlenecks of the encoder's four layers; ResNet-50's in the official checkpoints.
+        encoder: channels of its finest layer, a multiple of 4; each next one has twice as many.
     """
 
-    def __init__(self, stages: int = 3, width: int = 256) -> None:
+    def __init__(
+        self,
+        stages: int = 3,
+        width: int = 256,
+        blocks: Sequence[int] = _BLOCKS,
+        encoder: int = _ENCODER_WIDTH,
+    ) -> None:
         super().__init__()
+        if len(blocks) != len(_BLOCKS) or encoder % 4 or min(stages, width, encoder, *blocks) < 1:
+            raise InputError(
+                f"smap: stages {stages}, width {width}, blocks {list(blocks)}, encoder {encoder}; "
+                "expected positive numbers, four of blocks, a multiple of 4 for encoder"
+            )
+        widths = [encoder << k for k in range(len(blocks))]
         self.top = Stem()
         self._stages: list[str] = [f"stage{i}" for i in range(stages)]
         for i, name in enumerate(self._stages):
-            self.add_module(name, Stage(width, link=i < stages - 1))
+            self.add_module(name, Stage(blocks, widths, width, link=i < stages - 1))
 
     @property
     def stages(self) -> list[Stage]:

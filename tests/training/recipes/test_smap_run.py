@@ -1,0 +1,241 @@
+"""SMAP's recipe: what it makes of records, that it learns, resumes, and stays as it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from smap_ros.errors import InputError
+from smap_train.data.whole_image import View, view_of
+from smap_train.engine.checkpoint import LAST, steps_done
+from smap_train.engine.sampling import BadRecordError
+from smap_train.engine.trainer import train
+from smap_train.losses.smap import smap_loss
+from smap_train.models.checkpoint import load_checkpoint, load_model
+from smap_train.recipes.registry import RECIPES, open_recipe
+from smap_train.recipes.smap import SmapConfig, SmapRecipe, tensors
+from smap_train.targets.smap import label_maps, root_depth_rows
+
+from ..data.bodies import body, picture, write_set
+
+GOLDEN = Path(__file__).with_name("smap_step.json")
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
+SMALL = {"stages": 2, "width": 16, "blocks": [1, 1, 1, 1], "encoder": 16}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def recipe(folder: Path, **settings) -> SmapRecipe:
+    data = folder / "data"
+    if not data.exists():
+        write_set(data)
+    return SmapRecipe(
+        SmapConfig(**{
+            "out": folder / "run", "steps": 30, "batch_size": 2, "workers": 0, "threads": 1,
+            "data": [{"annotations": data / "annotations.json", "images": data}],
+            "width": 160, "height": 128, "network": SMALL, "warmup": 3,
+            **settings,
+        })
+    )  # fmt: skip
+
+
+def batch_of(made: SmapRecipe, *numbers: int) -> dict[str, torch.Tensor]:
+    return torch.utils.data.default_collate([made.dataset()[k] for k in numbers])
+
+
+def test_a_sample_is_the_view_and_its_official_labels(tmp_path):
+    made = recipe(tmp_path)
+    record = made.dataset().groups[0][0].records[1]
+    sample = made.sample(record, np.random.default_rng(5))
+    view = View.draw(np.random.default_rng(5), scaled=False)
+    seen = view_of(record.read(), record.bodies, view, (160, 128))
+    np.testing.assert_array_equal(sample["labels"], label_maps(seen.people(), (32, 40)))
+    # Root depth: cm over the focal length in pixels of the network's input.
+    np.testing.assert_array_equal(
+        sample["roots"], root_depth_rows(seen.people(), 180 * seen.scale, (32, 40))
+    )
+    mean, std = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)
+    expected = ((seen.image / 255 - mean) / std).transpose(2, 0, 1)
+    np.testing.assert_allclose(sample["image"], expected, atol=1e-5)
+    assert sample["valid"].all() and sample["valid"].shape == (57,)
+
+
+def test_head_top_and_depths_of_coco_are_not_valid():
+    bodies = body()[None]
+    seen = view_of(picture(bodies), bodies, View(), (160, 128))
+    zeros = torch.nonzero(tensors(seen, coco=True)["valid"] == 0)[:, 0].tolist()
+    assert zeros == [1, 15, 16, *range(43, 57)]
+
+
+def test_only_pictures_of_coco_are_scaled(tmp_path, monkeypatch):
+    drawn = []
+    draw = View.draw
+    monkeypatch.setattr(
+        View, "draw", lambda rng, *, scaled: drawn.append(scaled) or draw(rng, scaled=scaled)
+    )
+    for name in ("coco", "MuCo"):
+        write_set(tmp_path / name / "data", 1, name)
+        batch_of(recipe(tmp_path / name), 0)
+    assert drawn == [True, False]
+
+
+def test_the_loss_is_the_official_one_of_the_samples(tmp_path):
+    made = recipe(tmp_path)
+    network, batch = made.network(), batch_of(made, 0, 1)
+    terms = made.losses(network, batch, 0)
+    expected = smap_loss(
+        network.forward_stages(batch["image"]), batch["labels"], batch["valid"], batch["roots"]
+    )
+    assert terms.keys() == made.loss_weights().keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value)
+    assert {n for n, w in made.loss_weights().items() if w} == {"total"}
+    assert float(terms["root"]) > 0
+
+
+def test_thirty_steps_lower_the_loss(tmp_path):
+    made = recipe(tmp_path, learning_rate=3e-3)
+    batch = batch_of(made, *range(4))
+    torch.manual_seed(0)
+    before = made.losses(made.network().train(), batch, 0)["total"].item()
+    trained = load_model(train(made)).train()
+    after = made.losses(trained, batch, 0)["total"].item()
+    assert after < 0.8 * before, (before, after)
+    assert steps_done(tmp_path / "run" / LAST) == 30
+
+
+def test_a_stopped_run_goes_on_to_the_bit(tmp_path):
+    whole = load_checkpoint(train(recipe(tmp_path, steps=4)))["state_dict"]
+    stopped = recipe(tmp_path, steps=4, out=tmp_path / "stopped")
+    train(stopped, stop_after=2)
+    resumed = load_checkpoint(train(stopped))["state_dict"]
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+
+
+def test_the_rate_warms_up_and_falls_to_nothing(tmp_path):
+    config = recipe(tmp_path, steps=192_000, warmup=2400).config
+    rates = [config.rate(step) for step in (0, 1200, 2400, 97_200, 192_000)]
+    assert rates == pytest.approx([0.1, 0.55, 1.0, 0.5, 0.0])
+
+
+def test_the_optimiser_is_the_official_one(tmp_path):
+    made = SmapRecipe(SmapConfig(out=tmp_path, steps=5))
+    optimizer = made.optimizer([torch.nn.Parameter(torch.zeros(2))])
+    assert type(optimizer) is torch.optim.Adam
+    expected = {"lr": 1.6e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 8e-6}
+    assert {name: optimizer.defaults[name] for name in expected} == expected
+
+
+def step_numbers(folder: Path) -> dict[str, float]:
+    """Losses of a fixed batch before and after one step, and the gradient's norm."""
+    made = recipe(folder, learning_rate=1e-2)
+    random = np.random.default_rng(3)
+    network = made.network()
+    for value in network.parameters():
+        drawn = random.standard_normal(value.shape) * (0.1 if value.ndim > 1 else 0.02)
+        value.data = torch.from_numpy(drawn.astype(np.float32)) + (value.ndim == 1)
+    samples = []
+    for k, coco in enumerate((False, True)):
+        bodies = np.array([body(-0.4, 3.5 + k), body(0.5, 4.5)])
+        seen = view_of(picture(bodies, k), bodies, View(flip=bool(k)), (160, 128))
+        samples.append(tensors(seen, coco=coco))
+    batch = torch.utils.data.default_collate(samples)
+    optimizer = made.optimizer(made.parameter_groups(network))
+    terms = made.losses(network, batch, 0)
+    numbers = {f"before_{name}": value.item() for name, value in terms.items()}
+    sum(made.loss_weights()[name] * value for name, value in terms.items()).backward()
+    gradients = [p.grad.norm() for p in network.parameters() if p.grad is not None]
+    numbers["gradient"] = torch.stack(gradients).norm().item()
+    optimizer.step()
+    after = made.losses(network, batch, 1)
+    return numbers | {f"after_{name}": value.item() for name, value in after.items()}
+
+
+def test_one_step_on_a_fixed_batch_is_the_recorded_one(tmp_path):
+    """After a change that is meant, write what ``step_numbers`` returns into the file."""
+    assert step_numbers(tmp_path) == pytest.approx(json.loads(GOLDEN.read_text()), rel=5e-3)
+
+
+def shard(folder: Path) -> Path:
+    """What `smap-train synth` writes: a scene with one person and one that is hidden."""
+    folder.mkdir()
+    numbers = body()
+    person = {
+        "id": 0, "joints_3d": (numbers[:, 4:7] / 100).tolist(),
+        "joints_2d": numbers[:, :2].tolist(), "visibility": [2] * 14 + [1], "pixels": 900,
+    }  # fmt: skip
+    labels = {
+        "camera": {"fx": 180.0, "fy": 181.0, "cx": 80.0, "cy": 60.0, "width": 160, "height": 120},
+        "people": [person, {**person, "pixels": 0}],
+    }
+    image = cv2.imencode(".jpg", picture(numbers[None]))[1].tobytes()
+    with tarfile.open(folder / "000000.tar", "w") as tar:
+        for kind, data in (("jpg", image), ("json", json.dumps(labels).encode())):
+            member = tarfile.TarInfo(f"000000.{kind}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return folder
+
+
+def test_virtual_people_are_read_as_bodies(tmp_path):
+    made = recipe(tmp_path, data=[], virtual=[shard(tmp_path / "virtual")])
+    record = made.dataset().groups[0][0].records[0]
+    expected = body()[None].copy()
+    expected[0, 14, 3], expected[..., 8] = 1, 181
+    np.testing.assert_allclose(record.bodies, expected, rtol=1e-12)
+    assert record.read().shape == (120, 160, 3)
+    assert batch_of(made, 0)["valid"].all()
+
+
+def test_virtual_people_come_in_their_share(tmp_path):
+    made = recipe(tmp_path, virtual=[shard(tmp_path / "virtual")], virtual_share=0.25)
+    assert made.dataset().counts.tolist() == [3072, 1024]
+
+
+def test_bad_records_end_a_run_or_are_listed(tmp_path):
+    path = write_set(tmp_path / "data")
+    (tmp_path / "data/images/000002.png").write_bytes(b"no picture")
+    with pytest.raises(BadRecordError, match=r"annotations.json, record 2: img_paths.*damaged"):
+        batch_of(recipe(tmp_path), *range(6))
+    (tmp_path / "run").mkdir()
+    batch_of(recipe(tmp_path, on_bad="skip"), *range(6))
+    (line,) = (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()
+    assert json.loads(line)["record"] == 2 and json.loads(line)["source"] == str(path)
+
+
+def test_a_recipe_without_data_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no training data"):
+        recipe(tmp_path, data=[]).dataset()
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    weights = train(recipe(tmp_path, steps=1))
+    assert recipe(tmp_path, initial=weights).network() is not None
+    with pytest.raises(InputError, match=r"smap\.pth doesn't fit this network"):
+        recipe(tmp_path, initial=weights, network={**SMALL, "width": 8}).network()
+
+
+@pytest.mark.parametrize("name", ["smap", "smap_tiny", "smap_virtual"])
+def test_the_configurations_are_accepted(name):
+    assert "smap" in RECIPES
+    config = open_recipe(CONFIGS / f"{name}.yaml").config
+    assert isinstance(config, SmapConfig)
+    assert (config.data or config.virtual) and (config.ema_decay, config.clip) == (0, 0)
+
+
+@pytest.mark.parametrize("options", [{"blocks": [1, 1]}, {"encoder": 6}, {"stages": 0}])
+def test_impossible_networks_are_refused(tmp_path, options):
+    with pytest.raises(InputError, match="expected positive numbers, four of blocks"):
+        recipe(tmp_path, network={**SMALL, **options}).network()

@@ -1,0 +1,187 @@
+"""Recipe ``smap``: the network of Zhen et al., ECCV 2020, as its official code trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from smap_ros.errors import InputError
+from smap_ros.skeletons import MPI15
+from smap_train.data.layouts.bodies import COCO, BodiesRecord
+from smap_train.data.layouts.smap_json import open_smap_json
+from smap_train.data.layouts.virtual import open_virtual
+from smap_train.data.shards import shard_files
+from smap_train.data.whole_image import View, WholeImage, view_of
+from smap_train.engine.config import RunConfig
+from smap_train.engine.sampling import BadRecordError, Mixture, Source
+from smap_train.losses.smap import smap_loss
+from smap_train.models import create
+from smap_train.models.checkpoint import load_checkpoint, mismatches
+from smap_train.models.smap import KEYPOINTS, LIMBS, MAPS_2D, MEAN_BGR, STD_BGR, STRIDE, Smap
+from smap_train.recipes.base import Recipe
+from smap_train.targets.smap import label_maps, root_depth_rows
+
+_FIRST_RATE = 0.1  # factor on the rate at the first step
+# Of 57 channels, what isn't labelled in COCO: the head top, so the limb that ends there, and
+# all depths. Heatmaps come first, then x and y of each limb, then the limbs' depths.
+_HEAD_TOP = MPI15.index("head_top")
+_HEAD_LIMB = next(k for k, limb in enumerate(MPI15.limbs) if _HEAD_TOP in limb)
+_COCO_ZEROS = [
+    _HEAD_TOP, KEYPOINTS + 2 * _HEAD_LIMB, KEYPOINTS + 2 * _HEAD_LIMB + 1,
+    *range(MAPS_2D, MAPS_2D + LIMBS),
+]  # fmt: skip
+
+
+class AnnotatedPictures(BaseModel):
+    """A data set in SMAP's unified JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    annotations: Path
+    images: Path
+
+
+class SmapConfig(RunConfig):
+    """Everything that determines a run. The defaults are the official ones on 8 GPUs."""
+
+    recipe: Literal["smap"] = Field("smap", description="this recipe")
+    data: list[AnnotatedPictures] = Field(
+        [], description="annotations (SMAP's unified JSON) and images (folder) of each data set"
+    )
+    virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
+    virtual_share: float | None = Field(
+        None, gt=0, lt=1, description="of the samples; none: by the number of records"
+    )
+    width: int = Field(832, multiple_of=32, gt=0, description="of the input, pixels")
+    height: int = Field(512, multiple_of=32, gt=0, description="of the input, pixels")
+    network: dict[str, Any] = Field(
+        {}, description="options of smap: stages, width, blocks, encoder; none: the official ones"
+    )
+    initial: Path | None = Field(None, description="weights to start from: smap.pth")
+    learning_rate: float = Field(1.6e-3, gt=0, description="at the peak; 2e-4 a GPU of 2 pictures")
+    weight_decay: float = Field(8e-6, ge=0, description="L2, on all parameters")
+    warmup: int = Field(2400, ge=0, description="steps from a tenth of the rate to all of it")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="of the averaged weights; 0: none")
+    clip: float = Field(0.0, ge=0, description="largest norm of a step's gradient; 0: any")
+
+    def rate(self, step: int) -> float:
+        """From a tenth to all of it over ``warmup`` steps, then straight to 0 at the last."""
+        if step < self.warmup:
+            return _FIRST_RATE + (1 - _FIRST_RATE) * step / self.warmup
+        return max((self.steps - step) / max(self.steps - self.warmup, 1), 0.0)
+
+
+class SmapRecipe(Recipe[SmapConfig]):
+    """smap with its loss."""
+
+    config_type: ClassVar[type[RunConfig]] = SmapConfig
+    summary = "SMAP: all people of an image in centimetres, bottom-up (Zhen et al. 2020)"
+    model = "smap"
+    bundle_kind = "smap"
+
+    def __init__(self, config: SmapConfig) -> None:
+        super().__init__(config)
+        self.options = dict(config.network)
+
+    def network(self) -> Smap:
+        """Fresh weights, or those to start from."""
+        network = create(self.model, **self.options)
+        assert isinstance(network, Smap)
+        if self.config.initial is not None:
+            weights = load_checkpoint(self.config.initial)["state_dict"]
+            if problems := mismatches(weights, network.state_dict()):
+                raise InputError(f"{self.config.initial} doesn't fit this network:\n{problems}")
+            network.load_state_dict(weights)
+        return network
+
+    def dataset(self) -> Mixture:
+        """All records as one shuffled list, or virtual ones in their share."""
+        config = self.config
+        share = config.virtual_share
+        annotated = [open_smap_json(data.annotations, data.images) for data in config.data]
+        total = sum(len(records) for records in annotated)
+        sources: list[Source[BodiesRecord]] = []
+        for data, records in zip(config.data, annotated, strict=True):
+            weight = None if share is None else (1 - share) * len(records) / max(total, 1)
+            sources.append(Source(str(data.annotations), records, self.sample, weight))
+        if config.virtual:
+            scenes = open_virtual(config.virtual)
+            sources.append(Source("virtual people", scenes, self.sample, share))
+        return Mixture(
+            sources,
+            config.steps * config.batch_size,
+            config.seed,
+            config.on_bad,
+            config.out / "skipped.jsonl",
+        )
+
+    def sample(self, record: BodiesRecord, rng: np.random.Generator) -> dict[str, Tensor]:
+        """A random view of a picture, as :func:`tensors` has it."""
+        coco = record.dataset == COCO
+        view = View.draw(rng, scaled=coco)
+        image = record.read()
+        try:
+            seen = view_of(image, record.bodies, view, (self.config.width, self.config.height))
+        except cv2.error as error:
+            raise BadRecordError(
+                f"{record.place}: img_width, img_height: {record.width}x{record.height} can't be "
+                "brought to the network's size"
+            ) from error
+        return tensors(seen, coco=coco)
+
+    def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """See :func:`smap_train.losses.smap.smap_loss`."""
+        assert isinstance(network, Smap)
+        stages = network.forward_stages(batch["image"])
+        return smap_loss(stages, batch["labels"], batch["valid"], batch["roots"])
+
+    def loss_weights(self) -> Mapping[str, float]:
+        """The total is optimised; its terms are watched."""
+        return {"total": 1.0, "maps_2d": 0.0, "bone": 0.0, "root": 0.0}
+
+    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
+        """Adam, the decay in its gradients."""
+        config = self.config
+        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
+
+    def files(self) -> list[Path]:
+        """Annotations and shards."""
+        return [data.annotations for data in self.config.data] + shard_files(self.config.virtual)
+
+
+def tensors(seen: WholeImage, *, coco: bool) -> dict[str, Tensor]:
+    """A sample for the network and its loss.
+
+    Args:
+        seen: what the network sees.
+        coco: no head top and no depths are labelled.
+
+    Returns:
+        ``image`` float32 [3, H, W], ``labels`` float32 [5, 57, H/4, W/4], ``valid`` float32 [57],
+        ``roots`` float32 [20, 3].
+    """
+    people = seen.people()
+    grid = (seen.image.shape[0] // STRIDE, seen.image.shape[1] // STRIDE)
+    roots = root_depth_rows(people, seen.focal_px(), grid)
+    valid = torch.ones(MAPS_2D + LIMBS)
+    if coco:
+        valid[_COCO_ZEROS] = 0
+    return {
+        "image": to_tensor(seen.image),
+        "labels": torch.from_numpy(label_maps(people, grid)),
+        "valid": valid,
+        "roots": torch.from_numpy(roots),
+    }
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] bgr to the network's float32 [3, H, W]."""
+    scaled = (image.astype(np.float32) / 255 - np.float32(MEAN_BGR)) / np.float32(STD_BGR)
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
