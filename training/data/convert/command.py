@@ -76,4 +76,43 @@ def pseudo(source: Source, out: Out) -> None:
     typer.echo(f"{out}: {photos:,} photos, somebody found in {found:,}")
 
 
+Folder = Annotated[
+    str, typer.Option(help="Folder of the pictures, relative to that of the data set.")
+]
+
+
+@convert.command("smap-coco")
+def smap_coco(
+    source: Annotated[Path, typer.Argument(help="person_keypoints_train2017.json")],
+    out: Out,
+    folder: Folder = "train2017",
+    validation: Annotated[bool, typer.Option(help="Mark the records as held out.")] = False,
+) -> None:
+    """COCO's keypoints as SMAP's unified JSON.
+
+    Example: smap-train data convert smap-coco person_keypoints_train2017.json data/coco.json
+    """
+    from smap_train.data.layouts.coco import read_coco
+    from smap_train.data.layouts.smap_json import write_smap_json
+
+    count = write_smap_json(out, read_coco(source, folder, validation=validation))
+    typer.echo(f"{out}: {count:,} pictures with somebody labelled")
+
+
+@convert.command("smap-muco")
+def smap_muco(
+    source: Annotated[Path, typer.Argument(help="MuCo-3DHP.json")],
+    out: Out,
+    folder: Folder = "",
+) -> None:
+    """MuCo-3DHP as SMAP's unified JSON: 15 joints, millimetres become centimetres.
+
+    Example: smap-train data convert smap-muco MuCo-3DHP.json data/muco.json
+    """
+    from smap_train.data.layouts.muco import read_muco
+    from smap_train.data.layouts.smap_json import write_smap_json
+
+    typer.echo(f"{out}: {write_smap_json(out, read_muco(source, folder)):,} pictures")
+
+
 app.add_typer(convert, name="convert")

@@ -77,6 +77,8 @@ def write_smap_json(path: Path, records: Iterable[BodiesRecord]) -> int:
             }  # fmt: skip
             file.write((b",\n" if count else b"\n") + json.dumps(entry).encode())
             count += 1
+        if count == 0:
+            raise InputError(f"no record to write into {path}: nobody is labelled in the source")
         file.write(b"\n]}\n")
     return count
 
