@@ -14,6 +14,7 @@ from smap_train.settings import read_config, read_yaml
 # name -> module and class; a new recipe adds a line.
 RECIPES: dict[str, str] = {
     "smap": "smap_train.recipes.smap:SmapRecipe",
+    "refinenet": "smap_train.recipes.refinenet:RefineNetRecipe",
     "smap_lite": "smap_train.recipes.smap_lite:SmapLiteRecipe",
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
 }

@@ -14,7 +14,7 @@ from smap_ros.skeletons import MPI15
 from smap_train.cli import app
 from smap_train.data.layouts.coco import KEYPOINTS, read_coco
 from smap_train.data.layouts.muco import read_muco
-from smap_train.data.layouts.smap_json import open_smap_json
+from smap_train.data.layouts.smap_json import open_smap_json, write_smap_json
 
 
 @pytest.fixture(autouse=True)
@@ -129,19 +129,23 @@ def test_muco_becomes_bodies_in_centimetres(tmp_path):
     ("fields", "message"),
     [
         ({"keypoints_cam": [[0, 0, 1]] * 17}, r"annotation 0 is malformed.*\(17, 3\).*21 x 2"),
+        ({"keypoints_cam": [[0, 0, float("nan")]] * 21}, r"image 1: .*Z of neck, is nan"),
         ({"keypoints_img": None}, "annotation 0 is malformed"),
         ({"image_id": 7}, "people of image 7, which it doesn't have"),
     ],
 )
 def test_what_is_wrong_in_muco_is_named(tmp_path, fields, message):
     with pytest.raises(InputError, match=message):
-        list(read_muco(muco_file(tmp_path, **fields)))
+        write_smap_json(tmp_path / "out.json", read_muco(muco_file(tmp_path, **fields)))
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_a_damaged_muco_is_named(tmp_path):
     path = muco_file(tmp_path)
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(InputError, match=r"MuCo-3DHP.json is damaged in annotations"):
+    with pytest.raises(
+        InputError, match=r"MuCo-3DHP.json is damaged after 0 records of annotations"
+    ):
         list(read_muco(path))
 
 

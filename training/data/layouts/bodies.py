@@ -191,13 +191,12 @@ def check_bodies(bodies: Float64, dataset: str) -> str:
     )
 
 
-def refuse_millimetres(index: Index, name: str) -> None:
+def refuse_millimetres(depths: Float64, name: str) -> None:
     """Refuse a data set whose people are too far away to be in centimetres.
 
     Raises:
-        InputError: if the median depth of the labelled roots is beyond 2,000.
+        InputError: if the median of the roots' depths, where they are labelled, is beyond 2,000.
     """
-    depths = index.column("bodies")[:, MPI15.root, DEPTH]
     depths = depths[depths > 0]
     if len(depths) and (median := float(np.median(depths))) > MOST_ROOT_DEPTH_CM:
         raise InputError(

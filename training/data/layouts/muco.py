@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ijson
 import numpy as np
 
 from smap_ros.errors import InputError
@@ -31,6 +30,7 @@ from smap_train.data.layouts.bodies import (
     X,
     Y,
 )
+from smap_train.data.layouts.json_stream import entries
 
 DATASET = "MuCo"
 JOINTS = 21
@@ -53,12 +53,12 @@ def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
         InputError: if the file can't be read, or a record is malformed, naming it.
     """
     people: dict[int, list[Float64]] = defaultdict(list)
-    for number, entry in enumerate(_entries(path, "annotations")):
+    for number, entry in enumerate(entries(path, "annotations")):
         try:
             people[entry["image_id"]].append(_joints(entry))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}, annotation {number} is malformed: {error!r}") from error
-    for image in _entries(path, "images"):
+    for image in entries(path, "images"):
         place = f"{path}, image {image.get('id') if isinstance(image, dict) else image!r}"
         try:
             bodies = _bodies(people.pop(image["id"], []), image)
@@ -69,17 +69,6 @@ def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
             yield BodiesRecord(Path(folder) / name, width, height, DATASET, bodies, place=place)
     if people:
         raise InputError(f"{path} has people of image {next(iter(people))}, which it doesn't have")
-
-
-def _entries(path: Path, key: str) -> Iterator[Any]:
-    """The objects of one list of the file, one by one."""
-    try:
-        with path.open("rb") as file:
-            yield from ijson.items(file, f"{key}.item", use_float=True)
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from error
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged in {key}: {error}".splitlines()[0]) from error
 
 
 def _joints(entry: dict[str, Any]) -> Float64:

@@ -7,12 +7,10 @@ A JSON object whose key ``root`` lists pictures: ``img_paths``, ``img_width``, `
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import ijson
 import numpy as np
 
 from smap_ros.errors import InputError
@@ -20,6 +18,7 @@ from smap_ros.skeletons import MPI15
 from smap_train.data.index import open_index
 from smap_train.data.layouts.bodies import (
     COLUMNS,
+    DEPTH,
     SCHEMA,
     BodiesRecord,
     BodiesRecords,
@@ -27,14 +26,11 @@ from smap_train.data.layouts.bodies import (
     check_bodies,
     refuse_millimetres,
 )
+from smap_train.data.layouts.json_stream import entries
 from smap_train.files import whole_file
 
 DATASETS = ("COCO", "MUCO", "CMUP", "H36M")
 _VERSION = 1  # of what is made of a file
-# Python writes these where JSON knows no such numbers. A text with one between commas would be
-# changed as well; paths of pictures have none.
-_NO_NUMBER = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}])")
-_LONGEST = 16  # bytes of such a match with what surrounds it
 
 
 def open_smap_json(
@@ -53,7 +49,7 @@ def open_smap_json(
             Records that can't be used are named when they are asked for.
     """
     index = open_index("smap_json", _VERSION, [path], SCHEMA, lambda: _rows(path), cache)
-    refuse_millimetres(index, str(path))
+    refuse_millimetres(index.column("bodies")[:, MPI15.root, DEPTH], str(path))
     return BodiesRecords(index, images, validation=validation)
 
 
@@ -83,43 +79,11 @@ def write_smap_json(path: Path, records: Iterable[BodiesRecord]) -> int:
     return count
 
 
-class _WithoutNan:
-    """A file in which numbers that JSON doesn't know are null, so that the rest can be read."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.rest = file, b""
-
-    def read(self, size: int) -> bytes:
-        """About ``size`` bytes; empty at the end only."""
-        if size == 0:
-            return b""  # a question for the type
-        while True:
-            data = self.file.read(max(size, 4 * _LONGEST))
-            text = self.rest + data
-            if not data:
-                self.rest = b""
-                return text
-            if b"NaN" in text or b"Infinity" in text:
-                text = _NO_NUMBER.sub(b"null", text)
-            # What may be cut in the middle waits for its other half.
-            text, self.rest = text[:-_LONGEST], text[-_LONGEST:]
-            if text:
-                return text
-
-
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """Records of the file as the index has them; unusable ones carry their problem."""
     number = -1
-    try:
-        with path.open("rb") as file:
-            entries = ijson.items(_WithoutNan(file), "root.item", use_float=True)
-            for number, entry in enumerate(entries):
-                yield _row(entry, f"{path}, record {number}")
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from error
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        text = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise InputError(f"{path} is damaged after {number + 1} records: {text}") from error
+    for number, entry in enumerate(entries(path, "root")):
+        yield _row(entry, f"{path}, record {number}")
     if number < 0:
         raise InputError(
             f"{path} has no records under the key 'root'; expected SMAP's unified JSON, which "
