@@ -61,10 +61,11 @@ class Camera:
                 f"image size is {self.width}x{self.height} px; expected positive numbers"
             )
         if not all(math.isfinite(v) for v in numbers) or self.fx <= 0 or self.fy <= 0:
+            lens = f", distortion {list(self.distortion)}" if self.distortion else ""
             raise CameraError(
-                f"camera has fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}; expected "
-                "finite numbers and positive focal lengths in pixels. Calibrate the camera, or "
-                "state its horizontal field of view"
+                f"camera has fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}{lens}; "
+                "expected finite numbers and positive focal lengths in pixels. Calibrate the "
+                "camera, or state its horizontal field of view"
             )
         if self.distortion:
             allowed = DISTORTION_MODELS.get(self.distortion_model)

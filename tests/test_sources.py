@@ -1,5 +1,6 @@
 """Readers of images: order, stamps, calibration, and files that are damaged."""
 
+import os
 from pathlib import Path
 
 import av
@@ -41,6 +42,13 @@ def write_video(path: Path, frames: int = 20, codec: str = "libx264", **options:
 
 
 # --- files and folders ------------------------------------------------------------------------
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    for name in ("people.jpg", "film.mp4", "bag.mcap"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match="is a pipe or a device"):
+            open_source(str(tmp_path / name))
 
 
 def test_an_image_is_one_frame(tmp_path):

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from smap_ros.errors import InputError
+from smap_ros.markup import yaml_value
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -27,16 +27,16 @@ def parse_settings(texts: Sequence[str] | None) -> dict[str, Any]:
             raise InputError(f"--set {text!r}: expected NAME=VALUE")
         try:
             settings[name] = _value(value)
-        except yaml.YAMLError as error:
+        except ValueError as error:
             raise InputError(f"--set {text!r}: {value!r} is no YAML value") from error
     return settings
 
 
 def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
+    value = yaml_value(text)
     if not isinstance(value, str) or "," not in value:
         return value
-    items = [yaml.safe_load(item) for item in value.split(",")]
+    items = [yaml_value(item) for item in value.split(",")]
     return items if all(isinstance(item, int | float) for item in items) else value
 
 
@@ -63,8 +63,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         InputError: if the file is unreadable, or an override isn't of that form.
     """
     try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml_value(path.read_text()) or {}
+    except (OSError, ValueError) as error:
         raise InputError(f"can't read the configuration {path}: {error}") from error
     if not isinstance(data, dict):
         raise InputError(
@@ -80,8 +80,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
             inner[name] = dict(inner.get(name) or {})
             inner = inner[name]
         try:
-            inner[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            inner[last] = yaml_value(value)
+        except ValueError as error:
             raise InputError(f"override {override!r}: {value!r} is no YAML value") from error
     return data
 

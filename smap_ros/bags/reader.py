@@ -48,10 +48,8 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         reader = AnyReader(_parts(path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
     except READ_ERRORS as error:
-        raise InputError(
-            f"{path} can't be opened as a ROS bag: {error}. A rosbag2 is a folder with "
-            "metadata.yaml (`ros2 bag reindex` rebuilds it)"
-        ) from error
+        reason = str(error).rstrip(".")
+        raise InputError(f"{path} can't be opened as a ROS bag: {_told(path, reason)}") from error
     try:
         foreign = {c.topic for c in reader.connections if serialization(c) == ROS1}
         if foreign and reader.is2:
@@ -74,6 +72,16 @@ def _parts(path: Path) -> list[Path]:
     if path.suffix in (".mcap", ".db3") and (path.parent / "metadata.yaml").is_file():
         return [path.parent]
     return [path]
+
+
+def _told(path: Path, reason: str) -> str:
+    """Why a bag can't be opened, and what to do."""
+    if path.suffix == ".bag" or (path.is_dir() and any(path.glob("*.bag"))):
+        return f"{reason}. If it was cut off, `rosbag reindex` of ROS 1 mends it"
+    alone = path.is_file() or (path.is_dir() and not (path / "metadata.yaml").exists())
+    if alone:  # else it would have been found among what can be saved
+        return "nothing in it can be read; it is empty, of another kind, or damaged from the start"
+    return f"{reason}. A rosbag2 is a folder with metadata.yaml (`ros2 bag reindex` rebuilds it)"
 
 
 def serialization(connection: Connection) -> str:

@@ -21,6 +21,7 @@ import yaml
 
 from smap_ros.bundles.manifest import MANIFEST, FileEntry, Manifest, parse_manifest
 from smap_ros.errors import BundleError
+from smap_ros.markup import yaml_value
 from smap_ros.paths import models_directory
 
 
@@ -172,8 +173,8 @@ def _file_name(role: str, source: Path) -> str:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = yaml_value(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise BundleError(f"can't read {path}: {error}") from error
     if not isinstance(data, dict):
         raise BundleError(f"{path} holds {type(data).__name__}; expected a mapping of fields")

@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from smap_ros.calibration.calibration import Calibration, lens_model
-from smap_ros.calibration.opencv_storage import calibration_from_storage, is_storage
+from smap_ros.calibration.opencv_storage import (
+    LENS_NAMES,
+    calibration_from_storage,
+    is_storage,
+    plain_name,
+)
 from smap_ros.errors import CameraError
+from smap_ros.markup import whole_number, yaml_documents
 
 LARGEST = 2**22  # bytes; a calibration has a few hundred
 
@@ -64,11 +68,9 @@ def _text(path: Path) -> str:
 def _yaml(text: str) -> Mapping[str, Any]:
     """The first document that says anything; `ros2 topic echo` ends each with a line of ---."""
     try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except (yaml.YAMLError, ValueError) as error:
-        hint = _other_format(text)
-        reason = hint or "it is no YAML: " + " ".join(str(error).split())
-        raise CameraError(f"{reason}; expected {FORMATS}") from error
+        documents = yaml_documents(text)
+    except ValueError as error:
+        raise CameraError(f"{_other_format(text) or error}; expected {FORMATS}") from error
     if not documents or not isinstance(documents[0], Mapping):
         raise CameraError(f"{_other_format(text) or 'it holds no fields'}; expected {FORMATS}")
     return documents[0]
@@ -103,15 +105,23 @@ def _reader(content: Mapping[str, Any], text: str) -> _Reader:
 
 
 def _from_camera_calibration(content: Mapping[str, Any]) -> Calibration:
-    coefficients = tuple(map(float, content.get("distortion_coefficients", {}).get("data", [])))
+    lens = [content[key] for key in content if plain_name(str(key)) in LENS_NAMES]
+    coefficients = _floats(_data(lens[0])) if lens else ()
     return Calibration(
-        int(content["image_width"]),
-        int(content["image_height"]),
-        _floats(content["camera_matrix"]["data"]),
+        whole_number(content["image_width"]),
+        whole_number(content["image_height"]),
+        _floats(_data(content["camera_matrix"])),
         coefficients,
         _stated_lens(content, coefficients),
-        _floats(content.get("projection_matrix", {}).get("data", [])),
+        _floats(_data(content.get("projection_matrix"))),
     )
+
+
+def _data(matrix: Any) -> Any:
+    """The numbers of a matrix as ROS writes it (rows, cols, data), or as plain lists."""
+    if matrix is None:
+        return ()
+    return matrix["data"] if isinstance(matrix, Mapping) else matrix
 
 
 def _stated_lens(content: Mapping[str, Any], coefficients: tuple[float, ...]) -> str:
@@ -133,19 +143,22 @@ def _from_camera_info(content: Mapping[str, Any]) -> Calibration:
 
     roi = content.get("roi") or {}
     return Calibration(
-        int(content["width"]),
-        int(content["height"]),
+        whole_number(content["width"]),
+        whole_number(content["height"]),
         _floats(field("k")),
         _floats(field("d")),
         lens_model(content.get("distortion_model", "")),
         _floats(field("p")),
         (
-            int(roi.get("x_offset", 0)),
-            int(roi.get("y_offset", 0)),
-            int(roi.get("width", 0)),
-            int(roi.get("height", 0)),
+            whole_number(roi.get("x_offset", 0)),
+            whole_number(roi.get("y_offset", 0)),
+            whole_number(roi.get("width", 0)),
+            whole_number(roi.get("height", 0)),
         ),
-        (max(1, int(content.get("binning_x", 1))), max(1, int(content.get("binning_y", 1)))),
+        (
+            max(1, whole_number(content.get("binning_x", 1))),
+            max(1, whole_number(content.get("binning_y", 1))),
+        ),
     )
 
 
@@ -173,8 +186,8 @@ def _from_kalibr(content: Mapping[str, Any]) -> Calibration:
     coefficients = content.get("distortion_coeffs", content.get("distortion_coefficients", []))
     model = str(content.get("distortion_model", "none"))
     return Calibration(
-        int(width),
-        int(height),
+        whole_number(width),
+        whole_number(height),
         (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0),
         _floats(coefficients),
         {"radial-tangential": "plumb_bob", "equi": "equidistant"}.get(model, lens_model(model)),
@@ -185,7 +198,7 @@ def _from_intrinsics(content: Mapping[str, Any]) -> Calibration:
     """As ``camera`` in bodies.json."""
     fx, fy, cx, cy = (float(content[name]) for name in ("fx", "fy", "cx", "cy"))
     k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
-    return Calibration(int(content["width"]), int(content["height"]), k)
+    return Calibration(whole_number(content["width"]), whole_number(content["height"]), k)
 
 
 def _floats(values: Any) -> tuple[float, ...]:

@@ -9,14 +9,20 @@ import cv2
 
 from smap_ros.calibration.calibration import Calibration
 from smap_ros.errors import CameraError
+from smap_ros.markup import whole_number
 
 # Names that programs give the fields, without case and underscores; the samples' own come first.
 _MATRIX = ("cameramatrix", "intrinsicmatrix", "intrinsics", "mtx", "k", "m")
-_LENS = ("distortioncoefficients", "distcoeffs", "distortion", "dist", "d")
+LENS_NAMES = ("distortioncoefficients", "distcoeffs", "distortion", "dist", "d")
 _WIDTH, _HEIGHT = ("imagewidth", "width"), ("imageheight", "height")
 _SIZE = ("imagesize", "size", "resolution")
 _FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
 _PAIR = re.compile(r"(m|k|cameramatrix|d)(1|l|left)$")
+
+
+def plain_name(name: str) -> str:
+    """A field's name without what programs spell differently."""
+    return name.lower().replace("_", "")
 
 
 def is_storage(text: str) -> bool:
@@ -46,7 +52,7 @@ def calibration_from_storage(text: str) -> Calibration:
             "distortion_coefficients, image_width and image_height"
         )
     width, height = _size(nodes)
-    lens = _matrix(nodes, _LENS) or ()
+    lens = _matrix(nodes, LENS_NAMES) or ()
     fisheye = any(_is_true(nodes[key][1]) for key in _FISHEYE if key in nodes)
     model = "equidistant" if fisheye else "plumb_bob" if len(lens) <= 5 else "rational_polynomial"
     return Calibration(width, height, matrix, lens, model)
@@ -61,7 +67,7 @@ def _nodes(text: str) -> dict[str, tuple[str, Any]]:
     except (cv2.error, SystemError) as error:  # the latter is how its constructor fails
         raise CameraError("it is a damaged OpenCV FileStorage; write it again") from error
     # The nodes point into the storage, which has to live as long: read them now.
-    return {name.lower().replace("_", ""): (name, _value(root.getNode(name))) for name in names}
+    return {plain_name(name): (name, _value(root.getNode(name))) for name in names}
 
 
 def _value(node: Any) -> Any:
@@ -92,9 +98,10 @@ def _size(nodes: dict[str, tuple[str, Any]]) -> tuple[int, int]:
     for key in _SIZE:
         value = nodes.get(key, ("", None))[1]
         if isinstance(value, list) and len(value) == 2:
-            return int(value[0]), int(value[1])
+            return whole_number(value[0]), whole_number(value[1])
     found = [
-        next((int(nodes[key][1]) for key in keys if key in nodes), 0) for keys in (_WIDTH, _HEIGHT)
+        next((whole_number(nodes[key][1]) for key in keys if key in nodes), 0)
+        for keys in (_WIDTH, _HEIGHT)
     ]
     return found[0], found[1]
 

@@ -41,6 +41,7 @@ def run_command(
     Raises:
         Exception: a bug, which keeps its traceback and Python's exit status 1.
     """
+    _open_streams()
     _print_any_name()
     prefix = prefix or program
     told = str if keep_lines else _one_line
@@ -103,6 +104,21 @@ def _drop_output() -> None:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())
                 os.close(nowhere)
+
+
+def _open_streams() -> None:
+    """Streams that were closed before the start (``>&-``, some daemons) lead nowhere.
+
+    Their numbers would otherwise be those of the next files that are opened, into which whatever
+    prints would write.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w"))
 
 
 def _print_any_name() -> None:

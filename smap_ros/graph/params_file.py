@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from smap_ros.errors import InputError
+from smap_ros.markup import yaml_value
 from smap_ros.settings import Setting
 
 # What every ROS node has beside its own; names with a dot belong to ROS as well.
@@ -56,8 +55,8 @@ def _check_value(one: Setting, value: Any, where: str) -> None:
 def _sections(path: Path, node: str) -> Iterator[tuple[bool, dict[str, Any]]]:
     """The parameters of each section that matches a node, and whether it names the node."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = yaml_value(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError) as error:
         raise InputError(
             f"params_file {str(path)!r} can't be read: {' '.join(str(error).split())}; expected a "
             "YAML file of parameters like config/pose3d.yaml"

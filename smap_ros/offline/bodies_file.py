@@ -8,6 +8,7 @@ from typing import Any
 
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
+from smap_ros.markup import json_value
 from smap_ros.pictures import printable
 
 _HEAD, _TAIL = b'{"frames":[', b"\n]}\n"
@@ -86,7 +87,7 @@ def read_bodies(path: Path) -> list[BodyFrame]:
         InputError: if the file is unreadable, isn't JSON or lacks a field.
     """
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        data: Any = json_value(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"can't read {path}: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("frames"), list):

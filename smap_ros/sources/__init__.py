@@ -73,6 +73,10 @@ def open_source(
             f"input {spec!r} doesn't exist; expected an image, a folder of images, a video, a ROS "
             "bag, a camera index such as 0, /dev/videoN or a URL"
         )
+    if not path.is_file() and not path.is_dir():
+        raise InputError(
+            f"input {spec!r} is a pipe or a device, no camera; save it as a file first"
+        )
     if is_bag(path):
         from smap_ros.sources.bag import BagSource
 

@@ -107,6 +107,14 @@ def test_messages_of_ros_1_in_an_mcap_that_was_cut_off(tmp_path):
     check(bag.path)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_bag_of_ros_1_that_was_cut_off_is_told_what_mends_it(tmp_path, share):
+    path = write_ros1_bag(tmp_path / "old.bag", messages())
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"old\.bag can't be .* `rosbag reindex` of ROS 1"):
+        open_source(str(path))
+
+
 def test_names_of_types_are_those_of_ros_2():
     assert ros2_name("sensor_msgs/Image") == "sensor_msgs/msg/Image"
     assert ros2_name("sensor_msgs/msg/Image") == "sensor_msgs/msg/Image"

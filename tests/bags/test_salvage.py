@@ -100,5 +100,6 @@ def test_a_good_bag_is_left_alone(tmp_path, store):
 def test_what_is_no_bag_is_refused(tmp_path, content, suffix):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="can't be opened as a ROS bag"):
-        ReadableBag(path)
+    for bag in (path, tmp_path):
+        with pytest.raises(InputError, match="can't be opened as a ROS bag: nothing in it can be"):
+            ReadableBag(bag)

@@ -99,6 +99,17 @@ def test_files_of_common_programs_are_read(tmp_path, name):
     assert Camera.from_yaml(path) == expected
 
 
+@pytest.mark.parametrize("lens", ["distortion_coefficients", "dist_coeffs", "distCoeffs", "dist"])
+def test_matrices_as_plain_lists_are_read(tmp_path, lens):
+    path = tmp_path / "head.yaml"
+    path.write_text(
+        "image_width: 640\nimage_height: 480\n"
+        "camera_matrix: [[600.0, 0.0, 320.0], [0.0, 610.0, 240.0], [0.0, 0.0, 1.0]]\n"
+        f"{lens}: [[-0.1, 0.01, 0.0, 0.0, 0.0]]\nprojection_matrix: null\n"
+    )
+    assert read_calibration(path).camera() == PLAIN
+
+
 def test_p_is_kept_for_rectified_images(tmp_path):
     for text in (ROS, INFO):
         (tmp_path / "c.yaml").write_text(text)
@@ -160,6 +171,13 @@ REFUSED = {
     ),
     "kalibr's own lens": (KALIBR.replace("radtan", "fov"), "'fov' is unknown"),
     "kalibr without size": (KALIBR.replace("resolution", "size"), "has no 'resolution'"),
+    "a size without end": (ROS.replace("640", ".inf"), "expected a whole number, got inf"),
+    "a size of half a pixel": (ROS.replace("640", "640.5"), "expected a whole number, got 640.5"),
+    "a size that is true": (ROS.replace("640", "true"), "expected a whole number, got True"),
+    "a lens of no number": (ROS.replace("[-0.1,", "[.nan,"), r"distortion \[nan, 0\.01, 0\.0,"),
+    "no matrix": (ROS.replace("camera_matrix", "camera_matrix:\nx"), "K has 0 numbers"),
+    "brackets without end": ("[" * 50_000, "it is no YAML: it is nested too deeply"),
+    "a day that isn't": ("a: 2020-13-40", "it is no YAML"),
     "two cameras of OpenCV": (
         storage_text(M1=OPENCV_K, D1=np.zeros(5), M2=OPENCV_K, D2=np.zeros(5)), "pair of cameras"
     ),

@@ -155,6 +155,17 @@ def test_output_to_a_full_disk_is_one_line(python):
     assert done.stderr == "smap-ros: can't write the output: No space left on device\n"
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_at_the_start_cost_nothing(bundle, clip, tmp_path, closed):
+    words = map(str, ("--fov", 80, "--bundle", bundle, *RUNTIME, "--out", "out"))
+    command = f"{sys.executable} -m smap_ros estimate {clip} {' '.join(words)} {closed}"
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 0
+    assert frames_in(tmp_path / "out" / "bodies.json") == 8
+
+
 def test_a_stopped_bench_shows_what_it_measured(start, bundle, tmp_path):
     words = ("--bundle", bundle, "--seconds", 3, "--threads", 1, "--out", tmp_path / "b.json")
     process = start("bench", *words, "--engine", "onnxruntime")

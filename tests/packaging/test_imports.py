@@ -30,6 +30,7 @@ HEIGHTS = {
             "images",
             "pictures",
             "paths",
+            "markup",
             "plain_pickle",
             "privacy",
             "stopping",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from smap_ros.errors import InputError
+from smap_ros.markup import yaml_value
 
 Range = tuple[float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -268,7 +268,10 @@ def load_config(path: Path, **overrides: object) -> StillsConfig | SequencesConf
         InputError: if the file is unreadable or a setting is unknown or out of range.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text()) or {}
+        data = yaml_value(Path(path).read_text()) or {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read the configuration {path}: {error}") from error
+    try:
         if not isinstance(data, dict):
             raise ValueError("expected a mapping of settings")
         data.update({k: v for k, v in overrides.items() if v is not None})
@@ -276,8 +279,6 @@ def load_config(path: Path, **overrides: object) -> StillsConfig | SequencesConf
         if kind not in _KINDS:
             raise ValueError(f"kind is {kind!r}; expected {', '.join(_KINDS)}")
         return _KINDS[kind].model_validate(data)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"can't read the configuration {path}: {error}") from error
     except ValidationError as error:
         found = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()

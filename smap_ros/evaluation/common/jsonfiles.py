@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from smap_ros.errors import InputError
+from smap_ros.markup import json_value
 
 
 def read_json(path: Path) -> Any:
@@ -16,7 +16,7 @@ def read_json(path: Path) -> Any:
         InputError: if it is missing or isn't JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_value(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from error
     except ValueError as error:

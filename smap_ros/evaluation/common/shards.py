@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.scenes import Image, Scene, make_scene
 from smap_ros.images import decode_compressed
+from smap_ros.markup import json_value
 
 _END = bytes(2 * tarfile.BLOCKSIZE)  # what every whole tar file ends with
 
@@ -116,7 +116,7 @@ def _read_shard(path: Path) -> list[Sample]:
                 if kind == "jpg":
                     pictures[name] = (member.offset_data, member.size)
                 elif kind == "json" and (file := shard.extractfile(member)) is not None:
-                    labels[name] = json.loads(file.read())
+                    labels[name] = json_value(file.read().decode())
         whole = _is_whole(path)
     except (OSError, tarfile.TarError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}; copy or render it again") from error

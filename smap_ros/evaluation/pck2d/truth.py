@@ -6,7 +6,6 @@ The archive is a zip file, or a folder, of ``images/`` and ``annotations.json``:
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.images import decode_compressed
+from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
 
 ANNOTATIONS = "annotations.json"
@@ -130,7 +130,7 @@ def read_lspet(path: Path) -> list[Photo]:
     """
     files = PhotoFiles(path)
     try:
-        data: Any = json.loads(files.read(ANNOTATIONS))
+        data: Any = json_value(files.read(ANNOTATIONS))
         names = list(data["joint_names"])
         photos = []
         for entry in data["images"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.scenes import Image, Scene, make_scene
 from smap_ros.evaluation.common.shards import read_scenes
+from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
 from smap_ros.sources import Frame, open_source
 
@@ -38,7 +38,7 @@ def read_clip(path: Path) -> list[Scene]:
         InputError: if the file is unreadable or lacks a field.
     """
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        data: Any = json_value(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"can't read the truth {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -1,0 +1,39 @@
+"""Texts that people hand us: whatever is wrong with one is one kind of error, in one line."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from smap_ros.markup import json_value, whole_number, yaml_documents, yaml_value
+
+BAD_YAML = ["a: [", "\x00", "[" * 50_000, "a: 2020-13-40", "!!bool maybe", "!!timestamp x",
+            "!!int ''", "{[1]: 2}", "!!python/object:os.system []", "a: &a [*a"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD_YAML, ids=range(len(BAD_YAML)))
+def test_bad_yaml_is_one_kind_of_error(text):
+    for read in (yaml_value, yaml_documents):
+        with pytest.raises(ValueError, match=r"it is no YAML: .") as error:
+            read(text)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 200_000, '{"a": 1} x'])
+def test_bad_json_is_one_kind_of_error(text):
+    with pytest.raises(ValueError, match=r"it is no JSON: ."):
+        json_value(text)
+
+
+def test_good_texts_are_read():
+    assert yaml_value("a: [1, 2.5]") == {"a": [1, 2.5]}
+    assert yaml_documents("---\na: 1\n---\n") == [{"a": 1}]
+    assert json_value('{"a": null}') == {"a": None}
+
+
+def test_a_size_is_a_whole_number():
+    assert whole_number(640) == whole_number(640.0) == whole_number("640") == 640
+    for value in (640.5, math.inf, math.nan, True, "wide"):
+        with pytest.raises(ValueError, match=r"whole number|could not convert"):
+            whole_number(value)
