@@ -38,7 +38,7 @@ def yaml_value(text: str) -> Any:
         raise ValueError(f"it is no YAML: {_reason(error)}") from error
 
 
-def json_value(text: str) -> Any:
+def json_value(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:

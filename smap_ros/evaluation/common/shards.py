@@ -116,7 +116,7 @@ def _read_shard(path: Path) -> list[Sample]:
                 if kind == "jpg":
                     pictures[name] = (member.offset_data, member.size)
                 elif kind == "json" and (file := shard.extractfile(member)) is not None:
-                    labels[name] = json_value(file.read().decode())
+                    labels[name] = json_value(file.read())
         whole = _is_whole(path)
     except (OSError, tarfile.TarError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}; copy or render it again") from error
