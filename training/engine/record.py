@@ -67,12 +67,22 @@ def _not_default(config: RunConfig, name: str) -> bool:
 
 
 def data_hash(files: Iterable[Path]) -> str:
-    """sha256 over the files' names and contents."""
+    """sha256 over the files' names and contents.
+
+    Raises:
+        InputError: if one can't be read.
+    """
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise InputError(
+                f"can't read the training data {path}: {error.strerror or error}; the "
+                "configuration names it, and docs/data.md says where it comes from"
+            ) from error
     return digest.hexdigest()
 
 
