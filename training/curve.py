@@ -33,7 +33,7 @@ from smap_ros.evaluation.virtual import measures as virtual
 from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.pictures import write_picture
 from smap_ros.viz import colors
-from smap_ros.viz.colors import hexa
+from smap_ros.viz.colors import as_hex
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
 from smap_train.export.smap import export_smap_kind
 
@@ -119,11 +119,11 @@ def figure(points: Sequence[Point]) -> NDArray[np.uint8]:
 def _draw(axes: Axes, title: str, steps: NDArray[np.int_], values: NDArray[np.float64]) -> None:
     style_axes(axes, title, "steps", "")
     axes.set_xscale("log", base=2)
-    axes.plot(steps, values, marker="o", color=hexa(colors.PALETTE[0]))
+    axes.plot(steps, values, marker="o", color=as_hex(colors.PALETTE[0]))
     axes.set_xticks(steps, [str(step) for step in steps])
     gain = doubling(steps, values)
     if math.isfinite(gain):
-        axes.set_title(f"{gain:+.1f} by doubling", loc="right", color=hexa(colors.MUTED))
+        axes.set_title(f"{gain:+.1f} by doubling", loc="right", color=as_hex(colors.MUTED))
 
 
 def doubling(steps: NDArray[np.int_], values: NDArray[np.float64]) -> float:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from smap_ros.cli.measuring import bag, evaluate
-from smap_ros.cli.words import RECTIFIED, takes_model
+from smap_ros.cli.measure_commands import bag, evaluate
+from smap_ros.cli.model_options import RECTIFIED, takes_model
 from smap_ros.estimators.options import ModelChoice
 
 app = typer.Typer(

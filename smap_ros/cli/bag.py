@@ -11,7 +11,7 @@ from smap_ros import __version__
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
-from smap_ros.cli.words import model_words
+from smap_ros.cli.model_options import model_words
 from smap_ros.errors import InputError
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice

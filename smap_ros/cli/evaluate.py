@@ -10,7 +10,7 @@ from typing import Protocol
 
 from smap_ros import __version__
 from smap_ros.cli import tables
-from smap_ros.cli.words import model_words
+from smap_ros.cli.model_options import model_words
 from smap_ros.errors import InputError
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.common.predictions import Predictions, open_predictions

@@ -57,6 +57,6 @@ def bgr(color: RGB) -> RGB:
     return color[2], color[1], color[0]
 
 
-def hexa(color: RGB) -> str:
+def as_hex(color: RGB) -> str:
     """Colour as matplotlib and HTML write it."""
     return "#{:02x}{:02x}{:02x}".format(*color)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.viz import colors
-from smap_ros.viz.colors import hexa, person_color, side_color
+from smap_ros.viz.colors import as_hex, person_color, side_color
 from smap_ros.viz.draw import WEAK_SCORE, draw_resized
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
 
@@ -56,7 +56,7 @@ def plot_poses(frame: BodyFrame, image: Image | None = None, trails: Trails | No
         _skeleton(front, body, color, _FRONT)
         _skeleton(above, body, color, _ABOVE)
     for axes in (front, above):
-        axes.plot(0, 0, marker="s", markersize=7, color=hexa(colors.TEXT), zorder=8)
+        axes.plot(0, 0, marker="s", markersize=7, color=as_hex(colors.TEXT), zorder=8)
     _limits(front, shown, _FRONT, {})
     _limits(above, shown, _ABOVE, trails or {})
     _titles(figure, frame, shown)
@@ -68,7 +68,7 @@ def _picture(axes: Axes, frame: BodyFrame, image: Image) -> None:
     drawn = draw_resized(image, frame, max(64, round(420 * image.shape[1] / image.shape[0])))
     axes.imshow(drawn[..., ::-1], interpolation="lanczos")
     axes.set_anchor("W")
-    axes.set_title("Picture", color=hexa(colors.TEXT), fontsize=12, loc="left", pad=8)
+    axes.set_title("Picture", color=as_hex(colors.TEXT), fontsize=12, loc="left", pad=8)
     axes.set_axis_off()
 
 
@@ -82,7 +82,7 @@ def _skeleton(axes: Axes, body: Body, color: colors.RGB, view: tuple[int, int, i
             axes.plot(
                 points[[a, b], 0],
                 points[[a, b], 1],
-                color=hexa(side_color(color, side)),
+                color=as_hex(side_color(color, side)),
                 linewidth=1.6 if weak else 3.0,
                 solid_capstyle="round",
                 zorder=5,
@@ -95,26 +95,26 @@ def _skeleton(axes: Axes, body: Body, color: colors.RGB, view: tuple[int, int, i
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",
-            color=hexa(color),
+            color=as_hex(color),
             fontsize=9,
             zorder=7,
         )
     for joint in np.flatnonzero(present):
-        ink = hexa(side_color(color, skeleton.side(int(joint))))
+        ink = as_hex(side_color(color, skeleton.side(int(joint))))
         hollow = body.scores[joint] < WEAK_SCORE
         axes.plot(
             *points[joint],
             marker="o",
             markersize=4.5,
             markeredgecolor=ink,
-            markerfacecolor=hexa(colors.PANEL) if hollow else ink,
+            markerfacecolor=as_hex(colors.PANEL) if hollow else ink,
             zorder=6,
         )
 
 
 def _trail(axes: Axes, identity: int, points: Sequence[NDArray[np.floating]]) -> None:
     path = _projected(np.asarray(points, dtype=np.float64).reshape(-1, 3), _ABOVE)
-    color = hexa(person_color(identity))
+    color = as_hex(person_color(identity))
     axes.plot(path[:, 0], path[:, 1], color=color, linewidth=1.1, alpha=0.45, zorder=3)
 
 
@@ -127,10 +127,10 @@ def _field_of_view(
     edges = [(-camera.cx / camera.fx, 1), ((camera.width - camera.cx) / camera.fx, 1)]
     corners = [(0.0, 0.0), *((x * reach, z * reach) for x, z in edges)]
     axes.add_patch(
-        Polygon(corners, facecolor=hexa(colors.TEXT), alpha=0.045, edgecolor="none", zorder=1)
+        Polygon(corners, facecolor=as_hex(colors.TEXT), alpha=0.045, edgecolor="none", zorder=1)
     )
     for x, z in corners[1:]:
-        axes.plot([0, x], [0, z], color=hexa(colors.MUTED), linewidth=0.9, linestyle=(0, (4, 4)))
+        axes.plot([0, x], [0, z], color=as_hex(colors.MUTED), linewidth=0.9, linestyle=(0, (4, 4)))
 
 
 def _limits(
@@ -160,27 +160,33 @@ def _limits(
 def _titles(figure: Figure, frame: BodyFrame, shown: Sequence[tuple[Body, colors.RGB]]) -> None:
     people = f"{len(shown)} {'person' if len(shown) == 1 else 'people'}"
     where = f"{frame.source}   frame {frame.index}   {frame.stamp:.2f} s   {people}"
-    figure.text(0.05, 0.945, "People in the camera's frame", color=hexa(colors.TEXT), fontsize=16)
-    figure.text(0.05, 0.915, where, color=hexa(colors.MUTED), fontsize=10)
+    figure.text(0.05, 0.945, "People in the camera's frame", color=as_hex(colors.TEXT), fontsize=16)
+    figure.text(0.05, 0.915, where, color=as_hex(colors.MUTED), fontsize=10)
     handles = [
         Line2D(
-            [], [], marker="s", markersize=7, linestyle="", color=hexa(colors.TEXT), label="camera"
+            [],
+            [],
+            marker="s",
+            markersize=7,
+            linestyle="",
+            color=as_hex(colors.TEXT),
+            label="camera",
         )
     ]
     for body, color in shown[:16]:
         name = "person" if body.id is None else f"#{body.id}"
         distance = float(np.linalg.norm(body.root))
         where = f"  {distance:.2f} m" if math.isfinite(distance) else ""
-        handles.append(Line2D([], [], color=hexa(color), linewidth=4, label=f"{name}{where}"))
+        handles.append(Line2D([], [], color=as_hex(color), linewidth=4, label=f"{name}{where}"))
     for side, note in (("left", "left limbs: light"), ("right", "right limbs: dark")):
         ink = side_color((170, 176, 186), side)
-        handles.append(Line2D([], [], color=hexa(ink), linewidth=4, label=note))
+        handles.append(Line2D([], [], color=as_hex(ink), linewidth=4, label=note))
     figure.legend(
         handles=handles,
         loc="lower center",
         ncols=min(len(handles), 9),
         frameon=False,
-        labelcolor=hexa(colors.TEXT),
+        labelcolor=as_hex(colors.TEXT),
         fontsize=10,
         bbox_to_anchor=(0.51, 0.008),
     )

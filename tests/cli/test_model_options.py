@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from smap_ros.cli.words import model_words
+from smap_ros.cli.model_options import model_words
 from smap_ros.errors import InputError
 from smap_ros.estimators.options import MODEL_SETTINGS, ModelChoice
 from smap_ros.offline.results import read_bodies

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from smap_ros.evaluation.bags.measures import BagRun, tracks
 from smap_ros.viz import colors
-from smap_ros.viz.colors import hexa
+from smap_ros.viz.colors import as_hex
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
 
-_INKS = [hexa(color) for color in colors.PALETTE]
+_INKS = [as_hex(color) for color in colors.PALETTE]
 
 
 def bag_figure(run: BagRun, title: str) -> NDArray[np.uint8]:
@@ -30,8 +30,8 @@ def bag_figure(run: BagRun, title: str) -> NDArray[np.uint8]:
     _tracks(figure.add_subplot(grid[0, 1]), run)
     _intervals(figure.add_subplot(grid[1, 0]), seconds)
     _latency(figure.add_subplot(grid[1, 1]), run, seconds)
-    figure.text(0.045, 0.95, title, color=hexa(colors.TEXT), fontsize=16)
-    figure.text(0.045, 0.922, run.mode, color=hexa(colors.MUTED), fontsize=10)
+    figure.text(0.045, 0.95, title, color=as_hex(colors.TEXT), fontsize=16)
+    figure.text(0.045, 0.922, run.mode, color=as_hex(colors.MUTED), fontsize=10)
     return rendered(figure)
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from smap_ros.evaluation.common.panels import Panel
 from smap_ros.viz import colors
-from smap_ros.viz.colors import hexa
+from smap_ros.viz.colors import as_hex
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
 
-_INKS = [hexa(color) for color in colors.PALETTE]
+_INKS = [as_hex(color) for color in colors.PALETTE]
 _SIDES = {"l_": _INKS[0], "r_": _INKS[1]}
 
 
@@ -31,8 +31,8 @@ def measures_figure(panels: Sequence[Panel], title: str, note: str) -> NDArray[n
     for column, panel in enumerate(panels):
         axes = figure.add_subplot(grid[0, column])
         (_bars if panel.x is None else _curves)(axes, panel)
-    figure.text(0.045, 0.945, title, color=hexa(colors.TEXT), fontsize=16)
-    figure.text(0.045, 0.905, note, color=hexa(colors.MUTED), fontsize=10)
+    figure.text(0.045, 0.945, title, color=as_hex(colors.TEXT), fontsize=16)
+    figure.text(0.045, 0.905, note, color=as_hex(colors.MUTED), fontsize=10)
     return rendered(figure)
 
 
@@ -45,14 +45,14 @@ def _bars(axes: Axes, panel: Panel) -> None:
     ink = [_SIDES.get(name[:2], _INKS[2]) for name in names]
     axes.barh(range(len(names)), drawn, color=ink, height=0.7)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.tick_params(axis="y", labelcolor=hexa(colors.TEXT))
+    axes.tick_params(axis="y", labelcolor=as_hex(colors.TEXT))
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     for row, value in enumerate(numbers):
         text = f"{value:.1f}" if math.isfinite(value) else "none"
         axes.annotate(
             text, (drawn[row], row), xytext=(4, 0), textcoords="offset points", va="center",
-            color=hexa(colors.TEXT), fontsize=9,
+            color=as_hex(colors.TEXT), fontsize=9,
         )  # fmt: skip
     axes.set_xlim(0, max(1e-6, *drawn, 0.0) * 1.15)
 
@@ -64,4 +64,4 @@ def _curves(axes: Axes, panel: Panel) -> None:
         axes.plot(x, np.asarray(values), color=_INKS[k % len(_INKS)], linewidth=2, label=name)
     axes.set_ylim(bottom=0)
     if len(panel.values) > 1:
-        axes.legend(frameon=False, labelcolor=hexa(colors.TEXT), fontsize=9)
+        axes.legend(frameon=False, labelcolor=as_hex(colors.TEXT), fontsize=9)

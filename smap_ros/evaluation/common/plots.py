@@ -16,12 +16,12 @@ from smap_ros.evaluation.pck2d import measures as pck2d
 from smap_ros.evaluation.virtual import measures as virtual
 from smap_ros.skeletons import MPI15
 from smap_ros.viz import colors
-from smap_ros.viz.colors import hexa
+from smap_ros.viz.colors import as_hex
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
 
 Image = NDArray[np.uint8]
 
-_BLUE, _ORANGE, _GREEN = (hexa(color) for color in colors.PALETTE[:3])
+_BLUE, _ORANGE, _GREEN = (as_hex(color) for color in colors.PALETTE[:3])
 
 
 def virtual_figure(outcome: virtual.Outcome, title: str) -> Image:
@@ -75,8 +75,8 @@ def pck2d_figure(outcome: pck2d.Outcome, title: str) -> Image:
 
 
 def _headings(figure: Figure, title: str, note: str) -> None:
-    figure.text(0.045, 0.945, title, color=hexa(colors.TEXT), fontsize=16)
-    figure.text(0.045, 0.915, note, color=hexa(colors.MUTED), fontsize=10)
+    figure.text(0.045, 0.945, title, color=as_hex(colors.TEXT), fontsize=16)
+    figure.text(0.045, 0.915, note, color=as_hex(colors.MUTED), fontsize=10)
 
 
 def _joint_bars(axes: Axes, values: Mapping[str, float], words: tuple[str, str, str]) -> None:
@@ -89,14 +89,14 @@ def _joint_bars(axes: Axes, values: Mapping[str, float], words: tuple[str, str, 
     ink = [sides[MPI15.side(MPI15.index(name))] for name in names]
     axes.barh(range(len(names)), numbers, color=ink, height=0.7)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.tick_params(axis="y", labelcolor=hexa(colors.TEXT))
+    axes.tick_params(axis="y", labelcolor=as_hex(colors.TEXT))
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     for row, value in enumerate(values.values()):
         text = form.format(value) if math.isfinite(value) else "none"
         axes.annotate(
             text, (numbers[row], row), xytext=(4, 0), textcoords="offset points", va="center",
-            color=hexa(colors.TEXT), fontsize=9,
+            color=as_hex(colors.TEXT), fontsize=9,
         )  # fmt: skip
     axes.set_xlim(0, max(1.0, *numbers) * 1.12)
 
@@ -107,9 +107,14 @@ def _depths(axes: Axes, people: Sequence[virtual.Person]) -> None:
     found = [(p.true.root[2], p.found.root[2]) for p in people if p.found is not None]
     missed = [float(p.true.root[2]) for p in people if p.found is None]
     far = max([1.0, *(float(true) for true, _ in found), *missed]) * 1.06
-    axes.plot([0, far], [0, far], color=hexa(colors.MUTED), linewidth=1)
+    axes.plot([0, far], [0, far], color=as_hex(colors.MUTED), linewidth=1)
     axes.fill_between(
-        [0, far], [0, 0.9 * far], [0, 1.1 * far], color=hexa(colors.TEXT), alpha=0.06, linewidth=0
+        [0, far],
+        [0, 0.9 * far],
+        [0, 1.1 * far],
+        color=as_hex(colors.TEXT),
+        alpha=0.06,
+        linewidth=0,
     )
     if found:
         true, predicted = np.array(found, float).T
@@ -122,7 +127,7 @@ def _depths(axes: Axes, people: Sequence[virtual.Person]) -> None:
     handles = [
         Patch(color=_BLUE, label=f"{len(found)} found"),
         Patch(color=_ORANGE, label=f"{len(missed)} missed"),
-        Patch(color=hexa(colors.GRID), label="within 10 %"),
+        Patch(color=as_hex(colors.GRID), label="within 10 %"),
     ]
     _legend(axes, handles)
 
@@ -143,7 +148,7 @@ def _group_bars(axes: Axes, title: str, groups: Mapping[str, virtual.Numbers]) -
         for name, numbers in groups.items()
     ]
     axes.set_xticks(places, labels)
-    axes.tick_params(axis="x", labelcolor=hexa(colors.TEXT), labelsize=8)
+    axes.tick_params(axis="x", labelcolor=as_hex(colors.TEXT), labelsize=8)
     axes.grid(False, axis="x")
     axes.set_ylim(0, 118)
     axes.set_yticks(range(0, 101, 20))
@@ -152,22 +157,22 @@ def _group_bars(axes: Axes, title: str, groups: Mapping[str, virtual.Numbers]) -
 
 def _curves(axes: Axes, curves: Mapping[str, Sequence[float]]) -> None:
     style_axes(axes, "PCK by threshold", "threshold [share of the torso]", "right [%]")
-    inks = [hexa(color) for color in colors.PALETTE]
+    inks = [as_hex(color) for color in colors.PALETTE]
     for k, (name, values) in enumerate(curves.items()):
         whole = name == "all"
         axes.plot(
             pck2d.THRESHOLDS,
             values,
-            color=hexa(colors.TEXT) if whole else inks[k % len(inks)],
+            color=as_hex(colors.TEXT) if whole else inks[k % len(inks)],
             linewidth=3 if whole else 1.6,
             label=name.replace("_", " "),
         )
-    axes.axvline(pck2d.PCK_SHARE, color=hexa(colors.MUTED), linewidth=1, linestyle=(0, (4, 4)))
+    axes.axvline(pck2d.PCK_SHARE, color=as_hex(colors.MUTED), linewidth=1, linestyle=(0, (4, 4)))
     axes.set_xlim(0, pck2d.THRESHOLDS[-1])
     axes.set_ylim(0, 108)  # room for the legend
     axes.set_yticks(range(0, 101, 20))
     axes.legend(
-        loc="upper center", ncols=len(curves), frameon=False, labelcolor=hexa(colors.TEXT),
+        loc="upper center", ncols=len(curves), frameon=False, labelcolor=as_hex(colors.TEXT),
         fontsize=9, handlelength=1.0, columnspacing=1.2,
     )  # fmt: skip
 
@@ -178,7 +183,7 @@ def _legend(axes: Axes, handles: Sequence[Patch]) -> None:
         loc="upper left",
         ncols=len(handles),
         frameon=False,
-        labelcolor=hexa(colors.TEXT),
+        labelcolor=as_hex(colors.TEXT),
         fontsize=9,
         handlelength=1.0,
         columnspacing=1.2,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from smap_ros.cli.words import RECTIFIED, takes_model
+from smap_ros.cli.model_options import RECTIFIED, takes_model
 from smap_ros.estimators.options import ModelChoice
 
 
