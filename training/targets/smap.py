@@ -85,11 +85,17 @@ def heatmaps(
     maps = np.zeros((len(MPI15), *grid), np.float32)
     person, joint = np.nonzero(_inside(people, grid, stride))
     column, row = (people.points_px[person, joint] / stride).astype(np.intp).T
-    maps[joint, row, column] = 1
-    for channel in maps:
-        if channel.any():
-            cv2.GaussianBlur(channel, (kernel, kernel), 0, dst=channel)
-            channel *= HEATMAP_PEAK / channel.max()
+    for k in np.unique(joint):
+        rows, columns = row[joint == k], column[joint == k]
+        # Only what the blur reaches. A kernel's width about the peaks, the blur sees the same
+        # zeros beyond the box as it does in the whole map.
+        box = np.s_[
+            max(rows.min() - kernel, 0) : rows.max() + kernel + 1,
+            max(columns.min() - kernel, 0) : columns.max() + kernel + 1,
+        ]
+        maps[k, rows, columns] = 1
+        blurred = cv2.GaussianBlur(maps[k][box], (kernel, kernel), 0)
+        maps[k][box] = blurred * (HEATMAP_PEAK / blurred.max())
     return maps
 
 
@@ -119,27 +125,26 @@ def affinity_fields(
     Returns:
         float32 [42, *grid]: x, y, depth for each of the 14 limbs.
     """
-    fields = np.zeros((len(_LIMBS), 3, *grid), np.float64)
+    fields = np.zeros((len(_LIMBS), 3, *grid), np.float32)
     needed = 2 if visible_only and half_width > 1 else 1
     cells = np.trunc(people.points_px) / stride
     depth = np.trunc(people.depth_cm)
     for limb, (a, b) in enumerate(_LIMBS):
-        count = np.zeros(grid, np.int64)
-        for person in range(len(people)):
-            if people.visibility[person, [a, b]].min() < needed:
-                continue
-            ends = cells[person, [a, b]]
-            covered = _limb_cells(ends, half_width, grid)
-            if covered is None:
-                continue
-            box, near, direction = covered
-            drop = depth[person, b] - depth[person, a]
-            value = np.array([direction[0], direction[1], drop])
+        drawn = [
+            (*covered, depth[person, b] - depth[person, a])
+            for person in np.flatnonzero(people.visibility[:, [a, b]].min(axis=1) >= needed)
+            if (covered := _limb_cells(cells[person, [a, b]], half_width, grid)) is not None
+        ]
+        count = np.zeros(grid, np.int32) if len(drawn) > 1 else None
+        for box, near, direction, drop in drawn:
+            value = np.array([*(AFFINITY_PEAK * direction), drop], np.float32)
             fields[limb][:, *box] += near * value[:, None, None]
-            count[box] += near
-        fields[limb] /= np.maximum(count, 1)
-    fields[:, :2] *= AFFINITY_PEAK
-    return fields.reshape(-1, *grid).astype(np.float32)
+            if count is not None:
+                count[box] += near
+        for box, *_ in drawn if count is not None and count.max() > 1 else ():
+            fields[limb][:, *box] /= np.maximum(count[box], 1)
+            count[box] = 1  # divided once, wherever boxes overlap
+    return fields.reshape(-1, *grid)
 
 
 def root_depth_rows(
@@ -180,14 +185,18 @@ def label_maps(people: People, grid: tuple[int, int], *, stride: int = STRIDE) -
     Returns:
         float32 [5, 57, *grid]: 15 heatmaps, then x, y, depth of the 14 limbs.
     """
-    fields: dict[int, Float32] = {}  # the three finest scales share theirs
-    labels = []
+    labels = np.empty((LABEL_SCALES, len(MPI15) + 3 * len(_LIMBS), *grid), np.float32)
+    drawn: dict[int, int] = {}  # half width -> scale; the three finest scales share theirs
     for scale, kernel in enumerate(GAUSSIAN_KERNELS):
+        labels[scale, : len(MPI15)] = heatmaps(people, kernel, grid, stride=stride)
         half_width = affinity_half_width(scale)
-        if half_width not in fields:
-            fields[half_width] = affinity_fields(people, half_width, grid, stride=stride)
-        labels.append([*heatmaps(people, kernel, grid, stride=stride), *fields[half_width]])
-    return np.array(labels, np.float32)
+        if half_width in drawn:
+            labels[scale, len(MPI15) :] = labels[drawn[half_width], len(MPI15) :]
+        else:
+            drawn[half_width] = scale
+            fields = affinity_fields(people, half_width, grid, stride=stride)
+            labels[scale, len(MPI15) :] = fields
+    return labels
 
 
 def _inside(people: People, grid: tuple[int, int], stride: int) -> NDArray[np.bool_]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -20,6 +22,17 @@ IMAGE_SCALE = 832 / 1920
 def golden() -> dict[str, np.ndarray]:
     with np.load(GOLDEN) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+@pytest.fixture(scope="module")
+def plain_labels() -> ModuleType:
+    """bench/plain_labels.py, loaded from its file: the bench is no package."""
+    path = Path(__file__).parents[3] / "bench" / "plain_labels.py"
+    spec = importlib.util.spec_from_file_location("plain_labels", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +133,11 @@ def test_only_the_first_people_fit_into_the_rows():
 def test_people_of_unfitting_shapes_are_refused():
     with pytest.raises(InputError, match=r"depth_cm has shape \(2, 14\), expected \(2, 15\)"):
         targets.People(np.zeros((2, 15, 2)), np.zeros((2, 14)), np.zeros((2, 15), int))
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_label_maps_are_those_of_the_plain_rules(plain_labels, number):
+    bodies = plain_labels.random_bodies(np.random.default_rng(number), number, (24, 36))
+    people = targets.People(bodies[..., :2], bodies[..., 2], bodies[..., 3].astype(int))
+    expected = plain_labels.label_maps(bodies, (24, 36))
+    np.testing.assert_allclose(targets.label_maps(people, (24, 36)), expected, atol=2e-3)
