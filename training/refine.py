@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from tqdm import tqdm, trange
 
 from smap_ros.bodies import Body
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import InputError
-from smap_ros.estimators import create_estimator
 from smap_ros.estimators.smap.estimator import SmapEstimator
 from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted
 from smap_ros.estimators.smap.refining import refine_input
@@ -132,10 +132,12 @@ def measure(bundle: str, scenes: list[Scene], engine: str = "auto") -> Pairs:
     Raises:
         InputError: if it is not of kind smap, or finds nobody.
     """
-    estimator = create_estimator(bundle, engine=engine, refine=False)
+    loaded = load_bundle(bundle)
+    if loaded.manifest.kind != "smap":
+        raise InputError(f"{bundle} is not of kind smap; others have no refining network")
+    # Not create_estimator: what it gives shows only what all kinds have.
+    estimator = SmapEstimator.create(loaded, engine, refine=False)
     try:
-        if not isinstance(estimator, SmapEstimator):
-            raise InputError(f"{bundle} is not of kind smap; others have no refining network")
         found = [_pairs(estimator, scene) for scene in tqdm(scenes, desc="measuring", unit="img")]
     finally:
         estimator.close()
