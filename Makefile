@@ -37,7 +37,7 @@ demo: $(RUNTIME) ## Run the ROS 2 graph on the shipped clip, without a display; 
 
 # A process a core; each takes whole files, one takes all that run graphs (conftest.py). ARGS="-n 0"
 # runs them one after the other, for --pdb for example.
-PARALLEL := -n auto --dist loadgroup
+PARALLEL := -n auto --dist loadgroup --max-worker-restart=0
 
 test: $(DEVELOPMENT) ## Install everything for development and run all tests (ARGS=... for pytest)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -107,6 +107,7 @@ def demo_plan(options: DemoOptions) -> Plan:
         **options.model.options,
         "source": str(clip.absolute()),
         "pacing": "real_time" if options.real_time else "as_consumed",
+        "subscribers": 2,  # the pose node, once its model is loaded, and the recorder
         "on_failure": "exit",
     }
     if options.fov_degrees is not None and options.camera is not None:

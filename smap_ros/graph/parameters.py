@@ -79,6 +79,12 @@ class CameraNodeOptions(ImageTopic):
         low=0.1,
         high=600,
     )
+    subscribers: int = setting(
+        0,
+        "the first image waits until so many subscribe to images, or for a minute",
+        low=0,
+        high=100,
+    )
     loop: bool = setting(False, "start again at the end of a file")
     exit_at_end: bool = setting(True, "end the process after the last image")
     jpeg_quality: int = setting(90, "quality of compressed images", low=1, high=100)

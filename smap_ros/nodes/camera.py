@@ -29,7 +29,7 @@ from smap_ros.nodes.conversions import (
     seconds,
 )
 from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
-from smap_ros.nodes.pacing import ConsumerPace, PatientPace, RealTimePace
+from smap_ros.nodes.pacing import POLL, ConsumerPace, PatientPace, RealTimePace
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.statistics import FrameStatistics
@@ -37,6 +37,8 @@ from smap_ros.offline.estimate import camera_of
 from smap_ros.sources import Frame, Source, open_source
 
 log = logging.getLogger(__name__)
+
+SUBSCRIBER_PATIENCE = 60.0  # seconds
 
 DEFAULT_RATE = 10.0  # hertz, of sources that have none
 # After the last image, what is under way still gets through before the process, which may hold
@@ -151,6 +153,20 @@ class CameraNode(Node):
         if not self._stopping.is_set() and rclpy.ok():
             self._finish()
 
+    def _wait_for_subscribers(self) -> None:
+        """Until all that shall see the first image are there, or won't come."""
+        wanted = self._settings.whole("subscribers")
+        end = time.monotonic() + SUBSCRIBER_PATIENCE
+        while self._images.get_subscription_count() < wanted:
+            if time.monotonic() > end:
+                there = self._images.get_subscription_count()
+                self.get_logger().warning(
+                    f"{there} subscribe to images, {wanted} were to come; starting without them"
+                )
+                return
+            if self._stopping.wait(POLL):
+                return
+
     def _has_consumer(self) -> bool:
         return bool(self._images.get_subscription_count() and self.count_publishers("bodies_raw"))
 
@@ -163,6 +179,7 @@ class CameraNode(Node):
         )
 
     def _play(self) -> None:
+        self._wait_for_subscribers()
         self._pace.start(self._has_consumer)
         while True:
             before = self._statistics.processed

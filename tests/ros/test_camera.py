@@ -108,6 +108,16 @@ def test_real_time_keeps_the_videos_pace(start, observer, clip):
     assert np.median(np.diff(stamps)) == pytest.approx(0.05, abs=0.015)
 
 
+def test_the_first_image_waits_for_subscribers_who_come_late(start, observer, clip):
+    first = observer.collect(Image, "image", qos.SENSOR)
+    start(NODE, source=str(clip), fov_deg=60.0, pacing="real_time", loop=True, subscribers=2)
+    observer.wait(lambda: NODE in observer.node.get_node_names(), "the camera")
+    time.sleep(1.0)  # nothing says that an image will not come
+    assert first == []
+    second = observer.collect(Image, "image", qos.SENSOR)
+    observer.wait(lambda: first and second, "images at both")
+
+
 def test_the_end_is_latched_for_those_who_come_late(start, observer, clip):
     node = start(NODE, source=str(clip), pacing="real_time", exit_at_end=False, rate=500.0)
     observer.wait(lambda: "end of clip.mp4" in node.log, "the end")
