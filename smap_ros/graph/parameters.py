@@ -81,7 +81,8 @@ class CameraNodeOptions(ImageTopic):
     )
     subscribers: int = setting(
         0,
-        "the first image waits until so many subscribe to images, or for a minute",
+        "the first image waits until so many subscribe to images, or for a minute; in "
+        "replay.launch.py 1, which is the pose node",
         low=0,
         high=100,
     )

@@ -248,6 +248,8 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     file = _parameter_file(str(typed["params_file"]), members)
     if CAMERA_NODE in members and not _source_stated(given, file):
         given = _shipped_clip(given)
+    if CAMERA_NODE in members and POSE3D_NODE in members:
+        given = _awaited(given, file)
     parameters = {node.name: _parameters(graph, node, given) for node in members}
     # A viewer of the composed process would take the other nodes' turns.
     together = [node for node in members if typed.get("composed") and node is not VIEW_NODE]
@@ -306,6 +308,16 @@ def _shipped_clip(given: Mapping[str, Value | None]) -> dict[str, Value | None]:
     stated = given.get("calibration") or given.get("fov_deg")
     calibration = {} if stated else {"calibration": str(demo / "camera.yaml")}
     return {**given, "source": str(demo / "clip.mp4"), **calibration}
+
+
+def _awaited(given: Mapping[str, Value | None], file: Path | None) -> Mapping[str, Value | None]:
+    """The arguments with a first image that waits for the pose node, unless they say otherwise.
+
+    On a busy machine it can take longer to come up than a camera waits for a sign of anybody.
+    """
+    if file and "subscribers" in params_file.stated_in(file, CAMERA_NODE.name):
+        return given
+    return {"subscribers": 1, **given}
 
 
 def _namespace(stated: str) -> str:

@@ -100,8 +100,16 @@ def test_composed_is_one_process_with_everything():
     words = process.arguments
     assert words[words.index("--nodes") + 1].split(",") == [*NODES][:4]
     parameters = json.loads(words[words.index("--parameters") + 1])
-    assert parameters["camera_node"] == {"source": "clip.mp4"}
+    assert parameters["camera_node"] == {"subscribers": 1, "source": "clip.mp4"}
     assert process.ends_graph
+
+
+def test_the_first_image_waits_for_the_pose_node_unless_something_else_is_stated(tmp_path):
+    assert camera({"source": "a.mp4"})["subscribers"] == 1
+    assert camera({"source": "a.mp4", "subscribers": 0})["subscribers"] == 0
+    file = tmp_path / "mine.yaml"
+    file.write_text("camera_node:\n  ros__parameters:\n    subscribers: 3\n")
+    assert "subscribers" not in camera({"source": "a.mp4", "params_file": str(file)})
 
 
 def test_the_viewer_is_never_in_the_composed_process():
@@ -192,7 +200,7 @@ def test_the_shipped_clip_brings_its_calibration_only_where_none_is_stated():
 def test_a_source_in_the_parameter_file_is_not_replaced_by_the_clip(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("/**/camera_node:\n  ros__parameters:\n    source: walk.mp4\n    fov_deg: 60\n")
-    assert camera({"params_file": str(file)}) == {}
+    assert "source" not in camera({"params_file": str(file)})
     assert Path(camera({"params_file": str(file), "source": ""})["source"]).name == "clip.mp4"
     file.write_text("camera_node:\n  ros__parameters:\n    loop: on\n")
     assert Path(camera({"params_file": str(file)})["source"]).name == "clip.mp4"

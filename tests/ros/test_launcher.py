@@ -11,11 +11,13 @@ import time
 import av
 import numpy as np
 import pytest
+from sensor_msgs.msg import Image
 
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.plan import REPLAY, plan
 from smap_ros.images import encode_compressed
 from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
 
 FRAMES = 60
 
@@ -77,12 +79,20 @@ def test_one_picture_gives_its_people_though_the_model_is_loaded_later(
 ):
     picture = tmp_path / "people.jpg"
     picture.write_bytes(encode_compressed(scene.image(250)))
-    bodies = observer.collect(BodyArray, "/robot/bodies_raw")
-    launcher = Launcher(replay(picture, scene_bundle, namespace="robot"), log_directory=tmp_path)
+    bodies: list[BodyArray] = []
+    listener = observer.node.create_subscription(
+        BodyArray, "/robot/bodies_raw", bodies.append, qos.RELIABLE
+    )
+    # The second subscriber of images comes once we hear the pose node: nothing is shown before.
+    planned = replay(picture, scene_bundle, namespace="robot", subscribers=2)
+    launcher = Launcher(planned, log_directory=tmp_path)
     with launcher:
+        observer.wait(listener.get_publisher_count, "the pose node", 120)
+        observer.collect(Image, "/robot/image", qos.SENSOR)
         assert launcher.wait(120) == 0, _logs(tmp_path)
         assert set(launcher.stop().values()) == {0}, _logs(tmp_path)
-    assert len(bodies) >= 1 and {len(message.bodies) for message in bodies} == {3}
+    assert len(bodies) >= 1, _logs(tmp_path)
+    assert {len(message.bodies) for message in bodies} == {3}
     assert "end of people.jpg after 1 images" in _logs(tmp_path)
 
 
