@@ -316,7 +316,7 @@ def _awaited(given: Mapping[str, Value | None], file: Path | None) -> Mapping[st
     On a busy machine it can take longer to come up than a camera waits for a sign of anybody.
     """
     if file and "subscribers" in params_file.stated_in(file, CAMERA_NODE.name):
-        return given
+        return dict(given)
     return {"subscribers": 1, **given}
 
 
