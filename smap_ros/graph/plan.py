@@ -310,7 +310,7 @@ def _shipped_clip(given: Mapping[str, Value | None]) -> dict[str, Value | None]:
     return {**given, "source": str(demo / "clip.mp4"), **calibration}
 
 
-def _awaited(given: Mapping[str, Value | None], file: Path | None) -> Mapping[str, Value | None]:
+def _awaited(given: Mapping[str, Value | None], file: Path | None) -> dict[str, Value | None]:
     """The arguments with a first image that waits for the pose node, unless they say otherwise.
 
     On a busy machine it can take longer to come up than a camera waits for a sign of anybody.
