@@ -155,7 +155,7 @@ def test_exported_network_agrees_with_torch(tmp_path):
     ("options", "message"),
     [
         ({"backbone": "LPFAST"}, "unknown backbone 'LPFAST'; known: LPSKI, LPRES, LPWO"),
-        ({"joints": 17}, "no set of 17 joints; known sizes: 18, 21"),
+        ({"joints": 17}, "no set of 17 joints; known sizes: 15, 18, 21"),
     ],
 )
 def test_unknown_variant_is_refused(options, message):

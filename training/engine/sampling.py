@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -61,6 +61,19 @@ class Source(Generic[Record]):
     def __post_init__(self) -> None:
         if len(self.records) == 0:
             raise InputError(f"source {self.name} has no records; check its paths and filters")
+
+
+def in_share(sources: Sequence[Source[Any]], share: float | None) -> list[Source[Any]]:
+    """Sources that have a share of the samples together, each by its number of records.
+
+    Args:
+        share: relative to that of other groups. None: by the number of records there, too.
+    """
+    total = sum(len(source.records) for source in sources)
+    return [
+        replace(s, weight=None if share is None else share * len(s.records) / total)
+        for s in sources
+    ]
 
 
 class Mixture(Dataset[Sample]):

@@ -27,7 +27,7 @@ class TopdownSettings(BaseModel):
         first_stage: name of the bundle that finds the people.
         flip_test: look at mirrored crops too, as the official evaluation does.
         pixel_range: 255 for the official weights, see ``smap_ros.bundles.manifest.CropInput``; 1
-            for weights that were trained on pixels of 0 to 1.
+            for weights that were trained on pixels of 0 to 1. By default as the checkpoint says.
         box_margin: side of the crop over the longer side of a person's box.
     """
 
@@ -35,7 +35,7 @@ class TopdownSettings(BaseModel):
 
     first_stage: str = "smap_lite"
     flip_test: bool = False
-    pixel_range: Literal[1, 255] = 255
+    pixel_range: Literal[1, 255] | None = None
     box_margin: float = 1.25
 
 
@@ -64,9 +64,10 @@ def export_topdown_kind(
     """
     chosen = bundle_settings(TopdownSettings, settings, "topdown")
     network = load_network(checkpoint, MobileHuman)
-    manifest = _manifest(bundle.name, network, chosen)
+    pixel_range = chosen.pixel_range or network.pixel_range
+    manifest = _manifest(bundle.name, network, chosen, pixel_range)
     manifest |= stated_facts(half, provenance, licence, description)
-    export = one_input(network, example_crops(chosen.pixel_range), ("coord",), free_batch=True)
+    export = one_input(network, example_crops(pixel_range), ("coord",), free_batch=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         error = write_parts([Part("mobilehuman", export, path)], half, half_tolerance)
@@ -78,7 +79,9 @@ def example_crops(pixel_range: int) -> Tensor:
     return random_crops(_EXAMPLES, INPUT_SIZE, pixel_range)
 
 
-def _manifest(name: str, network: MobileHuman, chosen: TopdownSettings) -> dict[str, Any]:
+def _manifest(
+    name: str, network: MobileHuman, chosen: TopdownSettings, pixel_range: int
+) -> dict[str, Any]:
     """All that the network and the settings determine."""
     return {
         "name": name,
@@ -90,7 +93,7 @@ def _manifest(name: str, network: MobileHuman, chosen: TopdownSettings) -> dict[
             "height": INPUT_SIZE,
             "color": "rgb",
             **IMAGENET_RGB,
-            "pixel_range": chosen.pixel_range,
+            "pixel_range": pixel_range,
         },
         "outputs": {"coords": {"name": "coord", "shape": (1, len(network.skeleton), 3)}},
         "joint_set": network.skeleton.name,

@@ -18,15 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.errors import InputError
-from smap_ros.skeletons import H36M18, MUCO21, Skeleton
+from smap_ros.skeletons import H36M18, MPI15, MUCO21, Skeleton
 from smap_train.models.layers.soft_argmax import soft_argmax_3d
 
 INPUT_SIZE = 256
 DEPTH_HALF_RANGE_M = 1.0  # the volume's depth spans the root's depth +- this
 
-JOINT_SETS: dict[int, Skeleton] = {18: H36M18, 21: MUCO21}
+JOINT_SETS: dict[int, Skeleton] = {15: MPI15, 18: H36M18, 21: MUCO21}
 
 _STEM_WIDTH, _LAST_WIDTH, _DECODER_WIDTH = 48, 2048, 256
+_CONV_SPREAD = 0.001  # of the official first weights
 
 
 class _Group(NamedTuple):
@@ -83,16 +84,16 @@ class InvertedResidual(nn.Module):
 
 
 class DecoderUnit(nn.Sequential):
-    """1x1 and 3x3 convolutions, then twice the size; [B, C, H, W] -> [B, 256, 2H, 2W]."""
+    """1x1 and 3x3 convolutions, then twice the size; [B, C, H, W] -> [B, outputs, 2H, 2W]."""
 
-    def __init__(self, inputs: int, middle: int) -> None:
+    def __init__(self, inputs: int, middle: int, outputs: int) -> None:
         super().__init__(
             nn.Conv2d(inputs, middle, 1),
             nn.BatchNorm2d(middle),
             nn.PReLU(middle),
-            nn.Conv2d(middle, _DECODER_WIDTH, 3, padding=1),
-            nn.BatchNorm2d(_DECODER_WIDTH),
-            nn.PReLU(_DECODER_WIDTH),
+            nn.Conv2d(middle, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.PReLU(outputs),
             nn.UpsamplingBilinear2d(scale_factor=2),
         )
 
@@ -105,6 +106,7 @@ class Backbone(nn.Module, ABC):
 
     Args:
         joints: number of volumes.
+        width: factor on the channels, under which each of them is still a whole number.
     """
 
     stem_stride: ClassVar[int]
@@ -117,22 +119,29 @@ class Backbone(nn.Module, ABC):
     decoder_name: ClassVar[str] = "deconv"
     output_size: ClassVar[int]  # cells along each of the volumes' three axes
 
-    def __init__(self, joints: int) -> None:
+    def __init__(self, joints: int, width: float = 1.0) -> None:
         super().__init__()
-        self.first_conv = ConvUnit(3, _STEM_WIDTH, 3, self.stem_stride)
+
+        def scaled(channels: int) -> int:
+            if not (own := channels * width).is_integer() or own < 1:
+                raise InputError(f"width is {width}; expected 1, 0.5, 0.25, 0.125 or 0.0625")
+            return int(own)
+
+        self.first_conv = ConvUnit(3, scaled(_STEM_WIDTH), 3, self.stem_stride)
         blocks: list[InvertedResidual] = []
         for group, inputs, stride in zip(_GROUPS, self.group_inputs, self.strides, strict=True):
-            blocks.append(InvertedResidual(inputs, group.width, stride, group.expansion))
+            own = scaled(group.width)
+            blocks.append(InvertedResidual(scaled(inputs), own, stride, group.expansion))
             blocks += [
-                InvertedResidual(group.width, group.width, 1, group.expansion)
-                for _ in range(group.blocks - 1)
+                InvertedResidual(own, own, 1, group.expansion) for _ in range(group.blocks - 1)
             ]
         self.inv_residual = nn.ModuleList(blocks)
-        self.last_conv = ConvUnit(self.last_inputs, _LAST_WIDTH, 1)
+        self.last_conv = ConvUnit(scaled(self.last_inputs), scaled(_LAST_WIDTH), 1)
         decoder = zip(self.decoder_inputs, self.decoder_middles, strict=True)
         for i, (inputs, middle) in enumerate(decoder):
-            self.add_module(f"{self.decoder_name}{i}", DecoderUnit(inputs, middle))
-        self.final_layer = nn.Conv2d(_DECODER_WIDTH, joints * self.output_size, 1)
+            unit = DecoderUnit(scaled(inputs), scaled(middle), scaled(_DECODER_WIDTH))
+            self.add_module(f"{self.decoder_name}{i}", unit)
+        self.final_layer = nn.Conv2d(scaled(_DECODER_WIDTH), joints * self.output_size, 1)
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
@@ -144,6 +153,14 @@ class Backbone(nn.Module, ABC):
         for block in self.inv_residual[first : first + _GROUPS[index].blocks]:
             x = block(x)
         return x
+
+    def start_officially(self) -> None:
+        """Convolutions from a normal distribution of 0.001, as the official training begins."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=_CONV_SPREAD)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     @property
     def _parts(self) -> tuple[list[_Part], list[_Part]]:
@@ -241,9 +258,9 @@ BACKBONES: dict[str, type[Backbone]] = {"LPSKI": Lpski, "LPRES": Lpres, "LPWO": 
 class MobileHuman(nn.Module):
     """MobileHumanPose: joint positions in a cube around one person.
 
-    Input: float32 [B, 3, 256, 256], RGB crop of a square box. The official weights were
-    trained on pixels of 0..255 normalised as if they were 0..1: (value - mean) / std with mean
-    (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225).
+    Input: float32 [B, 3, 256, 256], RGB crop of a square box, (value - mean) / std with mean
+    (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225). The official weights were
+    trained on values of 0..255 normalised as if they were 0..1.
 
     Output, in both modes, with D = ``size`` cells a side (32 for LPSKI, 64 for the others):
 
@@ -256,20 +273,32 @@ class MobileHuman(nn.Module):
 
     Args:
         backbone: ``"LPSKI"``, ``"LPRES"`` or ``"LPWO"``.
-        joints: 18 (Human3.6M and thorax) or 21 (MuCo).
+        joints: 18 (Human3.6M and thorax), 21 (MuCo) or 15 (this project's own).
+        width: factor on the channels: 1 officially; 0.5, 0.25, ... for smaller networks.
+        pixel_range: what the largest value of a pixel is, 255 officially; changes nothing here,
+            and travels with the weights to whoever feeds the network.
 
     Raises:
-        InputError: if there is no such backbone or joint set.
+        InputError: if there is no such backbone, joint set, width or range.
     """
 
-    def __init__(self, backbone: str = "LPSKI", joints: int = 18) -> None:
+    def __init__(
+        self,
+        backbone: str = "LPSKI",
+        joints: int = 18,
+        width: float = 1.0,
+        pixel_range: int = 255,
+    ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
             raise InputError(f"unknown backbone {backbone!r}; known: {', '.join(BACKBONES)}")
         if joints not in JOINT_SETS:
             known = ", ".join(map(str, JOINT_SETS))
             raise InputError(f"no set of {joints} joints; known sizes: {known}")
-        self.backbone = BACKBONES[backbone](joints)
+        if pixel_range not in (1, 255):
+            raise InputError(f"pixel_range is {pixel_range}; expected 1 or 255")
+        self.backbone = BACKBONES[backbone](joints, float(width))
+        self.pixel_range = pixel_range
         self.skeleton = JOINT_SETS[joints]
         self.size = self.backbone.output_size
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +13,8 @@ from torch.utils.data import Dataset
 
 from smap_ros.errors import InputError
 from smap_train.engine.config import RunConfig
+from smap_train.engine.sampling import Mixture, Source
+from smap_train.models.checkpoint import load_checkpoint, mismatches
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -61,6 +63,21 @@ class Recipe(ABC, Generic[Config]):
     def files(self) -> Iterable[Path]:
         """The data's; their hash goes into the run's record."""
 
+    def mixture(self, sources: Sequence[Source[Any]]) -> Mixture:
+        """The samples of the whole run, from sources by their weights.
+
+        Raises:
+            InputError: if there are none.
+        """
+        config = self.config
+        return Mixture(
+            sources,
+            config.steps * config.batch_size,
+            config.seed,
+            config.on_bad,
+            config.out / "skipped.jsonl",
+        )
+
     def collate(self) -> Callable[[list[Any]], Any] | None:
         """Makes a batch of samples; torch's own way if None."""
         return None
@@ -90,3 +107,17 @@ class Recipe(ABC, Generic[Config]):
             f"warmup, and look at the data; the state of the last checkpoint in {self.config.out} "
             "is whole"
         )
+
+
+def start_from(network: nn.Module, path: Path | None) -> None:
+    """Give a network the weights of a checkpoint; without one it keeps its own.
+
+    Raises:
+        InputError: if they don't fit, naming what differs.
+    """
+    if path is None:
+        return
+    weights = load_checkpoint(path)["state_dict"]
+    if problems := mismatches(weights, network.state_dict()):
+        raise InputError(f"{path} doesn't fit this network:\n{problems}")
+    network.load_state_dict(weights)

@@ -62,13 +62,7 @@ class RefineNetRecipe(Recipe[RefineNetConfig]):
         config = self.config
         if config.pairs is None:
             raise InputError("no training data: set pairs to SMAP's file of pairs")
-        return Mixture(
-            [Source(str(config.pairs), open_pairs(config.pairs), self.sample)],
-            config.steps * config.batch_size,
-            config.seed,
-            config.on_bad,
-            config.out / "skipped.jsonl",
-        )
+        return self.mixture([Source(str(config.pairs), open_pairs(config.pairs), self.sample)])
 
     def sample(self, pair: Pair, rng: np.random.Generator) -> dict[str, Tensor]:
         """``input`` float32 [75] and ``target`` float32 [45]; nothing is left to chance."""

@@ -15,6 +15,7 @@ from smap_train.settings import read_config, read_yaml
 RECIPES: dict[str, str] = {
     "smap": "smap_train.recipes.smap:SmapRecipe",
     "refinenet": "smap_train.recipes.refinenet:RefineNetRecipe",
+    "mobilehuman": "smap_train.recipes.mobilehuman:MobileHumanRecipe",
     "smap_lite": "smap_train.recipes.smap_lite:SmapLiteRecipe",
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
 }

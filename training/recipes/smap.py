@@ -12,7 +12,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.data.layouts.bodies import COCO, BodiesRecord
 from smap_train.data.layouts.smap_json import open_smap_json
@@ -20,12 +19,11 @@ from smap_train.data.layouts.virtual import open_virtual
 from smap_train.data.shards import shard_files
 from smap_train.data.whole_image import View, WholeImage, view_of
 from smap_train.engine.config import RunConfig
-from smap_train.engine.sampling import BadRecordError, Mixture, Source
+from smap_train.engine.sampling import BadRecordError, Mixture, Source, in_share
 from smap_train.losses.smap import smap_loss
 from smap_train.models import create
-from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.smap import KEYPOINTS, LIMBS, MAPS_2D, MEAN_BGR, STD_BGR, STRIDE, Smap
-from smap_train.recipes.base import Recipe
+from smap_train.recipes.base import Recipe, start_from
 from smap_train.targets.smap import label_maps, root_depth_rows
 
 _FIRST_RATE = 0.1  # factor on the rate at the first step
@@ -94,33 +92,24 @@ class SmapRecipe(Recipe[SmapConfig]):
         """Fresh weights, or those to start from."""
         network = create(self.model, **self.options)
         assert isinstance(network, Smap)
-        if self.config.initial is not None:
-            weights = load_checkpoint(self.config.initial)["state_dict"]
-            if problems := mismatches(weights, network.state_dict()):
-                raise InputError(f"{self.config.initial} doesn't fit this network:\n{problems}")
-            network.load_state_dict(weights)
+        start_from(network, self.config.initial)
         return network
 
     def dataset(self) -> Mixture:
         """All records as one shuffled list, or virtual ones in their share."""
         config = self.config
         share = config.virtual_share
-        annotated = [open_smap_json(data.annotations, data.images) for data in config.data]
-        total = sum(len(records) for records in annotated)
-        sources: list[Source[BodiesRecord]] = []
-        for data, records in zip(config.data, annotated, strict=True):
-            weight = None if share is None else (1 - share) * len(records) / max(total, 1)
-            sources.append(Source(str(data.annotations), records, self.sample, weight))
+        annotated = [
+            Source(
+                str(data.annotations), open_smap_json(data.annotations, data.images), self.sample
+            )
+            for data in config.data
+        ]
+        sources = in_share(annotated, None if share is None else 1 - share)
         if config.virtual:
             scenes = open_virtual(config.virtual)
             sources.append(Source("virtual people", scenes, self.sample, share))
-        return Mixture(
-            sources,
-            config.steps * config.batch_size,
-            config.seed,
-            config.on_bad,
-            config.out / "skipped.jsonl",
-        )
+        return self.mixture(sources)
 
     def sample(self, record: BodiesRecord, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random view of a picture, as :func:`tensors` has it."""

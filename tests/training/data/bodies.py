@@ -1,8 +1,10 @@
-"""Pictures and annotations of invented people, in SMAP's form."""
+"""Pictures of invented people, labelled in SMAP's form and as `smap-train synth` has it."""
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +61,43 @@ def write_set(folder: Path, count: int = 6, dataset: str = "MuCo") -> Path:
     path = folder / "annotations.json"
     path.write_text(json.dumps({"root": entries}))
     return path
+
+
+def scene(bodies: np.ndarray, focal: tuple[float, float] = (180.0, 180.0)) -> dict[str, Any]:
+    """Labels of a scene of `smap-train synth`."""
+    fx, fy = focal
+    people = [
+        {
+            "id": k, "joints_3d": (numbers[:, 4:7] / 100).tolist(),
+            "joints_2d": numbers[:, :2].tolist(), "visibility": [2] * 14 + [1], "pixels": 900,
+            "box": [*numbers[:, :2].min(0).tolist(), *np.ptp(numbers[:, :2], axis=0).tolist()],
+        }
+        for k, numbers in enumerate(bodies)
+    ]  # fmt: skip
+    camera = {"fx": fx, "fy": fy, "cx": SIZE[0] / 2, "cy": SIZE[1] / 2}
+    return {
+        "camera": {**camera, "width": SIZE[0], "height": SIZE[1]}, "people": people,
+        "floor": {"normal": [0.0, -1.0, 0.0], "distance": 0.75},
+    }  # fmt: skip
+
+
+def write_shard(folder: Path, scenes: list[tuple[dict[str, Any], np.ndarray]]) -> Path:
+    """A folder with one shard of scenes and their pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / "shard-00000.tar", "w") as tar:
+        for k, (labels, image) in enumerate(scenes):
+            encoded = cv2.imencode(".jpg", image)[1].tobytes()
+            for kind, data in (("jpg", encoded), ("json", json.dumps(labels).encode())):
+                member = tarfile.TarInfo(f"{k:06d}.{kind}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return folder
+
+
+def write_scenes(folder: Path, count: int = 6) -> Path:
+    """A shard of people here and there."""
+    made = []
+    for k in range(count):
+        bodies = np.array([body(-0.5 + 0.1 * k, 3.5 + 0.2 * k), body(0.7, 4.5)])[: 1 + k % 2]
+        made.append((scene(bodies), picture(bodies, k)))
+    return write_shard(folder, made)

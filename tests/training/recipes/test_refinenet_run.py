@@ -10,37 +10,20 @@ import pytest
 import torch
 
 from smap_ros.errors import InputError
-from smap_ros.skeletons import MPI15
 from smap_train.engine.sampling import BadRecordError
 from smap_train.engine.trainer import train
 from smap_train.models.checkpoint import load_checkpoint, load_model
 from smap_train.recipes.refinenet import RefineNetConfig, RefineNetRecipe
 from smap_train.recipes.registry import open_recipe
 
-from ..data.bodies import body
+from .pairs import ROOT, pair
 
-ROOT = MPI15.root
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def pair(seed: int, **fields) -> dict:
-    """A person, and what SMAP might have found of them."""
-    rng = np.random.default_rng(seed)
-    numbers = body(rng.uniform(-1, 1), rng.uniform(3, 6))
-    found = np.ones((15, 4))
-    found[:, :3] = numbers[:, 4:7] + rng.normal(0, 3, (15, 3))
-    found[5 + seed % 3] = 0
-    pixels = np.ones((15, 4))
-    pixels[:, :2] = numbers[:, :2] * 4
-    return {
-        "pred_3d": found.tolist(), "pred_2d": pixels.tolist(),
-        "gt_3d": numbers[:, 4:7].tolist(), "root_d": float(found[ROOT, 2]), **fields,
-    }  # fmt: skip
 
 
 def recipe(folder: Path, *pairs: dict, **settings) -> RefineNetRecipe:

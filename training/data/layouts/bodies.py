@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.data.index import TEXT, Index, fixed, ragged
+from smap_train.data.layouts.pictures import read_picture
 from smap_train.engine.sampling import BadRecordError
 
 Float64 = NDArray[np.float64]
@@ -75,25 +75,9 @@ class BodiesRecord:
         Raises:
             BadRecordError: if it is missing, damaged, or of another size than stated.
         """
-        try:
-            with self.image.open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size or -1)
-        except OSError as error:
-            raise BadRecordError(
-                f"{self.place}: img_paths: can't read {self.image}: {error.strerror or error}"
-            ) from error
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if image is None:
-            raise BadRecordError(
-                f"{self.place}: img_paths: {self.image} is no picture, or it is damaged"
-            )
-        if image.shape[:2] != (self.height, self.width):
-            raise BadRecordError(
-                f"{self.place}: img_width, img_height: {self.width}x{self.height}, but "
-                f"{self.image} has {image.shape[1]}x{image.shape[0]}"
-            )
-        return image.astype(np.uint8, copy=False)
+        return read_picture(
+            self.image, (self.width, self.height), self.place, self.offset, self.size
+        )
 
     def row(self, problem: str = "") -> dict[str, Any]:
         """As the index has it."""

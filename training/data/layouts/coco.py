@@ -36,6 +36,24 @@ _NECK_SHARE = 0.185  # of the way from the hips to the shoulders, beyond the sho
 _SAME = [(MPI15.index(name), k) for k, name in enumerate(KEYPOINTS) if name in MPI15.joints]
 
 
+def open_coco(path: Path) -> coco.COCO:
+    """A file in the form of COCO, read by its own tools.
+
+    Raises:
+        InputError: if it can't be read, or isn't of that form.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress there
+            found = coco.COCO(str(path))
+        if not isinstance(found.imgs, dict) or not found.imgs:
+            raise ValueError("it has no images")
+        return found
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AssertionError, IndexError) as error:
+        raise InputError(f"{path} is no annotation file of COCO: {error!r}") from error
+
+
 def read_coco(path: Path, folder: str, *, validation: bool = False) -> Iterator[BodiesRecord]:
     """The pictures with somebody labelled, in the order of their ids.
 
@@ -49,15 +67,8 @@ def read_coco(path: Path, folder: str, *, validation: bool = False) -> Iterator[
     Raises:
         InputError: if the file can't be read, or a record is malformed, naming it.
     """
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress there
-            found = coco.COCO(str(path))
-        images = [found.imgs[key] for key in sorted(found.imgs)]
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise InputError(f"{path} is no annotation file of COCO: {error!r}") from error
-    for image in images:
+    found = open_coco(path)
+    for image in (found.imgs[key] for key in sorted(found.imgs)):
         place = f"{path}, image {image['id']}"
         try:
             people = [_body(a, image) for a in found.imgToAnns[image["id"]] if _usable(a)]

@@ -1,4 +1,4 @@
-"""MuCo-3DHP.json (pictures of people composed of MPI-INF-3DHP) as SMAP's bodies.
+"""MuCo-3DHP.json (pictures of people composed of MPI-INF-3DHP): SMAP's bodies, and people.
 
 A file of a gigabyte, in the form of COCO: ``images`` with ``f`` and ``c``, ``annotations`` with
 ``keypoints_img`` (21 x 2 pixels), ``keypoints_cam`` (21 x 3 millimetres) and ``keypoints_vis``.
@@ -7,14 +7,14 @@ A file of a gigabyte, in the form of COCO: ``images`` with ``f`` and ``c``, ``an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from smap_ros.errors import InputError
-from smap_ros.skeletons import MPI15
+from smap_ros.skeletons import MPI15, MUCO21
 from smap_train.data.layouts.bodies import (
     CAMERA_X,
     CAMERA_Z,
@@ -31,12 +31,25 @@ from smap_train.data.layouts.bodies import (
     Y,
 )
 from smap_train.data.layouts.json_stream import entries
+from smap_train.data.layouts.persons import (
+    PersonRecord,
+    PersonRecords,
+    bad_person,
+    open_persons,
+)
+
+if TYPE_CHECKING:
+    from smap_train.data.layouts.people import PeopleData
 
 DATASET = "MuCo"
 JOINTS = 21
 # Which of its 21 joints each of mpi15 is.
 _ORDER = (1, 0, 14, 5, 6, 7, 11, 12, 13, 2, 3, 4, 8, 9, 10)
-_MM_PER_CM = 10.0
+_MM_PER_CM, _MM_PER_M = 10.0, 1000.0
+_APART_MM = 500.0
+_VERSION = 1  # of what becomes of single people
+
+One = TypeVar("One")
 
 
 def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
@@ -52,27 +65,85 @@ def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
     Raises:
         InputError: if the file can't be read, or a record is malformed, naming it.
     """
-    people: dict[int, list[Float64]] = defaultdict(list)
-    for number, entry in enumerate(entries(path, "annotations")):
+    for image, people in _pictures(path, _joints):
+        place = f"{path}, image {image['id']}"
         try:
-            people[entry["image_id"]].append(_joints(entry))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}, annotation {number} is malformed: {error!r}") from error
-    for image in entries(path, "images"):
-        place = f"{path}, image {image.get('id') if isinstance(image, dict) else image!r}"
-        try:
-            bodies = _bodies(people.pop(image["id"], []), image)
+            bodies = _bodies([own[list(_ORDER)] for own in people], image)
             name, width, height = image["file_name"], image["width"], image["height"]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{place} is malformed: {error!r}") from error
         if len(bodies):
             yield BodiesRecord(Path(folder) / name, width, height, DATASET, bodies, place=place)
+
+
+def open_people(data: PeopleData) -> PersonRecords:
+    """Of each picture the person closest to the camera, and all who stand half a metre apart.
+
+    Apart in x and y as well as in space, pelvis from pelvis, as MobileHumanPose takes them. All
+    joints count as labelled.
+    """
+    path = data.annotations
+    index = open_persons("muco", _VERSION, [path], lambda: _people(path))
+    return PersonRecords(index, data.images, MUCO21, np.arange(0, len(index), data.every))
+
+
+def _people(path: Path) -> Iterator[PersonRecord]:
+    for image, people in _pictures(
+        path, lambda entry: (entry["id"], entry["bbox"], _joints(entry))
+    ):
+        place = f"{path}, image {image['id']}"
+        roots = np.array([joints[MUCO21.root, 2:5] for _, _, joints in people]).reshape(-1, 3)
+        for k in _apart(roots):
+            number, box, joints = people[k]
+            try:
+                yield _person(image, box, joints, f"{place}, annotation {number}")
+            except (ValueError, KeyError, TypeError) as error:
+                yield bad_person(place, f"is malformed: {error!r}")
+
+
+def _apart(roots_mm: Float64) -> list[int]:
+    """The nearest person, and all others who are apart from everybody."""
+    if len(roots_mm) == 0:
+        return []
+    off = roots_mm[:, None] - roots_mm[None]
+    distance = np.minimum(np.linalg.norm(off[..., :2], axis=-1), np.linalg.norm(off, axis=-1))
+    np.fill_diagonal(distance, np.inf)
+    nearest = int(np.argmin(roots_mm[:, 2]))
+    return [k for k in range(len(roots_mm)) if k == nearest or distance[k].min() >= _APART_MM]
+
+
+def _person(image: dict[str, Any], box: Any, joints: Float64, place: str) -> PersonRecord:
+    moved = np.column_stack([joints[:, :2], joints[:, 2:5] / _MM_PER_M, np.ones(JOINTS)])
+    return PersonRecord(
+        Path(image["file_name"]), image["width"], image["height"], np.array(box, np.float64),
+        moved, MUCO21, camera=np.array([*image["f"], *image["c"]], np.float64), place=place,
+    )  # fmt: skip
+
+
+def _pictures(
+    path: Path, read: Callable[[dict[str, Any]], One]
+) -> Iterator[tuple[dict[str, Any], list[One]]]:
+    """The pictures with what is read of the annotation of each of their people.
+
+    Raises:
+        InputError: if the file can't be read, or an annotation is malformed, naming it.
+    """
+    people: dict[int, list[One]] = defaultdict(list)
+    for number, entry in enumerate(entries(path, "annotations")):
+        try:
+            people[entry["image_id"]].append(read(entry))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}, annotation {number} is malformed: {error!r}") from error
+    for image in entries(path, "images"):
+        if not isinstance(image, dict) or "id" not in image:
+            raise InputError(f"{path}, image {image!r} is malformed: expected an object with an id")
+        yield image, people.pop(image["id"], [])
     if people:
         raise InputError(f"{path} has people of image {next(iter(people))}, which it doesn't have")
 
 
 def _joints(entry: dict[str, Any]) -> Float64:
-    """x, y (pixels), X, Y, Z (mm), visible: float64 [15, 6], joints of mpi15."""
+    """x, y (pixels), X, Y, Z (mm), visible: float64 [21, 6]."""
     columns = [
         np.array(entry[name], np.float64).reshape(len(entry[name]), -1)
         for name in ("keypoints_img", "keypoints_cam", "keypoints_vis")
@@ -83,7 +154,7 @@ def _joints(entry: dict[str, Any]) -> Float64:
             f"keypoints_img, keypoints_cam and keypoints_vis have the shapes {shapes}, expected "
             f"{JOINTS} x 2, x 3 and x 1"
         )
-    return np.concatenate(columns, axis=1)[list(_ORDER)]
+    return np.concatenate(columns, axis=1)
 
 
 def _bodies(people: list[Float64], image: dict[str, Any]) -> Float64:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,10 +26,21 @@ from smap_train.data.layouts.bodies import (
     bad_row,
     check_bodies,
 )
+from smap_train.data.layouts.persons import COLUMNS as PERSON_COLUMNS
+from smap_train.data.layouts.persons import (
+    PersonRecord,
+    PersonRecords,
+    bad_person,
+    open_persons,
+)
 from smap_train.data.shards import shard_files
+
+Boxes = Literal["labelled", "joints"]
 
 DATASET = "VIRTUAL"
 _VERSION = 1
+_FEWEST_JOINTS = 5  # in the picture, of people who are looked at one by one
+_NEAREST = 0.3  # metres
 _CM = 100.0  # a metre
 
 
@@ -56,10 +67,67 @@ def _rows(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
                 yield record.row(check_bodies(record.bodies, DATASET))
 
 
+def open_virtual_people(
+    folders: Sequence[Path], boxes: Boxes = "labelled", cache: Path | None = None
+) -> PersonRecords:
+    """The people of folders of shards one by one, all their joints labelled.
+
+    Args:
+        folders: from ``smap-train synth``.
+        boxes: ``labelled`` for those of the labels, about the whole body; ``joints`` for those
+            about the joints in the picture, as a first stage gives them on a robot.
+
+    Raises:
+        InputError: if a folder has no shards, or one of them is damaged.
+    """
+    files = shard_files(folders)
+    index = open_persons(
+        f"virtual-{boxes}", _VERSION, files, lambda: _people(folders, boxes), cache
+    )
+    return PersonRecords(index, Path(), MPI15)
+
+
+def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:
+    for folder in folders:
+        for sample in read_shards(folder):
+            place = f"{sample.shard}, sample {sample.name}"
+            try:
+                people = _shown(sample)
+                yield from (
+                    _person(sample, person, f"{place}, person {person['id']}", boxes)
+                    for person in people
+                    if np.sum(np.array(person["visibility"]) > 0) >= _FEWEST_JOINTS
+                )
+            except (KeyError, TypeError, ValueError) as error:
+                yield bad_person(place, f"labels are malformed: {error!r}")
+
+
+def _person(sample: Sample, person: Mapping[str, Any], place: str, boxes: Boxes) -> PersonRecord:
+    camera: Mapping[str, float] = sample.labels["camera"]
+    joints = np.ones((len(MPI15), PERSON_COLUMNS))
+    joints[:, :2], joints[:, 2:5] = person["joints_2d"], person["joints_3d"]
+    joints[:, -1] = joints[:, 4] > _NEAREST  # where others are seen says nothing
+    box = np.array(person["box"], np.float64)
+    if boxes == "joints":
+        inside = joints[np.array(person["visibility"]) > 0, :2]
+        low, high = inside.min(axis=0), inside.max(axis=0)
+        box = np.concatenate([low, high - low + 1])
+    return PersonRecord(
+        image=sample.shard.resolve(), width=int(camera["width"]), height=int(camera["height"]),
+        box=box, joints=joints, skeleton=MPI15,
+        camera=np.array([camera[k] for k in ("fx", "fy", "cx", "cy")]), offset=sample.offset,
+        size=sample.size, place=place,
+    )  # fmt: skip
+
+
+def _shown(sample: Sample) -> list[Mapping[str, Any]]:
+    """The people of a scene; nobody could find those of whom no pixel shows."""
+    return [person for person in sample.labels["people"] if person.get("pixels", 1) > 0]
+
+
 def _record(sample: Sample, place: str) -> BodiesRecord:
     camera: Mapping[str, float] = sample.labels["camera"]
-    # Nobody could find those of whom no pixel shows.
-    people = [person for person in sample.labels["people"] if person.get("pixels", 1) > 0]
+    people = _shown(sample)
     bodies = np.zeros((len(people), len(MPI15), COLUMNS))
     for body, person in zip(bodies, people, strict=True):
         points_cm = np.array(person["joints_3d"], np.float64) * _CM

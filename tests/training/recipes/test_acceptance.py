@@ -1,0 +1,190 @@
+"""What every recipe must do: learn, stop and go on, become a bundle that runs, stay as it is.
+
+One test a row of the table in docs/training.md, for each recipe on its tiny settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from smap_ros.bundles.bundle import Bundle, load_bundle
+from smap_ros.estimators import create_estimator
+from smap_train.cli import app
+from smap_train.engine.checkpoint import LAST, steps_done
+from smap_train.engine.trainer import train
+from smap_train.models.checkpoint import load_checkpoint
+from smap_train.recipes.base import Recipe
+from smap_train.recipes.registry import recipe_class
+from tests.conftest import BRIGHT
+
+from .tiny import STEPS, TINY, tiny
+
+GOLDEN = Path(__file__).with_name("steps.json")
+RECIPES = pytest.mark.parametrize("name", list(TINY))
+# What 30 steps leave of the loss on samples that the run saw, at most.
+LEARNT = {"refinenet": 0.5}
+FIRST_FEW = 3  # steps at which a run is stopped
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Callable[[str], Path]:
+    """A recipe's own folder, with its data and its whole run."""
+    made: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        return made.setdefault(name, tmp_path_factory.mktemp(name))
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def trained(folder) -> Callable[[str], Path]:
+    """Weights of a recipe's whole run; made once, however many tests look at them."""
+    made: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in made:
+            made[name] = train(tiny(name, folder(name)))
+        return made[name]
+
+    return of
+
+
+def batch_of(recipe: Recipe[Any], count: int) -> Any:
+    samples = recipe.dataset()
+    collate = recipe.collate() or torch.utils.data.default_collate
+    return collate([samples[k] for k in range(count)])
+
+
+def losses(
+    recipe: Recipe[Any], network: nn.Module, batch: Any
+) -> tuple[dict[str, float], torch.Tensor]:
+    """The terms of a batch's loss, and their weighted sum."""
+    torch.manual_seed(0)  # of networks that draw
+    terms = recipe.losses(network, batch, 0)
+    weights = recipe.loss_weights()
+    assert terms.keys() == weights.keys()
+    loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+    return {name: float(value.detach()) for name, value in terms.items()}, loss
+
+
+@RECIPES
+def test_thirty_steps_lower_the_loss(name, folder, trained):
+    recipe = tiny(name, folder(name))
+    batch = batch_of(recipe, 8)
+    torch.manual_seed(0)
+    before = losses(recipe, recipe.network().train(), batch)[1].item()
+    network = load_trained(recipe, trained(name)).train()
+    after = losses(recipe, network, batch)[1].item()
+    assert after < LEARNT.get(name, 0.85) * before, (before, after)
+    assert steps_done(folder(name) / "run" / LAST) == STEPS
+
+
+def load_trained(recipe: Recipe[Any], weights: Path) -> nn.Module:
+    """The recipe's network with the weights of its run."""
+    network = recipe.network()
+    network.load_state_dict(load_checkpoint(weights)["state_dict"])
+    return network
+
+
+@RECIPES
+def test_a_stopped_run_goes_on_to_the_bit(name, folder, tmp_path):
+    data = folder(name)
+    first = tiny(name, data, out=tmp_path / "whole")
+    whole = load_checkpoint(train(first, stop_after=FIRST_FEW))["state_dict"]
+    stopped = tiny(name, data, out=tmp_path / "stopped")
+    train(stopped, stop_after=FIRST_FEW - 1)
+    resumed = load_checkpoint(train(stopped, stop_after=FIRST_FEW))["state_dict"]
+    assert whole.keys() == resumed.keys()
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=0, atol=0, msg=key)
+
+
+def fixed_weights(network: nn.Module) -> None:
+    """Numbers that no version of torch changes, of a size that signals survive."""
+    random = np.random.default_rng(3)
+    for key, value in network.named_parameters():
+        drawn = random.standard_normal(value.shape).astype(np.float32)
+        if value.ndim > 1:
+            drawn *= (2 / np.prod(value.shape[1:])) ** 0.5
+        else:
+            drawn = 0.02 * drawn + np.float32(not key.endswith("bias"))
+        value.data = torch.from_numpy(drawn).to(value.dtype)
+
+
+def step_numbers(name: str, folder: Path) -> dict[str, float]:
+    """Losses of a fixed batch before and after one step, and the gradient's norm."""
+    recipe = tiny(name, folder, learning_rate=1e-3)
+    network = recipe.network().train()
+    fixed_weights(network)
+    batch = batch_of(recipe, 4)
+    optimizer = recipe.optimizer(recipe.parameter_groups(network))
+    before, loss = losses(recipe, network, batch)
+    loss.backward()
+    gradients = [p.grad.norm() for p in network.parameters() if p.grad is not None]
+    optimizer.step()
+    after, _ = losses(recipe, network, batch)
+    return {
+        **{f"before_{key}": value for key, value in before.items()},
+        "gradient": float(torch.stack(gradients).norm()),
+        **{f"after_{key}": value for key, value in after.items()},
+    }
+
+
+@RECIPES
+def test_one_step_on_a_fixed_batch_is_the_recorded_one(name, folder):
+    """After a change that is meant, run this file as a program: it writes the numbers anew."""
+    recorded = json.loads(GOLDEN.read_text())[name]
+    assert step_numbers(name, folder(name)) == pytest.approx(recorded, rel=5e-3, abs=1e-6)
+
+
+def exported(weights: Path, bundle: Path, *options: str) -> Bundle:
+    result = CliRunner().invoke(app, ["export", str(weights), str(bundle), *options])
+    if result.exception:
+        raise result.exception
+    return load_bundle(bundle)
+
+
+WITH_BUNDLE = [name for name in TINY if recipe_class(name).bundle_kind]
+
+
+@pytest.mark.parametrize("name", WITH_BUNDLE)
+def test_its_bundle_runs_in_an_estimator(name, trained, tmp_path, scene_maker, make_bundle):
+    """On a picture in which the first stage, where there is one, finds three people.
+
+    The exporter itself compares ONNX with torch.
+    """
+    scene = scene_maker([[-1.2, 0.2, 3.0], [0.4, 0.1, 4.5], [2.0, 0.3, 6.0]])
+    bundle = exported(trained(name), tmp_path / name)
+    kind = recipe_class(name).bundle_kind
+    assert bundle.manifest.kind == kind
+    options = {}
+    if kind == "topdown":
+        options["first_stage"] = str(make_bundle(scene).folder)
+    estimator = create_estimator(bundle, "onnxruntime", threads=1, **options)
+    frame = estimator.estimate(scene.image(BRIGHT), scene.camera)
+    estimator.close()
+    assert frame.timings_ms["network"] > 0
+    if kind == "topdown":
+        assert len(frame) == 3
+        assert all(np.isfinite(body.joints_3d).any() for body in frame)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        numbers = {}
+        for chosen in TINY:
+            (own := Path(place) / chosen).mkdir()
+            numbers[chosen] = step_numbers(chosen, own)
+    GOLDEN.write_text(json.dumps(numbers, indent=1) + "\n")

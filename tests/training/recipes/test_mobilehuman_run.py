@@ -1,0 +1,120 @@
+"""MobileHumanPose's recipe: what it makes of records, its loss and its schedule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smap_ros.skeletons import H36M18
+from smap_train.data.person_crop import View, cut, person_crop
+from smap_train.engine.trainer import train
+from smap_train.models.checkpoint import load_model
+from smap_train.models.mobilehuman import coordinate_loss
+from smap_train.recipes.registry import open_recipe
+
+from ..data.test_people import h36m
+from ..data.test_smap_sources import coco_file, coco_person
+from .tiny import shards, tiny
+
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
+
+
+def test_a_sample_is_the_drawn_crop_as_official_weights_want_it(tmp_path):
+    made = tiny("mobilehuman", tmp_path, pixel_range=255)
+    record = made.dataset().groups[0][0].records[0]
+    sample = made.sample(record, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    view = View.draw(rng)
+    crop = cut(record.read(), record, person_crop(record, 256), view, rng)
+    expected = (crop - np.array((0.485, 0.456, 0.406))) / (0.229, 0.224, 0.225)
+    np.testing.assert_allclose(sample["image"], expected.transpose(2, 0, 1), atol=1e-2)
+    assert sample["image"].max() > 300  # values of 0 to 255, normalised as if of 0 to 1
+    assert sample["has_depth"].tolist() == [1.0]
+
+
+def test_half_of_the_samples_have_no_depth(tmp_path):
+    keypoints = np.array([[100 + k, 200 + k, 1] for k in range(16)])
+    person = coco_person(1, 25, keypoints=keypoints.ravel().tolist())
+    mpii = coco_file(tmp_path, person, {**person, "id": 2}, {**person, "id": 3})
+    images = tmp_path / "images"
+    made = tiny(
+        "mobilehuman", tmp_path, virtual=[], joints=18,
+        data_3d=[{"layout": "h36m", "annotations": h36m(tmp_path), "images": images}],
+        data_2d=[{"layout": "mpii", "annotations": mpii, "images": images}],
+    )  # fmt: skip
+    mixture = made.dataset()
+    assert [(g[0].name.split()[0], len(g[0].records)) for g in mixture.groups] == [
+        ("h36m", 3), ("mpii", 3),
+    ]  # fmt: skip
+    assert mixture.counts.tolist() == [2048, 2048]
+    assert mpii in made.files()
+    assert tmp_path / "Human36M_subject1_joint_3d.json" in made.files()
+
+
+def test_photos_teach_no_depth(tmp_path):
+    made = tiny("mobilehuman", tmp_path)
+    batch = torch.utils.data.default_collate([made.dataset()[k] for k in range(2)])
+    batch["has_depth"] = torch.zeros(2, 1)
+    network = made.network().eval()
+    found = network(batch["image"])["coord"]
+    terms = made.losses(network, batch, 0)
+    flat = ((found - batch["cells"]).abs() * batch["visible"])[..., :2].sum(-1) / 3
+    torch.testing.assert_close(terms["cells"], flat.mean())
+    each = coordinate_loss(found, batch["cells"], batch["visible"], batch["has_depth"])
+    torch.testing.assert_close(each, flat)
+
+
+def test_the_official_schedule_and_start(tmp_path):
+    made = open_recipe(CONFIGS / "mobilehuman.yaml", ["steps=2500"])  # 100 steps an epoch
+    rates = [made.config.rate(step) for step in (0, 1699, 1700, 2099, 2100, 2499)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    optimizer = made.optimizer([torch.nn.Parameter(torch.zeros(2))])
+    assert type(optimizer) is torch.optim.Adam
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-3, 0)
+    assert made.skeleton is H36M18 and made.options["pixel_range"] == 255
+    torch.manual_seed(0)
+    weights = made.network().backbone.final_layer
+    assert weights.weight.std().item() == pytest.approx(1e-3, rel=0.05)
+    assert not weights.bias.any()
+
+
+def test_held_out_people_are_measured_as_on_a_robot(tmp_path):
+    """A network that is right about every cell has no error, whatever the crop."""
+    made = tiny("mobilehuman", tmp_path, steps=2, validate_every=2, held_out=[shards(tmp_path)])
+    train(made)
+    (line,) = (tmp_path / "run" / "measures.jsonl").read_text().splitlines()
+    assert 10 < json.loads(line)["mpjpe_mm"] < 2000
+    assert load_model(tmp_path / "run" / "best.pth").pixel_range == 1
+
+    class Right(torch.nn.Module):
+        """Knows the answers in the order they are asked for."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.own = torch.nn.Parameter(torch.zeros(1))
+            people = made.dataset().groups[0][0].records
+            rng = np.random.default_rng(0)
+            some = [made.tensors(people[k], View(), rng) for k in range(len(people))]
+            self.answers = torch.stack([sample["cells"] for sample in some])
+
+        def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"coord": self.answers[: len(images)]}
+
+    assert made.evaluate(Right(), 100)["mpjpe_mm"] == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["mobilehuman", "mobilehuman_tiny", "mobilehuman_virtual"])
+def test_the_configurations_are_accepted(name):
+    config = open_recipe(CONFIGS / f"{name}.yaml").config
+    assert config.data_3d or config.virtual
+
+
+@pytest.mark.parametrize("backbone", ["LPRES", "LPWO"])
+def test_the_other_backbones_have_cells_of_their_own(tmp_path, backbone):
+    made = tiny("mobilehuman", tmp_path, backbone=backbone)
+    sample = made.dataset()[0]
+    assert 32 < sample["cells"][sample["visible"][:, 0] > 0].max() < 64

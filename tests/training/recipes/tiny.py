@@ -1,0 +1,60 @@
+"""Every recipe on data and settings that take moments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from smap_train.recipes.base import Recipe
+from smap_train.recipes.registry import recipe_class
+
+from ..data.bodies import write_scenes, write_set
+from .pairs import pair
+
+STEPS = 30
+RUN = {"steps": STEPS, "workers": 0, "threads": 1, "checkpoint_every": STEPS}
+
+
+def smap(folder: Path) -> dict[str, Any]:
+    data = folder / "smap"
+    if not data.exists():
+        write_set(data)
+    return {
+        "data": [{"annotations": data / "annotations.json", "images": data}], "batch_size": 2,
+        "width": 160, "height": 128, "warmup": 3, "learning_rate": 3e-3,
+        "network": {"stages": 2, "width": 16, "blocks": [1, 1, 1, 1], "encoder": 16},
+    }  # fmt: skip
+
+
+def refinenet(folder: Path) -> dict[str, Any]:
+    path = folder / "pairs.json"
+    path.write_text(json.dumps({"3d_pairs": [pair(k) for k in range(40)]}))
+    return {"pairs": path, "batch_size": 16}
+
+
+def mobilehuman(folder: Path) -> dict[str, Any]:
+    return {
+        "virtual": [shards(folder)], "joints": 15, "channels": 0.0625, "pixel_range": 1,
+        "first_weights": "torch", "batch_size": 4, "learning_rate": 3e-3, "boxes": "joints",
+    }  # fmt: skip
+
+
+def shards(folder: Path) -> Path:
+    """Virtual people, written once."""
+    return folder / "virtual" if (folder / "virtual").exists() else write_scenes(folder / "virtual")
+
+
+TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "smap": smap,
+    "refinenet": refinenet,
+    "mobilehuman": mobilehuman,
+}
+
+
+def tiny(name: str, folder: Path, **settings: Any) -> Recipe[Any]:
+    """A recipe with its data in the folder and its run in ``folder/run``."""
+    chosen = recipe_class(name)
+    own = {**RUN, "out": folder / "run", **TINY[name](folder), **settings}
+    return chosen(chosen.config_type(**own))

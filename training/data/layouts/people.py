@@ -1,0 +1,58 @@
+"""Data sets of people with labels, by the name of their layout, as configurations name them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from smap_train.data.layouts.persons import PersonRecords
+
+Layout = Literal["h36m", "muco", "mpii", "coco", "crowdpose"]
+
+# layout -> module and the function that opens it; a new one adds a line here and a name above.
+LAYOUTS: dict[str, str] = {
+    "h36m": "smap_train.data.layouts.h36m:open_people",
+    "muco": "smap_train.data.layouts.muco:open_people",
+    "mpii": "smap_train.data.layouts.keypoints:open_people",
+    "coco": "smap_train.data.layouts.keypoints:open_people",
+    "crowdpose": "smap_train.data.layouts.keypoints:open_people",
+}
+
+
+class PeopleData(BaseModel):
+    """A data set of people in the layout of its publishers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layout: Layout
+    annotations: Path
+    images: Path
+    every: int = Field(1, gt=0)
+    subjects: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.layout} {self.annotations}"
+
+    def files(self) -> list[Path]:
+        """What the labels are read from."""
+        if self.annotations.is_dir():
+            return sorted(self.annotations.glob("*.json"))
+        return [self.annotations]
+
+    def open(self) -> PersonRecords:
+        """Its people, in the order of the files.
+
+        Raises:
+            InputError: if the labels can't be read.
+        """
+        module, _, function = LAYOUTS[self.layout].partition(":")
+        opened: Callable[[PeopleData], PersonRecords] = getattr(
+            importlib.import_module(module), function
+        )
+        return opened(self)

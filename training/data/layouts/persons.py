@@ -1,0 +1,247 @@
+"""People one by one, each with the picture they are in: what networks that see crops learn from.
+
+Joints are those of the data set itself, as rows of :data:`COLUMN_NAMES`; recipes bring them to
+their own joint set, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.estimators.persons.crops import Crop, crop_around
+from smap_ros.skeletons import MPI15, Skeleton, convert
+from smap_train.data.index import TEXT, Index, fixed, open_index, ragged
+from smap_train.data.layouts.pictures import read_picture
+from smap_train.engine.sampling import BadRecordError
+
+Float64 = NDArray[np.float64]
+
+U, V, CAMERA_X, CAMERA_Y, CAMERA_Z, SEEN = range(6)
+COLUMNS = 6
+COLUMN_NAMES = ("x (px)", "y (px)", "X (m)", "Y (m)", "Z (m)", "labelled")
+FIT = 72 + 10 + 3  # pose (axis-angle, radians), shape, translation (m, camera) of an SMPL body
+
+_MOST_M = 100.0
+_MOST_PX = 100_000.0
+
+SCHEMA = {
+    "image": TEXT,
+    "offset": fixed("<i8"),  # of the encoded picture in its file, bytes
+    "size": fixed("<i8"),  # bytes; 0: the whole file
+    "width": fixed("<i4"),
+    "height": fixed("<i4"),
+    "box": fixed("<f8", 4),
+    "camera": fixed("<f8", 4),
+    "joints": ragged("<f8", COLUMNS),
+    "has_depth": fixed("<i4"),
+    "fit": ragged("<f8", FIT),  # one row, or none
+    "others": ragged("<f8", 3),  # of all near people, one after the other
+    "place": TEXT,  # how messages call the record
+    "problem": TEXT,  # why it can't be used; empty if it can
+}
+
+
+def _no_rows(columns: int) -> Float64:
+    return np.zeros((0, columns))
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person in the joint set that a network learns.
+
+    Attributes:
+        pixels: float64 [J, 2], pixels of the picture; 0 where unknown.
+        points: float64 [J, 3], metres, camera coordinates; 0 where unknown.
+        known: bool [J], whether the pixels are labelled.
+        placed: bool [J], whether the points are.
+    """
+
+    pixels: Float64
+    points: Float64
+    known: NDArray[np.bool_]
+    placed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PersonRecord:
+    """A person in a picture.
+
+    Attributes:
+        image: the picture, or the file that it lies in; relative to its data set's folder.
+        width, height: of the picture, pixels.
+        box: x, y, width and height, pixels.
+        joints: float64 [J, 6], see :data:`COLUMN_NAMES`; the last one 1 or 0.
+        skeleton: joint set of the data set.
+        has_depth: whether the joints' positions in metres are known.
+        camera: fx, fy, cx, cy, pixels; zeros where unknown.
+        fit: float64 [0 or 1, 85]: an SMPL body that was fitted to the person.
+        others: float64 [N * J, 3]: x, y and labelled of the joints of people nearby.
+        offset, size: bytes of the picture in its file; size 0 means the whole file.
+        place: file and number of the record, for messages.
+        problem: why it can't be used; empty if it can.
+    """
+
+    image: Path
+    width: int
+    height: int
+    box: Float64
+    joints: Float64
+    skeleton: Skeleton
+    has_depth: bool = True
+    camera: Float64 = field(default_factory=lambda: np.zeros(4))
+    fit: Float64 = field(default_factory=lambda: _no_rows(FIT))
+    others: Float64 = field(default_factory=lambda: _no_rows(3))
+    offset: int = 0
+    size: int = 0
+    place: str = ""
+    problem: str = ""
+
+    def read(self) -> NDArray[np.uint8]:
+        """The picture, uint8 [H, W, 3] bgr.
+
+        Raises:
+            BadRecordError: if it is missing, damaged, or of another size than stated.
+        """
+        size = (self.width, self.height)
+        return read_picture(self.image, size, self.place, self.offset, self.size)
+
+    def person(self, target: Skeleton) -> Person:
+        """The person in another joint set, by name; necks and pelvises as midpoints.
+
+        Sets without a thorax call the point between the shoulders neck.
+        """
+        own = self.joints.copy()
+        own[own[:, SEEN] == 0, :SEEN] = np.nan
+        names = self.skeleton.joints
+        if {"thorax", "neck"} <= set(names) and "thorax" not in target.joints:
+            own[names.index("neck")] = own[names.index("thorax")]
+        moved = convert(own, self.skeleton, target)
+        pixels, points = moved[:, [U, V]], moved[:, CAMERA_X : CAMERA_Z + 1]
+        known = np.isfinite(pixels).all(axis=1)
+        placed = np.isfinite(points).all(axis=1) & self.has_depth
+        return Person(np.nan_to_num(pixels), np.nan_to_num(points), known, placed)
+
+    def row(self) -> dict[str, Any]:
+        """As the index has it."""
+        return {**vars(self), "image": str(self.image)}
+
+
+def bad_person(place: str, problem: str) -> PersonRecord:
+    """A record that can't be used."""
+    nobody = _no_rows(COLUMNS)
+    return PersonRecord(Path(), 0, 0, np.zeros(4), nobody, MPI15, place=place, problem=problem)
+
+
+class PersonRecords:
+    """The people of an index.
+
+    Args:
+        index: with :data:`SCHEMA`.
+        folder: that the pictures' paths are relative to.
+        skeleton: joint set of the data set.
+        keep: numbers of the records that are taken; all if None.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        folder: Path,
+        skeleton: Skeleton,
+        keep: NDArray[np.integer] | None = None,
+    ) -> None:
+        self.index, self.folder, self.skeleton = index, folder, skeleton
+        self.numbers = np.arange(len(index)) if keep is None else keep
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, number: int) -> PersonRecord:
+        """A record.
+
+        Raises:
+            BadRecordError: if it can't be used, naming file, record and field.
+            IndexError: if there is none of that number.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(f"record {number} of {len(self)}")
+        row = self.index[int(self.numbers[number])]
+        if row["problem"]:
+            raise BadRecordError(f"{row['place']}: {row['problem']}")
+        for name in ("width", "height", "offset", "size"):
+            row[name] = int(row[name])
+        return PersonRecord(
+            **{
+                **row,
+                "image": self.folder / row["image"],
+                "has_depth": bool(row["has_depth"]),
+                "skeleton": self.skeleton,
+            }
+        )
+
+
+def open_persons(
+    layout: str,
+    version: int,
+    sources: Sequence[Path],
+    records: Callable[[], Iterable[PersonRecord]],
+    cache: Path | None = None,
+) -> Index:
+    """The index of a layout's people, built from its records at the first time.
+
+    Raises:
+        InputError: if a source can't be read.
+    """
+    return open_index(
+        f"{layout}-people", version, sources, SCHEMA, lambda: checked(records()), cache
+    )
+
+
+def checked(records: Iterable[PersonRecord]) -> Iterator[dict[str, Any]]:
+    """Rows of the records, with what is wrong with them.
+
+    People whose box has no side of two pixels inside of the picture are left out, as officially.
+    """
+    for record in records:
+        problem = record.problem or check_person(record)
+        if problem or box_crop(record, 1) is not None:
+            yield replace(record, problem=problem).row()
+
+
+def box_crop(record: PersonRecord, size: int, margin: float = 1.0) -> Crop | None:
+    """The square about a record's box, as :func:`crop_around` has it; None if it shows nobody."""
+    x, y, width, height = record.box
+    corners = np.array([[x, y], [x + width - 1, y + height - 1]])
+    border = np.array([record.width, record.height]) - 1.0
+    if not (width > 0 and height > 0 and (corners[0] <= border).all() and (corners[1] >= 0).all()):
+        return None
+    return crop_around(corners, (record.width, record.height), margin, size)
+
+
+def check_person(record: PersonRecord) -> str:
+    """What is wrong with a record's numbers, naming the first wrong one; or nothing."""
+    if not (np.isfinite(record.box).all() and (np.abs(record.box) <= _MOST_PX).all()):
+        return f"bbox is {record.box.tolist()}; expected x, y, width and height in pixels"
+    limits = np.array([_MOST_PX, _MOST_PX, _MOST_M, _MOST_M, _MOST_M, 1.0])
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.abs(record.joints) <= limits)
+    wrong[record.joints[:, SEEN] == 0, :SEEN] = False
+    if not record.has_depth:
+        wrong[:, CAMERA_X : CAMERA_Z + 1] = False
+    if record.has_depth:
+        behind = (record.joints[:, SEEN] > 0) & ~(record.joints[:, CAMERA_Z] > 0)
+        wrong[:, CAMERA_Z] |= behind
+    if wrong.any():
+        joint, column = (int(k) for k in np.argwhere(wrong)[0])
+        return (
+            f"joint {joint}, {COLUMN_NAMES[column]}, is {record.joints[joint, column]:g}; expected "
+            f"a number within {limits[column]:g} of 0, and in front of the camera"
+        )
+    if not np.isfinite(record.fit).all():
+        return "its SMPL parameters are no numbers"
+    return ""

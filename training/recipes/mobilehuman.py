@@ -1,0 +1,204 @@
+"""Recipe ``mobilehuman``: MobileHumanPose (Choi et al., CVPR Workshops 2021) as officially trained.
+
+Half of the samples are people with labelled depths, half come from photos with 2D labels alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from smap_ros.estimators.persons.crops import Crop
+from smap_ros.estimators.persons.topdown import Cube
+from smap_train.data.layouts.people import PeopleData
+from smap_train.data.layouts.persons import PersonRecord
+from smap_train.data.layouts.virtual import Boxes, open_virtual_people
+from smap_train.data.person_crop import MARGIN, View, cut, matrix_of, person_crop, viewed
+from smap_train.data.shards import shard_files
+from smap_train.engine.config import RunConfig
+from smap_train.engine.sampling import Mixture, Source, in_share
+from smap_train.export.common import IMAGENET_RGB
+from smap_train.models import create
+from smap_train.models.mobilehuman import (
+    BACKBONES,
+    DEPTH_HALF_RANGE_M,
+    INPUT_SIZE,
+    JOINT_SETS,
+    MobileHuman,
+    coordinate_loss,
+)
+from smap_train.recipes.base import Recipe, start_from
+from smap_train.targets.volume import cells
+
+_MM = 1000.0
+_MEASURED_AT_ONCE = 16
+
+
+class MobileHumanConfig(RunConfig):
+    """Everything that determines a run. The defaults are the official ones, but for the steps."""
+
+    recipe: Literal["mobilehuman"] = Field("mobilehuman", description="this recipe")
+    data_3d: list[PeopleData] = Field([], description="data sets with depths: h36m, muco")
+    data_2d: list[PeopleData] = Field([], description="data sets without depths: mpii, coco")
+    virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
+    held_out: list[Path] = Field([], description="shards that the best weights are chosen by")
+    share_3d: float = Field(
+        0.5, gt=0, lt=1, description="of the samples with depths, where there are both"
+    )
+    boxes: Boxes = Field(
+        "labelled", description="of virtual people: labelled, or about their joints"
+    )
+    margin: float = Field(MARGIN, ge=1, le=4, description="side of a crop over that of its box")
+    backbone: Literal["LPSKI", "LPRES", "LPWO"] = Field("LPSKI", description="of the network")
+    joints: Literal[15, 18, 21] = Field(
+        18, description="joint set: 18 Human3.6M's, 21 MuCo's, 15 this project's"
+    )
+    channels: float = Field(1.0, gt=0, le=1, description="factor on the channels, 1/2, 1/4, ...")
+    pixel_range: Literal[1, 255] = Field(255, description="the largest value of a pixel")
+    first_weights: Literal["official", "torch"] = Field(
+        "official", description="normal of 0.001, or as torch draws them"
+    )
+    initial: Path | None = Field(None, description="weights to start from: mobilehuman.pth")
+    batch_size: int = Field(64, gt=0, description="people a step, over all devices together")
+    learning_rate: float = Field(1e-3, gt=0, description="at the start")
+    weight_decay: float = Field(0.0, ge=0, description="L2, on all parameters")
+    warmup: int = Field(0, ge=0, description="steps that warm up")
+    cooldown: float = Field(0.0, ge=0, le=1, description="share of the steps that cool down")
+    drops: list[float] = Field(
+        [17 / 25, 21 / 25], description="shares of the steps at which the rate drops: epochs of 25"
+    )
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="of the averaged weights; 0: none")
+    clip: float = Field(0.0, ge=0, description="largest norm of a step's gradient; 0: any")
+
+
+class MobileHumanRecipe(Recipe[MobileHumanConfig]):
+    """mobilehuman with its loss."""
+
+    config_type: ClassVar[type[RunConfig]] = MobileHumanConfig
+    summary = "MobileHumanPose: one person's joints from a crop, on a phone (Choi et al. 2021)"
+    model = "mobilehuman"
+    bundle_kind = "topdown"
+
+    def __init__(self, config: MobileHumanConfig) -> None:
+        super().__init__(config)
+        self.skeleton = JOINT_SETS[config.joints]
+        self.options = {
+            "backbone": config.backbone, "joints": config.joints, "width": config.channels,
+            "pixel_range": config.pixel_range,
+        }  # fmt: skip
+
+    def network(self) -> MobileHuman:
+        """Fresh weights, or those to start from."""
+        network = create(self.model, **self.options)
+        assert isinstance(network, MobileHuman)
+        if self.config.first_weights == "official":
+            network.backbone.start_officially()
+        start_from(network, self.config.initial)
+        return network
+
+    def dataset(self) -> Mixture:
+        """People with depths, virtual ones among them, and people without, in their shares."""
+        config = self.config
+        deep = [Source(data.name, data.open(), self.sample) for data in config.data_3d]
+        if config.virtual:
+            people = open_virtual_people(config.virtual, config.boxes)
+            deep.append(Source("virtual people", people, self.sample))
+        flat = [Source(data.name, data.open(), self.sample) for data in config.data_2d]
+        share = config.share_3d if deep and flat else None
+        sources = in_share(deep, share) + in_share(flat, None if share is None else 1 - share)
+        return self.mixture(sources)
+
+    def sample(self, record: PersonRecord, rng: np.random.Generator) -> dict[str, Tensor]:
+        """A random crop of a person, as :meth:`tensors` has it."""
+        return self.tensors(record, View.draw(rng), rng)
+
+    def tensors(
+        self, record: PersonRecord, view: View, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """A person seen in a given way.
+
+        Returns:
+            ``image`` float32 [3, 256, 256], ``cells`` float32 [J, 3], ``visible`` float32 [J, 1],
+            ``has_depth`` float32 [1].
+        """
+        skeleton = self.skeleton
+        crop = person_crop(record, INPUT_SIZE, self.config.margin)
+        matrix = matrix_of(crop, view, record.width)
+        seen = viewed(record.person(skeleton), matrix, view, skeleton.flip)
+        grid = BACKBONES[self.config.backbone].output_size
+        target, visible = cells(seen, skeleton.root, INPUT_SIZE, grid, DEPTH_HALF_RANGE_M)
+        image = cut(record.read(), record, crop, view, rng)
+        return {
+            "image": normalised(image, self.config.pixel_range),
+            "cells": torch.from_numpy(target.astype(np.float32)),
+            "visible": torch.from_numpy(visible.astype(np.float32))[:, None],
+            "has_depth": torch.tensor([float(seen.placed[skeleton.root])]),
+        }
+
+    def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """See :func:`smap_train.models.mobilehuman.coordinate_loss`."""
+        found = network(batch["image"])["coord"]
+        each = coordinate_loss(found, batch["cells"], batch["visible"], batch["has_depth"])
+        return {"cells": each.mean()}
+
+    def loss_weights(self) -> Mapping[str, float]:
+        """There is one."""
+        return {"cells": 1.0}
+
+    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
+        """Adam, as officially."""
+        config = self.config
+        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
+
+    def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
+        """Mean distance of the joints about the root, mm, of held-out virtual people.
+
+        As on a robot whose first stage is right about the boxes and the root's depth.
+        """
+        if not self.config.held_out:
+            return {}
+        people = open_virtual_people(self.config.held_out, self.config.boxes)
+        chosen = np.linspace(0, len(people) - 1, min(limit, len(people))).astype(int)
+        device = next(network.parameters()).device
+        errors = []
+        for start in range(0, len(chosen), _MEASURED_AT_ONCE):
+            some = [people[int(k)] for k in chosen[start : start + _MEASURED_AT_ONCE]]
+            crops = [person_crop(record, INPUT_SIZE, self.config.margin) for record in some]
+            images = [
+                normalised(crop.apply(record.read())[..., ::-1], self.config.pixel_range)
+                for record, crop in zip(some, crops, strict=True)
+            ]
+            found = network(torch.stack(images).to(device))["coord"].cpu().numpy()
+            errors += [self._error(*one) for one in zip(some, crops, found, strict=True)]
+        return {"mpjpe_mm": _MM * float(np.mean(np.concatenate(errors)))}
+
+    def _error(self, record: PersonRecord, crop: Crop, found: np.ndarray) -> np.ndarray:
+        """Distances of a person's labelled joints other than the root, metres."""
+        person, root = record.person(self.skeleton), self.skeleton.root
+        cube = Cube(BACKBONES[self.config.backbone].output_size, DEPTH_HALF_RANGE_M)
+        pixels, depth = cube.decode(found, crop, float(person.points[root, 2]))
+        fx, fy, cx, cy = record.camera
+        rays = (pixels - (cx, cy)) / (fx, fy)
+        points = np.column_stack([rays, np.ones(len(rays))]) * depth[:, None]
+        wanted = person.placed & (np.arange(len(points)) != root)
+        relative = points - points[root] - (person.points - person.points[root])
+        return np.linalg.norm(relative, axis=1)[wanted]
+
+    def files(self) -> list[Path]:
+        """Annotations and shards."""
+        config = self.config
+        annotations = [path for data in config.data_3d + config.data_2d for path in data.files()]
+        return annotations + shard_files([*config.virtual, *config.held_out])
+
+
+def normalised(image: np.ndarray, pixel_range: int) -> Tensor:
+    """uint8 [S, S, 3] rgb to a network's float32 [3, S, S]."""
+    mean, spread = (np.float32(IMAGENET_RGB[name]) for name in ("mean", "std"))
+    scaled = (image.astype(np.float32) * np.float32(pixel_range / 255) - mean) / spread
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
