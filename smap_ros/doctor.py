@@ -25,6 +25,7 @@ from rich.text import Text
 from smap_ros import __version__
 from smap_ros.bundles.bundle import list_bundles, load_bundle
 from smap_ros.engines import tensorrt
+from smap_ros.engines.cuda_layers import installed_layer
 from smap_ros.engines.factory import available_engines, cpu_name
 from smap_ros.errors import SmapError
 from smap_ros.graph.middleware import middleware_environment
@@ -256,6 +257,7 @@ def _nvidia() -> list[Check]:
     checks = [
         Check("GPU driver", bool(drivers), drivers[0] if drivers else "none", get_driver, True),
         Check("TensorRT", bool(version), version or "not installed", get_tensorrt, True),
+        _cuda_layer(),
     ]
     try:
         detail, usable = f"engine tensorrt can use {tensorrt.toolkit().gpu}", True
@@ -263,6 +265,14 @@ def _nvidia() -> list[Check]:
         detail, usable = str(error), False
     checks.append(Check("engine tensorrt", usable, detail, optional=True))
     return checks
+
+
+def _cuda_layer() -> Check:
+    try:
+        found = installed_layer().name
+        return Check("CUDA package", True, f"{found} talks to the driver", optional=True)
+    except SmapError as error:
+        return Check("CUDA package", False, str(error), optional=True)
 
 
 def _cameras() -> list[Check]:

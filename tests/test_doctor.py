@@ -35,6 +35,7 @@ def test_what_is_here_is_found(report):
     checks = {check.name: check for section in report for check in section.checks}
     assert checks["openvino"].ok and "CPU" in checks["openvino"].detail
     assert checks["onnxruntime"].ok
+    assert "talks to the driver" in checks["CUDA package"].detail
     assert str(sys.version_info.minor) in checks["Python"].detail
     for name in list_bundles():
         assert checks[name].ok and "sha256" in checks[name].detail

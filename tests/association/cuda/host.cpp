@@ -13,10 +13,14 @@ static void call_assign(void** args) { assign((const Params*)A(0), (const float*
 static void call_lift_samples(void** args) { lift_samples((const Params*)A(0), (const float*)A(1), (Arena*)A(2)); }
 static void call_letterbox(void** args) { letterbox((const Params*)A(0), (const byte*)A(1), (float*)A(2)); }
 
-static const struct { const char* name; void (*call)(void**); } KERNELS[] = {
-    {"clear", call_clear},             {"scale_maps", call_scale_maps}, {"find_peaks", call_find_peaks},
-    {"limb_scores", call_limb_scores}, {"assign", call_assign},         {"lift_samples", call_lift_samples},
-    {"letterbox", call_letterbox},
+static const struct { const char* name; void (*call)(void**); int arguments; } KERNELS[] = {
+    {"clear", call_clear, 2},
+    {"scale_maps", call_scale_maps, 5},
+    {"find_peaks", call_find_peaks, 3},
+    {"limb_scores", call_limb_scores, 3},
+    {"assign", call_assign, 3},
+    {"lift_samples", call_lift_samples, 3},
+    {"letterbox", call_letterbox, 3},
 };
 
 extern "C" int run(const char* name, int grid_x, int grid_y, void** args) {
