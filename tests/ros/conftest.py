@@ -33,7 +33,7 @@ from smap_ros.graph.node_types import NODES  # noqa: E402
 from smap_ros.nodes import qos  # noqa: E402
 from smap_ros.nodes.conversions import array_to_image, info_from_camera  # noqa: E402
 from tests.browser import browser  # noqa: E402, F401  a fixture
-from tests.ros.tf2_messages import build_tf2_msgs  # noqa: E402
+from tests.ros.message_packages import build_tf2_msgs  # noqa: E402
 
 FRAME = "robot/camera_optical"
 BRIGHT, GREY, BLACK = 250, 128, 0

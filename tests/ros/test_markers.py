@@ -26,7 +26,7 @@ from smap_ros.nodes.conversions import array_to_image, body_array
 from smap_ros.nodes.markers import MarkersNode
 from smap_ros.skeletons import MPI15
 from tests.ros.stamps import stamp_of
-from tests.ros.tf2_messages import end
+from tests.ros.message_packages import end
 
 CAMERA = Camera.from_fov(640, 480, np.deg2rad(70))
 # Standing, facing the camera: own left is the picture's right.
