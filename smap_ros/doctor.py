@@ -56,10 +56,11 @@ found["distro"] = [True, os.environ.get("ROS_DISTRO", "")]
 print(json.dumps(found))
 """
 
-# Packages that are used when they are there: what takes their place otherwise.
+# Packages that are used when they are there: for what, and what is missing otherwise.
 _OPTIONAL_ROS = {
-    "tf2_msgs": "no TF is published",
-    "hri_msgs": "no REP-155 topics are published",
+    "tf2_msgs": ("TF with tf:=true", "no TF is published"),
+    "hri_msgs": ("REP-155's /humans/bodies are published", "no REP-155 topics are published"),
+    "vision_msgs": ("detections are published", "no detections are published"),
 }
 
 
@@ -180,9 +181,9 @@ def _ros() -> list[Check]:
         label = "smap_ros messages" if name == "messages" else name
         checks.append(Check(label, ok, "built" if ok and name == "messages" else detail, hint))
     checks.append(_dds_profile())
-    for name, otherwise in _OPTIONAL_ROS.items():
-        ok, detail = found.get(name, missing)
-        checks.append(Check(name, ok, "" if ok else "not installed", otherwise, optional=True))
+    for name, (use, otherwise) in _OPTIONAL_ROS.items():
+        ok, _ = found.get(name, missing)
+        checks.append(Check(name, ok, use if ok else "not installed", otherwise, optional=True))
     return checks
 
 

@@ -36,6 +36,8 @@ Own = TypeVar("Own", bound="Options")
 BUNDLE = "bundle"
 # YAML and ROS's command line read the first four as booleans; people write all of them.
 _FLAGS = {"true": True, "on": True, "false": False, "off": False}
+# They take these bare words for booleans too: what a boolean means among texts.
+_BARE = {True: ("yes", "on"), False: ("no", "off")}
 _KINDS: dict[type, str] = {
     bool: "a truth value, true or false",
     int: "a whole number",
@@ -152,11 +154,8 @@ class Setting:
         meant = value
         if self.kind is bool and isinstance(value, str):
             meant = _FLAGS.get(value.strip().lower(), value)
-        elif isinstance(value, bool) and self.choices:
-            # YAML and ROS's command line take the bare words yes and no for booleans.
-            meant = "yes" if value else "no"
-        elif isinstance(value, bool) and "yes" in self.choices:
-            meant = "yes" if value else "no"  # YAML and ROS's command line read them as booleans
+        elif isinstance(value, bool):
+            meant = next((word for word in _BARE[value] if word in self.choices), value)
         try:
             accepted: Value = _adapter(self).validate_python(meant, strict=True)
         except ValidationError:

@@ -133,6 +133,17 @@ COCO17 = _skeleton(
     "l_hip",
 )
 
+# hri_msgs/Skeleton2D: the 18 points of OpenPose's COCO model, but for the order of eyes and ears.
+HRI18 = _skeleton(
+    "hri18",
+    "nose neck r_shoulder r_elbow r_wrist l_shoulder l_elbow l_wrist r_hip r_knee r_ankle "
+    "l_hip l_knee l_ankle l_eye r_eye l_ear r_ear",
+    "neck-r_shoulder r_shoulder-r_elbow r_elbow-r_wrist neck-l_shoulder l_shoulder-l_elbow "
+    "l_elbow-l_wrist neck-r_hip r_hip-r_knee r_knee-r_ankle neck-l_hip l_hip-l_knee "
+    "l_knee-l_ankle neck-nose nose-r_eye r_eye-r_ear nose-l_eye l_eye-l_ear",
+    "neck",
+)
+
 # SMPL's 24 joints in kinematic order.
 SMPL24 = _skeleton(
     "smpl24",
@@ -183,7 +194,19 @@ SPIN49 = _skeleton(
 
 SKELETONS: dict[str, Skeleton] = {
     skeleton.name: skeleton
-    for skeleton in (MPI15, MPI17, H36M17, H36M18, MUCO21, COCO17, SMPL24, SMPL30, CROWD15, SPIN49)
+    for skeleton in (
+        MPI15,
+        MPI17,
+        H36M17,
+        H36M18,
+        MUCO21,
+        COCO17,
+        HRI18,
+        SMPL24,
+        SMPL30,
+        CROWD15,
+        SPIN49,
+    )
 }
 
 # Joints a set lacks but others imply: name -> joints whose mean stands for it.

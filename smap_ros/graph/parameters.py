@@ -172,6 +172,11 @@ class MarkersNodeOptions(ImageTopic):
         "stands before body_<id>, for several cameras in one graph, like left_; empty: the node's "
         "namespace and a slash, if it is in one",
     )
+    hri: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "publish tracked people on /humans/bodies (REP-155); auto: where hri_msgs is installed; "
+        "on: with a warning where it isn't. For one graph of a robot: who isn't in a list is gone",
+    )
 
 
 class ViewNodeOptions(ImageTopic, FloorOptions):

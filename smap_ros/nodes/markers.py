@@ -1,4 +1,4 @@
-"""People for those who look: markers, poses, pictures, TF."""
+"""People for those who look, and in the forms that other software takes: poses, TF, REP-155."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smap_ros.graph.node_types import MARKERS_NODE, SMOOTHER_NODE
 from smap_ros.graph.parameters import MarkerStyle
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
-from smap_ros.nodes import qos
+from smap_ros.nodes import detections, humans, qos
 from smap_ros.nodes.annotator import Annotator
 from smap_ros.nodes.conversions import bodies_from_message, seconds
 from smap_ros.nodes.diagnostics import Diagnostics, Feed, Health, Level
@@ -35,10 +35,17 @@ _NO_TF = (
     "tf is on, but tf2_msgs isn't installed: no TF frames. It comes with a ROS distribution "
     "(ros-jazzy-tf2-msgs), not from PyPI"
 )
+_NO_HRI = (
+    f"hri is on, but {humans.MISSING}: no topics of REP-155. It comes with a ROS distribution "
+    "(ros-jazzy-hri-msgs), not from PyPI"
+)
 
 
 class MarkersNode(Node):
-    """Subscribes ``bodies``; publishes ``markers``, ``poses``, ``image_annotated`` and TF."""
+    """Subscribes ``bodies``; publishes ``markers``, ``poses``, ``image_annotated`` and TF.
+
+    And, where their messages are installed, ``detections`` and REP-155's ``/humans/bodies``.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(MARKERS_NODE.name, **options)
@@ -51,6 +58,8 @@ class MarkersNode(Node):
         self._poses = self.create_publisher(PoseArray, "poses", qos.RELIABLE)
         self._transforms = self._make_transforms()
         self._prefix = self._frame_prefix()
+        self._humans = self._make_humans()
+        self._detections = self._make_detections()
         self._annotator = Annotator(self, self._settings.flag("compressed"))
         self.create_subscription(BodyArray, "bodies", self._on_bodies, qos.RELIABLE)
         self._feed = Feed(self, "bodies", SMOOTHER_NODE.name)
@@ -63,6 +72,21 @@ class MarkersNode(Node):
             self.get_logger().warning(_NO_TF)
             return None
         return self.create_publisher(TFMessage, "/tf", 100)
+
+    def _make_humans(self) -> humans.Humans | None:
+        wanted = self._settings.text("hri")
+        if wanted == "off":
+            return None
+        if humans.AVAILABLE:
+            return humans.Humans(self, self._prefix)
+        if wanted == "on":
+            self.get_logger().warning(_NO_HRI)
+        return None
+
+    def _make_detections(self) -> Any:
+        if not detections.AVAILABLE:
+            return None
+        return self.create_publisher(detections.KIND, "detections", qos.RELIABLE)
 
     def _frame_prefix(self) -> str:
         """What makes the frames of several cameras differ."""
@@ -88,6 +112,10 @@ class MarkersNode(Node):
         poses = [body.pose for body in message.bodies]
         self._poses.publish(PoseArray(header=message.header, poses=poses))
         self._broadcast(message)
+        if self._humans is not None:
+            self._humans.show(message, bodies)
+        if self._detections is not None and self._detections.get_subscription_count() > 0:
+            self._detections.publish(detections.detection_array(message))
         self._annotator.annotate(message, bodies)
         latency = self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
         work = {"building": (time.perf_counter() - started) * 1e3}
@@ -97,32 +125,53 @@ class MarkersNode(Node):
         if self._transforms is None:
             return
         frames = [
-            _transform(body, message, self._prefix) for body in message.bodies if _has_frame(body)
+            _transform(body, message, frame)
+            for body in message.bodies
+            if _has_frame(body)
+            for frame in self._frames(body.id)
         ]
         if frames:
             self._transforms.publish(TFMessage(transforms=frames))
+
+    def _frames(self, identity: int) -> list[str]:
+        """The names of a person's frame: ours, and where REP-155 is published, its own."""
+        frames = [f"{self._prefix}body_{identity}"]
+        if self._humans is not None:
+            frames.append(f"body_{humans.body_id(identity, self._prefix)}")
+        return frames
 
     def _accept(self, values: Values) -> None:
         self._style = build(MarkerStyle, values)
 
     def _health(self) -> Health:
-        values = {**self._statistics.values(), "pictures": str(self._annotator.drawn)}
+        values = {
+            **self._statistics.values(),
+            "pictures": str(self._annotator.drawn),
+            "REP-155": self._told_of_humans(),
+            "detections": "published" if detections.AVAILABLE else detections.MISSING,
+        }
         if self._problem:
             return Health(Level.ERROR, self._problem, values)
         if self._transforms is None and self._settings.flag("tf"):
             return Health(Level.WARN, _NO_TF, values)
+        if self._humans is None and self._settings.text("hri") == "on":
+            return Health(Level.WARN, _NO_HRI, values)
         if silence := self._feed.problem():
             return Health(Level.WARN, silence, values)
         return Health(Level.OK, "running", values)
+
+    def _told_of_humans(self) -> str:
+        if self._humans is not None:
+            return "published"
+        return "off" if self._settings.text("hri") == "off" else humans.MISSING
 
 
 def _has_frame(body: BodyMessage) -> bool:
     return bool(body.pose_oriented) and body.id != BodyMessage.UNTRACKED
 
 
-def _transform(body: BodyMessage, message: BodyArray, prefix: str) -> TransformStamped:
-    child = f"{prefix}body_{body.id}"
-    transform = TransformStamped(header=message.header, child_frame_id=child)
+def _transform(body: BodyMessage, message: BodyArray, frame: str) -> TransformStamped:
+    transform = TransformStamped(header=message.header, child_frame_id=frame)
     position = body.pose.position
     translation = transform.transform.translation
     translation.x, translation.y, translation.z = position.x, position.y, position.z

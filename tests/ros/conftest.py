@@ -33,7 +33,13 @@ from smap_ros.graph.node_types import NODES  # noqa: E402
 from smap_ros.nodes import qos  # noqa: E402
 from smap_ros.nodes.conversions import array_to_image, info_from_camera  # noqa: E402
 from tests.browser import browser  # noqa: E402, F401  a fixture
-from tests.ros.message_packages import build_tf2_msgs  # noqa: E402
+from tests.ros.message_packages import (  # noqa: E402
+    HRI,
+    TF2,
+    VISION,
+    MessagePackage,
+    build_messages,
+)
 
 FRAME = "robot/camera_optical"
 BRIGHT, GREY, BLACK = 250, 128, 0
@@ -297,16 +303,29 @@ def eye(observer: Observer, scene: Any) -> Eye:
     return Eye(observer, scene.camera)
 
 
-@pytest.fixture(scope="session")
-def tf2_environment(ros_domain: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What processes need to find tf2_msgs."""
-    if find_spec("tf2_msgs") is not None:
-        return {}
-    return build_tf2_msgs(tmp_path_factory.mktemp("tf2_msgs"))
+def _made(package: MessagePackage) -> Any:
+    """A fixture: what processes need to find a message package."""
+
+    @pytest.fixture(scope="session", name=f"{package.name}_paths")
+    def paths(ros_domain: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+        if find_spec(package.name) is not None:
+            return {}
+        return build_messages(package, tmp_path_factory.mktemp(package.name))
+
+    return paths
 
 
-@pytest.fixture
-def with_tf2(tf2_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that start from now on find tf2_msgs."""
-    for name, value in tf2_environment.items():
-        monkeypatch.setenv(name, value)
+def _found(package: MessagePackage, name: str) -> Any:
+    """A fixture: processes that start from now on find a message package."""
+
+    @pytest.fixture(name=name)
+    def found(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        for variable, path in request.getfixturevalue(f"{package.name}_paths").items():
+            monkeypatch.setenv(variable, path, prepend=os.pathsep)
+
+    return found
+
+
+tf2_paths, hri_paths, vision_paths = _made(TF2), _made(HRI), _made(VISION)
+with_tf2, with_hri = _found(TF2, "with_tf2"), _found(HRI, "with_hri")
+with_vision = _found(VISION, "with_vision")

@@ -1,7 +1,7 @@
-"""The messages of TF for processes of the tests.
+"""Message packages of ROS that PyPI has no wheels of, for processes of the tests.
 
-PyPI has no wheel of tf2_msgs; where no distribution brings it, its one message is generated from
-its definition by the same generators that make ours.
+Where no distribution brings them, what the nodes use of them is generated from its definition by
+the same generators that make ours.
 """
 
 from __future__ import annotations
@@ -9,38 +9,108 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGE = """<package format="3"><name>tf2_msgs</name><version>0.0.0</version>
+
+@dataclass(frozen=True)
+class MessagePackage:
+    """Messages of a package: their fields by name, and the packages that they are made of."""
+
+    name: str
+    needs: tuple[str, ...]
+    messages: dict[str, str]
+
+
+TF2 = MessagePackage(
+    "tf2_msgs",
+    ("geometry_msgs",),
+    {"TFMessage": "geometry_msgs/TransformStamped[] transforms"},
+)
+# Of hri_msgs 2.3.
+HRI = MessagePackage(
+    "hri_msgs",
+    ("std_msgs",),
+    {
+        "IdsList": "std_msgs/Header header\nstring[] ids",
+        "NormalizedPointOfInterest2D": "float32 x\nfloat32 y\nfloat32 c",
+        "NormalizedRegionOfInterest2D": (
+            "std_msgs/Header header\nfloat32 xmin\nfloat32 ymin\nfloat32 xmax\nfloat32 ymax\n"
+            "float32 c"
+        ),
+        "Skeleton2D": "\n".join(
+            [
+                "std_msgs/Header header",
+                *("uint8 NOSE=0", "uint8 NECK=1"),
+                *("uint8 RIGHT_SHOULDER=2", "uint8 RIGHT_ELBOW=3", "uint8 RIGHT_WRIST=4"),
+                *("uint8 LEFT_SHOULDER=5", "uint8 LEFT_ELBOW=6", "uint8 LEFT_WRIST=7"),
+                *("uint8 RIGHT_HIP=8", "uint8 RIGHT_KNEE=9", "uint8 RIGHT_ANKLE=10"),
+                *("uint8 LEFT_HIP=11", "uint8 LEFT_KNEE=12", "uint8 LEFT_ANKLE=13"),
+                *("uint8 LEFT_EYE=14", "uint8 RIGHT_EYE=15"),
+                *("uint8 LEFT_EAR=16", "uint8 RIGHT_EAR=17"),
+                "NormalizedPointOfInterest2D[18] skeleton",
+            ]
+        ),
+    },
+)
+# Of vision_msgs 4.
+VISION = MessagePackage(
+    "vision_msgs",
+    ("std_msgs", "geometry_msgs"),
+    {
+        "BoundingBox3D": "geometry_msgs/Pose center\ngeometry_msgs/Vector3 size",
+        "ObjectHypothesis": "string class_id\nfloat64 score",
+        "ObjectHypothesisWithPose": (
+            "ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose"
+        ),
+        "Detection3D": (
+            "std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox3D bbox\n"
+            "string id"
+        ),
+        "Detection3DArray": "std_msgs/Header header\nDetection3D[] detections",
+    },
+)
+
+PACKAGE = """<package format="3"><name>{name}</name><version>0.0.0</version>
 <description>test</description><maintainer email="a@b.cd">test</maintainer><license>BSD</license>
-<buildtool_depend>ament_cmake</buildtool_depend><depend>geometry_msgs</depend>
+<buildtool_depend>ament_cmake</buildtool_depend>{depends}
 <member_of_group>rosidl_interface_packages</member_of_group>
 <export><build_type>ament_cmake</build_type></export></package>
 """
 BUILD = """cmake_minimum_required(VERSION 3.22)
-project(tf2_msgs LANGUAGES C CXX)
+project({name} LANGUAGES C CXX)
 find_package(ament_cmake REQUIRED)
 find_package(rosidl_default_generators REQUIRED)
 foreach(package builtin_interfaces std_msgs geometry_msgs)
-  find_package(${package} REQUIRED)
-  set(target ${package}::${package}__rosidl_generator_py)
-  get_target_property(folders ${target} INTERFACE_INCLUDE_DIRECTORIES)
+  find_package(${{package}} REQUIRED)
+  set(target ${{package}}::${{package}}__rosidl_generator_py)
+  get_target_property(folders ${{target}} INTERFACE_INCLUDE_DIRECTORIES)
   list(FILTER folders EXCLUDE REGEX "^/opt/python/")
-  set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${folders}")
+  set_target_properties(${{target}} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${{folders}}")
 endforeach()
-rosidl_generate_interfaces(tf2_msgs msg/TFMessage.msg DEPENDENCIES geometry_msgs)
+rosidl_generate_interfaces({name} {files} DEPENDENCIES {needs})
 ament_package()
 """
 
 
-def build_tf2_msgs(folder: Path) -> dict[str, str]:
-    """What the environment of processes that need tf2_msgs must hold; takes ten seconds."""
+def build_messages(package: MessagePackage, folder: Path) -> dict[str, str]:
+    """What processes that need a package have to have in front of variables of paths.
+
+    Takes ten to twenty seconds.
+    """
     source, build, install = folder / "source", folder / "build", folder / "install"
     (source / "msg").mkdir(parents=True)
-    (source / "package.xml").write_text(PACKAGE)
-    (source / "CMakeLists.txt").write_text(BUILD)
-    (source / "msg" / "TFMessage.msg").write_text("geometry_msgs/TransformStamped[] transforms\n")
+    for name, fields in package.messages.items():
+        (source / "msg" / f"{name}.msg").write_text(f"{fields}\n")
+    words = {
+        "name": package.name,
+        "depends": "".join(f"<depend>{name}</depend>" for name in package.needs),
+        "needs": " ".join(package.needs),
+        "files": " ".join(f"msg/{name}.msg" for name in package.messages),
+    }
+    (source / "package.xml").write_text(PACKAGE.format(**words))
+    (source / "CMakeLists.txt").write_text(BUILD.format(**words))
     adapter = find_spec("rosidl_adapter")
     assert adapter is not None and adapter.origin is not None
     prefix = str(Path(adapter.origin).parents[4])
@@ -54,13 +124,8 @@ def build_tf2_msgs(folder: Path) -> dict[str, str]:
     for command in (configure, ["cmake", "--build", build, "--target", "install"]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    python = next(install.glob("**/tf2_msgs/msg/__init__.py")).parents[2]
-    return {
-        "PYTHONPATH": os.pathsep.join([str(python), os.environ["PYTHONPATH"]]),
-        "LD_LIBRARY_PATH": os.pathsep.join(
-            [str(install / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
-        ),
-    }
+    python = next(install.glob(f"**/{package.name}/msg/__init__.py")).parents[2]
+    return {"PYTHONPATH": str(python), "LD_LIBRARY_PATH": str(install / "lib")}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -25,8 +25,8 @@ from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import array_to_image, body_array
 from smap_ros.nodes.markers import MarkersNode
 from smap_ros.skeletons import MPI15
-from tests.ros.stamps import stamp_of
 from tests.ros.message_packages import end
+from tests.ros.stamps import stamp_of
 
 CAMERA = Camera.from_fov(640, 480, np.deg2rad(70))
 # Standing, facing the camera: own left is the picture's right.

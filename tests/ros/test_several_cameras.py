@@ -33,7 +33,8 @@ def test_frames_of_people_carry_the_namespace_or_the_prefix(
     node = MarkersNode(cli_args=["--ros-args", *arguments], parameter_overrides=overrides)
     try:
         message = BodyArray(bodies=[BodyMessage(id=3)])
-        assert _transform(message.bodies[0], message, node._prefix).child_frame_id == frame
+        (name,) = node._frames(3)
+        assert _transform(message.bodies[0], message, name).child_frame_id == frame
     finally:
         node.destroy_node()
 

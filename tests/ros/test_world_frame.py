@@ -20,8 +20,8 @@ from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import bodies_from_message, body_array
 from smap_ros.nodes.smoother import SmootherNode
 from smap_ros.skeletons import MPI15
-from tests.ros.stamps import stamp_of
 from tests.ros.message_packages import end
+from tests.ros.stamps import stamp_of
 from tests.temporal.people import person
 
 NODE, FRAME = "pose3d_node", "robot/camera_optical"
