@@ -1,7 +1,8 @@
 """Images to people in metres: the node that runs the model.
 
 A lifecycle node: configure loads the model, activate starts the work, deactivate pauses it,
-cleanup releases model and device.
+cleanup releases model and device. Beside it the service ``~/enable`` pauses the work of an active
+node, for those who aren't its lifecycle manager.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rclpy.lifecycle import (
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
@@ -73,6 +75,7 @@ class Pose3dNode(LifecycleNode):
         self._meshes: MeshMarkers | None = None
         self._subscriptions_made: list[Subscription] = []
         self._cameras = LiveCameras()
+        self._active, self._enabled = False, True  # by the life cycle; by the service
         self._active_since = 0.0
         self._last_image = 0.0
         self._failure = ""
@@ -83,6 +86,7 @@ class Pose3dNode(LifecycleNode):
         )
         self._cameras.fov_deg = self._settings.number("fov_deg")
         self._diagnostics = Diagnostics(self, "pose estimation", self._health)
+        self.create_service(SetBool, "~/enable", self._on_enable)
         self._start_timer = self.create_timer(0.0, self._start, clock=STEADY)
 
     # --- lifecycle ------------------------------------------------------------------------------
@@ -103,15 +107,15 @@ class Pose3dNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start to take images. SUCCESS always."""
-        assert self._pipeline is not None
-        self._active_since, self._last_image = time.monotonic(), 0.0
-        self._worker = NewestWins(self._work, self._pipeline.statistics.replaced, "pose3d")
-        self._subscribe()
+        """Start to take images, unless disabled. SUCCESS always."""
+        self._active = True
+        if self._enabled:
+            self._resume()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop taking images; the model stays loaded. SUCCESS always."""
+        self._active = False
         self._pause()
         return super().on_deactivate(state)
 
@@ -152,6 +156,21 @@ class Pose3dNode(LifecycleNode):
         self.get_logger().error(f"can't configure: {reason}")
         self._release()
         return FAILURE
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Stop taking images, or take them again; what was said holds over the life cycle."""
+        changed, self._enabled = self._enabled != request.data, request.data
+        if self._active and changed:
+            if self._enabled:
+                self._resume()
+            else:
+                self._pause()
+        response.success = True
+        response.message = "enabled" if self._enabled else "disabled"
+        if not self._active:
+            response.message += "; the node is not active, this holds once it is"
+        self.get_logger().info(f"enable service: {response.message}")
+        return response
 
     # --- resources ------------------------------------------------------------------------------
 
@@ -213,6 +232,12 @@ class Pose3dNode(LifecycleNode):
             f"{decision.reason}"
         )
 
+    def _resume(self) -> None:
+        assert self._pipeline is not None
+        self._active_since, self._last_image = time.monotonic(), 0.0
+        self._worker = NewestWins(self._work, self._pipeline.statistics.replaced, "pose3d")
+        self._subscribe()
+
     def _pause(self) -> None:
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
@@ -222,6 +247,7 @@ class Pose3dNode(LifecycleNode):
             self._worker = None
 
     def _release(self) -> None:
+        self._active = False
         self._pause()
         if self._pipeline is not None:
             self._pipeline.close()
@@ -302,8 +328,10 @@ class Pose3dNode(LifecycleNode):
             "camera": self._cameras.source,
             **pipeline.statistics.values(),
         }
-        if self._worker is None:
+        if not self._active:
             return Health(Level.OK, "inactive", values)
+        if not self._enabled:
+            return Health(Level.OK, "disabled by the enable service", values)
         now = time.monotonic()
         problem = self._problem
         if problem is not None and now - problem.time < PROBLEM_MEMORY:
