@@ -100,7 +100,7 @@ def test_scripts_and_modules_exist_and_have_the_options(command):
 @pytest.mark.parametrize("command", select("ros2"), ids=str)
 def test_launch_files_exist_and_take_the_arguments(command):
     if command.words[1:3] != ("launch", "smap_ros"):
-        assert command.words[1] in ("topic", "bag", "param", "lifecycle", "run", "pkg")
+        assert command.words[1] in ("topic", "bag", "param", "lifecycle", "run", "pkg", "service")
         return
     file, given = command.words[3], command.words[4:]
     assert (ROOT / "launch" / file).is_file()
