@@ -12,6 +12,8 @@ from pathlib import Path
 
 from smap_ros.paths import config_directory
 
+FAST_DDS = "rmw_fastrtps"
+
 # Any of these means that the user has decided how the middleware transports.
 _TRANSPORT_VARIABLES = (
     "FASTRTPS_DEFAULT_PROFILES_FILE",  # Fast DDS 2 (Humble, Jazzy)
@@ -33,9 +35,43 @@ def middleware_environment(environment: Mapping[str, str]) -> dict[str, str]:
     decided = any(environment.get(name) for name in _TRANSPORT_VARIABLES)
     other = environment.get("RMW_IMPLEMENTATION", "").partition("_cpp")[0] not in (
         "",
-        "rmw_fastrtps",
+        FAST_DDS,
     )
     if not (decided or other or Path(_LOCAL_PROFILE).is_file()):
-        profile = str(config_directory() / "dds" / "fastdds.xml")
+        profile = str(_folder() / "fastdds.xml")
         added |= dict.fromkeys(_TRANSPORT_VARIABLES[:2], profile)
     return added
+
+
+def environment_file() -> Path:
+    """What a shell sources to have the same variables, for a driver that others start."""
+    return _folder() / "environment.sh"
+
+
+def lost_images_advice(
+    rmw: str, environment: Mapping[str, str], *, remote: bool = False, compressed: bool = False
+) -> str:
+    """What helps a camera whose images get lost on the way to us.
+
+    Args:
+        rmw: the middleware, as ROS names it.
+        environment: our process's variables.
+        remote: whether the driver is on another machine.
+        compressed: whether the images are compressed already.
+    """
+    smaller = "publish smaller images" if compressed else "publish JPEG and set compressed:=true"
+    if remote:
+        return f"the driver is on another machine: let it {smaller}"
+    if not rmw.startswith(FAST_DDS):
+        return (
+            f"let the buffers of {rmw} hold several images, in its process and ours, or {smaller}"
+        )
+    if "FASTRTPS_DEFAULT_PROFILES_FILE" in middleware_environment(environment):
+        processes = "the driver's process and this one"
+    else:
+        processes = "the driver's process"
+    return f"start {processes} after `source {environment_file()}`, or let it {smaller}"
+
+
+def _folder() -> Path:
+    return config_directory() / "dds"

@@ -25,6 +25,19 @@ class ImageTopic(Options):
     )
 
 
+class ImageQuality(ImageTopic):
+    """Quality of service of a node's images."""
+
+    image_reliability: Literal["best_effort", "reliable"] = setting(
+        "best_effort",
+        "of images: best_effort takes those of any publisher; reliable has what got lost sent "
+        "again, and gets nothing of a publisher that offers best effort",
+    )
+    image_depth: int = setting(
+        5, "images that the middleware keeps until they are taken", low=1, high=100
+    )
+
+
 class FloorOptions(Options):
     """How a node knows where the floor is."""
 
@@ -36,7 +49,7 @@ class FloorOptions(Options):
     )
 
 
-class CameraNodeOptions(ImageTopic):
+class CameraNodeOptions(ImageQuality):
     """Settings of the camera node."""
 
     source: str = setting(
@@ -91,7 +104,7 @@ class CameraNodeOptions(ImageTopic):
     jpeg_quality: int = setting(90, "quality of compressed images", low=1, high=100)
 
 
-class Pose3dNodeOptions(ImageTopic, FloorOptions):
+class Pose3dNodeOptions(ImageQuality, FloorOptions):
     """Settings of the pose node, beside those of its model's kind."""
 
     model: ModelOptions = ModelOptions()
@@ -162,7 +175,7 @@ class MarkerStyle(Options):
     )
 
 
-class MarkersNodeOptions(ImageTopic):
+class MarkersNodeOptions(ImageQuality):
     """Settings of the markers node."""
 
     style: MarkerStyle = MarkerStyle()

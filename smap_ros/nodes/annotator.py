@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -32,10 +33,11 @@ class Annotator:
     Args:
         node: the node.
         compressed: the images are CompressedImage.
+        profile: quality of service that they are subscribed with.
     """
 
-    def __init__(self, node: Node, compressed: bool) -> None:
-        self._node = node
+    def __init__(self, node: Node, compressed: bool, profile: QoSProfile) -> None:
+        self._node, self._profile = node, profile
         image = node.resolve_topic_name("image")
         self._kind: type[Image | CompressedImage] = CompressedImage if compressed else Image
         self._topic: str = f"{image}/compressed" if compressed else image
@@ -72,7 +74,7 @@ class Annotator:
         watched = self._publisher.get_subscription_count() > 0
         if watched and self._subscription is None:
             self._subscription = self._node.create_subscription(
-                self._kind, self._topic, self._keep, qos.SENSOR
+                self._kind, self._topic, self._keep, self._profile
             )
         elif not watched and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)

@@ -134,7 +134,7 @@ class CameraNode(Node):
         kind, topic = (
             (CompressedImage, f"{image}/compressed") if self._compressed else (Image, image)
         )
-        self._images = self.create_publisher(kind, topic, qos.SENSOR)
+        self._images = self.create_publisher(kind, topic, qos.images(self._settings))
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos.SENSOR)
         self._end = self.create_publisher(Bool, "end_of_stream", qos.LATCHED)
         self._end.publish(Bool(data=False))

@@ -60,7 +60,9 @@ class MarkersNode(Node):
         self._prefix = self._frame_prefix()
         self._humans = self._make_humans()
         self._detections = self._make_detections()
-        self._annotator = Annotator(self, self._settings.flag("compressed"))
+        self._annotator = Annotator(
+            self, self._settings.flag("compressed"), qos.images(self._settings)
+        )
         self.create_subscription(BodyArray, "bodies", self._on_bodies, qos.RELIABLE)
         self._feed = Feed(self, "bodies", SMOOTHER_NODE.name)
         self._diagnostics = Diagnostics(self, "visualization", self._health)

@@ -21,6 +21,7 @@ from rclpy.lifecycle import (
     TransitionCallbackReturn,
 )
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
@@ -35,7 +36,8 @@ from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds, skeleton_info
-from smap_ros.nodes.diagnostics import SILENCE, STEADY, Diagnostics, Health, Level
+from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
+from smap_ros.nodes.image_watch import ImageWatch
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.mesh_markers import MeshMarkers
 from smap_ros.nodes.parameters import NodeParameters, Values
@@ -76,8 +78,8 @@ class Pose3dNode(LifecycleNode):
         self._subscriptions_made: list[Subscription] = []
         self._cameras = LiveCameras()
         self._active, self._enabled = False, True  # by the life cycle; by the service
-        self._active_since = 0.0
-        self._last_image = 0.0
+        self._watch: ImageWatch | None = None
+        self._said: set[str] = set()  # kinds of doubts about the images
         self._failure = ""
         self._problem: Problem | None = None  # of the newest image
         self._logged: dict[str, float] = {}
@@ -210,15 +212,19 @@ class Pose3dNode(LifecycleNode):
 
     def _subscribe(self) -> None:
         image = self.resolve_topic_name("image")
-        kind, topic = Image, image
+        kind: type[Image | CompressedImage] = Image
+        topic: str = image
         if self._settings.flag("compressed"):
             kind, topic = CompressedImage, f"{image}/compressed"
         info = self.resolve_topic_name("camera_info")
         decision = rectification(self._settings.text("rectified"), image, info)
         self._cameras.rectification = decision
+        profile = qos.images(self._settings)
+        reliable = profile.reliability == QoSReliabilityPolicy.RELIABLE
+        self._watch, self._said = ImageWatch(self, topic, kind, reliable), set()
         self._subscriptions_made = [
-            self.create_subscription(kind, topic, self._on_image, qos.SENSOR),
-            self.create_subscription(CameraInfo, info, self._cameras.take_info, qos.SENSOR),
+            self.create_subscription(kind, topic, self._on_image, profile),
+            self.create_subscription(CameraInfo, info, self._on_info, qos.SENSOR),
         ]
         beside = f"{image.rpartition('/')[0]}/{RECTIFIED_INFO}"
         if decision.rectified and info != beside:
@@ -234,14 +240,13 @@ class Pose3dNode(LifecycleNode):
 
     def _resume(self) -> None:
         assert self._pipeline is not None
-        self._active_since, self._last_image = time.monotonic(), 0.0
         self._worker = NewestWins(self._work, self._pipeline.statistics.replaced, "pose3d")
         self._subscribe()
 
     def _pause(self) -> None:
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
-        self._subscriptions_made = []
+        self._subscriptions_made, self._watch = [], None
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
@@ -271,9 +276,15 @@ class Pose3dNode(LifecycleNode):
         pipeline, worker = self._pipeline, self._worker
         if pipeline is None or worker is None:
             return
-        self._last_image = time.monotonic()
+        if self._watch is not None:
+            self._watch.image(message)
         pipeline.statistics.arrived()
-        worker.put(Arrival(message, self._age(message), self._last_image))
+        worker.put(Arrival(message, self._age(message), time.monotonic()))
+
+    def _on_info(self, message: CameraInfo) -> None:
+        if self._watch is not None:
+            self._watch.info(message)
+        self._cameras.take_info(message)
 
     def _age(self, message: Image | CompressedImage | BodyArray) -> float:
         """Seconds since a message's stamp."""
@@ -328,19 +339,21 @@ class Pose3dNode(LifecycleNode):
             "camera": self._cameras.source,
             **pipeline.statistics.values(),
         }
-        if not self._active:
-            return Health(Level.OK, "inactive", values)
-        if not self._enabled:
-            return Health(Level.OK, "disabled by the enable service", values)
-        now = time.monotonic()
+        if self._watch is None:
+            paused = self._active and not self._enabled
+            reason = "disabled by the enable service" if paused else "inactive"
+            return Health(Level.OK, reason, values)
+        doubt, seen = self._watch.look()
+        values |= seen
         problem = self._problem
-        if problem is not None and now - problem.time < PROBLEM_MEMORY:
+        if problem is not None and time.monotonic() - problem.time < PROBLEM_MEMORY:
             return Health(Level.ERROR, problem.text, values)
-        if now - max(self._last_image, self._active_since) > SILENCE:
-            topic = self.resolve_topic_name("image")
-            text = f"no image on {topic} for {SILENCE:g} s; check the camera and the topic's name"
-            return Health(Level.WARN, text, values)
-        return Health(Level.OK, "running", values)
+        if doubt is None:
+            return Health(Level.OK, "running", values)
+        if doubt.kind not in self._said:
+            self._said.add(doubt.kind)
+            self.get_logger().warning(doubt.text)
+        return Health(doubt.level, doubt.text, values)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,8 +10,21 @@ from rclpy.qos import (
     qos_profile_sensor_data,
 )
 
+from smap_ros.nodes.parameters import NodeParameters
+
 # Images and calibration: the newest matters, none is worth waiting for.
 SENSOR: QoSProfile = qos_profile_sensor_data
+
+
+def images(settings: NodeParameters) -> QoSProfile:
+    """Of images, as ``image_reliability`` and ``image_depth`` of a node say."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=settings.whole("image_depth"),
+        reliability=QoSReliabilityPolicy[settings.text("image_reliability").upper()],
+        durability=QoSDurabilityPolicy.VOLATILE,
+    )
+
 
 # Bodies, poses, markers: small, and each one counts.
 RELIABLE = QoSProfile(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from smap_ros.errors import InputError
-from smap_ros.graph.middleware import middleware_environment
+from smap_ros.graph.middleware import (
+    environment_file,
+    lost_images_advice,
+    middleware_environment,
+)
 from smap_ros.graph.node_types import NODES
 from smap_ros.graph.plan import GRAPHS, LIVE, REPLAY, VIEW, plan
 from smap_ros.paths import config_directory, share_directory
@@ -276,3 +281,39 @@ def test_the_users_own_settings_stay(elsewhere, environment):
 def test_a_profile_in_the_working_directory_stays(elsewhere):
     (elsewhere / "DEFAULT_FASTRTPS_PROFILES.xml").write_text("<profiles/>")
     assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in middleware_environment({})
+
+
+def sourced(environment):
+    """What a shell's processes have after sourcing the file."""
+    command = f"source {environment_file()} && exec env"
+    done = subprocess.run(
+        ["bash", "-uec", command], env=environment, check=True, capture_output=True, text=True
+    )
+    ours = {*middleware_environment({}), *environment}
+    return dict(
+        line.split("=", 1) for line in done.stdout.splitlines() if line.split("=")[0] in ours
+    )
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, {"MALLOC_TRIM_THRESHOLD_": "1"}],
+)
+def test_a_drivers_shell_sources_what_our_nodes_are_given(elsewhere, environment):
+    assert sourced(environment) == {**environment, **middleware_environment(environment)}
+
+
+USED = {"FASTRTPS_DEFAULT_PROFILES_FILE": "ours.xml"}
+ADVICE = {
+    "start the driver's process after `source ": ("rmw_fastrtps_cpp", USED, {}),
+    "start the driver's process and this one after": ("rmw_fastrtps_cpp", {}, {}),
+    "let the buffers of rmw_cyclonedds_cpp hold": ("rmw_cyclonedds_cpp", {}, {}),
+    "on another machine: let it publish JPEG": ("rmw_fastrtps_cpp", USED, {"remote": True}),
+    "or let it publish smaller images": ("rmw_fastrtps_cpp", USED, {"compressed": True}),
+}
+
+
+@pytest.mark.parametrize("told", ADVICE)
+def test_what_helps_against_lost_images_depends_on_the_middleware(elsewhere, told):
+    rmw, environment, more = ADVICE[told]
+    assert told in lost_images_advice(rmw, environment, **more)

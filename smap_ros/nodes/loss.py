@@ -1,0 +1,139 @@
+"""How many images a camera sends, and how many of them arrive; no ROS in here."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 10.0  # seconds
+# An image comes later than its CameraInfo, which is smaller: both have arrived by then.
+SETTLED = 0.5  # seconds
+MAX_STAMPS = 4000  # bounds the memory of a window that is fed by a flood
+RESTART = 1.0  # seconds; stamps that go back this far begin anew
+# Fewer say nothing of how many there are.
+MIN_INFOS, MIN_GAPS = 8, 5
+# Share of the images whose stamps a CameraInfo must have for them to belong together.
+TOGETHER = 0.8
+# Share of the gaps that are the shortest usual one, or shorter.
+SHORTEST = 10.0  # percent
+# The shortest gap may be a few periods itself. Gaps without a period are 0.25 off on average.
+PERIODS, OFF_PERIOD = (1, 2, 3), 0.1
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What became of a camera's images.
+
+    Attributes:
+        sent: images per second that the camera sends, by their stamps.
+        arrived: of these, those that arrive.
+    """
+
+    sent: float
+    arrived: float
+
+    @property
+    def share(self) -> float:
+        """Of the images, those that are lost, in [0, 1]."""
+        return 1 - self.arrived / self.sent
+
+
+class LossMeter:
+    """Counts the images that don't arrive, over the last seconds.
+
+    A camera gives each image a CameraInfo of the same stamp, which is small and arrives: images
+    without one are lost. Where CameraInfo comes otherwise, the gaps between stamps tell: those of
+    lost images are multiples of the shortest usual one.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # Time of arrival and stamp.
+        self._images: deque[tuple[float, float]] = deque(maxlen=MAX_STAMPS)
+        self._infos: deque[tuple[float, float]] = deque(maxlen=MAX_STAMPS)
+
+    def image(self, stamp: float) -> None:
+        """An image arrived; its stamp in seconds."""
+        self._add(self._images, stamp)
+
+    def info(self, stamp: float) -> None:
+        """A CameraInfo arrived; its stamp in seconds."""
+        self._add(self._infos, stamp)
+
+    def loss(self) -> Loss | None:
+        """What became of the images of the last seconds; None when nothing tells."""
+        images, infos = self._recent(self._images), self._recent(self._infos)
+        if len(images) and np.isin(images, infos).mean() >= TOGETHER:
+            return _by_infos(images, infos) if len(infos) >= MIN_INFOS else None
+        return _by_gaps(np.diff(images))
+
+    @property
+    def info_rate(self) -> float:
+        """CameraInfo messages per second, by their stamps; 0 when there are too few."""
+        return _rate(self._recent(self._infos))
+
+    def _add(self, stamps: deque[tuple[float, float]], stamp: float) -> None:
+        if stamps and stamp < stamps[-1][1] - RESTART:
+            self._images.clear()
+            self._infos.clear()
+        if stamp > 0:
+            stamps.append((self._clock(), stamp))
+
+    def _recent(self, stamps: deque[tuple[float, float]]) -> NDArray[np.float64]:
+        """Those whose images and CameraInfos have arrived by now, each once, in order."""
+        latest = self._clock() - SETTLED
+        while stamps and stamps[0][0] < latest - WINDOW:
+            stamps.popleft()
+        return np.unique([stamp for arrival, stamp in list(stamps) if arrival <= latest])
+
+
+def _by_infos(images: NDArray[np.float64], infos: NDArray[np.float64]) -> Loss | None:
+    """From the CameraInfos that have an image, and those that have none."""
+    known = np.union1d(images, infos)
+    places = np.flatnonzero(np.isin(known, images))
+    steps = np.diff(places)
+    if len(steps) > 2 and steps.min() > 1 and np.ptp(steps) <= 1:
+        return None  # every n-th image on purpose: a topic that is throttled
+    rate = _rate(known)
+    arrived = rate * len(places) / len(known)
+    # CameraInfos get lost as well, if fewer.
+    regular = _gap_loss(np.diff(known)) if arrived < rate * TOGETHER else None
+    return Loss(regular.sent if regular else rate, arrived)
+
+
+def _by_gaps(gaps: NDArray[np.float64]) -> Loss | None:
+    """From gaps alone, in seconds.
+
+    Both halves must tell of losses: a camera that changes its rate, as in the dark, has gaps of
+    two lengths as well, but one after the other.
+    """
+    early, late = (_gap_loss(half) for half in np.array_split(gaps, 2))
+    if early is None or late is None:
+        return None
+    return min(early, late, key=lambda loss: loss.share)
+
+
+def _gap_loss(gaps: NDArray[np.float64]) -> Loss | None:
+    if len(gaps) < MIN_GAPS:
+        return None
+    shortest = float(np.percentile(gaps, SHORTEST, method="higher"))
+    for periods in PERIODS:
+        multiples = np.maximum(1, np.round(gaps * periods / shortest))
+        period = gaps.sum() / multiples.sum()
+        if np.abs(gaps / period - multiples).mean() < OFF_PERIOD:
+            return Loss(1 / period, len(gaps) / gaps.sum())
+    return None
+
+
+def _rate(stamps: NDArray[np.float64]) -> float:
+    if len(stamps) < MIN_INFOS:
+        return 0.0
+    return float((len(stamps) - 1) / (stamps[-1] - stamps[0]))
