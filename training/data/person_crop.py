@@ -78,6 +78,12 @@ def person_crop(record: PersonRecord, size: int, margin: float = MARGIN) -> Crop
     return crop
 
 
+def turn_of(view: View) -> Float64:
+    """How what is seen is turned in the plane of the picture, [2, 2]."""
+    angle = np.radians(view.turn_deg)
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
 def matrix_of(crop: Crop, view: View, width: int) -> Float64:
     """The affine [2, 3] from pixels of the picture to those of the crop.
 
@@ -89,9 +95,7 @@ def matrix_of(crop: Crop, view: View, width: int) -> Float64:
     middle = np.array([crop.x, crop.y]) + crop.side / 2
     mirror = np.diag([-1.0 if view.flip else 1.0, 1.0])
     before = np.array([width - 1.0 if view.flip else 0.0, 0.0])
-    angle = np.radians(view.turn_deg)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    linear = crop.scale / view.scale * turn
+    linear = crop.scale / view.scale * turn_of(view)
     offset = linear @ (before - (mirror @ middle + before)) + crop.size / 2
     return np.column_stack([linear @ mirror, offset])
 

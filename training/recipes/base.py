@@ -14,7 +14,12 @@ from torch.utils.data import Dataset
 from smap_ros.errors import InputError
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import Mixture, Source
-from smap_train.models.checkpoint import load_checkpoint, mismatches
+from smap_train.models.checkpoint import (
+    is_state_dict,
+    load_checkpoint,
+    mismatches,
+    read_untrusted,
+)
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -107,6 +112,36 @@ class Recipe(ABC, Generic[Config]):
             f"warmup, and look at the data; the state of the last checkpoint in {self.config.out} "
             "is whole"
         )
+
+
+def copy_fitting(network: nn.Module, path: Path) -> int:
+    """Copy from a file of others what a network has under the same name and in the same shape.
+
+    Names may begin with ``module.`` or ``backbone.``.
+
+    Returns:
+        How many tensors were copied.
+
+    Raises:
+        InputError: if the file can't be read safely, or nothing in it fits.
+    """
+    content = read_untrusted(path)
+    for key in ("state_dict", "network", "model"):
+        if isinstance(content, Mapping) and is_state_dict(content.get(key)):
+            content = content[key]
+            break
+    if not is_state_dict(content):
+        raise InputError(f"{path} holds no weights: expected a mapping of names to tensors")
+    own = network.state_dict()
+    given = {
+        key.removeprefix("module.").removeprefix("backbone."): value
+        for key, value in content.items()
+    }
+    fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+    if not fitting:
+        raise InputError(f"{path}: none of its {len(given)} weights fits this network")
+    network.load_state_dict(fitting, strict=False)
+    return len(fitting)
 
 
 def start_from(network: nn.Module, path: Path | None) -> None:

@@ -6,6 +6,7 @@ Half of the samples are people with labelled depths, half come from photos with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,13 +17,9 @@ from torch import Tensor, nn
 
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.topdown import Cube
-from smap_train.data.layouts.people import PeopleData
 from smap_train.data.layouts.persons import PersonRecord
-from smap_train.data.layouts.virtual import Boxes, open_virtual_people
 from smap_train.data.person_crop import MARGIN, View, cut, matrix_of, person_crop, viewed
-from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
-from smap_train.engine.sampling import Mixture, Source, in_share
 from smap_train.export.common import IMAGENET_RGB
 from smap_train.models import create
 from smap_train.models.mobilehuman import (
@@ -33,27 +30,18 @@ from smap_train.models.mobilehuman import (
     MobileHuman,
     coordinate_loss,
 )
-from smap_train.recipes.base import Recipe, start_from
+from smap_train.recipes.base import start_from
+from smap_train.recipes.people import PeopleConfig, PeopleRecipe
 from smap_train.targets.volume import cells
 
 _MM = 1000.0
 _MEASURED_AT_ONCE = 16
 
 
-class MobileHumanConfig(RunConfig):
+class MobileHumanConfig(PeopleConfig):
     """Everything that determines a run. The defaults are the official ones, but for the steps."""
 
     recipe: Literal["mobilehuman"] = Field("mobilehuman", description="this recipe")
-    data_3d: list[PeopleData] = Field([], description="data sets with depths: h36m, muco")
-    data_2d: list[PeopleData] = Field([], description="data sets without depths: mpii, coco")
-    virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
-    held_out: list[Path] = Field([], description="shards that the best weights are chosen by")
-    share_3d: float = Field(
-        0.5, gt=0, lt=1, description="of the samples with depths, where there are both"
-    )
-    boxes: Boxes = Field(
-        "labelled", description="of virtual people: labelled, or about their joints"
-    )
     margin: float = Field(MARGIN, ge=1, le=4, description="side of a crop over that of its box")
     backbone: Literal["LPSKI", "LPRES", "LPWO"] = Field("LPSKI", description="of the network")
     joints: Literal[15, 18, 21] = Field(
@@ -67,17 +55,12 @@ class MobileHumanConfig(RunConfig):
     initial: Path | None = Field(None, description="weights to start from: mobilehuman.pth")
     batch_size: int = Field(64, gt=0, description="people a step, over all devices together")
     learning_rate: float = Field(1e-3, gt=0, description="at the start")
-    weight_decay: float = Field(0.0, ge=0, description="L2, on all parameters")
-    warmup: int = Field(0, ge=0, description="steps that warm up")
-    cooldown: float = Field(0.0, ge=0, le=1, description="share of the steps that cool down")
     drops: list[float] = Field(
         [17 / 25, 21 / 25], description="shares of the steps at which the rate drops: epochs of 25"
     )
-    ema_decay: float = Field(0.0, ge=0, lt=1, description="of the averaged weights; 0: none")
-    clip: float = Field(0.0, ge=0, description="largest norm of a step's gradient; 0: any")
 
 
-class MobileHumanRecipe(Recipe[MobileHumanConfig]):
+class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
     """mobilehuman with its loss."""
 
     config_type: ClassVar[type[RunConfig]] = MobileHumanConfig
@@ -101,18 +84,6 @@ class MobileHumanRecipe(Recipe[MobileHumanConfig]):
             network.backbone.start_officially()
         start_from(network, self.config.initial)
         return network
-
-    def dataset(self) -> Mixture:
-        """People with depths, virtual ones among them, and people without, in their shares."""
-        config = self.config
-        deep = [Source(data.name, data.open(), self.sample) for data in config.data_3d]
-        if config.virtual:
-            people = open_virtual_people(config.virtual, config.boxes)
-            deep.append(Source("virtual people", people, self.sample))
-        flat = [Source(data.name, data.open(), self.sample) for data in config.data_2d]
-        share = config.share_3d if deep and flat else None
-        sources = in_share(deep, share) + in_share(flat, None if share is None else 1 - share)
-        return self.mixture(sources)
 
     def sample(self, record: PersonRecord, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random crop of a person, as :meth:`tensors` has it."""
@@ -161,14 +132,9 @@ class MobileHumanRecipe(Recipe[MobileHumanConfig]):
 
         As on a robot whose first stage is right about the boxes and the root's depth.
         """
-        if not self.config.held_out:
-            return {}
-        people = open_virtual_people(self.config.held_out, self.config.boxes)
-        chosen = np.linspace(0, len(people) - 1, min(limit, len(people))).astype(int)
         device = next(network.parameters()).device
-        errors = []
-        for start in range(0, len(chosen), _MEASURED_AT_ONCE):
-            some = [people[int(k)] for k in chosen[start : start + _MEASURED_AT_ONCE]]
+        people, errors = self.held_out(limit), []
+        while some := list(islice(people, _MEASURED_AT_ONCE)):
             crops = [person_crop(record, INPUT_SIZE, self.config.margin) for record in some]
             images = [
                 normalised(crop.apply(record.read())[..., ::-1], self.config.pixel_range)
@@ -176,7 +142,7 @@ class MobileHumanRecipe(Recipe[MobileHumanConfig]):
             ]
             found = network(torch.stack(images).to(device))["coord"].cpu().numpy()
             errors += [self._error(*one) for one in zip(some, crops, found, strict=True)]
-        return {"mpjpe_mm": _MM * float(np.mean(np.concatenate(errors)))}
+        return {"mpjpe_mm": _MM * float(np.mean(np.concatenate(errors)))} if errors else {}
 
     def _error(self, record: PersonRecord, crop: Crop, found: np.ndarray) -> np.ndarray:
         """Distances of a person's labelled joints other than the root, metres."""
@@ -189,12 +155,6 @@ class MobileHumanRecipe(Recipe[MobileHumanConfig]):
         wanted = person.placed & (np.arange(len(points)) != root)
         relative = points - points[root] - (person.points - person.points[root])
         return np.linalg.norm(relative, axis=1)[wanted]
-
-    def files(self) -> list[Path]:
-        """Annotations and shards."""
-        config = self.config
-        annotations = [path for data in config.data_3d + config.data_2d for path in data.files()]
-        return annotations + shard_files([*config.virtual, *config.held_out])
 
 
 def normalised(image: np.ndarray, pixel_range: int) -> Tensor:

@@ -16,6 +16,7 @@ RECIPES: dict[str, str] = {
     "smap": "smap_train.recipes.smap:SmapRecipe",
     "refinenet": "smap_train.recipes.refinenet:RefineNetRecipe",
     "mobilehuman": "smap_train.recipes.mobilehuman:MobileHumanRecipe",
+    "crowdnet": "smap_train.recipes.crowdnet:CrowdNetRecipe",
     "smap_lite": "smap_train.recipes.smap_lite:SmapLiteRecipe",
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
 }

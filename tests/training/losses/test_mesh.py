@@ -107,12 +107,8 @@ class SmallCrowdNet(PoseGuidedNetwork):
     """3DCrowdNet on a backbone of one layer."""
 
     def __init__(self) -> None:
-        super().__init__(early_features=4)
+        super().__init__(nn.Conv2d(3, 4, 4, stride=4), early_features=4)
         self.late = nn.Conv2d(4, FEATURES, 1)
-
-    @staticmethod
-    def _backbone() -> nn.Module:
-        return nn.Conv2d(3, 4, 4, stride=4)
 
     def features(self, image, heatmaps):
         guided = self.pose2feat(self.backbone(image), heatmaps)

@@ -22,6 +22,7 @@ from smap_train.cli import app
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.trainer import train
 from smap_train.models.checkpoint import load_checkpoint
+from smap_train.models.golden_body import synthetic_regressor
 from smap_train.recipes.base import Recipe
 from smap_train.recipes.registry import recipe_class
 from tests.conftest import BRIGHT
@@ -154,6 +155,14 @@ def exported(weights: Path, bundle: Path, *options: str) -> Bundle:
     return load_bundle(bundle)
 
 
+def smpl_folder(folder: Path) -> Path:
+    """What export takes from a user whose checkpoint has a body."""
+    folder.mkdir()
+    np.save(folder / "J_regressor_extra.npy", synthetic_regressor("J_regressor_extra", 9))
+    return folder
+
+
+AFTER_ANOTHER = ("topdown", "mesh")  # kinds that look at people whom another bundle finds
 WITH_BUNDLE = [name for name in TINY if recipe_class(name).bundle_kind]
 
 
@@ -164,17 +173,18 @@ def test_its_bundle_runs_in_an_estimator(name, trained, tmp_path, scene_maker, m
     The exporter itself compares ONNX with torch.
     """
     scene = scene_maker([[-1.2, 0.2, 3.0], [0.4, 0.1, 4.5], [2.0, 0.3, 6.0]])
-    bundle = exported(trained(name), tmp_path / name)
     kind = recipe_class(name).bundle_kind
+    further = [] if kind != "mesh" else ["--smpl", str(smpl_folder(tmp_path / "smpl"))]
+    bundle = exported(trained(name), tmp_path / name, *further)
     assert bundle.manifest.kind == kind
     options = {}
-    if kind == "topdown":
+    if kind in AFTER_ANOTHER:
         options["first_stage"] = str(make_bundle(scene).folder)
     estimator = create_estimator(bundle, "onnxruntime", threads=1, **options)
     frame = estimator.estimate(scene.image(BRIGHT), scene.camera)
     estimator.close()
     assert frame.timings_ms["network"] > 0
-    if kind == "topdown":
+    if kind in AFTER_ANOTHER:
         assert len(frame) == 3
         assert all(np.isfinite(body.joints_3d).any() for body in frame)
 

@@ -41,6 +41,13 @@ def mobilehuman(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def crowdnet(folder: Path) -> dict[str, Any]:
+    return {
+        "virtual": [shards(folder)], "resnet": {"depth": 18, "stem_width": 8}, "batch_size": 2,
+        "learning_rate": 1e-3, "boxes": "joints",
+    }  # fmt: skip
+
+
 def shards(folder: Path) -> Path:
     """Virtual people, written once."""
     return folder / "virtual" if (folder / "virtual").exists() else write_scenes(folder / "virtual")
@@ -50,6 +57,7 @@ TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "smap": smap,
     "refinenet": refinenet,
     "mobilehuman": mobilehuman,
+    "crowdnet": crowdnet,
 }
 
 

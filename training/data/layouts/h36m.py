@@ -8,6 +8,7 @@ by action, subaction and frame). A camera sees R X + t.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from smap_ros.errors import InputError
 from smap_ros.markup import json_value
 from smap_ros.skeletons import H36M17, H36M18
+from smap_train.data.layouts.fits import fit_row
 from smap_train.data.layouts.json_stream import entries
 from smap_train.data.layouts.persons import (
     PersonRecord,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
 _MM_PER_M = 1000.0
 _MISSING = (11, 2, 2, 1)  # subject, action, subaction, camera: no film of it was published
-_VERSION = 1
+_VERSION = 2
 _KINDS = ("data", "camera", "joint_3d")
 
 
@@ -54,9 +56,9 @@ def open_people(data: PeopleData) -> PersonRecords:
         if not path.is_file():
             raise InputError(f"{path} is missing; a subject has {', '.join(_KINDS)}")
     name = f"h36m-every-{data.every}"
-    index = open_persons(
-        name, _VERSION, files, lambda: _people(data.annotations, subjects, data.every)
-    )
+    if data.fits is not None:
+        files += [_file(data.fits, number, "smpl_param") for number in subjects]
+    index = open_persons(name, _VERSION, files, lambda: _people(data, subjects))
     return PersonRecords(index, data.images, H36M18)
 
 
@@ -64,8 +66,10 @@ def _file(folder: Path, subject: int, kind: str) -> Path:
     return folder / f"Human36M_subject{subject}_{kind}.json"
 
 
-def _people(folder: Path, subjects: tuple[int, ...], every: int) -> Iterator[PersonRecord]:
+def _people(data: PeopleData, subjects: tuple[int, ...]) -> Iterator[PersonRecord]:
+    folder, every = data.annotations, data.every
     for subject in subjects:
+        fits = _read(_file(data.fits, subject, "smpl_param")) if data.fits else {}
         path = _file(folder, subject, "data")
         cameras = _read(_file(folder, subject, "camera"))
         joints = _read(_file(folder, subject, "joint_3d"))
@@ -79,7 +83,10 @@ def _people(folder: Path, subjects: tuple[int, ...], every: int) -> Iterator[Per
                     continue
                 world = joints[str(scene[0])][str(scene[1])][str(image["frame_idx"])]
                 camera = cameras[str(image["cam_idx"])]
-                yield _person(image, boxes[image["id"]]["bbox"], world, camera, place)
+                person = _person(image, boxes[image["id"]]["bbox"], world, camera, place)
+                fit = fits.get(str(scene[0]), {}).get(str(scene[1]), {})
+                fit = fit.get(str(image["frame_idx"]))
+                yield replace(person, fit=fit_row(fit, camera)) if fit else person
             except (KeyError, TypeError, ValueError) as error:
                 yield bad_person(
                     place, f"is malformed, or its joints or box are missing: {error!r}"

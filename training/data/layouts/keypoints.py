@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smap_ros.skeletons import COCO17, Skeleton
 from smap_train.data.layouts.coco import open_coco
+from smap_train.data.layouts.fits import Fits, read_fits
 from smap_train.data.layouts.persons import (
     COLUMNS,
     SEEN,
@@ -21,12 +22,13 @@ from smap_train.data.layouts.persons import (
     V,
     bad_person,
     open_persons,
+    with_neighbours,
 )
 
 if TYPE_CHECKING:
     from smap_train.data.layouts.people import PeopleData
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,30 @@ def open_people(data: PeopleData) -> PersonRecords:
             asked for.
     """
     path, form = data.annotations, FORMS[data.layout]
-    index = open_persons(data.layout, _VERSION, [path], lambda: _people(path, form))
+    index = open_persons(
+        data.layout, _VERSION, data.files(), lambda: _people(path, form, read_fits(data.fits))
+    )
     keep = np.arange(0, len(index), data.every)
     return PersonRecords(index, data.images, form.skeleton, keep)
 
 
-def _people(path: Path, form: Form) -> Iterator[PersonRecord]:
+def _people(path: Path, form: Form, fits: Fits) -> Iterator[PersonRecord]:
     found = open_coco(path)
     swapped = form.sizes_swapped and _swapped(found.imgs, found.anns.values())
     for key in sorted(found.imgs):
         image = found.imgs[key]
+        size = (image["width"], image["height"])
+        people, bad = [], []
         for annotation in found.imgToAnns[key]:
             place = f"{path}, annotation {annotation.get('id')}"
             try:
                 if annotation.get("iscrowd", 0) or not annotation["num_keypoints"]:
                     continue
-                size = (image["width"], image["height"])
-                yield _person(annotation, image, size[::-1] if swapped else size, form, place)
+                person = _person(annotation, image, size[::-1] if swapped else size, form, place)
+                people.append(fits.of(annotation["id"], person))
             except (KeyError, TypeError, ValueError) as error:
-                yield bad_person(place, f"is malformed: {error!r}")
+                bad.append(bad_person(place, f"is malformed: {error!r}"))
+        yield from [*bad, *with_neighbours(people)]
 
 
 def _person(

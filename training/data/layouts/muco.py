@@ -30,12 +30,14 @@ from smap_train.data.layouts.bodies import (
     X,
     Y,
 )
+from smap_train.data.layouts.fits import Fits, read_fits
 from smap_train.data.layouts.json_stream import entries
 from smap_train.data.layouts.persons import (
     PersonRecord,
     PersonRecords,
     bad_person,
     open_persons,
+    with_neighbours,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ JOINTS = 21
 _ORDER = (1, 0, 14, 5, 6, 7, 11, 12, 13, 2, 3, 4, 8, 9, 10)
 _MM_PER_CM, _MM_PER_M = 10.0, 1000.0
 _APART_MM = 500.0
-_VERSION = 1  # of what becomes of single people
+_VERSION = 2  # of what becomes of single people
 
 One = TypeVar("One")
 
@@ -83,22 +85,28 @@ def open_people(data: PeopleData) -> PersonRecords:
     joints count as labelled.
     """
     path = data.annotations
-    index = open_persons("muco", _VERSION, [path], lambda: _people(path))
+    index = open_persons(
+        "muco", _VERSION, data.files(), lambda: _people(path, read_fits(data.fits))
+    )
     return PersonRecords(index, data.images, MUCO21, np.arange(0, len(index), data.every))
 
 
-def _people(path: Path) -> Iterator[PersonRecord]:
+def _people(path: Path, fits: Fits) -> Iterator[PersonRecord]:
     for image, people in _pictures(
         path, lambda entry: (entry["id"], entry["bbox"], _joints(entry))
     ):
         place = f"{path}, image {image['id']}"
         roots = np.array([joints[MUCO21.root, 2:5] for _, _, joints in people]).reshape(-1, 3)
-        for k in _apart(roots):
-            number, box, joints = people[k]
+        apart = _apart(roots)
+        records: list[PersonRecord] = []
+        for number, box, joints in people:
+            own = f"{place}, annotation {number}"
             try:
-                yield _person(image, box, joints, f"{place}, annotation {number}")
+                records.append(fits.of(number, _person(image, box, joints, own)))
             except (ValueError, KeyError, TypeError) as error:
-                yield bad_person(place, f"is malformed: {error!r}")
+                records.append(bad_person(own, f"is malformed: {error!r}"))
+        records = with_neighbours(records)
+        yield from (records[k] for k in apart)
 
 
 def _apart(roots_mm: Float64) -> list[int]:

@@ -24,7 +24,16 @@ LAYOUTS: dict[str, str] = {
 
 
 class PeopleData(BaseModel):
-    """A data set of people in the layout of its publishers."""
+    """A data set of people in the layout of its publishers.
+
+    Attributes:
+        layout: whose.
+        annotations: the JSON file; of Human3.6M the folder of a subject's files.
+        images: folder that the names of pictures are relative to.
+        every: take every n-th person; of Human3.6M the frames whose number is a multiple.
+        subjects: of Human3.6M; none: all that are there.
+        fits: SMPL bodies that were fitted to the people: the JSON file, or Human3.6M's folder.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +42,7 @@ class PeopleData(BaseModel):
     images: Path
     every: int = Field(1, gt=0)
     subjects: tuple[int, ...] = ()
+    fits: Path | None = None
 
     @property
     def name(self) -> str:
@@ -41,9 +51,8 @@ class PeopleData(BaseModel):
 
     def files(self) -> list[Path]:
         """What the labels are read from."""
-        if self.annotations.is_dir():
-            return sorted(self.annotations.glob("*.json"))
-        return [self.annotations]
+        places = [self.annotations, *([self.fits] if self.fits else [])]
+        return [path for place in places for path in (sorted(place.glob("*.json")) or [place])]
 
     def open(self) -> PersonRecords:
         """Its people, in the order of the files.

@@ -25,9 +25,12 @@ Float64 = NDArray[np.float64]
 U, V, CAMERA_X, CAMERA_Y, CAMERA_Z, SEEN = range(6)
 COLUMNS = 6
 COLUMN_NAMES = ("x (px)", "y (px)", "X (m)", "Y (m)", "Z (m)", "labelled")
-FIT = 72 + 10 + 3  # pose (axis-angle, radians), shape, translation (m, camera) of an SMPL body
+# Of a fitted SMPL body: pose (axis-angle, radians), shape, translation (m), and the rotation and
+# translation (m) that bring it from its own world to the camera.
+FIT = 72 + 10 + 3 + 9 + 3
 
 _MOST_M = 100.0
+_NEAR = 0.1  # overlap from which on people are near
 _MOST_PX = 100_000.0
 
 SCHEMA = {
@@ -80,7 +83,7 @@ class PersonRecord:
         skeleton: joint set of the data set.
         has_depth: whether the joints' positions in metres are known.
         camera: fx, fy, cx, cy, pixels; zeros where unknown.
-        fit: float64 [0 or 1, 85]: an SMPL body that was fitted to the person.
+        fit: float64 [0 or 1, 97]: an SMPL body that was fitted to the person, see :data:`FIT`.
         others: float64 [N * J, 3]: x, y and labelled of the joints of people nearby.
         offset, size: bytes of the picture in its file; size 0 means the whole file.
         place: file and number of the record, for messages.
@@ -126,6 +129,14 @@ class PersonRecord:
         known = np.isfinite(pixels).all(axis=1)
         placed = np.isfinite(points).all(axis=1) & self.has_depth
         return Person(np.nan_to_num(pixels), np.nan_to_num(points), known, placed)
+
+    def neighbours(self, target: Skeleton) -> Float64:
+        """The people nearby in another joint set, float64 [N, J, 3]: x, y, labelled."""
+        own = self.others.reshape(-1, len(self.skeleton), 3).copy()
+        own[own[..., 2] == 0] = np.nan
+        moved = convert(own, self.skeleton, target)
+        moved[..., 2] = np.isfinite(moved[..., 0])
+        return np.nan_to_num(moved)
 
     def row(self) -> dict[str, Any]:
         """As the index has it."""
@@ -221,6 +232,33 @@ def box_crop(record: PersonRecord, size: int, margin: float = 1.0) -> Crop | Non
     if not (width > 0 and height > 0 and (corners[0] <= border).all() and (corners[1] >= 0).all()):
         return None
     return crop_around(corners, (record.width, record.height), margin, size)
+
+
+def with_neighbours(people: Sequence[PersonRecord]) -> list[PersonRecord]:
+    """The people of one picture, each with the joints of those whose extents overlap theirs."""
+    corners = [_extent(person) for person in people]
+    made = []
+    for k, person in enumerate(people):
+        near = [
+            other.joints[:, [U, V, SEEN]]
+            for j, other in enumerate(people)
+            if j != k and _overlap(corners[k], corners[j]) >= _NEAR
+        ]
+        made.append(replace(person, others=np.concatenate(near)) if near else person)
+    return made
+
+
+def _extent(person: PersonRecord) -> Float64:
+    """Corners [2, 2] of the labelled joints."""
+    points = person.joints[person.joints[:, SEEN] > 0][:, [U, V]]
+    return np.array([points.min(0), points.max(0)]) if len(points) else np.zeros((2, 2))
+
+
+def _overlap(one: Float64, other: Float64) -> float:
+    """Intersection over union of two boxes, each as corners [2, 2]."""
+    shared = np.clip(np.minimum(one[1], other[1]) - np.maximum(one[0], other[0]), 0, None).prod()
+    whole = np.prod(one[1] - one[0]) + np.prod(other[1] - other[0]) - shared
+    return float(shared / whole) if whole > 0 else 0.0
 
 
 def check_person(record: PersonRecord) -> str:

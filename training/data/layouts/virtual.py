@@ -32,13 +32,14 @@ from smap_train.data.layouts.persons import (
     PersonRecords,
     bad_person,
     open_persons,
+    with_neighbours,
 )
 from smap_train.data.shards import shard_files
 
 Boxes = Literal["labelled", "joints"]
 
 DATASET = "VIRTUAL"
-_VERSION = 1
+_VERSION = 2
 _FEWEST_JOINTS = 5  # in the picture, of people who are looked at one by one
 _NEAREST = 0.3  # metres
 _CM = 100.0  # a metre
@@ -93,11 +94,12 @@ def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:
             place = f"{sample.shard}, sample {sample.name}"
             try:
                 people = _shown(sample)
-                yield from (
+                records = [
                     _person(sample, person, f"{place}, person {person['id']}", boxes)
                     for person in people
                     if np.sum(np.array(person["visibility"]) > 0) >= _FEWEST_JOINTS
-                )
+                ]
+                yield from with_neighbours(records)
             except (KeyError, TypeError, ValueError) as error:
                 yield bad_person(place, f"labels are malformed: {error!r}")
 

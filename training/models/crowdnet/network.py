@@ -17,25 +17,21 @@ from smap_train.models.crowdnet.vposer import ROT6D_EPS, VPoser
 from smap_train.models.layers.resnet import ResNet
 from smap_train.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
 
+_STEM_WIDTH = 64
 _CELL = HEATMAP_SIZE / CELLS  # heatmap cells in a cell of the late features
 
 
 class PoseGuidedNetwork(nn.Module, ABC):
     """What both networks share; see ``CrowdNet`` for inputs and outputs."""
 
-    def __init__(self, early_features: int) -> None:
+    def __init__(self, backbone: nn.Module, early_features: int, features: int = FEATURES) -> None:
         super().__init__()
-        self.backbone = self._backbone()
+        self.backbone = backbone
         self.pose2feat = PoseGuidance(early_features, len(SMPL30))
-        self.position_net = PositionNet(NODES)
-        self.rotation_net = RotationNet()
+        self.position_net = PositionNet(NODES, features)
+        self.rotation_net = RotationNet(features)
         self.vposer = VPoser()
         self.human_model_layer = CrowdBody()
-
-    @staticmethod
-    @abstractmethod
-    def _backbone() -> nn.Module:
-        """Build the image backbone."""
 
     @abstractmethod
     def features(self, image: Tensor, heatmaps: Tensor) -> Tensor:
@@ -95,16 +91,17 @@ class CrowdNet(PoseGuidedNetwork):
     - ``out_mesh_cam_render`` [B, 6890, 3]: the mesh before the crop's camera, metres.
 
     The last three are NaN until there is a body: see ``body.CrowdBody``.
+
+    Args:
+        depth: of the ResNet, officially 50.
+        stem_width: channels of its stem, officially 64; fewer for smaller networks.
     """
 
     backbone: ResNet
 
-    def __init__(self) -> None:
-        super().__init__(early_features=64)
-
-    @staticmethod
-    def _backbone() -> nn.Module:
-        return ResNet(50)
+    def __init__(self, depth: int = 50, stem_width: int = _STEM_WIDTH) -> None:
+        backbone = ResNet(depth, stem_width=stem_width)
+        super().__init__(backbone, stem_width, backbone.width)
 
     def features(self, image: Tensor, heatmaps: Tensor) -> Tensor:
         """[B, 3, 256, 256] and [B, 30, 64, 64] -> late features [B, 2048, 8, 8]."""
@@ -122,12 +119,8 @@ class HapCrowdNet(PoseGuidedNetwork):
     backbone: HapBackbone
 
     def __init__(self) -> None:
-        super().__init__(early_features=WIDTH)
+        super().__init__(HapBackbone(), early_features=WIDTH)
         self.vit_conv_layer = nn.Conv2d(WIDTH, FEATURES, 1)
-
-    @staticmethod
-    def _backbone() -> nn.Module:
-        return HapBackbone()
 
     def features(self, image: Tensor, heatmaps: Tensor) -> Tensor:
         """[B, 3, 256, 256] and [B, 30, 64, 64] -> late features [B, 2048, 8, 8]."""

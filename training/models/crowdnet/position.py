@@ -11,18 +11,23 @@ FEATURES, CELLS = 2048, 8  # of the late feature map; volumes have as many cells
 
 
 class PositionNet(nn.Module):
-    """A volume for each joint from the late features, read by soft-argmax."""
+    """A volume for each joint from the late features, read by soft-argmax.
 
-    def __init__(self, joints: int) -> None:
+    Args:
+        joints: number of volumes.
+        features: channels of the late features.
+    """
+
+    def __init__(self, joints: int, features: int = FEATURES) -> None:
         super().__init__()
         self.joints = joints
-        self.conv = nn.Sequential(nn.Conv2d(FEATURES, joints * CELLS, 1))
+        self.conv = nn.Sequential(nn.Conv2d(features, joints * CELLS, 1))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Find the joints.
 
         Args:
-            features: [B, 2048, 8, 8].
+            features: [B, features, 8, 8].
 
         Returns:
             Positions (x, y, z) [B, J, 3] in 0-based cells of 8, and scores [B, J, 1]: the

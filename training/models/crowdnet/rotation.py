@@ -83,13 +83,17 @@ class BodyParameters(NamedTuple):
 
 
 class RotationNet(nn.Module):
-    """Features sampled at the joints, a graph network over them, four linear heads."""
+    """Features sampled at the joints, a graph network over them, four linear heads.
 
-    def __init__(self) -> None:
+    Args:
+        features: channels of the late features.
+    """
+
+    def __init__(self, features: int = FEATURES) -> None:
         super().__init__()
         residuals = (GraphResidual(_WIDTH) for _ in range(_RESIDUAL_BLOCKS))
         # A node: image features, position, score.
-        self.graph_block = nn.Sequential(GraphConv(FEATURES + 4, _WIDTH), *residuals)
+        self.graph_block = nn.Sequential(GraphConv(features + 4, _WIDTH), *residuals)
         self.root_pose_out = _head(6)
         self.pose_out = _head(LATENT)
         self.shape_out = _head(SHAPES)
@@ -99,7 +103,7 @@ class RotationNet(nn.Module):
         """Regress the body.
 
         Args:
-            features: [B, 2048, 8, 8].
+            features: [B, features, 8, 8].
             positions: [B, 15, 3] in cells of 8; no gradient goes back to them.
             scores: [B, 15, 1]; nor to these.
 

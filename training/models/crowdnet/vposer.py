@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.errors import InputError
 from smap_train.models.checkpoint import is_state_dict, mismatches, read_untrusted
-from smap_train.models.layers.rotations import matrix_to_axis_angle, rot6d_to_matrix
+from smap_train.models.layers.rotations import IDENTITY_6D, matrix_to_axis_angle, rot6d_to_matrix
 
 BODY_JOINTS, LATENT = 21, 32  # SMPL's joints without root and hands
 ROT6D_EPS = 1e-12  # of 3DCrowdNet's and VPoser's normalisation
@@ -49,7 +50,10 @@ class VPoserWeights(nn.Module):
 
 
 class VPoser(nn.Module):
-    """VPoser as 3DCrowdNet uses it: frozen, and always as in inference."""
+    """VPoser as 3DCrowdNet uses it: frozen, and always as in inference.
+
+    Who has no VPoser of their own can have its decoder learn along (:meth:`learn`).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,6 +66,15 @@ class VPoser(nn.Module):
         """
         body = matrix_to_axis_angle(rot6d_to_matrix(self.vposer(latent), ROT6D_EPS))
         return F.pad(body.flatten(1), (0, 6))
+
+    def learn(self) -> None:
+        """Let the decoder be trained with the rest; it begins near the rest pose."""
+        for name, parameter in self.vposer.named_parameters():
+            parameter.requires_grad_(name.startswith("bodyprior_dec_"))
+        out = self.vposer.bodyprior_dec_out
+        nn.init.normal_(out.weight, std=0.01)
+        with torch.no_grad():
+            out.bias.copy_(torch.tensor(IDENTITY_6D).repeat(BODY_JOINTS))
 
     def load(self, path: Path) -> None:
         """Take the weights from the user's own VPoser v1 file (a ``.pt`` in ``snapshots``).
