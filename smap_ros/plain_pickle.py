@@ -34,7 +34,8 @@ StandIn = Callable[[str, str], type[Stored] | None]
 def read_plain_pickle(path: Path, stand_in: StandIn | None = None) -> Any:
     """A pickle of numpy arrays, numbers, text, lists, tuples, sets and dictionaries.
 
-    Pickles of Python 2 are read with their byte strings as latin-1 text.
+    Pickles of Python 2 are read with their byte strings as latin-1 text; of a numpy file (.npy)
+    of objects, the pickle in it.
 
     Args:
         path: the file.
@@ -50,7 +51,7 @@ def read_plain_pickle(path: Path, stand_in: StandIn | None = None) -> Any:
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from error
     try:
-        return _PlainUnpickler(data, stand_in).load()
+        return _PlainUnpickler(data[_header_size(data) :], stand_in).load()
     except _RefusedError as error:
         raise InputError(
             f"{path} is refused: it holds pickled Python code ({error}), which would run on "
@@ -60,6 +61,18 @@ def read_plain_pickle(path: Path, stand_in: StandIn | None = None) -> Any:
         raise InputError(
             f"{path} can't be read as a pickle ({type(error).__name__}: {error}); copy it again"
         ) from error
+
+
+def _header_size(data: bytes) -> int:
+    """Bytes before the pickle: the header of a numpy file, or none."""
+    if not data.startswith(np.lib.format.MAGIC_PREFIX):
+        return 0
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) == (1, 0):
+        np.lib.format.read_array_header_1_0(file)
+    else:
+        np.lib.format.read_array_header_2_0(file)
+    return file.tell()
 
 
 class _RefusedError(Exception):

@@ -114,16 +114,11 @@ class Recipe(ABC, Generic[Config]):
         )
 
 
-def copy_fitting(network: nn.Module, path: Path) -> int:
-    """Copy from a file of others what a network has under the same name and in the same shape.
-
-    Names may begin with ``module.`` or ``backbone.``.
-
-    Returns:
-        How many tensors were copied.
+def weights_of_others(path: Path) -> dict[str, Tensor]:
+    """The weights in a file of others; ``module.`` and ``backbone.`` before their names are cut.
 
     Raises:
-        InputError: if the file can't be read safely, or nothing in it fits.
+        InputError: if the file can't be read safely, or holds none.
     """
     content = read_untrusted(path)
     for key in ("state_dict", "network", "model"):
@@ -132,11 +127,22 @@ def copy_fitting(network: nn.Module, path: Path) -> int:
             break
     if not is_state_dict(content):
         raise InputError(f"{path} holds no weights: expected a mapping of names to tensors")
-    own = network.state_dict()
-    given = {
+    return {
         key.removeprefix("module.").removeprefix("backbone."): value
         for key, value in content.items()
     }
+
+
+def copy_fitting(network: nn.Module, path: Path) -> int:
+    """Copy from a file of others what a network has under the same name and in the same shape.
+
+    Returns:
+        How many tensors were copied.
+
+    Raises:
+        InputError: if the file can't be read safely, or nothing in it fits.
+    """
+    own, given = network.state_dict(), weights_of_others(path)
     fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
     if not fitting:
         raise InputError(f"{path}: none of its {len(given)} weights fits this network")

@@ -20,7 +20,6 @@ from smap_ros.estimators.persons.topdown import Cube
 from smap_train.data.layouts.persons import PersonRecord
 from smap_train.data.person_crop import MARGIN, View, cut, matrix_of, person_crop, viewed
 from smap_train.engine.config import RunConfig
-from smap_train.export.common import IMAGENET_RGB
 from smap_train.models import create
 from smap_train.models.mobilehuman import (
     BACKBONES,
@@ -32,6 +31,7 @@ from smap_train.models.mobilehuman import (
 )
 from smap_train.recipes.base import start_from
 from smap_train.recipes.people import PeopleConfig, PeopleRecipe
+from smap_train.targets.pixels import normalised
 from smap_train.targets.volume import cells
 
 _MM = 1000.0
@@ -155,10 +155,3 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         wanted = person.placed & (np.arange(len(points)) != root)
         relative = points - points[root] - (person.points - person.points[root])
         return np.linalg.norm(relative, axis=1)[wanted]
-
-
-def normalised(image: np.ndarray, pixel_range: int) -> Tensor:
-    """uint8 [S, S, 3] rgb to a network's float32 [3, S, S]."""
-    mean, spread = (np.float32(IMAGENET_RGB[name]) for name in ("mean", "std"))
-    scaled = (image.astype(np.float32) * np.float32(pixel_range / 255) - mean) / spread
-    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))

@@ -17,6 +17,7 @@ RECIPES: dict[str, str] = {
     "refinenet": "smap_train.recipes.refinenet:RefineNetRecipe",
     "mobilehuman": "smap_train.recipes.mobilehuman:MobileHumanRecipe",
     "crowdnet": "smap_train.recipes.crowdnet:CrowdNetRecipe",
+    "hap_pretraining": "smap_train.recipes.hap_pretraining:HapPretrainingRecipe",
     "smap_lite": "smap_train.recipes.smap_lite:SmapLiteRecipe",
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
 }

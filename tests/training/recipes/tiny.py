@@ -48,6 +48,14 @@ def crowdnet(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def hap_pretraining(folder: Path) -> dict[str, Any]:
+    network = {
+        "image_size": (64, 32), "width": 64, "depth": 2, "heads": 4, "decoder_width": 32,
+        "decoder_depth": 1, "decoder_heads": 4,
+    }  # fmt: skip
+    return {"virtual": [shards(folder)], "network": network, "batch_size": 4, "learning_rate": 3e-3}
+
+
 def shards(folder: Path) -> Path:
     """Virtual people, written once."""
     return folder / "virtual" if (folder / "virtual").exists() else write_scenes(folder / "virtual")
@@ -58,6 +66,7 @@ TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "refinenet": refinenet,
     "mobilehuman": mobilehuman,
     "crowdnet": crowdnet,
+    "hap_pretraining": hap_pretraining,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from smap_train.models.hap.network import MaskedView, patchify
@@ -57,14 +57,26 @@ def reconstruction_loss(target: Tensor, view: MaskedView) -> Tensor:
 def alignment_loss(first: Tensor, second: Tensor) -> Tensor:
     """Structure-invariant alignment: each view must find its partner among all in the batch.
 
-    A contrastive loss in both directions; no gradient goes to the side that is searched, as
-    officially. There the search goes over the batches of all processes, here over one.
+    A contrastive loss in both directions; no gradient goes to the side that is searched, which
+    is that of the batches of all processes, as officially.
 
     Args:
         first, second: class tokens [B, C] of two views of the same people.
     """
     a, b = F.normalize(first, dim=1), F.normalize(second, dim=1)
-    partner = torch.arange(len(a), device=a.device)
-    forth = F.cross_entropy(a @ b.detach().T / _TEMPERATURE, partner)
-    back = F.cross_entropy(b @ a.detach().T / _TEMPERATURE, partner)
+    everybody_a, start = _of_all_processes(a)
+    everybody_b, _ = _of_all_processes(b)
+    partner = torch.arange(start, start + len(a), device=a.device)
+    forth = F.cross_entropy(a @ everybody_b.T / _TEMPERATURE, partner)
+    back = F.cross_entropy(b @ everybody_a.T / _TEMPERATURE, partner)
     return 2 * _TEMPERATURE * (forth + back)
+
+
+def _of_all_processes(tokens: Tensor) -> tuple[Tensor, int]:
+    """The tokens [B, C] of all processes, without gradients, and where this one's begin."""
+    tokens = tokens.detach()
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return tokens, 0
+    gathered = [torch.empty_like(tokens) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, tokens)
+    return torch.cat(gathered), distributed.get_rank() * len(tokens)

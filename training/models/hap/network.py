@@ -17,6 +17,7 @@ from smap_ros.errors import InputError
 from smap_train.models.layers.vit import NORM_EPS, Attention, Block
 
 PATCH = 16
+IMAGE_SIZE = (256, 128)  # height and width, officially
 _TOKEN_STD = 0.02
 _WAVELENGTH = 10_000.0
 
@@ -65,7 +66,7 @@ class HapPretraining(nn.Module):
 
     def __init__(
         self,
-        image_size: tuple[int, int] = (256, 128),
+        image_size: tuple[int, int] = IMAGE_SIZE,
         width: int = 768,
         depth: int = 12,
         heads: int = 12,
@@ -169,11 +170,18 @@ def encoder_weights(
         for key, value in pretrained.items()
         if key.startswith(("patch_embed.", "blocks.", "norm."))
     }
-    token, patches = pretrained["pos_embed"][:, :1], pretrained["pos_embed"][:, 1:]
+    weights["pos_embed"] = resized_embedding(pretrained["pos_embed"], source, target)
+    return weights
+
+
+def resized_embedding(
+    embedding: Tensor, source: tuple[int, int], target: tuple[int, int]
+) -> Tensor:
+    """A position embedding [1, 1 + N, C] for another grid of patches, bicubically."""
+    token, patches = embedding[:, :1], embedding[:, 1:]
     planes = patches.transpose(1, 2).reshape(1, -1, *source)
     resized = F.interpolate(planes, size=target, mode="bicubic", align_corners=False)
-    weights["pos_embed"] = torch.cat([token, resized.flatten(2).transpose(1, 2)], dim=1)
-    return weights
+    return torch.cat([token, resized.flatten(2).transpose(1, 2)], dim=1)
 
 
 def _blocks(depth: int, width: int, heads: int) -> nn.Sequential:

@@ -1,0 +1,118 @@
+"""LUPerson's crops of people with the keypoints that HAP's authors had ViTPose find.
+
+Pictures ``X.jpg`` in one folder, ``X.npy`` in another: a pickled array of objects, whose first
+element's first is a dictionary with ``keypoints``, 17 x 3 (x, y, score), COCO's order, pixels. A
+pickled list names the pictures in the order of their usefulness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.plain_pickle import read_plain_pickle
+from smap_ros.skeletons import COCO17
+from smap_train.data.index import TEXT, Index, fixed, open_index
+from smap_train.engine.sampling import BadRecordError
+
+_VERSION = 1
+_SCHEMA = {
+    "image": TEXT, "keypoints": fixed("<f4", len(COCO17), 2), "place": TEXT, "problem": TEXT
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PersonCrop:
+    """A crop of a person.
+
+    Attributes:
+        image: its file.
+        keypoints: float32 [17, 2], COCO's, pixels.
+        place: for messages.
+    """
+
+    image: Path
+    keypoints: NDArray[np.float32]
+    place: str
+
+    def read(self) -> NDArray[np.uint8]:
+        """The picture, uint8 [H, W, 3] bgr.
+
+        Raises:
+            BadRecordError: if it is missing or damaged.
+        """
+        image = cv2.imread(str(self.image), cv2.IMREAD_COLOR) if self.image.is_file() else None
+        if image is None:
+            raise BadRecordError(f"{self.place}: {self.image} is missing, or no picture")
+        return np.asarray(image, np.uint8)
+
+
+class PersonCrops:
+    """The crops of a list."""
+
+    def __init__(self, index: Index, images: Path) -> None:
+        self.index, self.images = index, images
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, number: int) -> PersonCrop:
+        """A crop.
+
+        Raises:
+            BadRecordError: if its keypoints can't be used, naming their file.
+            IndexError: if there is none of that number.
+        """
+        row = self.index[number]
+        if row["problem"]:
+            raise BadRecordError(f"{row['place']}: {row['problem']}")
+        return PersonCrop(self.images / row["image"], row["keypoints"], row["place"])
+
+
+def open_luperson(
+    names: Path, images: Path, poses: Path, share: float = 1.0, cache: Path | None = None
+) -> PersonCrops:
+    """The first ``share`` of the crops that a list names.
+
+    Args:
+        names: ``cfs_list.pkl``.
+        images: folder that the names are relative to.
+        poses: folder of the keypoints, by the same names.
+        share: of the list.
+        cache: folder of indexes; the user's cache folder if None.
+
+    Raises:
+        InputError: if the list can't be read.
+    """
+    index = open_index(
+        f"luperson-{share:g}", _VERSION, [names], _SCHEMA, lambda: _rows(names, poses, share), cache
+    )
+    return PersonCrops(index, images)
+
+
+def _rows(names: Path, poses: Path, share: float) -> Iterator[dict[str, Any]]:
+    listed = read_plain_pickle(names)
+    if not (isinstance(listed, list) and all(isinstance(name, str) for name in listed)):
+        raise InputError(f"{names} is no list of names of pictures")
+    for name in listed[: int(len(listed) * share)]:
+        path = (poses / name).with_suffix(".npy")
+        row = {"image": name, "keypoints": np.zeros((17, 2)), "place": str(path), "problem": ""}
+        try:
+            row["keypoints"] = _keypoints(read_plain_pickle(path))
+        except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
+            row["problem"] = f"holds no 17 keypoints: {error!r}"
+        yield row
+
+
+def _keypoints(content: Any) -> NDArray[np.float32]:
+    points = np.array(content[0][0]["keypoints"], np.float32)
+    if points.shape != (len(COCO17), 3) or not np.isfinite(points).all():
+        raise ValueError(f"keypoints have the shape {points.shape}, expected finite (17, 3)")
+    return points[:, :2]
