@@ -145,7 +145,12 @@ def _protocol(options: EvaluateOptions) -> Measurement:
 def _open(options: EvaluateOptions) -> Predictions:
     model = options.model.model
     return open_predictions(
-        options.predictions, model.engine, model.threads, model.precision, **options.model.options
+        options.predictions,
+        model.engine,
+        model.threads,
+        model.precision,
+        model.image_up,
+        **options.model.options,
     )
 
 

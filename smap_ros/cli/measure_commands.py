@@ -25,7 +25,7 @@ class Protocol(str, Enum):
     threedpw = "3dpw"
 
 
-@takes_model("engine", "threads", "precision")
+@takes_model("engine", "threads", "precision", "image_up")
 def evaluate(
     predictions: Annotated[
         str,

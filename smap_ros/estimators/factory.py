@@ -11,8 +11,9 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.engines.names import Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
-from smap_ros.estimators.options import ModelChoice
+from smap_ros.estimators.options import ImageUp, ModelChoice
 from smap_ros.estimators.square_pixels import with_square_pixels
+from smap_ros.estimators.upright import with_upright_images
 
 # Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
 _ESTIMATORS = {
@@ -29,6 +30,7 @@ def create_estimator(
     engine: str = "auto",
     threads: int = 0,
     precision: Precision = "f32",
+    image_up: ImageUp = "auto",
     **options: Any,
 ) -> Estimator:
     """Load a bundle into the estimator of its kind, warm.
@@ -36,6 +38,7 @@ def create_estimator(
     Args:
         bundle: a loaded bundle, or the name or path of one.
         engine, threads, precision: see :func:`smap_ros.engines.create_engine`.
+        image_up: which side of images is up; see :mod:`smap_ros.estimators.upright`.
         options: settings of its kind, see :mod:`smap_ros.estimators.options`.
 
     Raises:
@@ -52,7 +55,7 @@ def create_estimator(
     module, name = _ESTIMATORS[bundle.kind]
     create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
     estimator = create(bundle, engine=engine, threads=threads, precision=precision, **options)
-    return with_square_pixels(estimator)
+    return with_square_pixels(with_upright_images(estimator, image_up))
 
 
 def create_chosen(choice: ModelChoice, bundle: Bundle | None = None) -> Estimator:
@@ -68,5 +71,6 @@ def create_chosen(choice: ModelChoice, bundle: Bundle | None = None) -> Estimato
         engine=model.engine,
         threads=model.threads,
         precision=model.precision,
+        image_up=model.image_up,
         **choice.options,
     )

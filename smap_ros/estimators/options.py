@@ -25,6 +25,9 @@ MAX_BATCH = 64
 # one answer that was nearest to the middle.
 Overlap = Literal["blend", "centre"]
 
+# Which side of the image shows what is up; auto: the camera's mounting tells, where it is known.
+ImageUp = Literal["auto", "top", "right", "bottom", "left"]
+
 _MIN_JOINTS = "people with fewer joints found in the image are left out"
 _MIN_SCORE = "people with a lower score are left out"
 _FLIP_TEST = "look at the mirrored image too, for twice the network's time"
@@ -44,6 +47,11 @@ class ModelOptions(Options):
     )
     precision: Precision = setting(
         "f32", "f32: the network's own arithmetic; auto: what the runtime thinks best"
+    )
+    image_up: ImageUp = setting(
+        "auto",
+        "which side of the image is up, of cameras mounted on their side or upside down: the image "
+        "is turned for the network; auto: as the camera's mounting says (world_frame), or top",
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from smap_ros.engines import available_engines
 from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError, InputError
 from smap_ros.estimators import Estimator, create_estimator
-from smap_ros.settings import Value
 
 FIELD_OF_VIEW = np.deg2rad(60.0)  # any: it doesn't change the time
 WARM_UP = 3
@@ -66,7 +66,7 @@ def run(
     *,
     precision: Precision = "f32",
     image: NDArray[np.uint8] | None = None,
-    options: Mapping[str, Value] | None = None,
+    options: Mapping[str, Any] | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Measure a bundle on this machine.

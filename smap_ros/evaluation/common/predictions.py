@@ -17,6 +17,7 @@ from smap_ros.engines.names import Precision
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator, flush
+from smap_ros.estimators.options import ImageUp
 from smap_ros.offline.results import BODIES, read_bodies
 from smap_ros.skeletons import MPI15, convert
 
@@ -196,13 +197,14 @@ def open_predictions(
     engine: str = "auto",
     threads: int = 0,
     precision: Precision = "f32",
+    image_up: ImageUp = "auto",
     **options: Any,
 ) -> Predictions:
     """A ``bodies.json`` (anything that ends in ``.json``), a folder of them, or else a bundle.
 
     Args:
         spec: what the user names.
-        engine, threads, precision, options: for a bundle; see
+        engine, threads, precision, image_up, options: for a bundle; see
             :func:`smap_ros.estimators.create_estimator`.
 
     Raises:
@@ -219,7 +221,9 @@ def open_predictions(
         return FilePredictions(path)
     if folder:
         return FolderPredictions(path)
-    return BundlePredictions(create_estimator(spec, engine, threads, precision, **options))
+    return BundlePredictions(
+        create_estimator(spec, engine, threads, precision, image_up, **options)
+    )
 
 
 def in_mpi15(frame: BodyFrame) -> BodyFrame:

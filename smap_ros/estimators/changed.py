@@ -1,0 +1,90 @@
+"""Images shown to an estimator otherwise than they came, and its people brought back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.camera import Camera
+from smap_ros.estimators.base import Delayed, Estimator, Image, ModelInfo, check_view
+from smap_ros.skeletons import Skeleton
+
+# Images whose people come later; no model reports them later than so many images.
+MAX_WAITING = 128
+
+
+class Change(ABC):
+    """What is done to some images, and undone to the people seen in them."""
+
+    @abstractmethod
+    def wanted(self, camera: Camera) -> bool:
+        """Whether images of this camera are changed."""
+
+    @abstractmethod
+    def image(self, image: Image, camera: Camera) -> tuple[Image, Camera]:
+        """The changed image, and the camera that it would be of."""
+
+    @abstractmethod
+    def back(self, body: Body, camera: Camera, seen: Camera) -> Body:
+        """A person of the changed image, whose camera is ``seen``, in the image as it came."""
+
+
+def changed(estimator: Estimator, change: Change) -> Estimator:
+    """An estimator that sees images through a change."""
+    kind = _LaterChanged if isinstance(estimator, Delayed) else _Changed
+    return kind(estimator, change)
+
+
+class _Changed:
+    """Changes images for which it is wanted; hands all others on as they are."""
+
+    def __init__(self, estimator: Estimator, change: Change) -> None:
+        self._estimator, self._change = estimator, change
+        self._cameras: OrderedDict[float, Camera] = OrderedDict()  # of changed images, by stamp
+
+    def __getattr__(self, name: str) -> Any:
+        """What only one kind of estimator has."""
+        return getattr(self._estimator, name)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        return self._estimator.skeleton
+
+    @property
+    def about(self) -> ModelInfo:
+        return self._estimator.about
+
+    @property
+    def description(self) -> str:
+        return self._estimator.description
+
+    def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
+        if not self._change.wanted(camera):
+            return self._back(self._estimator.estimate(image, camera, stamp))
+        other, seen = self._change.image(check_view(image, camera), camera)
+        self._cameras[stamp] = camera
+        while len(self._cameras) > MAX_WAITING:
+            self._cameras.popitem(last=False)
+        return self._back(self._estimator.estimate(other, seen, stamp))
+
+    def close(self) -> None:
+        self._estimator.close()
+
+    def _back(self, frame: BodyFrame) -> BodyFrame:
+        """What was found, in the image as it came."""
+        camera = self._cameras.pop(frame.stamp, None) if not frame.pending else None
+        if camera is None:
+            return frame
+        bodies = tuple(self._change.back(body, camera, frame.camera) for body in frame.bodies)
+        return replace(frame, bodies=bodies, camera=camera)
+
+
+class _LaterChanged(_Changed):
+    """The same for estimators that report people later."""
+
+    def flush(self) -> list[BodyFrame]:
+        assert isinstance(self._estimator, Delayed)
+        return [self._back(frame) for frame in self._estimator.flush()]

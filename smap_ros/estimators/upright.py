@@ -1,0 +1,133 @@
+"""Images of cameras that are mounted on their side or upside down, shown to networks upright.
+
+Networks know people who stand. Where the camera's roll is known, from TF or because it is stated,
+its images are turned by quarter turns for them, which costs no pixel, and what they find is turned
+back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bodies import Body
+from smap_ros.camera import Camera
+from smap_ros.estimators.base import Estimator, Image
+from smap_ros.estimators.changed import Change, changed
+from smap_ros.estimators.options import ImageUp
+
+log = logging.getLogger(__name__)
+
+_TURNS = {"top": 0, "right": 1, "bottom": 2, "left": 3}
+_ROTATIONS = {
+    1: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    2: cv2.ROTATE_180,
+    3: cv2.ROTATE_90_CLOCKWISE,
+}
+_TANGENTIAL, _THIN_PRISM, _TILT = slice(2, 4), slice(8, 12), slice(12, 14)  # OpenCV's order
+
+
+def with_upright_images(estimator: Estimator, up: ImageUp) -> Estimator:
+    """The estimator, for cameras with any roll.
+
+    Args:
+        estimator: sees upright images only.
+        up: see :data:`smap_ros.estimators.options.ImageUp`.
+    """
+    return estimator if up == "top" else changed(estimator, _Turn(up))
+
+
+def turned(camera: Camera, turns: int) -> Camera:
+    """The camera of an image that was turned counterclockwise by so many quarter turns.
+
+    Its lens turns too, but for a tilted sensor, which see :func:`can_turn`.
+    """
+    for _ in range(turns % 4):
+        camera = _quarter(camera)
+    return camera
+
+
+def can_turn(camera: Camera) -> bool:
+    """Whether the turned image has a camera of the same model: unless its sensor is tilted."""
+    return camera.distortion_model == "equidistant" or not any(camera.distortion[_TILT])
+
+
+class _Turn(Change):
+    def __init__(self, up: ImageUp) -> None:
+        self._up = up
+        self._said = 0
+
+    def wanted(self, camera: Camera) -> bool:
+        return self._turns(camera) != 0 and can_turn(camera)
+
+    def image(self, image: Image, camera: Camera) -> tuple[Image, Camera]:
+        turns = self._turns(camera)
+        if turns != self._said:
+            sides = {number: side for side, number in _TURNS.items()}
+            log.info("the %s of the image is up: it is turned for the network", sides[turns])
+            self._said = turns
+        rotated = cv2.rotate(image, _ROTATIONS[turns])
+        return rotated.astype(np.uint8, copy=False), turned(camera, turns)
+
+    def back(self, body: Body, camera: Camera, seen: Camera) -> Body:
+        turns = self._turns(camera)
+        pixels, height, width = body.joints_2d, seen.height, seen.width
+        for _ in range(turns):
+            pixels = np.stack([height - 1 - pixels[:, 1], pixels[:, 0]], axis=1)
+            height, width = width, height
+        mesh = body.mesh
+        if mesh is not None:
+            mesh = replace(mesh, vertices=_clockwise(mesh.vertices, turns))
+        joints = _clockwise(body.joints_3d, turns)
+        return replace(body, joints_2d=pixels, joints_3d=joints, mesh=mesh)
+
+    def _turns(self, camera: Camera) -> int:
+        if self._up != "auto":
+            return _TURNS[self._up]
+        if camera.mounting is None:
+            return 0
+        return round(camera.mounting.roll / (math.pi / 2)) % 4
+
+
+def _clockwise(points: NDArray[np.float32], turns: int) -> NDArray[np.float32]:
+    """Points of the optical frame, float32 [N, 3], turned about the optical axis."""
+    for _ in range(turns):
+        points = np.stack([-points[:, 1], points[:, 0], points[:, 2]], axis=1)
+    return points
+
+
+def _quarter(camera: Camera) -> Camera:
+    """The camera of an image that was turned counterclockwise once: right goes to the top."""
+    mounting = camera.mounting
+    if mounting is not None:
+        mounting = replace(mounting, roll=math.remainder(mounting.roll - math.pi / 2, math.tau))
+    return replace(
+        camera,
+        width=camera.height,
+        height=camera.width,
+        fx=camera.fy,
+        fy=camera.fx,
+        cx=camera.cy,
+        cy=camera.width - 1 - camera.cx,
+        distortion=_turned_lens(camera),
+        mounting=mounting,
+    )
+
+
+def _turned_lens(camera: Camera) -> tuple[float, ...]:
+    """Distortion after the turn: what is radial stays, what has a direction turns with it."""
+    lens = list(camera.distortion)
+    if camera.distortion_model == "equidistant" or not lens:
+        return camera.distortion
+    # p1 bends along y and p2 along x; (x, y) becomes (y, -x).
+    p1, p2 = lens[_TANGENTIAL]
+    lens[_TANGENTIAL] = [-p2, p1]
+    if len(lens) >= _THIN_PRISM.stop:
+        s1, s2, s3, s4 = lens[_THIN_PRISM]
+        lens[_THIN_PRISM] = [s3, s4, -s1, -s2]
+    return tuple(lens)

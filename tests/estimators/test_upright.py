@@ -1,0 +1,118 @@
+"""Cameras on their side and upside down: people are found as upright, and told as they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from smap_ros.camera import Camera
+from smap_ros.estimators import create_estimator
+from smap_ros.estimators.upright import turned
+from smap_ros.geometry.mounting import Mounting
+from smap_ros.paths import config_directory
+from smap_ros.sources import open_source
+
+DEMO = config_directory() / "demo"
+CPU = {"engine": "onnxruntime", "threads": 1}
+# How a camera's picture comes when the named side of it is up, made of an upright one.
+LAID = {
+    "right": cv2.ROTATE_90_CLOCKWISE,
+    "bottom": cv2.ROTATE_180,
+    "left": cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+ROLL = {"right": 90, "bottom": 180, "left": -90}
+LENSES = {
+    "plumb_bob": (0.12, -0.05, 0.004, -0.007, 0.01),
+    "rational_polynomial": (
+        0.1,
+        -0.02,
+        0.003,
+        0.005,
+        0.01,
+        0.02,
+        0.01,
+        0.0,
+        4e-3,
+        1e-3,
+        -3e-3,
+        0.0,
+    ),
+    "equidistant": (0.02, -0.01, 0.003, 0.001),
+}
+
+
+def upright_camera(model="plumb_bob"):
+    lens = {"distortion": LENSES[model], "distortion_model": model}
+    return Camera(640, 400, 400.0, 404.0, 300.0, 210.0, **lens)
+
+
+@pytest.mark.parametrize("model", LENSES)
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_camera_sees_the_same_rays(model, turns):
+    """A point of the scene, turned like the image, falls on the turned pixel; with any lens."""
+    camera = upright_camera(model)
+    points = np.array([[-0.6, 0.3, 2.0], [0.5, 0.4, 1.5], [0.1, -0.5, 3.0]])
+    picture = np.indices((camera.height, camera.width)).transpose(1, 2, 0)
+    seen = turned(camera, turns)
+    laid = np.rot90(picture, turns)
+    assert laid.shape[:2] == (seen.height, seen.width)
+    rotated = points
+    for _ in range(turns):
+        rotated = np.stack([rotated[:, 1], -rotated[:, 0], rotated[:, 2]], axis=1)
+    pixels, others = camera.project(points), seen.project(rotated)
+    for before, after in zip(pixels, others, strict=True):
+        x, y = (round(v) for v in after)
+        row, column = laid[y, x]  # where that pixel was
+        np.testing.assert_allclose(
+            after - (x, y), _offset(before - (column, row), turns), atol=1e-6
+        )
+
+
+def _offset(step, turns):
+    for _ in range(turns):
+        step = np.array([step[1], -step[0]])
+    return step
+
+
+def test_four_turns_are_none():
+    camera = replace(upright_camera("rational_polynomial"), mounting=Mounting(1.0, 0.2, 0.3))
+    assert turned(camera, 4) == camera
+    assert turned(camera, -1) == turned(camera, 3)
+
+
+@pytest.mark.parametrize("side", LAID)
+def test_people_of_a_camera_on_its_side_are_those_of_an_upright_one(side):
+    image = next(iter(open_source(str(DEMO / "clip.mp4")))).image
+    upright = Camera.from_yaml(DEMO / "camera.yaml")
+    turns = ROLL[side] // 90 % 4
+    camera = replace(turned(upright, -turns), mounting=Mounting(1.0, 0.0, math.radians(ROLL[side])))
+    laid = cv2.rotate(image, LAID[side])
+    expected = create_estimator("smap_lite", **CPU).estimate(image, upright)
+    assert len(expected) == 3
+    for options in ({}, {"image_up": side}):
+        got = create_estimator("smap_lite", **CPU, **options).estimate(laid, camera)
+        assert got.camera == camera
+        for one, other in zip(got, expected, strict=True):
+            joints, pixels, height, width = other.joints_3d, other.joints_2d, *image.shape[:2]
+            for _ in range(turns):
+                joints = np.stack([-joints[:, 1], joints[:, 0], joints[:, 2]], axis=1)
+                pixels = np.stack([height - 1 - pixels[:, 1], pixels[:, 0]], axis=1)
+                height, width = width, height
+            np.testing.assert_allclose(one.joints_3d, joints, atol=1e-4)
+            np.testing.assert_allclose(one.joints_2d, pixels, atol=1e-3)
+
+
+def test_nothing_is_turned_that_is_nearly_upright_unknown_or_stated_to_be_so(make_bundle, scene):
+    for mounting, options in (
+        (None, {}),
+        (Mounting(1.0, 0.1, math.radians(44)), {}),
+        (Mounting(1.0, 0.1, math.radians(90)), {"image_up": "top"}),
+    ):
+        camera = replace(scene.camera, mounting=mounting)
+        estimator = create_estimator(make_bundle(scene), **CPU, **options)
+        frame = estimator.estimate(scene.image(250), camera, 3.0)
+        assert (len(frame), frame.stamp, frame.camera) == (3, 3.0, camera)
