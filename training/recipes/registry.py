@@ -19,6 +19,10 @@ RECIPES: dict[str, str] = {
     "crowdnet": "smap_train.recipes.crowdnet:CrowdNetRecipe",
     "hap_pretraining": "smap_train.recipes.hap_pretraining:HapPretrainingRecipe",
     "smap_lite": "smap_train.recipes.smap_lite:SmapLiteRecipe",
+    "virtualpose_backbone": ("smap_train.recipes.virtualpose_backbone:VirtualPoseBackboneRecipe"),
+    "virtualpose_synthetic": (
+        "smap_train.recipes.virtualpose_synthetic:VirtualPoseSyntheticRecipe"
+    ),
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from smap_ros.errors import InputError
 from smap_ros.skeletons import COCO17, H36M17, H36M18, MPI15, MUCO21
 from smap_train.data.layouts.keypoints import FORMS
-from smap_train.data.layouts.people import LAYOUTS, PeopleData
+from smap_train.data.layouts.people import Layout, PeopleData
 from smap_train.data.layouts.virtual import open_virtual_people
 from smap_train.data.person_crop import View, covered, cut, matrix_of, person_crop, viewed
 from smap_train.engine.sampling import BadRecordError
@@ -151,7 +152,7 @@ def test_mpii_is_read_in_its_own_order(tmp_path):
         opened("coco", path)[0]
 
 
-@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("layout", get_args(Layout))
 def test_a_missing_file_is_told_in_a_line(layout, tmp_path):
     with pytest.raises(InputError, match=str(tmp_path)):
         opened(layout, tmp_path / "missing.json")

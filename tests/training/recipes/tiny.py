@@ -56,6 +56,22 @@ def hap_pretraining(folder: Path) -> dict[str, Any]:
     return {"virtual": [shards(folder)], "network": network, "batch_size": 4, "learning_rate": 3e-3}
 
 
+def virtualpose_backbone(folder: Path) -> dict[str, Any]:
+    return {
+        "virtual": [shards(folder)], "joints": 15, "width": 128, "height": 96, "batch_size": 4,
+        "network": {"depth": 18, "stem_width": 8, "head_width": 16}, "learning_rate": 3e-3,
+    }  # fmt: skip
+
+
+def virtualpose_synthetic(folder: Path) -> dict[str, Any]:
+    network = {
+        "image_size": (128, 96), "map_size": (32, 24), "space_bins": (16, 16, 4),
+        "person_bins": 8, "v2v_width": 4, "depth_stem_width": 4, "depth_head_width": 8,
+        "v2v_kernel": 3, "beta": 10.0, "max_people": 4,
+    }  # fmt: skip
+    return {"virtual": [shards(folder)], "network": network, "batch_size": 2, "learning_rate": 1e-2}
+
+
 def shards(folder: Path) -> Path:
     """Virtual people, written once."""
     return folder / "virtual" if (folder / "virtual").exists() else write_scenes(folder / "virtual")
@@ -67,6 +83,8 @@ TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "mobilehuman": mobilehuman,
     "crowdnet": crowdnet,
     "hap_pretraining": hap_pretraining,
+    "virtualpose_backbone": virtualpose_backbone,
+    "virtualpose_synthetic": virtualpose_synthetic,
 }
 
 

@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 
 DATASET = "MuCo"
 JOINTS = 21
-# Which of its 21 joints each of mpi15 is.
+# Which of its 21 joints each of mpi15 is, and the two behind them that VirtualPose has as well.
 _ORDER = (1, 0, 14, 5, 6, 7, 11, 12, 13, 2, 3, 4, 8, 9, 10)
+MPI17_ROWS = [*_ORDER, MUCO21.index("spine"), MUCO21.index("head")]
 _MM_PER_CM, _MM_PER_M = 10.0, 1000.0
 _APART_MM = 500.0
 _VERSION = 2  # of what becomes of single people
@@ -67,7 +68,7 @@ def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
     Raises:
         InputError: if the file can't be read, or a record is malformed, naming it.
     """
-    for image, people in _pictures(path, _joints):
+    for image, people in muco_pictures(path):
         place = f"{path}, image {image['id']}"
         try:
             bodies = _bodies([own[list(_ORDER)] for own in people], image)
@@ -86,18 +87,30 @@ def open_people(data: PeopleData) -> PersonRecords:
     """
     path = data.annotations
     index = open_persons(
-        "muco", _VERSION, data.files(), lambda: _people(path, read_fits(data.fits))
+        "muco", _VERSION, data.files(), lambda: _people(path, read_fits(data.fits), everybody=False)
     )
     return PersonRecords(index, data.images, MUCO21, np.arange(0, len(index), data.every))
 
 
-def _people(path: Path, fits: Fits) -> Iterator[PersonRecord]:
+def open_everybody(data: PeopleData) -> PersonRecords:
+    """All people, as those who see whole pictures take them."""
+    path = data.annotations
+    index = open_persons(
+        "muco-all",
+        _VERSION,
+        data.files(),
+        lambda: _people(path, read_fits(data.fits), everybody=True),
+    )
+    return PersonRecords(index, data.images, MUCO21)
+
+
+def _people(path: Path, fits: Fits, *, everybody: bool) -> Iterator[PersonRecord]:
     for image, people in _pictures(
         path, lambda entry: (entry["id"], entry["bbox"], _joints(entry))
     ):
         place = f"{path}, image {image['id']}"
         roots = np.array([joints[MUCO21.root, 2:5] for _, _, joints in people]).reshape(-1, 3)
-        apart = _apart(roots)
+        chosen = range(len(people)) if everybody else _apart(roots)
         records: list[PersonRecord] = []
         for number, box, joints in people:
             own = f"{place}, annotation {number}"
@@ -106,7 +119,7 @@ def _people(path: Path, fits: Fits) -> Iterator[PersonRecord]:
             except (ValueError, KeyError, TypeError) as error:
                 records.append(bad_person(own, f"is malformed: {error!r}"))
         records = with_neighbours(records)
-        yield from (records[k] for k in apart)
+        yield from (records[k] for k in chosen)
 
 
 def _apart(roots_mm: Float64) -> list[int]:
@@ -126,6 +139,15 @@ def _person(image: dict[str, Any], box: Any, joints: Float64, place: str) -> Per
         Path(image["file_name"]), image["width"], image["height"], np.array(box, np.float64),
         moved, MUCO21, camera=np.array([*image["f"], *image["c"]], np.float64), place=place,
     )  # fmt: skip
+
+
+def muco_pictures(path: Path) -> Iterator[tuple[dict[str, Any], list[Float64]]]:
+    """The pictures with the joints of their people: x, y (px), X, Y, Z (mm), visible; [21, 6].
+
+    Raises:
+        InputError: if the file can't be read, or an annotation is malformed, naming it.
+    """
+    return _pictures(path, _joints)
 
 
 def _pictures(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from smap_train.data.layouts.persons import PersonRecords
+from smap_train.data.layouts.persons import PersonRecords, PictureRecords
 
 Layout = Literal["h36m", "muco", "mpii", "coco", "crowdpose"]
 
@@ -17,6 +17,7 @@ Layout = Literal["h36m", "muco", "mpii", "coco", "crowdpose"]
 LAYOUTS: dict[str, str] = {
     "h36m": "smap_train.data.layouts.h36m:open_people",
     "muco": "smap_train.data.layouts.muco:open_people",
+    "muco:all": "smap_train.data.layouts.muco:open_everybody",  # where whole pictures are seen
     "mpii": "smap_train.data.layouts.keypoints:open_people",
     "coco": "smap_train.data.layouts.keypoints:open_people",
     "crowdpose": "smap_train.data.layouts.keypoints:open_people",
@@ -54,13 +55,25 @@ class PeopleData(BaseModel):
         places = [self.annotations, *([self.fits] if self.fits else [])]
         return [path for place in places for path in (sorted(place.glob("*.json")) or [place])]
 
+    def open_pictures(self) -> PictureRecords:
+        """Its pictures, each with all of its people.
+
+        Raises:
+            InputError: if the labels can't be read.
+        """
+        layout = f"{self.layout}:all" if f"{self.layout}:all" in LAYOUTS else self.layout
+        return PictureRecords(self._opened(layout))
+
     def open(self) -> PersonRecords:
         """Its people, in the order of the files.
 
         Raises:
             InputError: if the labels can't be read.
         """
-        module, _, function = LAYOUTS[self.layout].partition(":")
+        return self._opened(self.layout)
+
+    def _opened(self, layout: str) -> PersonRecords:
+        module, _, function = LAYOUTS[layout].partition(":")
         opened: Callable[[PeopleData], PersonRecords] = getattr(
             importlib.import_module(module), function
         )

@@ -35,6 +35,7 @@ _MOST_PX = 100_000.0
 
 SCHEMA = {
     "image": TEXT,
+    "picture": fixed("<i8"),  # its number; people of one follow each other
     "offset": fixed("<i8"),  # of the encoded picture in its file, bytes
     "size": fixed("<i8"),  # bytes; 0: the whole file
     "width": fixed("<i4"),
@@ -184,6 +185,7 @@ class PersonRecords:
         row = self.index[int(self.numbers[number])]
         if row["problem"]:
             raise BadRecordError(f"{row['place']}: {row['problem']}")
+        del row["picture"]
         for name in ("width", "height", "offset", "size"):
             row[name] = int(row[name])
         return PersonRecord(
@@ -194,6 +196,34 @@ class PersonRecords:
                 "skeleton": self.skeleton,
             }
         )
+
+
+class PictureRecords:
+    """The pictures of an index, each with its people.
+
+    Args:
+        people: all of them, in the order of the index.
+    """
+
+    def __init__(self, people: PersonRecords) -> None:
+        self.people = people
+        pictures = np.asarray(people.index.column("picture"))
+        self.starts = np.flatnonzero(np.diff(pictures, prepend=-1))
+        self.ends = np.append(self.starts[1:], len(pictures))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, number: int) -> list[PersonRecord]:
+        """The people of a picture.
+
+        Raises:
+            BadRecordError: if one of them can't be used, naming file, record and field.
+            IndexError: if there is none of that number.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(f"picture {number} of {len(self)}")
+        return [self.people[k] for k in range(self.starts[number], self.ends[number])]
 
 
 def open_persons(
@@ -218,10 +248,13 @@ def checked(records: Iterable[PersonRecord]) -> Iterator[dict[str, Any]]:
 
     People whose box has no side of two pixels inside of the picture are left out, as officially.
     """
+    number, last = -1, None
     for record in records:
+        if (record.image, record.offset) != last:
+            number, last = number + 1, (record.image, record.offset)
         problem = record.problem or check_person(record)
         if problem or box_crop(record, 1) is not None:
-            yield replace(record, problem=problem).row()
+            yield {**replace(record, problem=problem).row(), "picture": number}
 
 
 def box_crop(record: PersonRecord, size: int, margin: float = 1.0) -> Crop | None:

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from smap_ros.errors import InputError
-from smap_ros.skeletons import MPI15
+from smap_ros.skeletons import MPI15, Skeleton
 
 JOINTS = (*MPI15.joints, "spine", "head")  # the Panoptic configuration has the first 15
 ROOT = MPI15.root
+JOINT_SETS = {
+    len(MPI15): MPI15,
+    len(JOINTS): Skeleton("mpi15+2", JOINTS, MPI15.limbs, ROOT),
+}
+STRIDE = 4  # pixels of the backbone's input to a cell of its maps
 BOX_SIDES = 4  # distances from the root to the left, top, right and bottom of the box
 
 # What the depth network sees: neck, head top, pelvis and one chain of each limb. The same in

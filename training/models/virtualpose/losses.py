@@ -5,6 +5,8 @@ Stage 1 trains the backbone on images; stage 2 trains REN and PEN on virtual sce
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,8 +20,16 @@ WEIGHT_HEATMAP, WEIGHT_BOX = 10_000.0, 0.1  # stage 1
 WEIGHT_DEPTH, WEIGHT_CUBE, WEIGHT_JOINTS = 0.1, 1000.0, 1.0  # stage 2
 
 
+class RootBoxes(NamedTuple):
+    """What the backbone learns of boxes: fields of :class:`Truth`."""
+
+    inds: Tensor
+    sides: Tensor
+    in_view: Tensor
+
+
 def backbone_losses(
-    outputs: dict[str, Tensor], heatmaps: Tensor, labelled: Tensor, truth: Truth
+    outputs: dict[str, Tensor], heatmaps: Tensor, labelled: Tensor, truth: Truth | RootBoxes
 ) -> dict[str, Tensor]:
     """Losses of ``PoseDetResNet``, not weighted.
 

@@ -1,0 +1,180 @@
+"""People on a floor, in the world, and the cameras that saw them: what VirtualPose's scenes take.
+
+World millimetres, z up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.evaluation.common.shards import Sample, read_shards
+from smap_train.data.index import TEXT, Index, fixed, open_index, ragged
+from smap_train.data.layouts.muco import MPI17_ROWS, muco_pictures
+from smap_train.data.shards import shard_files
+from smap_train.engine.sampling import BadRecordError
+from smap_train.models.virtualpose.cameras import Cameras, make_camera
+
+Float64 = NDArray[np.float64]
+
+_VERSION = 1
+_MM = 1000.0
+_UP_OF_MUCO = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # its y axis points up
+_SCHEMA = {
+    "joints": ragged("<f8", 3),  # of all people, one after the other
+    "rotation": fixed("<f8", 3, 3),
+    "position": fixed("<f8", 3),
+    "intrinsics": fixed("<f8", 4),
+    "image_size": fixed("<i8", 2),
+    "place": TEXT,
+    "problem": TEXT,
+}
+
+
+@dataclass(frozen=True)
+class WorldScene:
+    """People before a camera.
+
+    Attributes:
+        joints_mm: float64 [P, J, 3]; the floor is at z = 0, more or less.
+        camera: a batch of one.
+    """
+
+    joints_mm: Float64
+    camera: Cameras
+
+
+class WorldScenes:
+    """The scenes of an index; those without anybody are left out.
+
+    Args:
+        index: of the scenes.
+        joints: of each person.
+    """
+
+    def __init__(self, index: Index, joints: int) -> None:
+        self.index, self.joints = index, joints
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, number: int) -> WorldScene:
+        """A scene.
+
+        Raises:
+            BadRecordError: if it can't be used, naming file and record.
+        """
+        row = self.index[number]
+        if row["problem"]:
+            raise BadRecordError(f"{row['place']}: {row['problem']}")
+        width, height = (int(value) for value in row["image_size"])
+        camera = make_camera(
+            row["rotation"], row["position"], tuple(row["intrinsics"].tolist()), (width, height)
+        )
+        return WorldScene(row["joints"].reshape(-1, self.joints, 3), camera)
+
+
+def open_virtual_world(folders: Sequence[Path], cache: Path | None = None) -> WorldScenes:
+    """The people of folders of shards above their floors, 15 joints each.
+
+    Raises:
+        InputError: if a folder has no shards, or one of them is damaged.
+    """
+    files = shard_files(folders)
+    rows = lambda: _of_shards(folders)  # noqa: E731
+    return WorldScenes(open_index("virtual-world", _VERSION, files, _SCHEMA, rows, cache), 15)
+
+
+def open_muco_world(path: Path, cache: Path | None = None) -> WorldScenes:
+    """The people of MuCo-3DHP.json, 17 joints each.
+
+    Raises:
+        InputError: if the file can't be read.
+    """
+    rows = lambda: _of_muco(path)  # noqa: E731
+    return WorldScenes(open_index("muco-world", _VERSION, [path], _SCHEMA, rows, cache), 17)
+
+
+def _of_shards(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for folder in folders:
+        for sample in read_shards(folder):
+            place = f"{sample.shard}, sample {sample.name}"
+            try:
+                if sample.labels["people"]:
+                    yield _virtual_row(sample, place)
+            except (KeyError, TypeError, ValueError) as error:
+                yield _bad_row(place, f"labels are malformed: {error!r}")
+
+
+def _virtual_row(sample: Sample, place: str) -> dict[str, Any]:
+    camera, floor = sample.labels["camera"], sample.labels["floor"]
+    rotation = above(np.array(floor["normal"], np.float64))
+    height = np.array([0.0, 0.0, float(floor["distance"])])
+    points = np.array([person["joints_3d"] for person in sample.labels["people"]], np.float64)
+    return {
+        "joints": ((points @ rotation + height) * _MM).reshape(-1, 3), "rotation": rotation,
+        "position": height * _MM, "intrinsics": [camera[k] for k in ("fx", "fy", "cx", "cy")],
+        "image_size": [camera["width"], camera["height"]], "place": place, "problem": "",
+    }  # fmt: skip
+
+
+def above(normal: Float64) -> Float64:
+    """The rotation [3, 3] from a world whose z is the floor's normal to the camera.
+
+    The world's y axis is the way the camera looks, along the floor.
+
+    Args:
+        normal: of the floor, unit vector in camera coordinates.
+    """
+    ahead = np.array([0.0, 0.0, 1.0]) - normal[2] * normal
+    if np.linalg.norm(ahead) < 1e-6:  # it looks straight down or up
+        ahead = np.array([0.0, -1.0, 0.0]) + normal[1] * normal
+    ahead /= np.linalg.norm(ahead)
+    return np.column_stack([np.cross(ahead, normal), ahead, normal])
+
+
+def _of_muco(path: Path) -> Iterator[dict[str, Any]]:
+    for image, people in muco_pictures(path):
+        place = f"{path}, image {image['id']}"
+        if not people:
+            continue
+        try:
+            rotation = np.array(image["R"], np.float64).reshape(3, 3)
+            translation = np.array(image["T"], np.float64).reshape(3)
+            to_camera = rotation @ _UP_OF_MUCO
+            position = -to_camera.T @ translation
+            seen = np.array([joints[MPI17_ROWS, 2:5] for joints in people])
+            yield {
+                "joints": (seen @ to_camera + position).reshape(-1, 3), "rotation": to_camera,
+                "position": position, "intrinsics": [*image["f"], *image["c"]],
+                "image_size": [image["width"], image["height"]], "place": place, "problem": "",
+            }  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            yield _bad_row(place, f"is malformed: {error!r}")
+
+
+def _bad_row(place: str, problem: str) -> dict[str, Any]:
+    return {
+        "joints": np.zeros((0, 3)), "rotation": np.eye(3), "position": np.zeros(3),
+        "intrinsics": np.zeros(4), "image_size": [0, 0], "place": place, "problem": problem,
+    }  # fmt: skip
+
+
+def check_scenes(scenes: WorldScenes) -> None:
+    """Refuse scenes whose numbers aren't millimetres.
+
+    Raises:
+        InputError: if nobody's height is that of a person.
+    """
+    joints = scenes.index.column("joints").reshape(-1, scenes.joints, 3)
+    tall = np.median(np.ptp(joints[..., 2], axis=1)) if len(joints) else 0.0
+    if not 300 < tall < 3000:
+        raise InputError(
+            f"{scenes.index.folder.name}: people are {tall:,.0f} high; expected millimetres"
+        )
