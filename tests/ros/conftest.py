@@ -38,7 +38,7 @@ from tests.ros.message_packages import (  # noqa: E402
     TF2,
     VISION,
     MessagePackage,
-    build_messages,
+    messages,
 )
 
 FRAME = "robot/camera_optical"
@@ -303,29 +303,17 @@ def eye(observer: Observer, scene: Any) -> Eye:
     return Eye(observer, scene.camera)
 
 
-def _made(package: MessagePackage) -> Any:
-    """A fixture: what processes need to find a message package."""
-
-    @pytest.fixture(scope="session", name=f"{package.name}_paths")
-    def paths(ros_domain: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-        if find_spec(package.name) is not None:
-            return {}
-        return build_messages(package, tmp_path_factory.mktemp(package.name))
-
-    return paths
-
-
 def _found(package: MessagePackage, name: str) -> Any:
     """A fixture: processes that start from now on find a message package."""
 
     @pytest.fixture(name=name)
-    def found(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        for variable, path in request.getfixturevalue(f"{package.name}_paths").items():
+    def found(ros_domain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        paths = {} if find_spec(package.name) is not None else messages(package)
+        for variable, path in paths.items():
             monkeypatch.setenv(variable, path, prepend=os.pathsep)
 
     return found
 
 
-tf2_paths, hri_paths, vision_paths = _made(TF2), _made(HRI), _made(VISION)
 with_tf2, with_hri = _found(TF2, "with_tf2"), _found(HRI, "with_hri")
 with_vision = _found(VISION, "with_vision")

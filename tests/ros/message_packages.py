@@ -6,12 +6,17 @@ the same generators that make ours.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+KEPT = Path(__file__).parents[2] / ".pytest_cache" / "messages"
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,31 @@ ament_package()
 """
 
 
-def build_messages(package: MessagePackage, folder: Path) -> dict[str, str]:
+def messages(package: MessagePackage) -> dict[str, str]:
     """What processes that need a package have to have in front of variables of paths.
 
-    Takes ten to twenty seconds.
+    Built by the first who needs it, kept for the others and for later runs.
     """
-    source, build, install = folder / "source", folder / "build", folder / "install"
+    adapter = find_spec("rosidl_adapter")
+    assert adapter is not None and adapter.origin is not None
+    generators = Path(adapter.origin)
+    made_of = (package, PACKAGE, BUILD, sys.version, generators, generators.stat().st_mtime_ns)
+    key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]
+    install = KEPT / f"{package.name}-{key}"
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not install.is_dir():
+            with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+                _build(package, Path(folder), generators.parents[4])
+                (Path(folder) / "install").rename(install)
+    python = next(install.glob(f"**/{package.name}/msg/__init__.py")).parents[2]
+    return {"PYTHONPATH": str(python), "LD_LIBRARY_PATH": str(install / "lib")}
+
+
+def _build(package: MessagePackage, folder: Path, ros: Path) -> None:
+    """Generate and compile a package; 15 s of a processor."""
+    source, build = folder / "source", folder / "build"
     (source / "msg").mkdir(parents=True)
     for name, fields in package.messages.items():
         (source / "msg" / f"{name}.msg").write_text(f"{fields}\n")
@@ -111,21 +135,16 @@ def build_messages(package: MessagePackage, folder: Path) -> dict[str, str]:
     }
     (source / "package.xml").write_text(PACKAGE.format(**words))
     (source / "CMakeLists.txt").write_text(BUILD.format(**words))
-    adapter = find_spec("rosidl_adapter")
-    assert adapter is not None and adapter.origin is not None
-    prefix = str(Path(adapter.origin).parents[4])
     configure = [
         *("cmake", "-G", "Ninja", "-S", source, "-B", build),
-        f"-DCMAKE_INSTALL_PREFIX={install}",
+        f"-DCMAKE_INSTALL_PREFIX={folder / 'install'}",
         f"-DPython3_EXECUTABLE={sys.executable}",
         "-DBUILD_TESTING=OFF",
     ]
-    environment = {**os.environ, "AMENT_PREFIX_PATH": prefix, "CMAKE_PREFIX_PATH": prefix}
+    environment = {**os.environ, "AMENT_PREFIX_PATH": str(ros), "CMAKE_PREFIX_PATH": str(ros)}
     for command in (configure, ["cmake", "--build", build, "--target", "install"]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    python = next(install.glob(f"**/{package.name}/msg/__init__.py")).parents[2]
-    return {"PYTHONPATH": str(python), "LD_LIBRARY_PATH": str(install / "lib")}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
