@@ -28,7 +28,7 @@ from smap_ros.engines import tensorrt
 from smap_ros.engines.cuda_layers import installed_layer
 from smap_ros.engines.factory import available_engines, cpu_name
 from smap_ros.errors import SmapError
-from smap_ros.graph.middleware import middleware_environment
+from smap_ros.graph.middleware import fast_dds, middleware_environment, ros_distro
 
 ROS_TIMEOUT = 20.0  # seconds; discovery is not involved, importing is
 
@@ -52,7 +52,6 @@ probe("rmw", "rclpy.utilities", lambda m: m.get_rmw_implementation_identifier())
 probe("messages", "smap_ros.msg", lambda m: m.BodyArray.__name__)
 for name in sys.argv[1:]:
     probe(name, name + ".msg" if name.endswith("_msgs") else name)
-found["distro"] = [True, os.environ.get("ROS_DISTRO", "")]
 print(json.dumps(found))
 """
 
@@ -168,7 +167,7 @@ def _ros() -> list[Check]:
     found = _probe_ros()
     missing = (False, "not found")
     ok, detail = found.get("rclpy", missing)
-    distro = found.get("distro", missing)[1] or _wheel_distro()
+    distro = ros_distro(os.environ)
     get_ros = "source /opt/ros/<distro>/setup.bash, or pip install the extra ros (docs/install.md)"
     checks = [
         Check("rclpy", ok, f"ROS 2 {distro or 'of unknown distro'}" if ok else detail, get_ros)
@@ -205,21 +204,13 @@ def _probe_ros() -> dict[str, tuple[bool, str]]:
         return {"rclpy": (False, f"importing it takes over {ROS_TIMEOUT:.0f} s")}
 
 
-def _wheel_distro() -> str:
-    """Distro of ROS wheels in this environment, from the names of the packages."""
-    for distribution in importlib.metadata.distributions():
-        name = (distribution.metadata["Name"] or "").lower()
-        if name.startswith("ros-") and name.endswith("-rclpy") and name.count("-") == 2:
-            return name.split("-")[1]
-    return ""
-
-
 def _dds_profile() -> Check:
     added = middleware_environment(os.environ)
-    profile = added.get("FASTRTPS_DEFAULT_PROFILES_FILE")
+    variables = [one.variable for one in fast_dds(ros_distro(os.environ))]
+    profile = added.get(variables[0])
     if profile is None:
         return Check("DDS profile", True, "your own transport settings are used")
-    detail = f"launch files and smap-ros set {profile}"
+    detail = f"launch files and smap-ros set {' and '.join(variables)} to {profile}"
     return Check("DDS profile", Path(profile).is_file(), detail, "reinstall smap_ros")
 
 

@@ -11,8 +11,14 @@ if [ -z "$_smap_ros_file" ]; then
 else
   _smap_ros_profile=$(cd "$(dirname "$_smap_ros_file")" && pwd)/fastdds.xml
   if [ -z "${FASTRTPS_DEFAULT_PROFILES_FILE:-}${FASTDDS_DEFAULT_PROFILES_FILE:-}${FASTDDS_BUILTIN_TRANSPORTS:-}" ]; then
-    export FASTRTPS_DEFAULT_PROFILES_FILE=$_smap_ros_profile # Humble, Jazzy
-    export FASTDDS_DEFAULT_PROFILES_FILE=$_smap_ros_profile # Kilted and newer
+    case ${ROS_DISTRO:-} in
+      humble | iron | jazzy) export FASTRTPS_DEFAULT_PROFILES_FILE=$_smap_ros_profile ;;
+      ?*) export FASTDDS_DEFAULT_PROFILES_FILE=$_smap_ros_profile ;; # Kilted and newer
+      *)
+        export FASTRTPS_DEFAULT_PROFILES_FILE=$_smap_ros_profile
+        export FASTDDS_DEFAULT_PROFILES_FILE=$_smap_ros_profile
+        ;;
+    esac
   fi
   export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-268435456}
   export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-1073741824}

@@ -7,21 +7,37 @@ which costs more than the rest of the transport.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from smap_ros.paths import config_directory
 
 FAST_DDS = "rmw_fastrtps"
 
-# Any of these means that the user has decided how the middleware transports.
-_TRANSPORT_VARIABLES = (
-    "FASTRTPS_DEFAULT_PROFILES_FILE",  # Fast DDS 2 (Humble, Jazzy)
-    "FASTDDS_DEFAULT_PROFILES_FILE",  # Fast DDS 3 (Kilted and later)
-    "FASTDDS_BUILTIN_TRANSPORTS",
-)
-# Fast DDS also reads this file from the working directory.
-_LOCAL_PROFILE = "DEFAULT_FASTRTPS_PROFILES.xml"
+
+@dataclass(frozen=True)
+class FastDds:
+    """Where a major version of Fast DDS looks for its settings.
+
+    Attributes:
+        variable: names a file of profiles.
+        local: a file in the working directory that is read too.
+    """
+
+    variable: str
+    local: str
+
+
+# Version 2 takes no notice of version 3's variable. With version 3, rmw_fastrtps of Kilted takes
+# version 2's as well, but each process warns of it.
+FAST_DDS_2 = FastDds("FASTRTPS_DEFAULT_PROFILES_FILE", "DEFAULT_FASTRTPS_PROFILES.xml")
+FAST_DDS_3 = FastDds("FASTDDS_DEFAULT_PROFILES_FILE", "DEFAULT_FASTDDS_PROFILES.xml")
+_DISTROS = {"humble": FAST_DDS_2, "iron": FAST_DDS_2, "jazzy": FAST_DDS_2}  # later ones: version 3
+_BUILTIN_TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"  # of both
+
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": "268435456", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 
 
@@ -32,15 +48,22 @@ def middleware_environment(environment: Mapping[str, str]) -> dict[str, str]:
         environment: the variables there are; what they settle is left alone.
     """
     added = {name: value for name, value in _MEMORY.items() if name not in environment}
-    decided = any(environment.get(name) for name in _TRANSPORT_VARIABLES)
-    other = environment.get("RMW_IMPLEMENTATION", "").partition("_cpp")[0] not in (
-        "",
-        FAST_DDS,
-    )
-    if not (decided or other or Path(_LOCAL_PROFILE).is_file()):
-        profile = str(_folder() / "fastdds.xml")
-        added |= dict.fromkeys(_TRANSPORT_VARIABLES[:2], profile)
-    return added
+    return added | _profile(environment)
+
+
+def _profile(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that name our profile; none where something else is decided or used."""
+    if environment.get("RMW_IMPLEMENTATION", "").partition("_cpp")[0] not in ("", FAST_DDS):
+        return {}
+    versions = fast_dds(ros_distro(environment))
+    # Any of these means that the user has decided how the middleware transports. Version 3 takes
+    # the older variable too.
+    variables = {_BUILTIN_TRANSPORTS, FAST_DDS_2.variable, *(one.variable for one in versions)}
+    if any(environment.get(name) for name in variables):
+        return {}
+    if any(Path(one.local).is_file() for one in versions):
+        return {}
+    return {one.variable: str(_folder() / "fastdds.xml") for one in versions}
 
 
 def environment_file() -> Path:
@@ -66,11 +89,31 @@ def lost_images_advice(
         return (
             f"let the buffers of {rmw} hold several images, in its process and ours, or {smaller}"
         )
-    if "FASTRTPS_DEFAULT_PROFILES_FILE" in middleware_environment(environment):
-        processes = "the driver's process and this one"
-    else:
-        processes = "the driver's process"
+    ours_too = _profile(environment)
+    processes = "the driver's process and this one" if ours_too else "the driver's process"
     return f"start {processes} after `source {environment_file()}`, or let it {smaller}"
+
+
+def fast_dds(distro: str) -> tuple[FastDds, ...]:
+    """The version of Fast DDS that a ROS distribution has; both if the distribution is unknown."""
+    if not distro:
+        return FAST_DDS_2, FAST_DDS_3
+    return (_DISTROS.get(distro, FAST_DDS_3),)
+
+
+def ros_distro(environment: Mapping[str, str]) -> str:
+    """The ROS distribution in use, like ``jazzy``; empty if nothing tells."""
+    return environment.get("ROS_DISTRO", "") or _wheel_distro()
+
+
+@cache
+def _wheel_distro() -> str:
+    """Distro of ROS wheels in this environment, from the names of the packages."""
+    for distribution in importlib.metadata.distributions():
+        name = (distribution.metadata["Name"] or "").lower()
+        if name.startswith("ros-") and name.endswith("-rclpy") and name.count("-") == 2:
+            return name.split("-")[1]
+    return ""
 
 
 def _folder() -> Path:

@@ -12,7 +12,10 @@ import pytest
 
 from smap_ros.errors import InputError
 from smap_ros.graph.middleware import (
+    FAST_DDS_2,
+    FAST_DDS_3,
     environment_file,
+    fast_dds,
     lost_images_advice,
     middleware_environment,
 )
@@ -254,21 +257,34 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_profile_is_set_where_the_user_has_none(elsewhere):
-    added = middleware_environment({})
-    profile = added["FASTRTPS_DEFAULT_PROFILES_FILE"]
-    assert profile == added["FASTDDS_DEFAULT_PROFILES_FILE"] and Path(profile).is_file()
-    assert int(added["MALLOC_MMAP_THRESHOLD_"]) > 2**20
-    assert "FASTRTPS_DEFAULT_PROFILES_FILE" in middleware_environment(
-        {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}
-    )
+@pytest.mark.parametrize(
+    ("distro", "variables"),
+    [
+        ("humble", {FAST_DDS_2.variable}),
+        ("jazzy", {FAST_DDS_2.variable}),
+        ("kilted", {FAST_DDS_3.variable}),
+        ("rolling", {FAST_DDS_3.variable}),
+    ],
+)
+def test_the_profile_is_set_where_the_distributions_fast_dds_looks(elsewhere, distro, variables):
+    """Kilted's rmw_fastrtps warns of the older one; Jazzy's Fast DDS doesn't know the newer."""
+    for rmw in ({}, {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}):
+        added = middleware_environment({"ROS_DISTRO": distro, **rmw})
+        assert {name for name in added if "PROFILES" in name} == variables
+        assert all(Path(added[name]).is_file() for name in variables)
+        assert int(added["MALLOC_MMAP_THRESHOLD_"]) > 2**20
+
+
+def test_without_a_known_distribution_both_variables_are_set():
+    assert fast_dds("") == (FAST_DDS_2, FAST_DDS_3)
 
 
 @pytest.mark.parametrize(
     "environment",
     [
-        {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"},
-        {"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"},
+        {"ROS_DISTRO": "jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"},
+        {"ROS_DISTRO": "kilted", "FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"},
+        {"ROS_DISTRO": "kilted", "FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"},
         {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"},
         {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"},
     ],
@@ -278,9 +294,15 @@ def test_the_users_own_settings_stay(elsewhere, environment):
     assert set(added) == {"MALLOC_MMAP_THRESHOLD_"}
 
 
-def test_a_profile_in_the_working_directory_stays(elsewhere):
-    (elsewhere / "DEFAULT_FASTRTPS_PROFILES.xml").write_text("<profiles/>")
-    assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in middleware_environment({})
+def test_a_setting_that_the_distributions_fast_dds_does_not_know_decides_nothing(elsewhere):
+    environment = {"ROS_DISTRO": "jazzy", FAST_DDS_3.variable: "mine.xml"}
+    assert FAST_DDS_2.variable in middleware_environment(environment)
+
+
+@pytest.mark.parametrize(("distro", "read"), [("jazzy", FAST_DDS_2), ("kilted", FAST_DDS_3)])
+def test_a_profile_in_the_working_directory_stays(elsewhere, distro, read):
+    (elsewhere / read.local).write_text("<profiles/>")
+    assert read.variable not in middleware_environment({"ROS_DISTRO": distro})
 
 
 def sourced(environment):
@@ -289,18 +311,24 @@ def sourced(environment):
     done = subprocess.run(
         ["bash", "-uec", command], env=environment, check=True, capture_output=True, text=True
     )
-    ours = {*middleware_environment({}), *environment}
+    ours = {*middleware_environment({}), FAST_DDS_2.variable, FAST_DDS_3.variable, *environment}
     return dict(
         line.split("=", 1) for line in done.stdout.splitlines() if line.split("=")[0] in ours
     )
 
 
+@pytest.mark.parametrize("distro", ["humble", "jazzy", "kilted", "rolling"])
 @pytest.mark.parametrize(
     "environment",
     [{}, {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, {"MALLOC_TRIM_THRESHOLD_": "1"}],
 )
-def test_a_drivers_shell_sources_what_our_nodes_are_given(elsewhere, environment):
+def test_a_drivers_shell_sources_what_our_nodes_are_given(elsewhere, environment, distro):
+    environment = {**environment, "ROS_DISTRO": distro}
     assert sourced(environment) == {**environment, **middleware_environment(environment)}
+
+
+def test_a_shell_that_knows_no_distribution_has_the_variables_of_all(elsewhere):
+    assert {FAST_DDS_2.variable, FAST_DDS_3.variable} <= set(sourced({}))
 
 
 USED = {"FASTRTPS_DEFAULT_PROFILES_FILE": "ours.xml"}
