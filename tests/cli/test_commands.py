@@ -55,8 +55,8 @@ def test_bad_usage_ends_with_2_and_one_line(smap_ros, words, message):
 
 def test_a_bug_keeps_its_traceback_and_ends_with_1(python):
     script = (
-        "import sys, smap_ros.doctor; from smap_ros.cli import main;"
-        "smap_ros.doctor.report = lambda: 1 / 0; sys.exit(main(['doctor']))"
+        "import sys, smap_ros.doctor.machine; from smap_ros.cli import main;"
+        "smap_ros.doctor.machine.report = lambda: 1 / 0; sys.exit(main(['doctor']))"
     )
     done = python("-c", script)
     assert done.returncode == 1

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from smap_ros import doctor
 from smap_ros.bodies import Body
+from smap_ros.doctor import machine as doctor
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.detections import position_covariance

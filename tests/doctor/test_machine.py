@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smap_ros import doctor
 from smap_ros.bundles.bundle import list_bundles
+from smap_ros.doctor import machine as doctor
 
 
 def text(sections) -> str:

@@ -1,0 +1,1 @@
+"""What this machine has and lacks, and what comes of a camera's topic."""
