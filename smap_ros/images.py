@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.encodings import encoding_of
 from smap_ros.errors import InputError
 
 Image = NDArray[np.uint8]
@@ -22,26 +23,7 @@ MAX_PIXELS = 100_000_000
 # A large picture that takes less than a byte per so many pixels is one colour: a bomb.
 _BOMB_PIXELS, _PIXELS_PER_BYTE = 16_000_000, 100
 
-# encoding -> (bytes per pixel, conversion to bgr or None when it is bgr already)
-_PACKED: dict[str, tuple[int, int | None]] = {
-    "bgr8": (3, None),
-    "8UC3": (3, None),
-    "rgb8": (3, cv2.COLOR_RGB2BGR),
-    "bgra8": (4, cv2.COLOR_BGRA2BGR),
-    "8UC4": (4, cv2.COLOR_BGRA2BGR),
-    "rgba8": (4, cv2.COLOR_RGBA2BGR),
-    "mono8": (1, cv2.COLOR_GRAY2BGR),
-    "8UC1": (1, cv2.COLOR_GRAY2BGR),
-    "mono16": (2, cv2.COLOR_GRAY2BGR),
-    "yuv422": (2, cv2.COLOR_YUV2BGR_UYVY),
-    "uyvy": (2, cv2.COLOR_YUV2BGR_UYVY),
-    "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUY2),
-    "yuyv": (2, cv2.COLOR_YUV2BGR_YUY2),
-}
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-_SUBSAMPLED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
-
-ENCODINGS: tuple[str, ...] = tuple(_PACKED)
 
 
 def decode_image(
@@ -50,10 +32,10 @@ def decode_image(
     """A raw ROS image as a bgr array.
 
     ``bgr8`` without row padding is returned as a view of ``data`` (possibly read-only);
-    everything else is a fresh array. ``mono16`` is brought to 8 bits, see :func:`eight_bits`.
+    everything else is a fresh array. Samples of 16 bits are brought to 8, see :func:`eight_bits`.
 
     Args:
-        encoding: one of :data:`ENCODINGS` (names of ``sensor_msgs/image_encodings``).
+        encoding: one of :data:`smap_ros.encodings.ENCODINGS`.
         height, width: pixels.
         step: bytes per row.
         is_bigendian: byte order of 16-bit samples.
@@ -63,28 +45,18 @@ def decode_image(
         uint8 [height, width, 3], bgr.
 
     Raises:
-        InputError: if the encoding is unknown, the size is empty or absurd, or ``data`` is
-            shorter than the header says.
+        InputError: if the encoding is unknown or holds no picture, the size is empty, absurd or
+            none of the encoding's, or ``data`` is shorter than the header says.
     """
-    if encoding not in _PACKED:
-        raise InputError(
-            f"image encoding {encoding!r} is not supported; expected one of "
-            f"{', '.join(ENCODINGS)}. Convert it first, for example with image_proc"
-        )
-    pixel_bytes, code = _PACKED[encoding]
-    rows = _rows(encoding, height, width, step, pixel_bytes, data)
-    if encoding == "mono16":
-        samples = rows.view(">u2" if is_bigendian else "<u2").reshape(height, width)
-        return _converted(eight_bits(samples), cv2.COLOR_GRAY2BGR)
-    pixels = rows.reshape(height, width, pixel_bytes) if pixel_bytes > 1 else rows
-    if code is None:
-        return pixels
-    if encoding in _SUBSAMPLED and width % 2:
-        raise InputError(
-            f"{encoding} image is {width} px wide; expected an even width, because two pixels "
-            "share their colour"
-        )
-    return _converted(pixels, code)
+    _check_size(height, width)
+    layout = encoding_of(encoding, height, width)
+    rows = height + int(height * layout.colour_rows)
+    name = f"{encoding} image of {width}x{height} px"
+    samples: NDArray[Any] = _rows(name, rows, width * layout.pixel_bytes, step, data)
+    if layout.bits == 16:
+        samples = eight_bits(samples.view(">u2" if is_bigendian else "<u2"))
+    pixels = samples.reshape(rows, width, layout.samples) if layout.samples > 1 else samples
+    return pixels if layout.conversion is None else _converted(pixels, layout.conversion)
 
 
 def decode_compressed(data: Any, declared: str = "") -> Image:
@@ -242,25 +214,31 @@ def _flat(data: Any) -> Image:
         ) from error
 
 
-def _rows(encoding: str, height: int, width: int, step: int, pixel_bytes: int, data: Any) -> Image:
-    """The rows without their padding, uint8 [height, width * pixel_bytes], contiguous."""
-    _check_size(height, width)
-    row = width * pixel_bytes
+def _rows(name: str, rows: int, row: int, step: int, data: Any) -> Image:
+    """The rows of an image without their padding.
+
+    Args:
+        name: of the image, for errors.
+        rows: how many there are.
+        row: bytes of a row.
+        step: from one row to the next.
+        data: all bytes.
+
+    Returns:
+        uint8 [rows, row], contiguous.
+    """
     if step < row:
-        raise InputError(
-            f"{encoding} image of {width}x{height} px has step {step}; expected at least {row} "
-            f"bytes per row ({pixel_bytes} per pixel)"
-        )
+        raise InputError(f"{name} has step {step}; expected at least {row} bytes per row")
     flat = _flat(data) if len(data) else np.zeros(0, np.uint8)
     # The last row's padding may be left away.
-    needed = step * (height - 1) + row
+    needed = step * (rows - 1) + row
     if flat.size < needed:
         raise InputError(
-            f"{encoding} image of {width}x{height} px with step {step} has {flat.size} bytes; "
-            f"expected {step * height}: the message is truncated"
+            f"{name} with step {step} has {flat.size} bytes; "
+            f"expected {step * rows}: the message is truncated"
         )
     strided = np.lib.stride_tricks.as_strided(
-        flat, shape=(height, row), strides=(step, 1), writeable=False
+        flat, shape=(rows, row), strides=(step, 1), writeable=False
     )
     return np.ascontiguousarray(strided)
 

@@ -34,6 +34,22 @@ def _subsample(image: Image, luma_first: bool) -> Image:
     return packed
 
 
+def _mosaic(image: Image) -> Image:
+    """Green, red; blue, green."""
+    mosaic = image[..., 1].copy()
+    mosaic[0::2, 1::2] = image[0::2, 1::2, 2]
+    mosaic[1::2, 0::2] = image[1::2, 0::2, 0]
+    return mosaic
+
+
+def _planes(image: Image) -> Image:
+    """Rows of brightness, then rows of U and V in turn for every other pixel and row."""
+    height, width = image.shape[:2]
+    planar = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+    u, v = planar[height:].reshape(2, height // 2, width // 2)
+    return np.concatenate([planar[:height], np.stack([u, v], axis=-1).reshape(-1, width)])
+
+
 def _convert_by(code: int) -> Callable[[Image], Image]:
     return lambda image: cv2.cvtColor(image, code)
 
@@ -48,6 +64,9 @@ _ENCODERS: dict[str, Callable[[Image], NDArray[Any]]] = {
     "mono8": _convert_by(cv2.COLOR_BGR2GRAY),
     "8UC1": _convert_by(cv2.COLOR_BGR2GRAY),
     "mono16": _mono16,
+    "16UC1": _mono16,
+    "bayer_grbg8": _mosaic,
+    "nv12": _planes,
     "yuv422": lambda image: _subsample(image, luma_first=False),
     "uyvy": lambda image: _subsample(image, luma_first=False),
     "yuv422_yuy2": lambda image: _subsample(image, luma_first=True),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smap_ros.encodings import ENCODINGS
 from smap_ros.errors import InputError
 from smap_ros.images import (
-    ENCODINGS,
     decode_compressed,
     decode_image,
     encode_compressed,
@@ -79,6 +79,98 @@ def test_the_two_yuv_orders_are_told_apart(encoding, data):
     np.testing.assert_array_equal(decoded, [[[255] * 3, [0] * 3]])
 
 
+def as_sent(samples: np.ndarray, big: bool, padding: int) -> tuple[int, bytes]:
+    """Step and data of rows of samples of 8 or 16 bits, padded."""
+    if samples.itemsize == 2:
+        samples = samples.astype(">u2" if big else "<u2")
+    rows = np.frombuffer(samples.tobytes(), np.uint8).reshape(len(samples), -1)
+    step = rows.shape[1] + padding
+    return step, np.pad(rows, ((0, 0), (0, padding)), constant_values=77).tobytes()
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_mosaic_has_the_colours_that_its_name_says(pattern, bits, big):
+    colours = {"b": 10, "g": 100, "r": 200}
+    tile = np.array([colours[c] for c in pattern], np.uint16).reshape(2, 2)
+    mosaic = np.tile(tile, (3, 4)).astype(np.uint8)
+    samples = mosaic if bits == 8 else mosaic.astype(np.uint16) << 8 | 1  # all 16 bits in use
+    step, data = as_sent(samples, big, 6)
+    decoded = decode_image(f"bayer_{pattern}{bits}", 6, 8, step, big, data)
+    np.testing.assert_array_equal(decoded, np.broadcast_to([10, 100, 200], (6, 8, 3)))
+
+
+def test_a_mosaic_keeps_left_and_right_and_up_and_down():
+    mosaic = np.zeros((8, 8), np.uint8)
+    mosaic[:4, 4:] = 255  # white in the upper right
+    decoded = decode_image("bayer_grbg8", 8, 8, 8, False, mosaic.tobytes())
+    assert decoded[1, 6].tolist() == [255] * 3 and decoded[1, 1].tolist() == [0] * 3
+    assert decoded[6, 6].tolist() == [0] * 3 and decoded[6, 1].tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
+@pytest.mark.parametrize(
+    ("samples", "grey"),
+    [
+        ([0, 0x03FF, 0x0200, 0x0004], [0, 255, 128, 1]),  # 10 bits in use
+        ([0, 0x0FFF, 0x0800, 0x0010], [0, 255, 128, 1]),  # 12
+        ([0, 0x3FFF, 0x2000, 0x0040], [0, 255, 128, 1]),  # 14
+        ([0, 0xFFFF, 0x8000, 0x0100], [0, 255, 128, 1]),  # 16
+        ([0, 0xFF00, 0x8000, 0x0100], [0, 255, 128, 1]),  # 8, in the upper byte
+        ([0, 0x00FF, 0x0080, 0x0001], [0, 255, 128, 1]),  # 8, in the lower byte
+    ],
+)
+def test_infra_red_of_any_depth_becomes_grey_by_the_bits_in_use(samples, grey, encoding, big):
+    step, data = as_sent(np.array(samples, np.uint16).reshape(2, 2), big, 2)
+    decoded = decode_image(encoding, 2, 2, step, big, data)
+    assert decoded.tolist() == [[[g] * 3 for g in row] for row in (grey[:2], grey[2:])]
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "order"),
+    [("rgb16", "rgb"), ("bgr16", "bgr"), ("16UC3", "bgr"), ("rgba16", "rgba"), ("bgra16", "bgra"),
+     ("16UC4", "bgra")],
+)  # fmt: skip
+def test_colours_of_16_bits_keep_their_order(encoding, order, big):
+    channels = {"r": 0xC8FF, "g": 0x6401, "b": 0x0A80, "a": 0xFFFF}
+    samples = np.tile(np.array([channels[c] for c in order], np.uint16), (2, 3))
+    step, data = as_sent(samples, big, 4)
+    decoded = decode_image(encoding, 2, 3, step, big, data)
+    np.testing.assert_array_equal(decoded, np.broadcast_to([0x0A, 0x64, 0xC8], (2, 3, 3)))
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize(("encoding", "swapped"), [("nv12", False), ("nv21", True)])
+def test_brightness_and_colour_in_planes(encoding, swapped, padding):
+    """By hand, BT.601: red is Y 81, U 90, V 240; grey of brightness Y is 255 (Y - 16) / 219."""
+    luma = np.array([[81, 81, 16, 235], [81, 81, 126, 126]], np.uint8)
+    chroma = np.array([[90, 240, 128, 128]], np.uint8)
+    if swapped:
+        chroma = chroma[:, [1, 0, 3, 2]]
+    step, data = as_sent(np.concatenate([luma, chroma]), False, padding)
+    decoded = decode_image(encoding, 2, 4, step, False, data).astype(int)
+    assert np.abs(decoded[:, :2] - [0, 0, 254]).max() <= 1
+    assert decoded[0, 2:].tolist() == [[0] * 3, [255] * 3]
+    assert decoded[1, 2:].tolist() == [[128] * 3] * 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_no_image_of_a_driver(orientation):
+    """The calibration is for the pixels as they come."""
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:, 16:] = 255
+    jpeg = encode_compressed(image, "jpeg", 100)
+    tag = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation])
+    exif = b"Exif\0\0" + tag + b"\0\0\0\0\0\0"
+    marked = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    turned = cv2.imdecode(np.frombuffer(marked, np.uint8), cv2.IMREAD_COLOR)
+    assert (turned.shape != image.shape) == (orientation > 4)  # the mark is one that OpenCV knows
+    np.testing.assert_array_equal(decode_compressed(marked, "jpeg"), decode_compressed(jpeg))
+
+
 def test_rgb_is_not_bgr():
     red = decode_image("rgb8", 1, 1, 3, False, bytes([255, 0, 0]))
     assert red.tolist() == [[[0, 0, 255]]]
@@ -113,9 +205,18 @@ def test_last_row_may_lack_its_padding():
         ("bgr8", -1, 4, 12, 48, "4x-1 px"),
         ("bgr8", 20000, 20000, 60000, 10, "20000x20000 px; expected at most 100 megapixels"),
         ("yuv422", 2, 3, 6, 12, "expected an even width"),
-        ("16UC1", 2, 2, 4, 8, "'16UC1' is not supported; expected one of bgr8"),
-        ("", 2, 2, 4, 8, "'' is not supported"),
-        ("bayer_rggb8", 2, 2, 2, 4, "image_proc"),
+        ("nv12", 4, 3, 4, 32, "expected an even width"),
+        ("nv21", 3, 4, 4, 32, "expected an even height"),
+        ("nv12", 4, 4, 4, 16, "has 16 bytes; expected 24: the message is truncated"),
+        ("nv12", 4, 4, 3, 24, "has step 3; expected at least 4 bytes per row"),
+        ("rgb16", 2, 2, 6, 12, "has step 6; expected at least 12 bytes per row"),
+        ("bayer_rggb8", 2, 4, 4, 8, "expected a height of 3 or more"),
+        ("bayer_grbg16", 4, 2, 4, 16, "expected a width of 3 or more"),
+        ("bayer_gbrg16", 4, 4, 8, 31, "has 31 bytes; expected 32: the message is truncated"),
+        ("32FC1", 2, 2, 8, 16, "distances in metres, a depth image.* take the topic of the colour"),
+        ("16SC1", 2, 2, 4, 8, "signed numbers, like disparities"),
+        ("", 2, 2, 4, 8, "'' is not supported; expected one of bgr8"),
+        ("nv24", 2, 2, 4, 8, "image_proc"),
     ],
 )
 def test_malformed_images_are_refused_with_the_reason(encoding, height, width, step, size, message):

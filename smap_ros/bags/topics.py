@@ -164,9 +164,14 @@ def _frame(message: Any) -> str:
     return "" if message is None else str(message.header.frame_id)
 
 
+def named_camera(name: str) -> bool:
+    """Whether a topic's name is no other than that of pictures that a camera took."""
+    return _NO_CAMERA.isdisjoint(re.split(r"[/_]", name.lower()))
+
+
 def _is_camera(name: str, first: Any) -> bool:
     """Whether a topic's pictures were taken by a camera: by its name and its first message."""
-    if not _NO_CAMERA.isdisjoint(re.split(r"[/_]", name.lower())):
+    if not named_camera(name):
         return False
     encoding, form = getattr(first, "encoding", ""), getattr(first, "format", "")
     return encoding not in _NO_PICTURE and "compressedDepth" not in form

@@ -341,16 +341,30 @@ app.command()(bag)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    topic: Annotated[
+        str | None, typer.Option("--topic", help="Listen to a camera's topic instead.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=1, max=600, help="Listen so long; 10 if unset.")
+    ] = None,
+    camera_info: Annotated[
+        str | None, typer.Option("--camera-info", help="Its calibration; else that beside it.")
+    ] = None,
+) -> None:
     """Show what this machine has (ROS, runtimes, GPUs, cameras, models) and how to get the rest.
+
+    With --topic: what comes of a camera's topic, what is wrong, what helps; status 2 if not fine.
 
     [bold]Examples[/bold]
 
     [cyan]smap-ros doctor[/cyan]
+
+    [cyan]smap-ros doctor --topic /camera/image_raw[/cyan]
     """
     from smap_ros.cli.doctor import run
 
-    run()
+    run(topic, seconds, camera_info)
 
 
 @engine_app.command()

@@ -84,10 +84,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Section:
-    """Findings about one subject."""
+    """Findings about one subject.
+
+    Attributes:
+        title: the subject.
+        checks: what was found.
+        bad: what a finding is called that isn't ok.
+    """
 
     title: str
     checks: tuple[Check, ...]
+    bad: str = "missing"
 
 
 def report() -> list[Section]:
@@ -115,7 +122,7 @@ def render(sections: list[Section]) -> Group:
             if check.ok:
                 mark = Text("ok", style="green")
             else:
-                mark = Text("-" if check.optional else "missing", style="yellow")
+                mark = Text("-" if check.optional else section.bad, style="yellow")
             hint = (
                 "" if check.ok or not check.hint else f"{'; ' if check.detail else ''}{check.hint}"
             )

@@ -16,7 +16,7 @@ SETTLED = 0.5  # seconds
 MAX_STAMPS = 4000  # bounds the memory of a window that is fed by a flood
 RESTART = 1.0  # seconds; stamps that go back this far begin anew
 # Fewer say nothing of how many there are.
-MIN_INFOS, MIN_GAPS = 8, 5
+MIN_INFOS, MIN_GAPS = 15, 5
 # Share of the images whose stamps a CameraInfo must have for them to belong together.
 TOGETHER = 0.8
 # Share of the gaps that are the shortest usual one, or shorter.
@@ -59,10 +59,13 @@ class LossMeter:
         # Time of arrival and stamp.
         self._images: deque[tuple[float, float]] = deque(maxlen=MAX_STAMPS)
         self._infos: deque[tuple[float, float]] = deque(maxlen=MAX_STAMPS)
+        self._first = 0.0  # stamp of the first image
 
     def image(self, stamp: float) -> None:
         """An image arrived; its stamp in seconds."""
         self._add(self._images, stamp)
+        if len(self._images) == 1:
+            self._first = stamp
 
     def info(self, stamp: float) -> None:
         """A CameraInfo arrived; its stamp in seconds."""
@@ -72,6 +75,8 @@ class LossMeter:
         """What became of the images of the last seconds; None when nothing tells."""
         images, infos = self._recent(self._images), self._recent(self._infos)
         if len(images) and np.isin(images, infos).mean() >= TOGETHER:
+            # Until the first image, its topic was still being found.
+            infos = infos[infos >= self._first]
             return _by_infos(images, infos) if len(infos) >= MIN_INFOS else None
         return _by_gaps(np.diff(images))
 
@@ -92,7 +97,9 @@ class LossMeter:
         latest = self._clock() - SETTLED
         while stamps and stamps[0][0] < latest - WINDOW:
             stamps.popleft()
-        return np.unique([stamp for arrival, stamp in list(stamps) if arrival <= latest])
+        both = [*self._images, *self._infos]
+        settled = max((stamp for arrival, stamp in both if arrival <= latest), default=0.0)
+        return np.unique([stamp for _, stamp in list(stamps) if stamp <= settled])
 
 
 def _by_infos(images: NDArray[np.float64], infos: NDArray[np.float64]) -> Loss | None:

@@ -82,8 +82,9 @@ def mismatch(found: Sequence[Offer], topic: str, kind: str, reliable: bool) -> s
 
 def _machine_of(node: Node) -> bytes:
     """What names the machine that a node runs on; empty where nothing does."""
-    own = node.get_publishers_info_by_topic("/diagnostics")
-    mine = (one for one in own if one.node_name == node.get_name())
+    own = node.get_publishers_info_by_topic("/rosout")
+    me = node.get_name(), node.get_namespace()
+    mine = (one for one in own if (one.node_name, one.node_namespace) == me)
     return next((_machine(one) for one in mine), b"")
 
 

@@ -27,6 +27,7 @@ HEIGHTS = {
             "camera",
             "bodies",
             "geometry",
+            "encodings",
             "images",
             "pictures",
             "paths",

@@ -108,6 +108,7 @@ BAD_IMAGES = {
     "truncated data": (truncated, "truncated"),
     "no data": (with_fields(data=array.array("B")), "truncated"),
     "an unknown encoding": (with_fields(encoding="bayer_of_tomorrow"), "not supported"),
+    "distances": (with_fields(encoding="32FC1", step=5120), "metres, a depth image"),
     "no encoding": (with_fields(encoding=""), "not supported"),
     "0x0": (with_fields(width=0, height=0, step=0, data=array.array("B")), "0x0"),
     "20000x20000": (with_fields(width=20000, height=20000, step=60000), "megapixels"),
@@ -145,12 +146,14 @@ def test_each_bad_image_costs_itself_and_the_next_good_one_works(running, observ
     assert 0 < node.log.count("[ERROR]") <= len(BAD_IMAGES)
 
 
-@pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "rgba8", "mono8", "yuv422", "mono16"])
+@pytest.mark.parametrize(
+    "encoding", ["rgb8", "bgra8", "mono8", "yuv422", "mono16", "16UC1", "bayer_grbg8", "nv12"]
+)
 def test_other_encodings_and_padded_rows_work(running, observer, eye, encoding):
     _, bodies = running
     step, data = encode_image(np.full((720, 1280, 3), 250, np.uint8), encoding)
-    rows = np.frombuffer(data, np.uint8).reshape(720, step)
-    padded = np.concatenate([rows, np.zeros((720, 36), np.uint8)], axis=1)
+    rows = np.frombuffer(data, np.uint8).reshape(-1, step)
+    padded = np.pad(rows, ((0, 0), (0, 36)))
     message = Image(
         header=eye.header(), width=1280, height=720, encoding=encoding, step=step + 36,
         data=array.array("B", padded.tobytes()),
