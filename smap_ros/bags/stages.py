@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 _P50, _P95 = " p50 [ms]", " p95 [ms]"
@@ -19,9 +20,13 @@ def stage_values(stage: str, p50: float, p95: float, digits: int = 2) -> dict[st
 
 
 def stage_latency(values: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """Median and 95th percentile in milliseconds by stage, from a node's diagnostic values."""
-    return {
+    """Median and 95th percentile in milliseconds by stage, from a node's diagnostic values.
+
+    Stages that weren't measured are left out.
+    """
+    found = {
         key.removesuffix(_P50): (float(p50), float(values[key.removesuffix(_P50) + _P95]))
         for key, p50 in values.items()
         if key.endswith(_P50) and key.removesuffix(_P50) + _P95 in values
     }
+    return {stage: pair for stage, pair in found.items() if math.isfinite(sum(pair))}

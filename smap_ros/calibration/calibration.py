@@ -144,8 +144,18 @@ def _sensor_size(stated: Calibration, size: tuple[int, int] | None) -> tuple[int
     """Width and height of the sensor, as stated, or what the image says."""
     window = _window(stated)
     if window:
+        left, top, width, height = window
+        right, bottom = left + width, top + height
+        beyond = right > stated.width or bottom > stated.height
+        if beyond and _middle_known(stated) and (stated.width or stated.height):
+            raise CameraError(
+                f"the window of the sensor (roi) is {width}x{height} px from ({left}, {top}) and "
+                f"reaches to ({right}, {bottom}), beyond the {stated.width}x{stated.height} px "
+                "that width and height state; expected those of the whole sensor, and a window "
+                "inside it, in pixels before binning. Correct the driver's roi"
+            )
         # Drivers also fill in the window's size; the sensor reaches at least to its far corner.
-        return max(stated.width, window[0] + window[2]), max(stated.height, window[1] + window[3])
+        return max(stated.width, right), max(stated.height, bottom)
     if stated.width or stated.height or size is None:
         return stated.width, stated.height
     return size[0] * stated.binning[0], size[1] * stated.binning[1]

@@ -54,7 +54,8 @@ class CameraNodeOptions(ImageQuality):
 
     source: str = setting(
         "",
-        "image file, folder of images, video file, ROS bag, camera index, /dev/videoN or URL; "
+        "image file, folder of images, video file, ROS bag, camera index, /dev/videoN (or a link "
+        "to it) or URL; "
         "without one launch files show the clip that ships, with its calibration",
     )
     image_topic: str = setting("", "topic of a bag's images; empty: that of its camera")
@@ -74,10 +75,21 @@ class CameraNodeOptions(ImageQuality):
     frame_id: str = setting("camera_optical_frame", "frame of the images (optical frame)")
     rate: float = setting(
         0.0,
-        "images per second; 0: as the source says, or 10",
+        "images per second, of a V4L2 device too; 0: as the source says, or 10",
         unit="hertz",
         low=0,
         high=1000,
+    )
+    image_width: int = setting(
+        0, "width that a V4L2 device is asked for; 0: its own", unit="pixels", low=0, high=16384
+    )
+    image_height: int = setting(
+        0, "height that a V4L2 device is asked for; 0: its own", unit="pixels", low=0, high=16384
+    )
+    pixel_format: str = setting(
+        "",
+        "format that a V4L2 device is asked for, by its four letters, like MJPG or YUYV; empty: "
+        "its own",
     )
     pacing: Literal["auto", "real_time", "as_consumed"] = setting(
         "auto",

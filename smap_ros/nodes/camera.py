@@ -34,7 +34,7 @@ from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.statistics import FrameStatistics
 from smap_ros.offline.estimate import camera_of
-from smap_ros.sources import Frame, Source, open_source
+from smap_ros.sources import Frame, Mode, Source, open_source
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class CameraNode(Node):
         """Stop reading, release the source, then the node."""
         self._stopping.set()
         self._pace.stop()
+        if self._source.live:
+            self._source.close()  # a read may block for long
         self._thread.join(JOIN_TIMEOUT)
         self._source.close()
         super().destroy_node()
@@ -97,6 +99,12 @@ class CameraNode(Node):
             source,
             topic=self._settings.text("image_topic") or None,
             rectified=self._settings.text("rectified"),
+            mode=Mode(
+                self._settings.whole("image_width"),
+                self._settings.whole("image_height"),
+                self._settings.number("rate"),
+                self._settings.text("pixel_format"),
+            ),
         )
 
     def _load_choice(self) -> CameraChoice:
@@ -250,6 +258,8 @@ class CameraNode(Node):
             return Health(Level.ERROR, self._problem, values)
         if not self._thread.is_alive():
             return Health(Level.OK, "end of stream", values)
+        if self._source.problem:
+            return Health(Level.WARN, self._source.problem, values)
         return Health(Level.OK, "running", values)
 
 

@@ -11,6 +11,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from smap_ros.graph.middleware import lost_images_advice
+from smap_ros.nodes.clocks import clock_trouble, now, simulated
 from smap_ros.nodes.conversions import seconds
 from smap_ros.nodes.diagnostics import SILENCE, Level
 from smap_ros.nodes.loss import Loss, LossMeter
@@ -53,11 +54,14 @@ class ImageWatch:
         self._kind = f"sensor_msgs/msg/{kind.__name__}"
         self._meter = LossMeter()
         self._last = time.monotonic()
+        self._clocks = ""  # what is wrong with the newest stamp
 
     def image(self, message: Image | CompressedImage) -> None:
         """An image arrived."""
         self._last = time.monotonic()
-        self._meter.image(seconds(message.header.stamp))
+        stamp = seconds(message.header.stamp)
+        self._clocks = clock_trouble(stamp, now(self._node), simulated(self._node))
+        self._meter.image(stamp)
 
     def info(self, message: CameraInfo) -> None:
         """A CameraInfo arrived."""
@@ -74,7 +78,7 @@ class ImageWatch:
         if time.monotonic() - self._last > SILENCE:
             return self._silence(found), values
         if loss is None or loss.share < LOSSY:
-            return None, values
+            return (Doubt("clocks", Level.WARN, self._clocks) if self._clocks else None), values
         text = (
             f"the camera sends about {loss.sent:.3g} Hz on {self._topic}, {loss.arrived:.2g} Hz "
             f"arrive; {self._advice(found)}"

@@ -18,7 +18,8 @@ from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import detections, humans, qos
 from smap_ros.nodes.annotator import Annotator
-from smap_ros.nodes.conversions import bodies_from_message, seconds
+from smap_ros.nodes.clocks import latency_ms
+from smap_ros.nodes.conversions import bodies_from_message
 from smap_ros.nodes.diagnostics import Diagnostics, Feed, Health, Level
 from smap_ros.nodes.marker_array import MarkerBuilder
 from smap_ros.nodes.parameters import NodeParameters, Values
@@ -119,9 +120,8 @@ class MarkersNode(Node):
         if self._detections is not None and self._detections.get_subscription_count() > 0:
             self._detections.publish(detections.detection_array(message))
         self._annotator.annotate(message, bodies)
-        latency = self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
         work = {"building": (time.perf_counter() - started) * 1e3}
-        self._statistics.done(len(bodies), latency * 1e3, work)
+        self._statistics.done(len(bodies), latency_ms(self, message.header.stamp), work)
 
     def _broadcast(self, message: BodyArray) -> None:
         if self._transforms is None:

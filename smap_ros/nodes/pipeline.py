@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 # Stage of /diagnostics: latency of a frame without its networks.
 BESIDES = "besides network"
 
+# What does instead of a calibration.
+STATE_IT = "state the horizontal field of view in degrees (parameter fov_deg)"
+
 # Images that wait for their people; no model reports them later than so many images.
 MAX_WAITING = 65
 
@@ -39,12 +42,12 @@ class Arrival:
 
     Attributes:
         message: the image.
-        transport: seconds from its stamp to its arrival.
+        transport_ms: from its stamp to its arrival; NaN where the clocks don't fit.
         time: of the arrival, by ``time.monotonic``.
     """
 
     message: Image | CompressedImage
-    transport: float
+    transport_ms: float
     time: float
 
 
@@ -91,17 +94,21 @@ class LiveCameras:
             # From the field of view at hand, so that a change takes effect on the next image.
             self.source = f"fov_deg {self.fov_deg:g}"
             return CameraChoice(fov=math.radians(self.fov_deg)).camera(size)
+        own = self.rectification.rectified and frame_id in self._rectified_infos.frames
+        infos = self._rectified_infos if own else self._infos
         try:
-            own = self.rectification.rectified and frame_id in self._rectified_infos.frames
-            infos = self._rectified_infos if own else self._infos
             calibration = infos.calibration(frame_id, stamp)
-            camera = calibration.camera(size, self.rectification.rectified)
         except CameraError as error:
             raise CameraError(
-                f"CameraInfo of frame {frame_id!r}: {error}. Publish the calibration on "
-                "camera_info with the image's frame_id, or set the parameter fov_deg to the "
-                "horizontal field of view in degrees"
+                f"{error}. Publish the calibration on camera_info with the image's frame_id, or "
+                f"{STATE_IT}"
             ) from error
+        try:
+            camera = calibration.camera(size, self.rectification.rectified)
+        except CameraError as error:
+            advised = "horizontal field of view" in str(error)
+            more = " (parameter fov_deg)" if advised else f", or {STATE_IT}"
+            raise CameraError(f"CameraInfo of frame {frame_id!r}: {error}{more}") from error
         self.source = f"CameraInfo, {self.rectification.describe(calibration)}"
         return CameraChoice().camera(size, camera)
 
@@ -180,7 +187,7 @@ class Pipeline:
             log.exception("unexpected error on an image")
             return self._failed(type(error).__name__, f"unexpected error: {error!r}")
         stages = {
-            "transport": arrival.transport * 1e3,
+            "transport": arrival.transport_ms,
             "waiting": waiting * 1e3,
             "decode": (decoded - started) * 1e3,
             **frame.timings_ms,
@@ -189,9 +196,8 @@ class Pipeline:
         people = () if bodies is None else frame.bodies
         return Outcome(bodies, people, stages, _doubt(frame))
 
-    def finish(self, outcome: Outcome, latency: float) -> None:
-        """Count a frame whose people were published, ``latency`` seconds after its stamp."""
-        latency_ms = latency * 1e3
+    def finish(self, outcome: Outcome, latency_ms: float) -> None:
+        """Count a frame whose people were published so long after its stamp; NaN: unknown."""
         besides = {BESIDES: latency_ms - network_ms(outcome.stages_ms)}
         self.statistics.done(len(outcome.people), latency_ms, {**outcome.stages_ms, **besides})
 

@@ -35,7 +35,8 @@ from smap_ros.estimators.options import ModelChoice
 from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import seconds, skeleton_info
+from smap_ros.nodes.clocks import latency_ms
+from smap_ros.nodes.conversions import skeleton_info
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
 from smap_ros.nodes.image_watch import ImageWatch
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
@@ -279,16 +280,12 @@ class Pose3dNode(LifecycleNode):
         if self._watch is not None:
             self._watch.image(message)
         pipeline.statistics.arrived()
-        worker.put(Arrival(message, self._age(message), time.monotonic()))
+        worker.put(Arrival(message, latency_ms(self, message.header.stamp), time.monotonic()))
 
     def _on_info(self, message: CameraInfo) -> None:
         if self._watch is not None:
             self._watch.info(message)
         self._cameras.take_info(message)
-
-    def _age(self, message: Image | CompressedImage | BodyArray) -> float:
-        """Seconds since a message's stamp."""
-        return self.get_clock().now().nanoseconds * 1e-9 - seconds(message.header.stamp)
 
     def _work(self, arrival: Arrival) -> None:
         """Runs in the worker's thread."""
@@ -302,7 +299,7 @@ class Pose3dNode(LifecycleNode):
             return
         try:
             publisher.publish(message)
-            pipeline.finish(outcome, self._age(message))
+            pipeline.finish(outcome, latency_ms(self, message.header.stamp))
             meshes.show(outcome.people, message.header)  # last: they are for the eye alone
         except RuntimeError:  # of the middleware, when the process is ending
             if self.context.ok():

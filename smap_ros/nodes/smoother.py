@@ -15,6 +15,7 @@ from smap_ros.errors import CameraError, SmapError
 from smap_ros.graph.node_types import POSE3D_NODE, SMOOTHER_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
+from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Feed, Health, Level
 from smap_ros.nodes.parameters import NodeParameters, Values
@@ -98,9 +99,8 @@ class SmootherNode(Node):
             skeleton,
         )
         self._publisher.publish(out)
-        latency = self.get_clock().now().nanoseconds * 1e-9 - answer.time
         self._waits.add((self._newest - answer.time) * 1e3)
-        self._statistics.done(len(out.bodies), latency * 1e3, work)
+        self._statistics.done(len(out.bodies), latency_ms(self, message.header.stamp), work)
 
     def _flush(self) -> None:
         """Answer what waits for images that don't come."""

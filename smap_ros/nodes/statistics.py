@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -42,8 +43,8 @@ class Window:
         return len(values) / span if values and span > 0 else 0.0
 
     def percentiles(self, *shares: float) -> tuple[float, ...]:
-        """Percentiles (0 to 100) of the numbers; NaN when there are none."""
-        values = self._recent()
+        """Percentiles (0 to 100) of the numbers but NaN; NaN when there are none."""
+        values = [value for value in self._recent() if not math.isnan(value)]
         if not values:
             return (float("nan"),) * len(shares)
         return tuple(float(v) for v in np.percentile(values, shares))
@@ -82,7 +83,7 @@ class FrameStatistics:
         self.dropped += 1
 
     def done(self, people: int, latency_ms: float, stages_ms: Mapping[str, float]) -> None:
-        """A frame was worked on to the end."""
+        """A frame was worked on to the end; milliseconds that nobody knows are NaN."""
         self.processed += 1
         self.people = people
         self._latency.add(latency_ms)

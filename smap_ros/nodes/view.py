@@ -31,6 +31,7 @@ from smap_ros.geometry.mounting import Mounting
 from smap_ros.graph.node_types import NODES, VIEW_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
+from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import bodies_from_message, seconds
 from smap_ros.nodes.diagnostics import DEPTH, STEADY, TOPIC, Diagnostics, Health, Level
 from smap_ros.nodes.parameters import NodeParameters, Values
@@ -47,8 +48,6 @@ LOOK_PERIOD = 0.25  # seconds between two looks whether a browser is there
 STATUS_PERIOD = 0.5  # seconds between two updates of the panel
 # How wide the picture of a camera is drawn that tells no calibration.
 ASSUMED_OPENING = math.radians(60)
-# Older (or younger) images are stamped by a clock that isn't ours.
-OTHER_CLOCK = 60.0  # seconds
 # People who don't come for so long: the picture is shown without them.
 ALONE = 1.0  # seconds
 
@@ -199,8 +198,8 @@ class ViewNode(Node):
         view = self._live.add(frame, [body.predicted for body in message.bodies])
         self._page.show(view)
         self._show_picture((header.stamp.sec, header.stamp.nanosec))
-        age = self.get_clock().now().nanoseconds * 1e-9 - stamp
-        told = f"{age * 1e3:.0f} ms" if abs(age) < OTHER_CLOCK else "stamped by another clock"
+        age = latency_ms(self, header.stamp)
+        told = "stamped by another clock" if math.isnan(age) else f"{age:.0f} ms"
         floor = view.floor
         self._notes |= {
             "people": str(len(frame)),

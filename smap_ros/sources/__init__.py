@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 from smap_ros.bags import BAG_SUFFIXES
 from smap_ros.errors import InputError
-from smap_ros.sources.base import Frame, Source
+from smap_ros.sources.base import Frame, Mode, Source
 from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "FolderSource",
     "Frame",
     "ImageSource",
+    "Mode",
     "Source",
     "is_bag",
+    "is_camera",
     "open_source",
 ]
 
@@ -37,17 +40,29 @@ def is_bag(path: Path) -> bool:
     return recorded or (path / "metadata.yaml").is_file()
 
 
+def is_camera(spec: str) -> bool:
+    """Whether a word names a camera: its index, a video device or a link to one, or a URL."""
+    return spec.isdecimal() or "://" in spec or os.path.realpath(spec).startswith("/dev/video")
+
+
 def open_source(
-    spec: str, *, topic: str | None = None, rectified: str = "auto", fps: float | None = None
+    spec: str,
+    *,
+    topic: str | None = None,
+    rectified: str = "auto",
+    fps: float | None = None,
+    mode: Mode | None = None,
 ) -> Source:
     """The reader that fits an input as a user names it.
 
     Args:
         spec: image file, folder of images, video file, ROS bag (folder, ``.mcap``, ``.db3``),
-            camera index (``0``), ``/dev/videoN`` or URL (``rtsp://``, ``http://``).
+            camera index (``0``), ``/dev/videoN`` or a link to one, or URL (``rtsp://``,
+            ``http://``).
         topic: image topic of a bag; None picks one and logs which.
         rectified: whether the images of a bag were rectified: ``auto``, ``yes`` or ``no``.
         fps: images per second of a folder whose images, in order of their names, are a film.
+        mode: what a V4L2 device is asked for.
 
     Raises:
         InputError: if there is no such input, or it can't be opened.
@@ -64,14 +79,16 @@ def open_source(
     if fps is not None and not 0 < fps < math.inf:
         raise InputError(f"images per second are {fps:g}; expected a positive number")
     # Video, camera and bag libraries are imported only when one of these is read.
-    if spec.isdecimal() or spec.startswith("/dev/video") or "://" in spec:
-        from smap_ros.sources.device import DeviceSource
+    if is_camera(spec):
+        from smap_ros.sources.device import open_camera
 
-        return DeviceSource(spec)
+        return open_camera(spec, mode or Mode())
+    if mode is not None and mode.stated:
+        raise InputError(f"{mode} is for V4L2 devices; {spec} is none")
     if not path.exists():
         raise InputError(
             f"input {spec!r} doesn't exist; expected an image, a folder of images, a video, a ROS "
-            "bag, a camera index such as 0, /dev/videoN or a URL"
+            "bag, a camera index such as 0, /dev/videoN (or a link to it) or a URL"
         )
     if not path.is_file() and not path.is_dir():
         raise InputError(

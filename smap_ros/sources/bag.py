@@ -46,6 +46,7 @@ class BagSource:
 
     live = False
     moving = True
+    problem = ""
 
     def __init__(self, path: Path, topic: str | None = None, rectified: str = "auto") -> None:
         self.damage: list[str] = []

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
+from smap_ros.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,43 @@ class Frame:
     pixel_aspect: float = 1.0
 
 
+@dataclass(frozen=True)
+class Mode:
+    """What a V4L2 device is asked for; 0 or empty: what it gives by itself.
+
+    Attributes:
+        width, height: pixels.
+        rate: images per second.
+        pixel_format: four letters, like MJPG or YUYV.
+
+    Raises:
+        InputError: if the format isn't four letters.
+    """
+
+    width: int = 0
+    height: int = 0
+    rate: float = 0.0
+    pixel_format: str = ""
+
+    def __post_init__(self) -> None:
+        letters = self.pixel_format
+        if letters and not (len(letters) == 4 and letters.isascii() and letters.isprintable()):
+            raise InputError(
+                f"pixel_format is {letters!r}; expected four letters, like MJPG or YUYV "
+                "(v4l2-ctl --list-formats)"
+            )
+
+    @property
+    def stated(self) -> bool:
+        """Whether anything is asked for that only a device can give."""
+        return bool(self.width or self.height or self.pixel_format)
+
+    def __str__(self) -> str:
+        size = f"{self.width or 'any'}x{self.height or 'any'} px"
+        rate = f" at {self.rate:g} Hz" if self.rate else ""
+        return f"{size} {self.pixel_format}".rstrip() + rate
+
+
 class Source(Protocol):
     """Images in order. Iterating starts from the beginning each time, but for live cameras.
 
@@ -48,6 +86,7 @@ class Source(Protocol):
         moving: whether consecutive images show the same scene (video, camera, bag).
         calibrated: whether the frames come with their camera.
         camera_source: where that is known from, for people; empty where it isn't.
+        problem: what is wrong with it at the moment, for people; empty if nothing is.
     """
 
     name: str
@@ -57,8 +96,12 @@ class Source(Protocol):
     moving: bool
     calibrated: bool
     camera_source: str
+    problem: str
 
     def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None:
-        """Release files and devices; iterating afterwards opens them again."""
+        """Release files and devices; iterating afterwards opens them again.
+
+        A live camera may be closed from another thread, which ends the iteration at once.
+        """

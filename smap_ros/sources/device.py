@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,18 +13,52 @@ import cv2
 import numpy as np
 
 from smap_ros.errors import InputError
-from smap_ros.sources.base import Frame
+from smap_ros.sources.base import Frame, Mode, Source
+from smap_ros.sources.video import VideoSource
 
 LOG = logging.getLogger(__name__)
+
+STALL = 1.0  # seconds without an image after which they are missed
+SLOW = 3  # or so many of the camera's periods
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to open it again
+# Of network streams; what blocks for longer must not keep a lost camera from being opened again.
+TIMEOUT = 5000  # milliseconds
+
+
+def open_camera(spec: str, mode: Mode) -> Source:
+    """The reader of a camera, or of a film behind a URL.
+
+    Args:
+        spec: index, device file or a link to one, or URL.
+        mode: what a device is asked for.
+
+    Raises:
+        InputError: if it can't be opened, or a URL is asked for what only devices can give.
+    """
+    if "://" in spec and mode.stated:
+        raise InputError(f"{mode} is for V4L2 devices; {spec} sends what it sends")
+    capture = _open(spec, mode)
+    # Of a live stream FFmpeg knows no number, or a negative one.
+    if "://" in spec and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        capture.release()
+        return VideoSource(spec)
+    return DeviceSource(spec, mode, capture)
 
 
 class DeviceSource:
     """A camera by index (``0``), device file (``/dev/video0``) or URL.
 
-    Stamps are the wall clock at the time the image was handed over by the driver.
+    Stamps are the wall clock at the time the image was handed over by the driver. The newest
+    image counts: what isn't taken in time is left out. A camera that vanishes is opened again,
+    with growing pauses.
 
-    Raises:
-        InputError: if the camera can't be opened.
+    Args:
+        spec: how it was named.
+        mode: what it is asked for, each time it is opened.
+        capture: opened.
+
+    Attributes:
+        problem: that it gives no images, while it doesn't.
     """
 
     live = True
@@ -29,41 +66,208 @@ class DeviceSource:
     calibrated = False
     camera_source = ""
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, mode: Mode, capture: cv2.VideoCapture) -> None:
         self.name = spec
         self.count: int | None = None
-        self._target: str | int = int(spec) if spec.isdecimal() else spec
-        self._capture = self._reopen()
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.problem = ""
+        self._mode = mode
+        self._capture: cv2.VideoCapture | None = capture
+        rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate: float | None = rate if 0 < rate < 1000 else None
+        self._stall = max(STALL, SLOW / self.rate) if self.rate else STALL
+        self._reader: _Reader | None = None
 
     def __iter__(self) -> Iterator[Frame]:
-        if not self._capture.isOpened():
-            self._capture = self._reopen()
+        capture, self._capture = self._capture, None
+        self._reader = reader = _Reader(self.name, self._mode, capture)
         index = 0
-        while True:
-            done, image = self._capture.read()
-            if not done or image is None:
-                break
-            yield Frame(image.astype(np.uint8, copy=False), None, time.time(), index, self.name)
-            index += 1
-        self.close()
-        if index == 0:
-            raise InputError(f"camera {self.name} opened but gave no image; is it used elsewhere?")
-        LOG.warning("camera %s stopped giving images after %d", self.name, index)
+        try:
+            while True:
+                taken = reader.take(self._stall)
+                if taken is None and (reader.stopped or reader.refusal):
+                    break
+                if taken is None:
+                    self._miss(reader)
+                    continue
+                if self.problem:
+                    LOG.warning("camera %s gives images again", self.name)
+                    self.problem = ""
+                stamp, image = taken
+                yield Frame(image, None, stamp, index, self.name)
+                index += 1
+        finally:
+            reader.stop()
+        if reader.refusal:
+            raise InputError(reader.refusal)
 
     def close(self) -> None:
-        """Release the camera."""
-        self._capture.release()
+        """End the iteration, and release the camera as soon as it lets go of us."""
+        if self._reader is not None:
+            self._reader.stop()
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
 
-    def _reopen(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(self._target)
-        if not capture.isOpened():
-            capture.release()
-            raise InputError(
-                f"camera {self.name} can't be opened; check that it exists, that you may read it "
-                "(group video) and that nothing else uses it. `smap-ros doctor` lists cameras"
+    def _miss(self, reader: _Reader) -> None:
+        lost = reader.lost
+        if lost and lost != self.problem:
+            self.problem = lost  # the reader has logged it
+        elif not self.problem:
+            self.problem = f"camera {self.name} gives no image for {self._stall:g} s"
+            LOG.warning("%s", self.problem)
+
+
+class _Reader:
+    """Reads a camera in a thread of its own, whose calls may block for long.
+
+    Attributes:
+        lost: that the camera is lost, and when it is tried again; empty while it is open.
+        refusal: why there will be no images at all; empty if there may.
+        stopped: whether nobody wants them any more.
+    """
+
+    def __init__(self, name: str, mode: Mode, capture: cv2.VideoCapture | None) -> None:
+        self._name, self._mode, self._capture = name, mode, capture
+        self.lost = self.refusal = ""
+        self.stopped = False
+        self._newest: tuple[float, np.ndarray] | None = None
+        self._changed = threading.Condition()
+        # Not waited for at the end: it may be inside a read that blocks.
+        threading.Thread(target=self._run, name=f"camera {name}", daemon=True).start()
+
+    def take(self, patience: float) -> tuple[float, np.ndarray] | None:
+        """Time and image that came last and weren't taken; None after so many seconds."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.stopped or self.refusal or self._newest is not None, patience
             )
-        # One waiting image at most: the newest matters, not all of them.
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return capture
+            taken, self._newest = self._newest, None
+            return None if self.stopped else taken
+
+    def stop(self) -> None:
+        """Nobody wants images any more; returns at once."""
+        with self._changed:
+            self.stopped = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        seen = 0
+        while not self.stopped:
+            capture = self._capture or self._reopened(seen)
+            self._capture = None
+            if capture is None:
+                return
+            images = self._read(capture)
+            capture.release()
+            if seen + images == 0:
+                self._refuse(f"camera {self._name} opened but gave no image; is it used elsewhere?")
+                return
+            seen += images
+
+    def _read(self, capture: cv2.VideoCapture) -> int:
+        """Hand on images until there are none; how many there were."""
+        count = 0
+        while not self.stopped:
+            done, image = capture.read()
+            if not done or image is None:
+                break
+            count += 1
+            with self._changed:
+                self._newest = time.time(), image.astype(np.uint8, copy=False)
+                self.lost = ""
+                self._changed.notify_all()
+        return count
+
+    def _reopened(self, seen: int) -> cv2.VideoCapture | None:
+        """The camera, once it can be opened again; None when stopped meanwhile."""
+        pause = FIRST_PAUSE
+        while not self.stopped:
+            self.lost = (
+                f"camera {self._name} is lost after {seen} images; opening it again every "
+                f"{pause:g} s"
+            )
+            LOG.warning("%s", self.lost)
+            with self._changed:
+                if self._changed.wait_for(lambda: self.stopped, pause):
+                    return None
+            try:
+                return _open(self._name, self._mode)
+            except InputError:
+                pause = min(2 * pause, LONGEST_PAUSE)
+        return None
+
+    def _refuse(self, reason: str) -> None:
+        with self._changed:
+            self.refusal = reason
+            self._changed.notify_all()
+
+
+def _open(spec: str, mode: Mode) -> cv2.VideoCapture:
+    if "://" in spec:
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
+        capture = cv2.VideoCapture(spec, cv2.CAP_FFMPEG, limits)
+    else:
+        # A link, like those that udev makes, as the device that it leads to.
+        target = int(spec) if spec.isdecimal() else os.path.realpath(spec)
+        capture = cv2.VideoCapture(target)
+    if not capture.isOpened():
+        capture.release()
+        raise InputError(
+            f"camera {spec} can't be opened; check that it exists, that you may read it "
+            "(group video) and that nothing else uses it. `smap-ros doctor` lists cameras"
+        )
+    if "://" not in spec:
+        request(capture, spec, mode)
+    # One waiting image at most: the newest matters, not all of them.
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    return capture
+
+
+def request(capture: cv2.VideoCapture, name: str, mode: Mode) -> Mode:
+    """Ask a device for a mode, and log what it gives.
+
+    Args:
+        capture: opened.
+        name: of the device, for people.
+        mode: what to ask for.
+
+    Returns:
+        What it gives.
+    """
+    # The format first: it decides which sizes there are, and they which rates.
+    if mode.pixel_format:
+        code = cv2.VideoWriter.fourcc(*mode.pixel_format.upper())
+        capture.set(cv2.CAP_PROP_FOURCC, code)
+    for what, value in (
+        (cv2.CAP_PROP_FRAME_WIDTH, mode.width),
+        (cv2.CAP_PROP_FRAME_HEIGHT, mode.height),
+        (cv2.CAP_PROP_FPS, mode.rate),
+    ):
+        if value:
+            capture.set(what, value)
+    given = _mode_of(capture)
+    wanted = (
+        (mode.width, given.width),
+        (mode.height, given.height),
+        (mode.pixel_format.upper(), given.pixel_format),
+    )
+    same = all(not asked or asked == got for asked, got in wanted)
+    if same and mode.rate:
+        same = math.isclose(mode.rate, given.rate, rel_tol=0.02)
+    if same:
+        LOG.info("camera %s gives %s", name, given)
+    else:
+        LOG.warning("camera %s gives %s; asked for was %s", name, given, mode)
+    return given
+
+
+def _mode_of(capture: cv2.VideoCapture) -> Mode:
+    code = int(capture.get(cv2.CAP_PROP_FOURCC))
+    letters = code.to_bytes(4, "little", signed=code < 0).decode("ascii", "replace")
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return Mode(
+        int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        rate if 0 < rate < 1000 else 0.0,
+        letters if letters.isprintable() and letters.isascii() else "",
+    )

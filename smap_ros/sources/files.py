@@ -28,6 +28,7 @@ class ImageSource:
     calibrated = False
     rate: float | None = None
     camera_source = ""
+    problem = ""
 
     def __init__(self, path: Path) -> None:
         self.name = printable(path.name)
@@ -58,6 +59,7 @@ class FolderSource:
     live = False
     calibrated = False
     camera_source = ""
+    problem = ""
 
     def __init__(self, path: Path, rate: float | None = None) -> None:
         self.rate = rate

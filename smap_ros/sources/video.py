@@ -28,7 +28,7 @@ class VideoSource:
     says how much is missing.
 
     Args:
-        path: the file; any container and codec that FFmpeg reads.
+        path: the file, or a URL that has one; any container and codec that FFmpeg reads.
 
     Raises:
         InputError: if the file isn't a video that can be opened.
@@ -38,9 +38,10 @@ class VideoSource:
     moving = True
     calibrated = False
     camera_source = ""
+    problem = ""
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
+    def __init__(self, path: Path | str) -> None:
+        self.name = Path(path).name
         self._path = path
         self._open: InputContainer | None = None
         container, stream = self._reopen()

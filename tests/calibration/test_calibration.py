@@ -68,6 +68,25 @@ def test_an_image_of_another_size_than_a_file_says_is_scaled_or_refused():
         window.camera(SIZE, scaled=True)
 
 
+@pytest.mark.parametrize(
+    ("roi", "fits"),
+    [
+        ((368, 232, 400, 200), True),  # to the very corner
+        ((369, 232, 400, 200), False),
+        ((368, 233, 400, 200), False),
+        ((2000, 0, 400, 200), False),
+        ((0, 0, 800, 450), False),
+    ],
+)
+def test_a_window_beyond_the_sensor_is_refused(roi, fits):
+    stated = Calibration(*SIZE, K, roi=roi)
+    if fits:
+        assert stated.camera().width == 400
+        return
+    with pytest.raises(CameraError, match=r"window of the sensor \(roi\).*beyond the 768x432 px"):
+        stated.camera()
+
+
 def test_a_size_that_is_not_stated_is_that_of_the_image():
     assert camera_from_info(camera_info(1, size=(0, 0)), SIZE).width == 768
     with pytest.raises(CameraError, match="0x432"):

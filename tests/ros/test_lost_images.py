@@ -155,9 +155,10 @@ def test_a_driver_without_the_profile_is_told_what_to_do_and_that_helps(
 ):
     """Two drivers for ten seconds each: the loss shows over the last ten."""
     node = start(NODE, *CAMERA, bundle=scene_bundle, **ENGINE)
+    observer.wait(lambda: observer.values(NODE).get("image publishers"), "an active node", 60)
     with driver("--size", "1280x720", "--rate", "15"):
         status = observer.wait(
-            lambda: (s := observer.status(NODE)) and "Hz arrive" in s.message and s, "the loss"
+            lambda: (s := observer.status(NODE)) and "Hz arrive" in s.message and s, "the loss", 60
         )
     assert status.level == DiagnosticStatus.WARN
     sent, arrived = re.search(
@@ -177,6 +178,7 @@ def test_a_driver_without_the_profile_is_told_what_to_do_and_that_helps(
                 and observer.status(NODE).message == "running"
             ),
             "no loss at all",
+            60,
         )
     assert node.log.count("Hz arrive") == 1
 

@@ -147,8 +147,11 @@ NONSENSE = {
     "wild lens": ({"d": [-50.0, 3.0, 0.0, 0.0, 0.0]}, "folds over"),
     "another size": ({"width": 1200}, "calibrated for 1200x720 px, but the image is 1280x720"),
     "unknown lens": ({"d": [0.1] * 4, "distortion_model": "mei"}, "'mei' is unknown"),
+    "a window beyond the sensor": (
+        {"roi": RegionOfInterest(x_offset=900, width=800, height=720)}, "beyond the 1280x720 px"
+    ),
     "no calibration": ({"k": [0.0] * 9}, "K is all zeros"),
-}
+}  # fmt: skip
 
 
 def test_nonsense_is_an_error_and_nobody_until_it_is_right_again(driven, scene):
@@ -157,5 +160,7 @@ def test_nonsense_is_an_error_and_nobody_until_it_is_right_again(driven, scene):
     for name, (fields, words) in NONSENSE.items():
         said = driver.error(driver.info(**fields))
         assert words in said and "fov_deg" in said, f"{name}: {said}"
+        for once in ("CameraInfo of frame", "horizontal field of view", "fov_deg"):
+            assert said.count(once) <= 1, f"{name} repeats itself: {said}"
     assert truth(driver.people(driver.info()), scene)
     assert "Traceback" not in node.log

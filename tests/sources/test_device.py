@@ -1,0 +1,130 @@
+"""Cameras behind URLs: streams that stall, vanish and come back; films; what a device is asked."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+
+import cv2
+import pytest
+
+from smap_ros.errors import InputError
+from smap_ros.paths import config_directory
+from smap_ros.sources import Mode, is_camera, open_source
+from smap_ros.sources.device import request
+from tests.mjpeg_server import NetworkCamera
+
+CLIP = config_directory() / "demo" / "clip.mp4"
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def camera():
+    one = NetworkCamera(film=CLIP.read_bytes())
+    yield one
+    one.stalled.clear()
+    one.vanish()
+
+
+@contextmanager
+def watching(source):
+    """The frames of a source as another thread takes them."""
+    frames = []
+    thread = threading.Thread(target=lambda: frames.extend(_each(source, frames)), daemon=True)
+    thread.start()
+    yield frames, thread
+    source.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def _each(source, frames):
+    for frame in source:
+        frames.append(frame)
+    return []
+
+
+def wait(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def test_a_stream_that_vanishes_is_opened_again_with_growing_pauses(camera, caplog):
+    caplog.set_level("INFO")
+    source = open_source(f"{camera.url}/stream")
+    assert source.live and source.problem == ""
+    with watching(source) as (frames, _):
+        wait(lambda: len(frames) > 5, "images")
+        camera.vanish()
+        wait(lambda: "every 2 s" in source.problem, "two attempts in vain")
+        assert "is lost after" in source.problem
+        before = len(frames)
+        camera.appear()
+        wait(lambda: len(frames) > before + 5, "images again")
+        assert source.problem == ""
+    pauses = [m.partition("every ")[2] for m in caplog.messages if "is lost" in m]
+    assert pauses[:3] == ["0.5 s", "1 s", "2 s"]
+    assert f"camera {camera.url}/stream gives images again" in caplog.messages
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert frames[0].image.shape == (48, 64, 3) and abs(frames[-1].stamp - time.time()) < 60
+
+
+def test_a_stream_that_stalls_is_told_and_the_iteration_can_be_ended_meanwhile(camera, caplog):
+    source = open_source(f"{camera.url}/stream")
+    with watching(source) as (frames, thread):
+        wait(lambda: frames, "images")
+        camera.stalled.set()
+        wait(lambda: "gives no image for 1 s" in source.problem, "the stall")
+        assert thread.is_alive()  # waits, while a read blocks
+    assert "gives no image" in caplog.text
+
+
+def test_a_film_behind_a_url_is_a_film_with_an_end(camera):
+    source = open_source(f"{camera.url}/film.mp4")
+    assert (source.live, source.count, source.rate) == (False, 90, 15.0)
+    assert sum(1 for _ in source) == 90
+
+
+def test_what_is_no_camera_is_refused(camera):
+    url = f"{camera.url}/stream"
+    camera.vanish()
+    with pytest.raises(InputError, match="can't be opened"):
+        open_source(url)
+    with pytest.raises(InputError, match=r"640x480 px is for V4L2 devices; http"):
+        open_source(url, mode=Mode(640, 480))
+    with pytest.raises(InputError, match=r"any px MJPG is for V4L2 devices; .*clip.mp4 is none"):
+        open_source(str(CLIP), mode=Mode(pixel_format="MJPG"))
+    assert open_source(str(CLIP), mode=Mode(rate=5.0)).count == 90  # files have a pace, too
+    with pytest.raises(InputError, match="expected four letters"):
+        Mode(pixel_format="yuv")
+
+
+def test_a_link_to_a_device_is_that_device(tmp_path):
+    link = tmp_path / "cam_front"
+    link.symlink_to("/dev/video97")
+    (tmp_path / "by-id").symlink_to(link)
+    other = tmp_path / "cam_other"
+    other.symlink_to("/dev/null")
+    for spec, expected in (
+        (str(link), True), (str(tmp_path / "by-id"), True), ("/dev/video97", True), ("0", True),
+        (str(other), False), (str(CLIP), False), ("nowhere", False), (os.devnull, False),
+    ):  # fmt: skip
+        assert is_camera(spec) is expected, spec
+    with pytest.raises(InputError, match=r"camera .*cam_front can't be opened"):
+        open_source(str(link))
+
+
+def test_what_a_device_gives_is_logged_and_what_it_does_not_give(caplog):
+    """A file stands for a device that takes no wishes."""
+    caplog.set_level("INFO")
+    capture = cv2.VideoCapture(str(CLIP))
+    given = request(capture, "/dev/cam_front", Mode(768, 432, 15.0))
+    assert (given.width, given.height, given.rate) == (768, 432, 15.0)
+    assert caplog.messages[-1] == f"camera /dev/cam_front gives {given}"
+    request(capture, "/dev/cam_front", Mode(640, 480, 30.0, "MJPG"))
+    assert caplog.messages[-1].endswith("asked for was 640x480 px MJPG at 30 Hz")
+    assert caplog.messages[-1].startswith("camera /dev/cam_front gives 768x432 px ")
