@@ -57,29 +57,28 @@ def test_a_node_names_the_clocks_and_publishes_no_nonsense(start, observer, eye,
     bodies = observer.collect(BodyArray, "bodies_raw")
     eye.ready()
 
-    def shown(change, words):
+    def shown(change, words, latency="nan"):
+        """The level of diagnostics that say so, with a latency or none."""
+
         def told():
             eye.calibrate()
             image = eye.image()
             change(image.header)
             eye.show(image)
-            status = observer.status(NODE)
-            return status if status and words in status.message and bodies else None
+            status, values = observer.status(NODE), observer.values(NODE)
+            known = values.get("latency p50 [ms]", "nan") != "nan"
+            return bodies and words in status.message and known == (latency != "nan") and status
 
-        status = observer.wait(told, words)
-        values = observer.values(NODE)
-        known = values["latency p50 [ms]"] != "nan"
-        assert not known or 0 <= float(values["latency p50 [ms]"]) < 10_000
-        return status.level, known
+        return observer.wait(lambda: observer.status(NODE) and told(), words).level
 
-    assert shown(lambda header: None, "stamped 10") == (DiagnosticStatus.WARN, False)
-    nothing = Time()
-    assert shown(lambda h: setattr(h, "stamp", nothing), "no stamp (0)")[0] == DiagnosticStatus.WARN
+    assert shown(lambda header: None, "stamped 10") == DiagnosticStatus.WARN
+    assert shown(lambda h: setattr(h, "stamp", Time()), "no stamp (0)") == DiagnosticStatus.WARN
 
     def of_today(header):
         header.stamp = observer.node.get_clock().now().to_msg()
 
-    assert shown(of_today, "running") == (DiagnosticStatus.OK, True)
+    assert shown(of_today, "running", "known") == DiagnosticStatus.OK
+    assert 0 <= float(observer.values(NODE)["latency p50 [ms]"]) < 10_000
     assert node.log.count("have no stamp (0)") <= 1
 
 
