@@ -38,6 +38,24 @@ class ImageQuality(ImageTopic):
     )
 
 
+class Intrinsics(Options):
+    """How a node knows the camera of images that a driver publishes."""
+
+    fov_deg: float = setting(
+        0.0,
+        "state the horizontal field of view and do without CameraInfo; 0: use CameraInfo",
+        unit="degrees",
+        low=0,
+        high=179,
+        changes=Changes.ANY_TIME,
+    )
+    rectified: Rectified = setting(
+        "auto",
+        "whether the images were rectified, so that their pixels belong to P of CameraInfo and no "
+        "lens is left; auto: by the names of the topics (image_rect*, camera_info_rect)",
+    )
+
+
 class FloorOptions(Options):
     """How a node knows where the floor is."""
 
@@ -116,23 +134,10 @@ class CameraNodeOptions(ImageQuality):
     jpeg_quality: int = setting(90, "quality of compressed images", low=1, high=100)
 
 
-class Pose3dNodeOptions(ImageQuality, FloorOptions):
+class Pose3dNodeOptions(ImageQuality, Intrinsics, FloorOptions):
     """Settings of the pose node, beside those of its model's kind."""
 
     model: ModelOptions = ModelOptions()
-    fov_deg: float = setting(
-        0.0,
-        "state the horizontal field of view and do without CameraInfo; 0: use CameraInfo",
-        unit="degrees",
-        low=0,
-        high=179,
-        changes=Changes.ANY_TIME,
-    )
-    rectified: Rectified = setting(
-        "auto",
-        "whether the images were rectified, so that their pixels belong to P of CameraInfo and no "
-        "lens is left; auto: by the names of the topics (image_rect*, camera_info_rect)",
-    )
     mesh_rate: float = setting(
         2.0,
         "how often people's surfaces are published on meshes while somebody subscribes, with "
@@ -204,7 +209,7 @@ class MarkersNodeOptions(ImageQuality):
     )
 
 
-class ViewNodeOptions(ImageTopic, FloorOptions):
+class ViewNodeOptions(ImageTopic, Intrinsics, FloorOptions):
     """Settings of the viewer, which shows people in a browser."""
 
     view_host: str = setting(

@@ -207,16 +207,18 @@ LIVE = Graph(
     (Member(POSE3D_NODE), _SMOOTHER, Member(MARKERS_NODE, "markers"), Member(VIEW_NODE, "view")),
 )
 
+# The camera node makes the CameraInfo of a stated field of view and of rectified images.
+_OF_CAMERA = ("fov_deg", "rectified")
+
 REPLAY = Graph(
     "replay",
     "People in 3D from a video, a folder of images, a bag or a camera that we read ourselves.",
     (
         Member(CAMERA_NODE),
-        # The camera node makes the CameraInfo of a stated field of view and of rectified images.
-        Member(POSE3D_NODE, without=("fov_deg", "rectified")),
+        Member(POSE3D_NODE, without=_OF_CAMERA),
         _SMOOTHER,
         Member(MARKERS_NODE, "markers"),
-        Member(VIEW_NODE, "view"),
+        Member(VIEW_NODE, "view", without=_OF_CAMERA),
     ),
 )
 

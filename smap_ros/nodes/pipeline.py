@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from smap_ros.bags.messages import image_from_message
 from smap_ros.bodies import Body, BodyFrame
-from smap_ros.calibration import CameraChoice, CameraInfos, rectification
+from smap_ros.calibration import RECTIFIED_INFO, CameraChoice, CameraInfos, rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.estimators import Estimator
@@ -68,6 +68,21 @@ class LiveCameras:
         self.world: WorldFrame | None = None
         self.source = "none yet"
         self._infos, self._rectified_infos = CameraInfos(), CameraInfos()
+
+    def decide(self, stated: str, image: str, info: str) -> str:
+        """Decide whether the images are rectified.
+
+        Args:
+            stated: ``yes``, ``no`` or ``auto``.
+            image, info: full names of the topics of images and calibration.
+
+        Returns:
+            The topic of a calibration of the rectified images alone, which is to be taken too;
+            empty where there is none.
+        """
+        self.rectification = rectification(stated, image, info)
+        beside = f"{image.rpartition('/')[0]}/{RECTIFIED_INFO}"
+        return beside if self.rectification.rectified and info != beside else ""
 
     def take_info(self, info: CameraInfo) -> None:
         """A calibration has arrived."""

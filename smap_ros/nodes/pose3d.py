@@ -28,7 +28,6 @@ from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.calibration import RECTIFIED_INFO, rectification
 from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
@@ -218,8 +217,7 @@ class Pose3dNode(LifecycleNode):
         if self._settings.flag("compressed"):
             kind, topic = CompressedImage, f"{image}/compressed"
         info = self.resolve_topic_name("camera_info")
-        decision = rectification(self._settings.text("rectified"), image, info)
-        self._cameras.rectification = decision
+        beside = self._cameras.decide(self._settings.text("rectified"), image, info)
         profile = qos.images(self._settings)
         reliable = profile.reliability == QoSReliabilityPolicy.RELIABLE
         self._watch, self._said = ImageWatch(self, topic, kind, reliable), set()
@@ -227,13 +225,13 @@ class Pose3dNode(LifecycleNode):
             self.create_subscription(kind, topic, self._on_image, profile),
             self.create_subscription(CameraInfo, info, self._on_info, qos.SENSOR),
         ]
-        beside = f"{image.rpartition('/')[0]}/{RECTIFIED_INFO}"
-        if decision.rectified and info != beside:
+        if beside:
             self._subscriptions_made.append(
                 self.create_subscription(
                     CameraInfo, beside, self._cameras.take_rectified_info, qos.SENSOR
                 )
             )
+        decision = self._cameras.rectification
         self.get_logger().info(
             f"images of {topic} are taken as {'rectified' if decision.rectified else 'raw'}: "
             f"{decision.reason}"

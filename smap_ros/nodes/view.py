@@ -24,7 +24,6 @@ from visualization_msgs.msg import MarkerArray
 from smap_ros.bags.messages import image_from_message
 from smap_ros.bags.surfaces import Welder, surfaces_from_markers
 from smap_ros.bodies import BodyFrame, Mesh
-from smap_ros.calibration import rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.geometry.mounting import Mounting
@@ -72,11 +71,11 @@ class ViewNode(Node):
         host, port = self._settings.text("view_host"), self._settings.whole("view_port")
         space = self.get_namespace().strip("/")
         self._live = Live([f"{space}/{name}".lstrip("/") for name in NODES])
+        self._cameras = LiveCameras()
         self._accept(self._settings.values())
         self._pictures: Pictures[Image | CompressedImage] = Pictures()
         self._meshes: dict[int, Mesh] = {}
         self._welder = Welder()
-        self._cameras = LiveCameras()
         self._notes: dict[str, str] = {}  # for the panel, by topic
         self._made: list[Subscription] = []
         self._stopped = threading.Event()
@@ -128,7 +127,7 @@ class ViewNode(Node):
         if self._settings.flag("compressed"):
             kind, topic = CompressedImage, f"{image}/compressed"
         info = self.resolve_topic_name("camera_info")
-        self._cameras.rectification = rectification("auto", image, info)
+        beside = self._cameras.decide(self._settings.text("rectified"), image, info)
         create = self.create_subscription
         self._made = [
             create(BodyArray, "bodies", self._on_bodies, NEWEST),
@@ -138,6 +137,8 @@ class ViewNode(Node):
             create(MarkerArray, "meshes", self._on_meshes, NEWEST, raw=True),
             create(DiagnosticArray, TOPIC, self._on_diagnostics, DEPTH),
         ]
+        if beside:
+            self._made.append(create(CameraInfo, beside, self._cameras.take_rectified_info, NEWEST))
 
     def _leave(self) -> None:
         for subscription in self._made:
@@ -237,6 +238,7 @@ class ViewNode(Node):
 
     def _accept(self, values: Values) -> None:
         self._live.trail = float(values["view_trail"] or 0)
+        self._cameras.fov_deg = float(values["fov_deg"] or 0)
         height = values["camera_height"]
         pitch, roll = (
             math.radians(float(values[f"camera_{name}_deg"] or 0)) for name in ("pitch", "roll")

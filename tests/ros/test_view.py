@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -26,6 +29,7 @@ from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import body_array, skeleton_info
 from smap_ros.nodes.mesh_markers import mesh_array
+from smap_ros.nodes.view import ViewNode
 from smap_ros.skeletons import MPI15
 from smap_ros.viz.colors import person_color
 from tests.browser import Browser, Tab, colored
@@ -141,6 +145,40 @@ def test_it_subscribes_for_a_browser_shows_the_graph_and_leaves_with_the_browser
         observer.wait(lambda: observer.status(NODE).message == "somebody looks", "who looks")
     observer.wait(lambda: not any(graph.watchers), "no subscriptions")
     assert node.alive and "Traceback" not in node.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "image", "focal_length"),
+    [
+        ({}, "image", 900),
+        ({"rectified": "yes"}, "image", 500),
+        ({"rectified": "no"}, "image_rect", 900),
+        ({}, "image_rect", 500),
+        ({"fov_deg": 90.0}, "image", 640),
+    ],
+)
+def test_the_picture_has_the_camera_that_the_pose_node_takes_it_for(
+    spin, observer, settings, image, focal_length
+):
+    """K says 900 pixels, P 500."""
+    options = ["--ros-args", "-r", f"image:={image}"]
+    node = spin(partial(ViewNode, cli_args=options), view_port=0, **settings)
+    infos = observer.publisher(CameraInfo, "camera_info", qos.SENSOR)
+    node._subscribe()  # as with a browser
+    observer.wait(infos.get_subscription_count, "the node")
+    info = CameraInfo(width=1280, height=720, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.header.frame_id = "eye"
+    info.k = [900.0, 0.0, 640.0, 0.0, 900.0, 360.0, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [500.0, 0.0, 640.0, 0.0, 0.0, 500.0, 360.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+    def known():
+        infos.publish(info)
+        time.sleep(0.05)
+        camera = node._camera(info.header, 1280, 720)
+        return None if "calibration" in node._notes else camera
+
+    assert observer.wait(known, "a calibration").fx == pytest.approx(focal_length)
 
 
 def test_bad_messages_are_told_and_do_not_end_it(start, observer, eye, scene, browser):
