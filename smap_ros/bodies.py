@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.skeletons import MPI15, Skeleton, get_skeleton
 
 Float = NDArray[np.float32]
@@ -139,7 +139,7 @@ class Body:
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(
-                f"not a body: {error!r}; expected id, score, joints_2d "
+                f"not a body: {reason(error)}; expected id, score, joints_2d "
                 f"[{len(skeleton)}][u, v, score] and joints_3d [{len(skeleton)}][x, y, z, score]"
             ) from error
 
@@ -207,7 +207,8 @@ class BodyFrame:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"not a frame of bodies: {error!r}; expected source, index, stamp, camera, bodies"
+                f"not a frame of bodies: {reason(error)}; expected source, index, stamp, camera, "
+                "bodies"
             ) from error
 
 

@@ -23,3 +23,12 @@ class BundleError(SmapError):
 
 class EngineError(SmapError):
     """An inference runtime is not available or can't run the model."""
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with data of another form, for people: without Python's names for it."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, TypeError | IndexError | AttributeError):
+        return "a part of it is of another form"
+    return str(error)

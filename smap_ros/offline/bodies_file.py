@@ -92,4 +92,10 @@ def read_bodies(path: Path) -> list[BodyFrame]:
         raise InputError(f"can't read {path}: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("frames"), list):
         raise InputError(f'{path} isn\'t a bodies.json; expected {{"frames": [...]}}')
-    return [BodyFrame.from_json(frame) for frame in data["frames"]]
+    frames = []
+    for number, frame in enumerate(data["frames"]):
+        try:
+            frames.append(BodyFrame.from_json(frame))
+        except InputError as error:
+            raise InputError(f"{path}, frame {number}: {error}") from error
+    return frames

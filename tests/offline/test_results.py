@@ -99,7 +99,9 @@ def test_no_frames_leave_an_empty_list(tmp_path):
         ("{", "can't read"),
         ("[]", 'expected {"frames"'),
         ('{"frames": 1}', 'expected {"frames"'),
-        ('{"frames": [{"index": 0}]}', "not a frame of bodies"),
+        ('{"frames": [{"index": 0}]}', r"bodies\.json, frame 0: not a frame.*'bodies' is missing"),
+        ('{"frames": [1]}', r"bodies\.json, frame 0: not a frame of bodies: a part of it is"),
+        ('{"frames": [{"bodies": [[]]}]}', r"bodies\.json, frame 0: not a body: a part of it is"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):

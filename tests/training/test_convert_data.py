@@ -191,6 +191,41 @@ def test_pseudo_labels_tell_where_nobody_is_found(tmp_path):
     assert np.isnan(np.load(tmp_path / "lspet.npz")["landmarks"][1:]).all()
 
 
+@pytest.fixture
+def pseudo_labelled(tmp_path):
+    """Photos of CCP and their pseudo labels."""
+    out, labels = tmp_path / "ccp.zip", tmp_path / "ccp.npz"
+    run("ccp", written(tmp_path / "ccp", ccp_files(), zipped=False), out)
+    convert_pseudo(out, labels, blaze)
+    return out, labels
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(
+    "damage", [lambda d: b"", lambda d: b"garbage" * 99, lambda d: d[: len(d) // 2]]
+)
+def test_damaged_photos_or_pseudo_labels_are_refused_in_one_line(pseudo_labelled, which, damage):
+    file = pseudo_labelled[which]
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(InputError, match=rf"{file} can't be read .* expected .* make it") as caught:
+        load_ccp(*pseudo_labelled)
+    assert "\n" not in str(caught.value)
+
+
+def test_pseudo_labels_of_another_form_are_refused(pseudo_labelled):
+    photos, labels = pseudo_labelled
+    stored = dict(np.load(labels))
+    np.savez(labels, **{**stored, "landmarks": stored["landmarks"][:, :17]})
+    with pytest.raises(InputError, match=r"has 2 names and arrays .*17.*expected an npz"):
+        load_ccp(photos, labels)
+    np.savez(labels, names=stored["names"], landmarks=stored["landmarks"])
+    with pytest.raises(InputError, match=r"can't be read .*world_m.* expected an npz"):
+        load_lspet(photos, labels)
+    np.savez(labels, **{**stored, "names": np.array(["photos/0001.jpg", "photos/9.jpg"])})
+    with pytest.raises(InputError, match=r"ccp\.zip can't be read .*photos/9\.jpg.* is missing"):
+        load_ccp(photos, labels)
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("mediapipe") is not None, reason="MediaPipe is installed here"
 )

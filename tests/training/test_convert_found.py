@@ -121,6 +121,14 @@ def test_safetensors_are_read(tmp_path, weights):
         convert("refinenet", tmp_path / "official.bin", tmp_path / "ours.pth")
 
 
+def test_a_file_that_was_cut_off_is_refused_without_torchs_advice(tmp_path, weights):
+    file = tmp_path / "official.pth"
+    torch.save(weights, file)
+    file.write_bytes(file.read_bytes()[:-5000])
+    with pytest.raises(InputError, match=r"torch file \(its end is missing\)\. Fetch it again"):
+        convert("refinenet", file, tmp_path / "ours.pth")
+
+
 def web_page(path: Path) -> None:
     path.write_text("\n<!DOCTYPE html><html><head><title>Google Drive - Virus scan</title></head>")
 

@@ -8,14 +8,18 @@ SMAP's normalised root depth (ECCV 2020, section 3.2), so no focal length has to
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, read_lspet
 from smap_ros.evaluation.views.truth import from_blaze
 from smap_ros.skeletons import MPI15
@@ -68,7 +72,7 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
         archive: see :func:`smap_ros.evaluation.pck2d.truth.read_lspet`.
         pseudo: npz with ``names``, ``landmarks`` [n, 33, 3], ``world_m`` [n, 33, 3].
     """
-    labels = np.load(pseudo)
+    labels = _pseudo_labels(pseudo)
     row = {str(name): k for k, name in enumerate(labels["names"])}
     landmarks, world = labels["landmarks"], labels["world_m"]
     people = []
@@ -84,10 +88,16 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
 
 
 def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
-    """Clothing Co-Parsing street photos (Yang et al., CVPR 2014) with pseudo labels."""
-    labels = np.load(pseudo)
+    """Clothing Co-Parsing street photos (Yang et al., CVPR 2014) with pseudo labels.
+
+    Args:
+        archive: zip of photos and, in ``masks``, of the people's masks.
+        pseudo: as of :func:`load_lspet`.
+    """
+    labels = _pseudo_labels(pseudo)
     people = []
-    with zipfile.ZipFile(archive) as files:
+    expected = f"the zip of the photos that {pseudo.name} names"
+    with _readable(archive, expected), zipfile.ZipFile(archive) as files:
         members = {name.removeprefix("ccp_people/"): name for name in files.namelist()}
         for name, landmarks, world in zip(
             labels["names"], labels["landmarks"], labels["world_m"], strict=True
@@ -106,6 +116,29 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
                 )
             )
     return people
+
+
+@contextmanager
+def _readable(path: Path, expected: str) -> Iterator[None]:
+    """Refuse a file of data that is missing, damaged or something else."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} can't be read ({reason(error)}); expected {expected}. Fetch or make it again"
+        ) from error
+
+
+def _pseudo_labels(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of pseudo labels: ``names`` [n], ``landmarks`` and ``world_m`` [n, 33, 3]."""
+    expected = "an npz with names [n], landmarks [n, 33, 3] and world_m [n, 33, 3]"
+    with _readable(path, expected), path.open("rb") as file, np.load(file) as stored:
+        labels = {name: stored[name] for name in ("names", "landmarks", "world_m")}
+    count = len(np.atleast_1d(labels["names"]))
+    shapes = {name: labels[name].shape for name in ("landmarks", "world_m")}
+    if set(shapes.values()) != {(count, 33, 3)}:
+        raise InputError(f"{path} has {count} names and arrays {shapes}; expected {expected}")
+    return labels
 
 
 def _from_blaze(landmarks: Float, world: Float) -> tuple[Float, Float, float]:

@@ -207,7 +207,9 @@ def _explain(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):  # torch's text advises to switch safety off
         detail = "its content is not a pickle of tensors, numbers and text"
     else:
-        detail = f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no details')}"
+        # torch's first sentence says what, the others what may have been the cause.
+        text = next(iter(str(error).splitlines()), "").partition(". ")[0] or type(error).__name__
+        detail = "its end is missing" if "central directory" in text else text
     return (
         f"checkpoint {path} is damaged, cut off or not a torch file ({detail}). Fetch it again "
         "and compare its size"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.bodies import BodyFrame
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.scenes import Image, Scene, make_scene
 from smap_ros.evaluation.common.shards import read_scenes
 from smap_ros.markup import json_value
@@ -62,8 +62,8 @@ def read_clip(path: Path) -> list[Scene]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} isn't the truth of a clip ({error!r}); expected camera, joint_set and frames "
-            "with index, stamp and people"
+            f"{path} isn't the truth of a clip ({reason(error)}); expected camera, joint_set and "
+            "frames with index, stamp and people"
         ) from error
 
 
