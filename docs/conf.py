@@ -48,6 +48,7 @@ PAGES = {
         "cameras",
         "temporal",
         "install",
+        "nvidia",
         "troubleshooting",
         "parameters",
     ],

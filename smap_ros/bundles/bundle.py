@@ -168,7 +168,7 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 def _file_name(role: str, source: Path) -> str:
-    return f"{role}.npy" if source.suffix == ".npy" else f"{role}.onnx"
+    return f"{role.replace('_fp16', '.fp16')}{'.npy' if source.suffix == '.npy' else '.onnx'}"
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

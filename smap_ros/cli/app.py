@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from smap_ros.cli.engine_commands import engine_app
 from smap_ros.cli.measure_commands import bag, evaluate
 from smap_ros.cli.model_options import RECTIFIED, takes_model
 from smap_ros.estimators.options import ModelChoice
@@ -20,9 +21,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Real-time, multi-person, absolute 3D human pose for ROS 2 from one RGB camera.",
-)
-engine_app = typer.Typer(
-    rich_markup_mode="rich", no_args_is_help=False, help="Build and inspect engines of a bundle."
 )
 app.add_typer(engine_app, name="engine")
 
@@ -365,35 +363,3 @@ def doctor(
     from smap_ros.cli.doctor import run
 
     run(topic, seconds, camera_info)
-
-
-@engine_app.command()
-@takes_model("engine", "threads", "precision", kinds=False)
-def build(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or folder of a bundle.")],
-    model: ModelChoice,
-) -> None:
-    """Prepare a bundle's network for a runtime on this machine, and keep it for later starts.
-
-    [bold]Examples[/bold]
-
-    [cyan]smap-ros engine build smap_lite --engine openvino[/cyan]
-    """
-    from smap_ros.cli.engine import build as run
-
-    run(bundle, model)
-
-
-@engine_app.command()
-def inspect(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name or folder of a bundle.")],
-) -> None:
-    """Check a bundle and show its network, inputs, outputs, licence and where it comes from.
-
-    [bold]Examples[/bold]
-
-    [cyan]smap-ros engine inspect smap_lite[/cyan]
-    """
-    from smap_ros.cli.engine import inspect as run
-
-    run(bundle)

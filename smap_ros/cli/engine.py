@@ -1,7 +1,8 @@
-"""`smap-ros engine build` and `smap-ros engine inspect`."""
+"""`smap-ros engine build`, `clean` and `inspect`."""
 
 from __future__ import annotations
 
+import logging
 import time
 
 from rich import box
@@ -12,23 +13,37 @@ from smap_ros.cli import tables
 from smap_ros.engines.factory import create_engine, measure
 from smap_ros.engines.inspect.onnx_graph import OnnxGraph, read_graph
 from smap_ros.engines.inspect.tensorrt_operators import VERSIONS, check_operators, check_opset
+from smap_ros.engines.tensorrt.plans import clean_plans
 from smap_ros.estimators.options import ModelChoice
 
 _SECONDS = 1.0
 
 
-def build(bundle: str, model: ModelChoice) -> None:
-    """Load a bundle's network once, so that what the runtime makes of it is kept for later.
+def build(bundle: str, model: ModelChoice, force: bool = False) -> None:
+    """Load a bundle's networks once, so that what the runtime makes of them is kept for later.
+
+    Args:
+        bundle: name or folder.
+        model: on which runtime.
+        force: delete TensorRT's plans before, those of other bundles too.
 
     Raises:
         BundleError: if the bundle is missing or damaged.
         EngineError: if the runtime isn't there or refuses the network.
     """
+    logging.getLogger("smap_ros").setLevel(logging.INFO)  # says how far a builder is
     loaded = load_bundle(bundle)
+    if force:
+        clean()
     started = time.perf_counter()
     options = model.model
     built = create_engine(
-        loaded, options.engine, options.threads, options.precision, remeasure=True
+        loaded,
+        options.engine,
+        options.threads,
+        options.precision,
+        gpu=options.gpu_options,
+        remeasure=True,
     )
     seconds = time.perf_counter() - started
     timing = measure(built, _SECONDS)
@@ -36,10 +51,17 @@ def build(bundle: str, model: ModelChoice) -> None:
         ("bundle", f"{loaded.name} {loaded.manifest.version}"),
         ("engine", f"{built.name} on {built.device}"),
         ("built in", f"{seconds:.1f} s; later starts are faster where the runtime keeps its work"),
+        *(("not used", note) for note in built.notes),
         ("one image", f"{timing.median_ms:.1f} ms (p95 {timing.p95_ms:.1f} ms), network only"),
     ]
     built.close()
     tables.console().print(tables.facts("engine", rows))
+
+
+def clean() -> None:
+    """Delete the plans that TensorRT built here, and say how many there were."""
+    plans, size = clean_plans()
+    tables.console().print(f"{plans} plans deleted, {size / 1e6:.1f} MB")
 
 
 def inspect(bundle: str) -> None:

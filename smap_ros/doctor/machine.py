@@ -25,6 +25,7 @@ from rich.text import Text
 from smap_ros import __version__
 from smap_ros.bundles.bundle import list_bundles, load_bundle
 from smap_ros.engines import tensorrt
+from smap_ros.engines.cuda import Gpu
 from smap_ros.engines.cuda_layers import installed_layer
 from smap_ros.engines.factory import available_engines, cpu_name
 from smap_ros.errors import SmapError
@@ -259,7 +260,12 @@ def _nvidia() -> list[Check]:
         _cuda_layer(),
     ]
     try:
-        detail, usable = f"engine tensorrt can use {tensorrt.toolkit().gpu}", True
+        tensorrt.import_tensorrt()
+        gpu = Gpu()
+        gpu.close()
+        facts = gpu.facts
+        detail = f"can use {facts.name}, {facts.capability}, {facts.memory / 2**30:.0f} GiB"
+        usable = True
     except SmapError as error:
         detail, usable = str(error), False
     checks.append(Check("engine tensorrt", usable, detail, optional=True))

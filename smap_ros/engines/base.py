@@ -46,7 +46,12 @@ class Engine(Protocol):
     """A network loaded by a runtime, warm and ready.
 
     Not thread-safe: one caller at a time.
+
+    Attributes:
+        notes: engines that would have been taken before, and why each can't be.
     """
+
+    notes: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -94,6 +99,7 @@ class CpuEngine(ABC):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     handle: Any  # the runtime's own object; None when closed
+    notes: tuple[str, ...] = ()
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See :meth:`Engine.run`."""

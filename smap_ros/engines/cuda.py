@@ -237,6 +237,16 @@ class Gpu:
                     self._layer.release()
 
 
+def gpu_identity(device: int = 0) -> str:
+    """What tells a GPU from others, or why there is none, in words that change with it."""
+    try:
+        gpu = Gpu(device)
+    except EngineError as error:
+        return str(error)
+    gpu.close()
+    return str(gpu.facts)
+
+
 def _end_capture(stream: ctypes.c_void_p, recorded: contextlib.ExitStack) -> ctypes.c_void_p:
     """What was recorded, which is given back with the stack."""
     graph = ctypes.c_void_p()

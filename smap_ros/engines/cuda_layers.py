@@ -89,51 +89,65 @@ class _PyCuda:
         return array, int(self._call(owner.get_device_pointer)), lambda: self._call(owner.free)
 
     def stream(self) -> tuple[Any, Free]:
-        kept = [_Stream(self._call(self._cuda.Stream))]
-        return kept[0], kept.clear
+        return self._held(self._call(self._cuda.Stream))
 
     def upload(self, address: int, array: Array, stream: Any) -> None:
-        self._call(self._cuda.memcpy_htod_async, address, array, stream.stream)
+        self._call(self._cuda.memcpy_htod_async, address, array, stream.it)
 
     def download(self, array: Array, address: int, stream: Any) -> None:
-        self._call(self._cuda.memcpy_dtoh_async, array, address, stream.stream)
+        self._call(self._cuda.memcpy_dtoh_async, array, address, stream.it)
 
     def wait(self, stream: Any) -> None:
-        self._call(stream.stream.synchronize)
+        self._call(stream.it.synchronize)
 
     def module(self, image: bytes) -> tuple[Any, Free]:
-        kept = [self._call(self._cuda.module_from_buffer, image + b"\0")]
-        return kept[0], kept.clear
+        return self._held(self._call(self._cuda.module_from_buffer, image + b"\0"))
 
     def function(self, module: Any, name: str) -> Any:
-        return self._call(module.get_function, name)
+        function = _Held(self._call(module.it.get_function, name))
+        module.behind.append(function)
+        return function
 
     def launch(
         self, function: Any, grid: Shape, block: Shape, addresses: Sequence[int], stream: Any
     ) -> None:
         values = [np.uintp(address) for address in addresses]
-        self._call(function, *values, grid=grid, block=block, stream=stream.stream)
+        self._call(function.it, *values, grid=grid, block=block, stream=stream.it)
 
     def event(self) -> tuple[Any, Free]:
-        kept = [self._call(self._cuda.Event)]
-        return kept[0], kept.clear
+        return self._held(self._call(self._cuda.Event))
 
     def record(self, event: Any, stream: Any) -> None:
-        self._call(event.record, stream.stream)
+        self._call(event.it.record, stream.it)
 
     def elapsed_ms(self, start: Any, end: Any) -> float:
-        self._call(end.synchronize)
-        return float(self._call(end.time_since, start))
+        self._call(end.it.synchronize)
+        return float(self._call(end.it.time_since, start.it))
+
+    def _held(self, it: Any) -> tuple[_Held, Free]:
+        held = _Held(it)
+        return held, held.let_go
 
 
-class _Stream:
-    """pycuda's stream with the ``int`` that cuda-python's has."""
+class _Held:
+    """Something of pycuda's, which gives back streams, events and modules only by forgetting them.
 
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
+    Attributes:
+        it: what is held; None when it was given back, whoever has this object then.
+        behind: what keeps it alive, and is forgotten with it.
+    """
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+        self.behind: list[_Held] = []
 
     def __int__(self) -> int:
-        return int(self.stream.handle)
+        return int(self.it.handle)
+
+    def let_go(self) -> None:
+        for held in self.behind:
+            held.let_go()
+        self.it = None
 
 
 class _CudaPython:

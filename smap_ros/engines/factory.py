@@ -18,8 +18,10 @@ from typing import Any, get_args
 import numpy as np
 
 from smap_ros.bundles.bundle import Bundle
+from smap_ros.engines.agreement import check_answers
 from smap_ros.engines.base import Engine, zeros
-from smap_ros.engines.names import EngineName, Precision
+from smap_ros.engines.cuda import gpu_identity
+from smap_ros.engines.names import EngineName, GpuOptions, Precision
 from smap_ros.errors import BundleError, EngineError, SmapError
 from smap_ros.paths import cache_directory
 
@@ -32,6 +34,8 @@ _RUNTIMES = {
     "tensorrt": ("smap_ros.engines.tensorrt", "TensorRtEngine"),
 }
 ENGINES = get_args(EngineName)
+PRECISIONS = get_args(Precision)
+HALF = "model_fp16"  # role of the graph of half precision in a bundle's files
 
 MEASURE_SECONDS = 1.0
 
@@ -49,6 +53,16 @@ class Timing:
     median_ms: float
     p95_ms: float
     runs: int
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a network is opened; see :func:`create_engine`."""
+
+    threads: int
+    precision: Precision
+    gpu: GpuOptions
+    rows: int
 
 
 def available_engines() -> dict[str, str]:
@@ -76,20 +90,27 @@ def create_engine(
     threads: int = 0,
     precision: Precision = "f32",
     *,
+    gpu: GpuOptions | None = None,
+    rows: int = 1,
     remeasure: bool = False,
 ) -> Engine:
     """Load a bundle's network, warm, with its inputs and outputs checked against the manifest.
 
     ``auto`` measures every available runtime for a second on this machine, takes the fastest,
-    and remembers the choice until the bundle, a runtime, the threads or the CPU change. Where
-    TensorRT is installed, the first measurement includes building its plan: minutes.
+    and remembers the choice until the bundle, a runtime, the threads, the CPU or the GPU change.
+    Where TensorRT is installed, the first measurement includes building its plan: minutes. A
+    runtime that fails is passed over; why is in the engine's ``notes``.
+
+    An engine on a GPU must answer to a stored picture what a CPU answers, or is refused.
 
     Args:
         bundle: from :func:`smap_ros.bundles.bundle.load_bundle`.
         name: ``auto``, ``openvino``, ``onnxruntime`` or ``tensorrt``.
         threads: threads of the network on a CPU; 0 takes all cores this process may use.
-        precision: ``f32`` gives the network's own numbers on every runtime; ``auto`` lets the
-            runtime use a coarser, faster arithmetic.
+        precision: ``f32`` gives the network's own numbers on every runtime; the others let it use
+            a coarser, faster arithmetic, see ``engines.names``.
+        gpu: which GPU, and what TensorRT may take of it.
+        rows: how many crops or people a network is sent at once, that takes any number.
         remeasure: with ``auto``, measure again instead of recalling the choice.
 
     Raises:
@@ -98,33 +119,48 @@ def create_engine(
     """
     if name not in ENGINES:
         raise EngineError(f"engine {name!r} is unknown; expected one of {', '.join(ENGINES)}")
-    if precision not in ("f32", "auto"):
-        raise EngineError(f"precision is {precision!r}; expected f32 or auto")
+    if precision not in PRECISIONS:
+        raise EngineError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    how = Opening(threads, precision, gpu or GpuOptions(), rows)
     if name != "auto":
-        return _open_checked(bundle, name, threads, precision)
+        return _open_checked(bundle, name, how)
     candidates = available_engines()
-    key = _choice_key(bundle, candidates, threads, precision)
-    chosen = None if remeasure else _recall(key)
+    key = _choice_key(bundle, candidates, how)
+    chosen, notes = (None, ()) if remeasure else _recall(key)
     if chosen in candidates:
         try:
-            engine = _open_checked(bundle, chosen, threads, precision)
+            engine = _open_checked(bundle, chosen, how)
+            engine.notes = notes
             log.info("engine %s: the fastest when measured earlier on this machine", chosen)
             return engine
         except EngineError as error:
             log.warning("engine %s, chosen earlier, fails now: %s", chosen, error)
-    engine = _fastest(bundle, list(candidates), threads, precision)
-    _remember(key, engine.name)
+    engine = _fastest(bundle, list(candidates), how)
+    _remember(key, engine)
     return engine
 
 
-def open_model(model: bytes, name: str, threads: int = 0, precision: Precision = "f32") -> Engine:
+def open_model(
+    model: bytes,
+    name: str,
+    threads: int = 0,
+    precision: Precision = "f32",
+    *,
+    gpu: GpuOptions | None = None,
+    rows: int = 1,
+) -> Engine:
     """Load any ONNX network with a named runtime, without checks against a manifest.
+
+    Args:
+        model: content of the ONNX file.
+        name, threads, precision, gpu, rows: see :func:`create_engine`.
 
     Raises:
         EngineError: if the runtime isn't available or refuses the network.
     """
     factory: Callable[..., Engine] = getattr(_module(name), _RUNTIMES[name][1])
-    return factory(model, threads=threads, precision=precision)
+    extra = {"gpu": gpu, "rows": rows} if name == "tensorrt" else {}
+    return factory(model, threads=threads, precision=precision, **extra)
 
 
 def measure(engine: Engine, seconds: float, warm_up: int = 2) -> Timing:
@@ -142,14 +178,49 @@ def measure(engine: Engine, seconds: float, warm_up: int = 2) -> Timing:
     return Timing(min(times), float(median), float(p95), len(times))
 
 
-def _open_checked(bundle: Bundle, name: str, threads: int, precision: Precision) -> Engine:
-    engine = open_model(bundle.read(), name, threads, precision)
+def _open_checked(bundle: Bundle, name: str, how: Opening) -> Engine:
+    model = bundle.read(_role(bundle, name, how.precision))
+    engine = open_model(model, name, how.threads, how.precision, gpu=how.gpu, rows=how.rows)
     try:
         _check_against_manifest(bundle, engine)
+        if name == "tensorrt":
+            _check_answers(bundle, engine, how.precision)
     except SmapError:
         engine.close()
         raise
     return engine
+
+
+def _role(bundle: Bundle, name: str, precision: Precision) -> str:
+    """Which of a bundle's graphs a runtime takes."""
+    if name != "tensorrt" or precision not in ("f16", "auto"):
+        return "model"
+    if HALF in bundle.manifest.files.entries:
+        return HALF
+    if precision == "f16":
+        raise EngineError(
+            f"bundle {bundle.name!r} has no graph of half precision; export it again with "
+            "--gpu-half, or set precision to tf32"
+        )
+    return "model"
+
+
+def _check_answers(bundle: Bundle, engine: Any, precision: Precision) -> None:
+    """Refuse a plan whose answer to a stored picture isn't that of a CPU; once for each plan."""
+    if engine.believed():
+        return
+    runtime = cpu_runtime("onnxruntime")
+    if runtime is None:
+        log.warning("TensorRT's answers aren't checked: no runtime for the CPU is installed")
+        return
+    reference = open_model(bundle.read(), runtime)
+    try:
+        engine.believe(check_answers(bundle.manifest, engine, reference, precision))
+    except EngineError:
+        engine.disbelieve()
+        raise
+    finally:
+        reference.close()
 
 
 def _check_against_manifest(bundle: Bundle, engine: Engine) -> None:
@@ -182,14 +253,14 @@ def _check_against_manifest(bundle: Bundle, engine: Engine) -> None:
             )
 
 
-def _fastest(bundle: Bundle, names: list[str], threads: int, precision: Precision) -> Engine:
+def _fastest(bundle: Bundle, names: list[str], how: Opening) -> Engine:
     """Open and time each runtime; the fastest stays open, the others' reasons are logged."""
     best: Engine | None = None
     best_ms = np.inf
     failures: list[str] = []
     for name in names:
         try:
-            engine = _open_checked(bundle, name, threads, precision)
+            engine = _open_checked(bundle, name, how)
         except EngineError as error:
             failures.append(f"{name}: {error}")
             log.warning("engine %s can't be used: %s", name, error)
@@ -207,6 +278,7 @@ def _fastest(bundle: Bundle, names: list[str], threads: int, precision: Precisio
             "no inference runtime can run the network "
             f"({'; '.join(failures) or 'none is installed'}); pip install openvino or onnxruntime"
         )
+    best.notes = tuple(failures)
     log.info("engine %s chosen: the fastest here with %.1f ms a frame", best.name, best_ms)
     return best
 
@@ -215,17 +287,18 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(_RUNTIMES[name][0])
 
 
-def _choice_key(
-    bundle: Bundle, versions: dict[str, str], threads: int, precision: Precision
-) -> str:
+def _choice_key(bundle: Bundle, versions: dict[str, str], how: Opening) -> str:
     facts = {
         "model": bundle.model_hash,
         "runtimes": versions,
-        "threads": threads,
+        "threads": how.threads,
         "cores": len(os.sched_getaffinity(0)),
-        "precision": precision,
+        "precision": how.precision,
         "cpu": cpu_name(),
     }
+    if "tensorrt" in versions:  # a container started once without its GPU isn't kept to the CPU
+        facts["gpu"] = gpu_identity(how.gpu.device)
+        facts["gpu options"] = [how.gpu.workspace_mb, how.rows]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -252,16 +325,20 @@ def _choices() -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _recall(key: str) -> str | None:
-    name = _choices().get(key)
-    return name if isinstance(name, str) else None
+def _recall(key: str) -> tuple[str | None, tuple[str, ...]]:
+    """The engine that was chosen, and why others were passed over then."""
+    match _choices().get(key):
+        case {"engine": str(name), "notes": list(notes)}:
+            return name, tuple(map(str, notes))
+    return None, ()
 
 
-def _remember(key: str, name: str) -> None:
+def _remember(key: str, engine: Engine) -> None:
     try:
         path = _choice_path()
+        chosen = {"engine": engine.name, "notes": list(engine.notes)}
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({**_choices(), key: name}, indent=1))
+        temporary.write_text(json.dumps({**_choices(), key: chosen}, indent=1))
         os.replace(temporary, path)
     except OSError as error:
         log.warning("the choice of engine can't be remembered: %s", error)

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 EngineName = Literal["auto", "openvino", "onnxruntime", "tensorrt"]
-# f32: the network's own arithmetic. auto: what the runtime thinks best, which on CPUs with
-# bfloat16 units (AMX) means 8 bits of mantissa: faster, but not the same numbers.
-Precision = Literal["f32", "auto"]
+# How coarse a runtime may compute; one that hasn't an arithmetic takes the next finer one.
+# f32: the network's own. tf32: float32 with 10 bits of mantissa where numbers are multiplied, on
+# NVIDIA GPUs. f16: the bundle's graph of half precision, there. auto: what the runtime thinks best,
+# which on CPUs with bfloat16 units (AMX) means 8 bits of mantissa.
+Precision = Literal["f32", "tf32", "f16", "auto"]
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """Which GPU, and what TensorRT may take of it.
+
+    Attributes:
+        device: its number, as nvidia-smi counts.
+        workspace_mb: MiB that a layer may take beside its inputs and outputs.
+    """
+
+    device: int = 0
+    workspace_mb: int = 1024

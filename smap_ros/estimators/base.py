@@ -43,6 +43,7 @@ class ModelInfo:
         engine: name of the runtime.
         device: what that runs on, for people to read.
         first_stage: the model that finds the people for it, if one does.
+        notes: what would have been faster, and why it can't be had.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelInfo:
     engine: str
     device: str
     first_stage: ModelInfo | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def runtime(self) -> str:
@@ -68,7 +70,8 @@ class ModelInfo:
     @classmethod
     def of(cls, bundle: Manifest, engine: Engine, first: ModelInfo | None = None) -> ModelInfo:
         """Of a bundle's manifest and its loaded network."""
-        return cls(bundle.name, bundle.version, engine.name, engine.device, first)
+        of_engine = engine.name, engine.device
+        return cls(bundle.name, bundle.version, *of_engine, first, engine.notes)
 
 
 class Estimator(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.engines.names import Precision
+from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
 from smap_ros.estimators.options import ImageUp, ModelChoice
@@ -31,13 +31,15 @@ def create_estimator(
     threads: int = 0,
     precision: Precision = "f32",
     image_up: ImageUp = "auto",
+    *,
+    gpu: GpuOptions | None = None,
     **options: Any,
 ) -> Estimator:
     """Load a bundle into the estimator of its kind, warm.
 
     Args:
         bundle: a loaded bundle, or the name or path of one.
-        engine, threads, precision: see :func:`smap_ros.engines.create_engine`.
+        engine, threads, precision, gpu: see :func:`smap_ros.engines.create_engine`.
         image_up: which side of images is up; see :mod:`smap_ros.estimators.upright`.
         options: settings of its kind, see :mod:`smap_ros.estimators.options`.
 
@@ -54,7 +56,8 @@ def create_estimator(
         )
     module, name = _ESTIMATORS[bundle.kind]
     create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
-    estimator = create(bundle, engine=engine, threads=threads, precision=precision, **options)
+    common = {"engine": engine, "threads": threads, "precision": precision, "gpu": gpu}
+    estimator = create(bundle, **common, **options)
     return with_square_pixels(with_upright_images(estimator, image_up))
 
 
@@ -72,5 +75,6 @@ def create_chosen(choice: ModelChoice, bundle: Bundle | None = None) -> Estimato
         threads=model.threads,
         precision=model.precision,
         image_up=model.image_up,
+        gpu=model.gpu_options,
         **choice.options,
     )

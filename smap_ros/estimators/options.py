@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from smap_ros.engines.names import EngineName, Precision
+from smap_ros.engines.names import EngineName, GpuOptions, Precision
 from smap_ros.errors import InputError
 from smap_ros.settings import Options, Setting, Value, build, setting, settings_of
 
@@ -46,13 +46,24 @@ class ModelOptions(Options):
         0, "CPU threads of the network; 0: all cores this process may use", low=0, high=256
     )
     precision: Precision = setting(
-        "f32", "f32: the network's own arithmetic; auto: what the runtime thinks best"
+        "f32",
+        "f32: the network's own arithmetic; tf32, f16: coarser, on NVIDIA GPUs; auto: what the "
+        "runtime thinks best",
     )
     image_up: ImageUp = setting(
         "auto",
         "which side of the image is up, of cameras mounted on their side or upside down: the image "
         "is turned for the network; auto: as the camera's mounting says (world_frame), or top",
     )
+    gpu: int = setting(0, "number of the GPU, as nvidia-smi counts", low=0, high=63)
+    workspace_mb: int = setting(
+        1024, "GPU memory that TensorRT may use for one layer", unit="MiB", low=16, high=65536
+    )
+
+    @property
+    def gpu_options(self) -> GpuOptions:
+        """Which GPU, and what TensorRT may take of it."""
+        return GpuOptions(self.gpu, self.workspace_mb)
 
 
 class SmapConfig(Options):

@@ -25,7 +25,7 @@ from smap_ros.bundles.manifest.virtualpose import VirtualPoseManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.factory import cpu_runtime, open_model
-from smap_ros.engines.names import Precision
+from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import CameraError, EngineError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
@@ -107,26 +107,21 @@ class VirtualPoseEstimator:
         engine: str = "auto",
         threads: int = 0,
         precision: Precision = "f32",
+        *,
+        gpu: GpuOptions | None = None,
         **options: Any,
     ) -> VirtualPoseEstimator:
         """Load the bundle's networks; see :func:`smap_ros.estimators.create_estimator`.
 
-        ``engine`` is that of the backbone. The others run on it as well, unless it is TensorRT:
-        their number of people varies, so they run on a CPU runtime then.
+        ``engine`` is that of the backbone. The others run on it as well; where TensorRT refuses
+        one of them it runs on the CPU, and the reason is among the engine's notes.
         """
         config = VirtualPoseConfig(**options)
         manifest_of(bundle, VirtualPoseManifest)
-        opened = [create_engine(bundle, engine, threads, precision)]
+        opened = [create_engine(bundle, engine, threads, precision, gpu=gpu)]
         try:
-            runtime = cpu_runtime(opened[0].name)
-            if runtime is None:
-                raise EngineError(
-                    f"bundle {bundle.name!r} has networks that need a CPU runtime; pip install "
-                    "onnxruntime"
-                )
-            # One by one and not in a comprehension: if one fails, the others are closed.
-            opened.append(open_model(bundle.read("root"), runtime, threads, precision))
-            opened.append(open_model(bundle.read("pose"), runtime, threads, precision))
+            for role in ("root", "pose"):  # if one fails, those before are closed
+                opened.append(_opened(bundle, role, opened[0], threads, precision, gpu))
             return cls(bundle, opened[0], opened[1], opened[2], config)
         except Exception:
             for network in opened:
@@ -327,3 +322,26 @@ def _cells(
 
 def _fitted(image: Image, fit: NDArray[np.float64], size: tuple[int, int]) -> Image:
     return np.asarray(cv2.warpAffine(image, fit, size, flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def _opened(
+    bundle: Bundle,
+    role: str,
+    backbone: Engine,
+    threads: int,
+    precision: Precision,
+    gpu: GpuOptions | None,
+) -> Engine:
+    """A network behind the backbone: on its runtime, or where TensorRT can't, on a CPU's."""
+    model = bundle.read(role)
+    people = manifest_of(bundle, VirtualPoseManifest).max_people
+    try:
+        return open_model(model, backbone.name, threads, precision, gpu=gpu, rows=people)
+    except EngineError as error:
+        runtime = cpu_runtime(backbone.name)
+        if runtime is None or runtime == backbone.name:
+            raise
+        reason = f"{backbone.name} for {role}: {error}"
+        log.warning("the %s network runs on %s: %s", role, runtime, error)
+        backbone.notes = (*backbone.notes, reason)
+        return open_model(model, runtime, threads, precision)

@@ -331,6 +331,7 @@ class Pose3dNode(LifecycleNode):
             return Health(Level.OK, "not configured")
         values = {
             "model": str(pipeline.about),
+            **({"not used": "; ".join(pipeline.about.notes)} if pipeline.about.notes else {}),
             "camera": self._cameras.source,
             **pipeline.statistics.values(),
         }

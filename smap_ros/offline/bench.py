@@ -105,7 +105,8 @@ def run(
     for name in names:
         start = time.perf_counter()
         try:
-            estimator = create_estimator(bundle, name, threads, precision, **(options or {}))
+            given: dict[str, Any] = dict(options or {})
+            estimator = create_estimator(bundle, name, threads, precision, **given)
         except EngineError as error:
             if engine != "all":
                 raise

@@ -36,7 +36,8 @@ def test_choice_is_measured_once_and_remembered(bundle, choices, caplog):
     text = words(caplog)
     assert "openvino" in text and "onnxruntime" in text and "ms a frame" in text
     assert f"engine {first.name} chosen" in text
-    assert list(json.loads(choices.read_text()).values()) == [first.name]
+    kept = {"engine": first.name, "notes": []}
+    assert list(json.loads(choices.read_text()).values()) == [kept]
     second = create_engine(bundle, threads=1)
     text = words(caplog)
     assert second.name == first.name
@@ -48,8 +49,9 @@ def test_choice_can_be_overridden_and_measured_again(bundle, choices, caplog):
     create_engine(bundle, threads=1).close()
     (key,) = json.loads(choices.read_text())
     for name in ("onnxruntime", "openvino"):
-        choices.write_text(json.dumps({key: name}))
-        assert create_engine(bundle, threads=1).name == name, "the remembered one is taken"
+        choices.write_text(json.dumps({key: {"engine": name, "notes": ["why"]}}))
+        taken = create_engine(bundle, threads=1)
+        assert (taken.name, taken.notes) == (name, ("why",)), "the remembered one is taken"
         assert create_engine(bundle, name, threads=1).name == name, "the named one is taken"
     words(caplog)
     create_engine(bundle, threads=1, remeasure=True)
@@ -62,7 +64,9 @@ def test_other_threads_are_another_choice(bundle, choices):
     assert len(json.loads(choices.read_text())) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"KEY": "caffe"}', '{"KEY": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"KEY": "caffe"}', '{"KEY": 3}', '{"KEY": {"engine": 3}}']
+)
 def test_damaged_memory_means_measuring_again(bundle, choices, caplog, text):
     caplog.set_level(logging.INFO, logger="smap_ros")
     create_engine(bundle, threads=1)
@@ -76,7 +80,7 @@ def test_damaged_memory_means_measuring_again(bundle, choices, caplog, text):
 def test_remembered_runtime_that_fails_now_is_replaced(bundle, choices, monkeypatch, caplog):
     create_engine(bundle, threads=1)
     (key,) = json.loads(choices.read_text())
-    choices.write_text(json.dumps({key: "tensorrt"}))
+    choices.write_text(json.dumps({key: {"engine": "tensorrt", "notes": []}}))
     monkeypatch.setattr(
         factory,
         "available_engines",

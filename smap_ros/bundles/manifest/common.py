@@ -45,9 +45,11 @@ class Networks(Strict):
 
     Attributes:
         model: the network that sees the image.
+        model_fp16: the same computed in half precision, with float32 inputs and outputs, for GPUs.
     """
 
     model: FileEntry
+    model_fp16: FileEntry | None = None
 
     @property
     def entries(self) -> dict[str, FileEntry]:

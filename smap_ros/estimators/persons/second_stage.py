@@ -16,7 +16,7 @@ from smap_ros.bundles.manifest import MANIFEST
 from smap_ros.bundles.manifest.common import CropManifest
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.factory import open_model
-from smap_ros.engines.names import Precision
+from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import (
     FIRST,
@@ -89,6 +89,8 @@ class SecondStage(Generic[Kind, Config]):
         engine: str = "auto",
         threads: int = 0,
         precision: Precision = "f32",
+        *,
+        gpu: GpuOptions | None = None,
         **options: Any,
     ) -> Own:
         """Load both stages; see :func:`smap_ros.estimators.create_estimator`.
@@ -100,11 +102,14 @@ class SecondStage(Generic[Kind, Config]):
         first = first_stage_bundle(bundle, named, config.first_stage)
         common = engine, threads, precision
         with ExitStack() as opened:  # closed again when a later step fails
-            network = opened.enter_context(closing(create_engine(bundle, *common)))
-            finder = opened.enter_context(closing(create_estimator(first, *common, **others)))
+            batch: dict[str, Any] = {"gpu": gpu, "rows": config.max_batch}
+            network = opened.enter_context(closing(create_engine(bundle, *common, **batch)))
+            finder = opened.enter_context(
+                closing(create_estimator(first, *common, gpu=gpu, **others))
+            )
             further = {
                 role: opened.enter_context(
-                    closing(open_model(bundle.read(role), network.name, threads, precision))
+                    closing(open_model(bundle.read(role), network.name, *common[1:], **batch))
                 )
                 for role in cls._further_networks
             }

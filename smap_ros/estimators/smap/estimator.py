@@ -21,7 +21,7 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
-from smap_ros.engines.names import Precision
+from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
@@ -117,11 +117,13 @@ class SmapEstimator:
         engine: str = "auto",
         threads: int = 0,
         precision: Precision = "f32",
+        *,
+        gpu: GpuOptions | None = None,
         **options: Any,
     ) -> SmapEstimator:
         """Load the bundle's networks; see :func:`smap_ros.estimators.create_estimator`."""
         config = SmapConfig(**options)
-        network = create_engine(bundle, engine, threads, precision)
+        network = create_engine(bundle, engine, threads, precision, gpu=gpu)
         refine = None
         try:
             if config.refine and "refine" in bundle.manifest.files.entries:

@@ -73,7 +73,7 @@ def run_cases(driver):
             ],
             env={
                 **os.environ, **environment, "LD_LIBRARY_PATH": str(driver), "LAYER": layer,
-                "PYTHONPATH": os.pathsep.join(sys.path),
+                "PYTHONPATH": os.pathsep.join([str(HERE / "stand_in"), *sys.path]),
             },
             cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip

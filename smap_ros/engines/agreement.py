@@ -1,0 +1,81 @@
+"""Whether an engine on a GPU answers what one on a CPU answers, asked with a stored picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from smap_ros.bundles.manifest.common import ImageInput, Manifest
+from smap_ros.engines.base import Array, Engine
+from smap_ros.engines.names import Precision
+from smap_ros.errors import EngineError
+from smap_ros.paths import config_directory
+
+# The largest difference of an output over its largest value. Weights and activations in half
+# precision move smap_lite's outputs by 2e-3; ten times that is not rounding any more.
+LIMITS: dict[Precision, float] = {"f32": 1e-3, "tf32": 1e-2, "f16": 2e-2, "auto": 2e-2}
+
+
+def check_answers(
+    manifest: Manifest, engine: Engine, reference: Engine, precision: Precision
+) -> float:
+    """How far an engine's answer is from the reference's, see :func:`disagreement`.
+
+    Raises:
+        EngineError: if it is above the limit of the precision.
+    """
+    inputs = picture_inputs(manifest)
+    expected = {name: array.copy() for name, array in reference.run(inputs).items()}
+    error, worst = disagreement(engine.run(inputs), expected)
+    if not error <= LIMITS[precision]:
+        finer = {"f32": "another engine", "tf32": "precision f32"}.get(precision, "precision tf32")
+        raise EngineError(
+            f"{engine.name}'s answer to a test picture is wrong: {worst} differs from "
+            f"{reference.name}'s by {error:.1e} of its range, at most {LIMITS[precision]:g} is "
+            f"expected with precision {precision}. Use {finer}"
+        )
+    return error
+
+
+def picture_inputs(manifest: Manifest) -> dict[str, Array]:
+    """Inputs of a bundle's network that show people: the first image of the demo's clip.
+
+    What else it takes (guides, sizes) is drawn, the same each time.
+    """
+    rng = np.random.default_rng(0)
+    inputs: dict[str, Array] = {
+        name: rng.random(shape, np.float32) for name, shape in manifest.network_inputs.items()
+    }
+    inputs[manifest.input.name] = _shown(manifest.input)
+    return inputs
+
+
+def disagreement(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[float, str]:
+    """The largest difference of any output over that output's largest value, and which output."""
+    errors = {}
+    for name, array in expected.items():
+        known = np.isfinite(array)
+        scale = float(np.abs(array[known]).max(initial=0)) or 1.0
+        difference = np.abs(got[name].astype(np.float64) - array)[known].max(initial=0)
+        errors[name] = float(difference / scale) if np.isfinite(difference) else np.inf
+    worst = max(errors, key=lambda name: errors[name])
+    return errors[worst], worst
+
+
+def _shown(spec: ImageInput) -> Array:
+    image = cv2.resize(_picture(), (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+    if spec.color == "rgb":
+        image = image[..., ::-1]
+    values = (image / 255.0 * spec.white - np.array(spec.mean)) / np.array(spec.std)
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[None], np.float32)
+
+
+def _picture() -> Array:
+    """The stored picture, uint8 [h, w, 3], bgr."""
+    import av
+
+    with av.open(str(config_directory() / "demo" / "clip.mp4")) as clip:
+        frame = next(clip.decode(video=0))
+        return np.asarray(frame.to_ndarray(format="bgr24"))

@@ -1,0 +1,123 @@
+"""Builds a plan: ``python builder.py FOLDER``, see ``building``.
+
+A process of its own, because TensorRT's builder may die of a network instead of refusing it. It
+reads ``order.json`` and ``model.onnx`` of the folder and writes ``plan``; each line that it prints
+is JSON, of how far it is or why it stops.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(folder: Path) -> int:
+    """Build what was ordered; the exit status."""
+    order = json.loads((folder / "order.json").read_text())
+    try:
+        trt = importlib.import_module(order["module"])
+        plan = _plan(trt, order, (folder / "model.onnx").read_bytes(), folder / "timing")
+    except Exception as error:  # whatever it is, its words are what the user needs
+        _say(error=f"{error}" or repr(error))
+        return 1
+    (folder / "plan").write_bytes(plan)
+    return 0
+
+
+def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path) -> bytes:
+    words: list[str] = []
+    logger = make_logger(trt, words)
+    builder = trt.Builder(logger)
+    # Types are those of the ONNX file, in TensorRT 10 as in 11, which knows no other way.
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(typed)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        reasons = "; ".join(str(parser.get_error(k)) for k in range(parser.num_errors))
+        raise RuntimeError(f"TensorRT can't read the network: {reasons}")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order["workspace"])
+    if order["tf32"]:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if order["capability"]:  # TensorRT-RTX builds for cards that aren't there
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, order["capability"]), 0)
+    _add_profile(builder, network, config, order["rows"])
+    monitor = _monitor(trt)
+    config.progress_monitor = monitor
+    cache = config.create_timing_cache(timing.read_bytes() if timing.is_file() else b"")
+    config.set_timing_cache(cache, False)
+    serialised = builder.build_serialized_network(network, config)
+    if serialised is None:
+        raise RuntimeError(f"TensorRT can't build the network: {'; '.join(words) or 'no reason'}")
+    measured = config.get_timing_cache()
+    if measured is not None:
+        timing.write_bytes(bytes(measured.serialize()))
+    return bytes(serialised)
+
+
+def _add_profile(builder: Any, network: Any, config: Any, rows: int) -> None:
+    """Sizes that the ONNX file leaves free, like the number of people: 1 to ``rows``."""
+    profile = builder.create_optimization_profile()
+    free = False
+    for k in range(network.num_inputs):
+        source = network.get_input(k)
+        shape = tuple(source.shape)
+        if -1 in shape:
+            free = True
+            least, usual, most = (
+                tuple(size if given == -1 else given for given in shape)
+                for size in (1, min(4, rows), rows)
+            )
+            profile.set_shape(source.name, least, usual, most)
+    if free:
+        config.add_optimization_profile(profile)
+
+
+def make_logger(trt: Any, words: list[str]) -> Any:
+    """A logger that keeps what TensorRT says of errors."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                words.append(message.strip())
+
+    return Logger()
+
+
+def _monitor(trt: Any) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            self.steps[name] = steps
+            _say(phase=name, inside=parent, done=0, of=steps)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            _say(phase=name, done=step + 1, of=self.steps.get(name, 0))
+            return True  # go on
+
+        def phase_finish(self, name: str) -> None:
+            self.steps.pop(name, None)
+
+    return Monitor()
+
+
+def _say(**facts: Any) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # this file's folder, whose other files may have other libraries' names
+    sys.exit(main(Path(sys.argv[1])))

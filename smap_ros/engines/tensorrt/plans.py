@@ -1,0 +1,187 @@
+"""Plans kept in the cache folder: whose they are, and that they are the ones that were built."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smap_ros.engines.cuda import GpuFacts
+from smap_ros.paths import cache_directory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PlanKey:
+    """What a plan is for. Any other value of any of these makes another plan.
+
+    Attributes:
+        model: sha256 of the ONNX file.
+        tensorrt: version that built it.
+        gpu, capability, processors, memory: of the GPU; Jetsons share a name, and slices of one
+            card differ in processors and memory.
+        driver: major CUDA version of the driver.
+        flags: how it was built.
+    """
+
+    model: str
+    tensorrt: str
+    gpu: str
+    capability: str
+    processors: int
+    memory: int
+    driver: str
+    flags: str
+
+    @classmethod
+    def of(cls, model: bytes, tensorrt: str, gpu: GpuFacts, flags: str) -> PlanKey:
+        """The key of an ONNX file on this machine."""
+        return cls(
+            hashlib.sha256(model).hexdigest(),
+            tensorrt,
+            gpu.name,
+            gpu.capability,
+            gpu.processors,
+            gpu.memory,
+            gpu.driver.split(".")[0],
+            flags,
+        )
+
+    @property
+    def path(self) -> Path:
+        """Where the plan is kept."""
+        return plan_folder() / f"{_digest(asdict(self))}.plan"
+
+    @property
+    def timing_path(self) -> Path:
+        """Where the builder keeps what it measured, for all networks on this GPU."""
+        facts = {k: v for k, v in asdict(self).items() if k not in ("model", "flags")}
+        return plan_folder() / f"{_digest(facts)}.timing"
+
+
+def plan_folder() -> Path:
+    """The folder of all plans.
+
+    Raises:
+        OSError: if there is no cache folder.
+    """
+    return cache_directory() / "tensorrt"
+
+
+def load_plan(key: PlanKey) -> bytes | None:
+    """The plan built earlier on this machine, or None when there is none to be trusted."""
+    path = key.path
+    if not path.is_file():
+        return None
+    try:
+        plan = path.read_bytes()
+        expected = side_car(key)["plan_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("ignoring the plan %s, its side-car is unusable (%r)", path, error)
+        return None
+    if hashlib.sha256(plan).hexdigest() != expected:
+        log.warning("ignoring the plan %s: it is not the one that was built here", path)
+        return None
+    return plan
+
+
+def side_car(key: PlanKey) -> dict[str, Any]:
+    """What is noted of a plan.
+
+    Raises:
+        OSError, ValueError, TypeError: if it is missing or not what was written.
+    """
+    data = json.loads(key.path.with_suffix(".json").read_text())
+    if not isinstance(data, dict):
+        raise TypeError(f"the side-car holds {type(data).__name__}")
+    return data
+
+
+def save_plan(plan: bytes, key: PlanKey, **notes: Any) -> Path:
+    """Keep a plan with its side-car, either all of it or nothing; returns where.
+
+    Raises:
+        OSError: if it can't be kept.
+    """
+    path = key.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"plan_sha256": hashlib.sha256(plan).hexdigest(), **asdict(key), **notes}
+    # The side-car first: a plan beside another's side-car is refused, and built anew.
+    write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
+    write_atomically(path, plan)
+    return path
+
+
+def note(key: PlanKey, **notes: Any) -> None:
+    """Add to what is noted of a plan; without one nothing happens."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        facts = {**side_car(key), **notes}
+        write_atomically(key.path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
+
+
+def noted(key: PlanKey, name: str) -> Any:
+    """What was noted of a plan; None if nothing was."""
+    try:
+        return side_car(key).get(name)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def forget_plan(key: PlanKey) -> None:
+    """Delete a plan and its side-car."""
+    for path in (key.path, key.path.with_suffix(".json")):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def clean_plans() -> tuple[int, int]:
+    """Delete everything that was kept; how many plans, and how many bytes in all."""
+    try:
+        files = [path for path in plan_folder().iterdir() if path.is_file()]
+    except OSError:
+        return 0, 0
+    size = sum(path.stat().st_size for path in files)
+    for path in files:
+        path.unlink(missing_ok=True)
+    return sum(path.suffix == ".plan" for path in files), size
+
+
+@contextlib.contextmanager
+def only_one(key: PlanKey) -> Iterator[None]:
+    """Held by one process at a time: two nodes that start together build a plan once."""
+    try:
+        path = key.path.with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        log.warning("plans can't be kept: there is no cache folder (%s)", error)
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever reads half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,0 +1,296 @@
+"""Run by test_tensorrt.py in a process of its own: the TensorRT engine on what stands in for it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from smap_ros.engines import create_engine, cuda_layers, factory
+from smap_ros.engines.base import zeros
+from smap_ros.engines.factory import open_model
+from smap_ros.engines.names import GpuOptions
+from smap_ros.engines.tensorrt import plans
+from smap_ros.engines.tensorrt.building import Limits, Order, build_plan
+from smap_ros.errors import EngineError
+from smap_ros.estimators import create_estimator
+from smap_ros.estimators.base import ModelInfo
+
+LAYER = os.environ["LAYER"]
+FAKE = ctypes.CDLL("libcuda.so.1")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch):
+    monkeypatch.delenv("TENSORRT_DOES", raising=False)
+    yield
+    FAKE.fake_work()
+    assert FAKE.fake_live() == 0
+    assert FAKE.fake_depth() == 0
+
+
+@pytest.fixture(autouse=True)
+def the_layer(monkeypatch):
+    monkeypatch.setattr(cuda_layers, "LAYERS", {LAYER: cuda_layers.LAYERS[LAYER]})
+
+
+@pytest.fixture(autouse=True)
+def no_plans(own_cache):
+    plans.clean_plans()
+
+
+@pytest.fixture
+def bundle(scene, make_bundle, network_onnx):
+    return make_bundle(scene, network_onnx)
+
+
+@pytest.fixture
+def model(bundle):
+    return bundle.read()
+
+
+def kept() -> list:
+    return sorted(plans.plan_folder().glob("*.plan"))
+
+
+def image(model: bytes, seed: int = 0) -> dict[str, np.ndarray]:
+    engine = open_model(model, "onnxruntime", 1)
+    rng = np.random.default_rng(seed)
+    return {s.name: rng.random(s.shape, np.float32) for s in engine.inputs}
+
+
+def test_it_answers_what_the_network_answers(model):
+    engine, other = open_model(model, "tensorrt"), open_model(model, "onnxruntime", 1)
+    for seed in (0, 1):
+        inputs = image(model, seed)
+        got, expected = engine.run(inputs), other.run(inputs)
+        assert set(got) == set(expected)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(got[name], array)
+    assert engine.inputs == other.inputs and engine.outputs == other.outputs
+    assert engine.device == "Host standing in, f32"
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.run(inputs)
+
+
+def test_a_plan_is_built_once_and_found_again(model):
+    first = open_model(model, "tensorrt")
+    (path,) = kept()
+    facts = json.loads(path.with_suffix(".json").read_text())
+    assert facts["gpu"] == "Host standing in" and facts["capability"] == "8.7"
+    assert facts["tensorrt"] == "10.3.0" and facts["processors"] == 16 and facts["driver"] == "12"
+    second = open_model(model, "tensorrt")
+    assert first.fresh and not second.fresh
+    assert first.key.timing_path.read_bytes() == b"measured "
+    first.close()
+    second.close()
+
+
+def test_another_arithmetic_workspace_or_number_of_rows_is_another_plan(model):
+    for precision, gpu, rows in [
+        ("f32", None, 1), ("tf32", None, 1), ("f32", GpuOptions(workspace_mb=64), 1),
+        ("f32", None, 4),
+    ]:  # fmt: skip
+        open_model(model, "tensorrt", precision=precision, gpu=gpu, rows=rows).close()
+    assert len(kept()) == 4
+    headers = [json.loads(path.read_bytes().partition(b"\n")[0]) for path in kept()]
+    assert sorted(header["tf32"] for header in headers) == [False, False, False, True]
+
+
+@pytest.mark.parametrize("damage", ["plan", "side-car", "no side-car", "foreign"])
+def test_a_plan_that_was_not_built_here_is_built_anew(model, damage, caplog):
+    open_model(model, "tensorrt").close()
+    (path,) = kept()
+    side_car = path.with_suffix(".json")
+    if damage == "plan":
+        path.write_bytes(b"another plan")
+    elif damage == "side-car":
+        side_car.write_text("{")
+    elif damage == "no side-car":
+        side_car.unlink()
+    else:
+        side_car.write_text("[]")
+    engine = open_model(model, "tensorrt")
+    assert engine.fresh and "ignoring the plan" in caplog.text
+    engine.close()
+    again = open_model(model, "tensorrt")
+    assert not again.fresh
+    again.close()
+
+
+def test_a_plan_that_tensorrt_refuses_is_built_anew_once(model, monkeypatch, caplog):
+    open_model(model, "tensorrt").close()
+    (path,) = kept()
+    header, _, rest = path.read_bytes().partition(b"\n")
+    facts = {**json.loads(header), "version": "10.2.0"}
+    engine_key = json.loads(path.with_suffix(".json").read_text())
+    key = plans.PlanKey(**{k: engine_key[k] for k in plans.PlanKey.__dataclass_fields__})
+    plans.save_plan(json.dumps(facts).encode() + b"\n" + rest, key)
+    engine = open_model(model, "tensorrt")
+    assert engine.fresh
+    assert "Version tag does not match" in caplog.text and "built anew" in caplog.text
+    engine.close()
+    monkeypatch.setenv("TENSORRT_DOES", "refuse_plans")
+    with pytest.raises(EngineError, match=r"refuses the plan that it built itself: .*magicTag"):
+        open_model(model, "tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("does", "message"),
+    [
+        ("crash", r"no TensorRT plan could be built: TensorRT's builder died \(SIGSEGV\)"),
+        ("be_killed", "killed, most likely for lack of memory"),
+        ("refuse", "can't build the network: Could not find any implementation for node Conv_7"),
+        ("no_context", "TensorRT can't run the network"),
+        ("bf16", "is bf16, which numpy doesn't have; export the network with float32"),
+        ("host_shapes", "as a number on the host"),
+        ("take_no_memory", "TensorRT can't take memory on Host standing in"),
+        ("not_run", "TensorRT can't run the network on Host standing in"),
+    ],
+)
+def test_each_failure_is_a_message_and_the_next_engine(bundle, monkeypatch, does, message):
+    monkeypatch.setenv("TENSORRT_DOES", does)
+    with pytest.raises(EngineError, match=message):
+        create_engine(bundle, "tensorrt", 1)
+    assert FAKE.fake_live() == 0
+    monkeypatch.setattr(factory, "MEASURE_SECONDS", 0.01)
+    engine = create_engine(bundle, threads=1, remeasure=True)
+    assert engine.name != "tensorrt"
+    (note,) = engine.notes
+    assert note.startswith("tensorrt: ")
+    recalled = create_engine(bundle, threads=1)
+    assert recalled.notes == engine.notes  # what the diagnostics say
+    assert ModelInfo.of(bundle.manifest, recalled).notes == engine.notes
+
+
+@pytest.mark.parametrize(
+    "function", ["cuMemAlloc_v2", "cuMemHostAlloc", "cuStreamCreate", "cuDevicePrimaryCtxRetain"]
+)
+@pytest.mark.parametrize("after", [0, 2])
+def test_out_of_memory_half_way_gives_everything_back(model, function, after):
+    FAKE.fake_fail(function.encode(), after, 2)
+    if function in ("cuMemAlloc_v2", "cuMemHostAlloc") or after == 0:
+        with pytest.raises(EngineError, match=r"out of memory.*Close what else uses the GPU"):
+            open_model(model, "tensorrt")
+    else:
+        open_model(model, "tensorrt").close()
+
+
+def test_the_limits_of_a_build(model, monkeypatch):
+    monkeypatch.setenv("TENSORRT_DOES", "hang")
+    with pytest.raises(EngineError, match="it took over 1 s"):
+        build_plan(model, Order(False), limits=Limits(seconds=1))
+    monkeypatch.setenv("TENSORRT_DOES", "take_memory")
+    with pytest.raises(EngineError, match=r"it took \d\.\d GiB of memory, the limit is 0.6 GiB"):
+        build_plan(model, Order(False), limits=Limits(memory=600_000_000))
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(EngineError, match="TensorRT can't read the network"):
+        open_model(b"no network", "tensorrt")
+
+
+def test_an_answer_that_is_wrong_is_refused(bundle, monkeypatch):
+    monkeypatch.setenv("TENSORRT_DOES", "wrong")
+    with pytest.raises(EngineError, match=r"answer to a test picture is wrong: .* differs from"):
+        create_engine(bundle, "tensorrt", 1)
+    assert kept() == []
+    monkeypatch.delenv("TENSORRT_DOES")
+    engine = create_engine(bundle, "tensorrt", 1)
+    assert engine.believed()
+    assert plans.noted(engine.key, "error") == 0
+    engine.close()
+
+
+def test_half_precision_needs_its_graph(bundle):
+    with pytest.raises(EngineError, match="has no graph of half precision; export it again"):
+        create_engine(bundle, "tensorrt", 1, "f16")
+    engine = create_engine(bundle, "tensorrt", 1, "auto")  # takes what there is
+    engine.close()
+
+
+def test_two_that_start_together_build_once(model):
+    engines = []
+    threads = [
+        threading.Thread(target=lambda: engines.append(open_model(model, "tensorrt")))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(engine.fresh for engine in engines) == [False, False, True]
+    for engine in engines:
+        engine.close()
+
+
+def test_many_people_go_at_once():
+    model = create_refine()
+    engine, other = open_model(model, "tensorrt", rows=8), open_model(model, "onnxruntime", 1)
+    assert engine.inputs == other.inputs
+    (spec,) = engine.inputs
+    for rows in (1, 8, 3):
+        given = {spec.name: np.random.default_rng(rows).random((rows, 75), np.float32)}
+        for name, array in other.run(given).items():
+            np.testing.assert_array_equal(engine.run(given)[name], array)
+    with pytest.raises(EngineError, match=r"is \[9, 75\]; the plan was built for 8 at once"):
+        engine.run({spec.name: np.zeros((9, 75), np.float32)})
+    engine.close()
+
+
+def test_outputs_of_unknown_size_are_refused(monkeypatch):
+    monkeypatch.setenv("TENSORRT_DOES", "unknown_sizes")
+    with pytest.raises(EngineError, match="'y' is depends on what it sees"):
+        open_model(create_refine(), "tensorrt", rows=8)
+
+
+def create_refine() -> bytes:
+    """A network for any number of rows of 75 numbers."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    weights = np.random.default_rng(0).random((75, 45), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "rows",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 75])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 45])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
+def test_twenty_lives_of_an_estimator_in_two_threads(scene, make_bundle):
+    bundle = make_bundle(scene)
+    for _ in range(20):
+        made = []
+        thread = threading.Thread(
+            target=lambda: made.append(create_estimator(bundle, "tensorrt"))  # noqa: B023
+        )
+        thread.start()
+        thread.join()
+        frame = made[0].estimate(scene.image(250), scene.camera)
+        assert len(frame.bodies) == len(scene.joints)
+        made[0].close()
+        assert FAKE.fake_live() == 0
+
+
+def test_the_choice_is_made_again_on_another_gpu(bundle, monkeypatch):
+    monkeypatch.setattr(factory, "MEASURE_SECONDS", 0.01)
+    versions, opening = factory.available_engines(), factory.Opening(1, "f32", GpuOptions(), 1)
+    assert "tensorrt" in versions
+    here = factory._choice_key(bundle, versions, opening)
+    FAKE.fake_fail(b"cuInit", 0, 100)
+    assert factory._choice_key(bundle, versions, opening) != here
+
+
+def test_version_is_that_of_the_module():
+    assert os.environ.get("TENSORRT_VERSION", "10.3.0") == factory.available_engines()["tensorrt"]
+    assert zeros(()) == {}

@@ -1,0 +1,281 @@
+"""Stands in for TensorRT where there is none: its Python interface, as far as the engine uses it.
+
+Plans hold the ONNX file, and run on ONNX Runtime when the stream comes to them. What this module
+has, the real bindings of TensorRT 10.0 to 11.4 have as well: ``.ci/bindings.py`` compares them.
+``TENSORRT_DOES`` in the environment makes it fail in the ways that TensorRT does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import json
+import os
+import time
+
+import numpy as np
+import onnxruntime
+
+__version__ = os.environ.get("TENSORRT_VERSION", "10.3.0")
+
+
+class Severity(enum.IntEnum):
+    INTERNAL_ERROR, ERROR, WARNING = range(3)
+
+
+class ILogger:
+    Severity = Severity
+
+    def log(self, severity, message):
+        pass  # ours overrides it
+
+
+class IProgressMonitor:
+    pass
+
+
+class MemoryPoolType(enum.Enum):
+    WORKSPACE = 0
+
+
+class BuilderFlag(enum.Enum):
+    TF32 = 7
+
+
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    STRONGLY_TYPED = 1
+
+
+class TensorIOMode(enum.Enum):
+    INPUT, OUTPUT = 1, 2
+
+
+class TensorLocation(enum.Enum):
+    DEVICE, HOST = 0, 1
+
+
+def nptype(dtype):
+    if dtype == "bf16":
+        raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
+    return np.dtype(dtype)
+
+
+def _does(what: str) -> bool:
+    return what in os.environ.get("TENSORRT_DOES", "").split()
+
+
+def _session(model: bytes):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _shape(node) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else -1 for size in node.shape)
+
+
+class ITensor:
+    def __init__(self, node):
+        self.name, self.shape = node.name, _shape(node)
+
+
+class INetworkDefinition:
+    num_inputs = 0
+
+    def get_input(self, k):
+        return ITensor(self.session.get_inputs()[k])
+
+
+class OnnxParser:
+    num_errors = 1
+
+    def __init__(self, network, logger):
+        self.network = network
+
+    def parse(self, model):
+        try:
+            self.network.session = _session(model)
+        except Exception as error:
+            self.error = error
+            return False
+        self.network.model = model
+        self.network.num_inputs = len(self.network.session.get_inputs())
+        return True
+
+    def get_error(self, k):
+        return self.error
+
+
+class IOptimizationProfile:
+    def __init__(self):
+        self.shapes = {}
+
+    def set_shape(self, name, *shapes):
+        self.shapes[name] = shapes
+
+
+class ITimingCache:
+    def __init__(self, content):
+        self.content = content
+
+    def serialize(self):
+        return self.content + b"measured "
+
+
+class IBuilderConfig:
+    progress_monitor = None
+
+    def __init__(self):
+        self.flags, self.profile = set(), IOptimizationProfile()
+
+    def set_memory_pool_limit(self, pool, size):
+        self.workspace = size
+
+    def set_flag(self, flag):
+        self.flags.add(flag)
+
+    def clear_flag(self, flag):
+        self.flags.discard(flag)
+
+    def add_optimization_profile(self, profile):
+        self.profile = profile
+
+    def create_timing_cache(self, content):
+        return ITimingCache(content)
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        self.cache = cache
+
+    def get_timing_cache(self):
+        return self.cache
+
+
+class Builder:
+    def __init__(self, logger):
+        self.logger = logger
+
+    def create_network(self, flags):
+        assert flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
+        return INetworkDefinition()
+
+    def create_builder_config(self):
+        return IBuilderConfig()
+
+    def create_optimization_profile(self):
+        return IOptimizationProfile()
+
+    def build_serialized_network(self, network, config):
+        monitor = config.progress_monitor
+        monitor.phase_start("Building Engine", None, 2)
+        monitor.step_complete("Building Engine", 0)
+        if _does("crash"):
+            os.kill(os.getpid(), 11)
+        if _does("be_killed"):
+            os.kill(os.getpid(), 9)
+        if _does("hang"):
+            time.sleep(600)
+        if _does("take_memory"):
+            self.taken = np.ones(100_000_000)
+            time.sleep(600)
+        if _does("refuse"):
+            self.logger.log(Severity.ERROR, "Could not find any implementation for node Conv_7")
+            return None
+        monitor.phase_finish("Building Engine")
+        header = {"version": __version__, "tf32": BuilderFlag.TF32 in config.flags}
+        header["shapes"] = config.profile.shapes
+        return json.dumps(header).encode() + b"\n" + network.model
+
+
+class Runtime:
+    def __init__(self, logger):
+        self.logger = logger
+
+    def deserialize_cuda_engine(self, plan):
+        if _does("refuse_plans"):
+            self.logger.log(Severity.ERROR, "Serialization assertion failed: magicTag")
+            return None
+        header, _, model = bytes(plan).partition(b"\n")
+        facts = json.loads(header)
+        if facts["version"] != __version__:
+            self.logger.log(Severity.ERROR, "Version tag does not match")
+            return None
+        return ICudaEngine(facts, model)
+
+
+class ICudaEngine:
+    def __init__(self, facts, model):
+        self.session, self.shapes = _session(model), facts["shapes"]
+        self.given = {node.name: node for node in self.session.get_inputs()}
+        self.made = {node.name: node for node in self.session.get_outputs()}
+        self.all = {**self.made, **self.given}  # TensorRT's order isn't to be relied on
+        self.num_io_tensors = len(self.all)
+
+    def get_tensor_name(self, k):
+        return list(self.all)[k]
+
+    def get_tensor_mode(self, name):
+        return TensorIOMode.INPUT if name in self.given else TensorIOMode.OUTPUT
+
+    def get_tensor_shape(self, name):
+        return _shape(self.all[name])
+
+    def get_tensor_dtype(self, name):
+        kind = self.all[name].type.removeprefix("tensor(").removesuffix(")")
+        return (
+            "bf16" if _does("bf16") and name in self.made else {"float": "float32"}.get(kind, kind)
+        )
+
+    def get_tensor_location(self, name):
+        return TensorLocation.HOST if _does("host_shapes") else TensorLocation.DEVICE
+
+    def get_tensor_profile_shape(self, name, profile):
+        return self.shapes[name]
+
+    def create_execution_context(self):
+        return None if _does("no_context") else IExecutionContext(self)
+
+
+class IExecutionContext:
+    def __init__(self, engine):
+        self.engine, self.addresses = engine, {}
+        self.shapes = {name: _shape(node) for name, node in engine.given.items()}
+        self.callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._run)
+
+    def set_tensor_address(self, name, address):
+        self.addresses[name] = int(address)
+        return not _does("take_no_memory")
+
+    def set_input_shape(self, name, shape):
+        self.shapes[name] = tuple(shape)
+        return True
+
+    def get_tensor_shape(self, name):
+        if name in self.shapes:
+            return self.shapes[name]
+        shape = _shape(self.engine.made[name])
+        if -1 not in shape or _does("unknown_sizes") or any(-1 in s for s in self.shapes.values()):
+            return shape
+        zeros = {k: np.zeros(s, np.float32) for k, s in self.shapes.items()}
+        return self.engine.session.run([name], zeros)[0].shape
+
+    def execute_async_v3(self, stream):
+        if _does("not_run"):
+            return False
+        return (
+            ctypes.CDLL("libcuda.so.1").cuLaunchHostFunc(
+                ctypes.c_void_p(stream), self.callback, None
+            )
+            == 0
+        )
+
+    def _run(self, _):
+        inputs = {k: self._memory(k, s).copy() for k, s in self.shapes.items()}
+        names = list(self.engine.made)
+        for name, array in zip(names, self.engine.session.run(names, inputs), strict=True):
+            factor = np.float32(1.5 if _does("wrong") else 1)
+            self._memory(name, array.shape)[...] = array * factor
+
+    def _memory(self, name, shape):
+        size = int(np.prod(shape))
+        values = (ctypes.c_float * size).from_address(self.addresses[name])
+        return np.ctypeslib.as_array(values).reshape(shape)
