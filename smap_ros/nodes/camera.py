@@ -82,7 +82,9 @@ class CameraNode(Node):
         self._pace.stop()
         if self._source.live:
             self._source.close()  # a read may block for long
-        self._thread.join(JOIN_TIMEOUT)
+        # From Kilted on, who shuts ROS down destroys the nodes: our thread, after the last image.
+        if threading.current_thread() is not self._thread:
+            self._thread.join(JOIN_TIMEOUT)
         self._source.close()
         super().destroy_node()
 
