@@ -61,6 +61,8 @@ class CameraNode(Node):
         failure: why, then.
     """
 
+    _whole = False  # a node that refuses its parameters is destroyed half made, from Kilted on
+
     def __init__(self, **options: Any) -> None:
         super().__init__(CAMERA_NODE.name, **options)
         self._settings = NodeParameters(self, CAMERA_NODE.parameters)
@@ -74,10 +76,16 @@ class CameraNode(Node):
         self._make_publishers()
         self._diagnostics = Diagnostics(self, "camera", self._health)
         self._thread = threading.Thread(target=self._stream, name="camera", daemon=True)
+        self._whole = True
         self._thread.start()
 
     def destroy_node(self) -> None:
         """Stop reading, release the source, then the node."""
+        if self._whole:
+            self._stop()
+        super().destroy_node()
+
+    def _stop(self) -> None:
         self._stopping.set()
         self._pace.stop()
         if self._source.live:
@@ -86,7 +94,6 @@ class CameraNode(Node):
         if threading.current_thread() is not self._thread:
             self._thread.join(JOIN_TIMEOUT)
         self._source.close()
-        super().destroy_node()
 
     # --- set-up ---------------------------------------------------------------------------------
 

@@ -112,12 +112,15 @@ class RecorderNode(Node):
     Times in the bag are those of arrival, so that with the stamps they give the latency.
     """
 
+    _whole = False  # a node that refuses its parameters is destroyed half made, from Kilted on
+
     def __init__(self, **options: Any) -> None:
         super().__init__(RECORDER_NODE.name, **options)
         self.exit_status = 0
         settings = NodeParameters(self, RECORDER_NODE.parameters)
         self._quality = settings.whole("jpeg_quality")
         self._writer = _open_bag(settings.text("output"))
+        self._whole = True
         self._store = get_typestore(Stores.ROS2_JAZZY)
         for kind in (Body, BodyArray, SkeletonInfo):
             name = _type_name(kind)
@@ -130,7 +133,8 @@ class RecorderNode(Node):
     def destroy_node(self) -> None:
         """Finish the bag, then the node."""
         try:
-            self._writer.close()
+            if self._whole:
+                self._writer.close()
         except OSError as error:
             self._give_up(error)
         super().destroy_node()

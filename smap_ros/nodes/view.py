@@ -62,6 +62,8 @@ class ViewNode(Node):
     And ``/diagnostics``. Publishes nothing but its own diagnostics: it serves a page.
     """
 
+    _whole = False  # a node that refuses its parameters is destroyed half made, from Kilted on
+
     def __init__(self, **options: Any) -> None:
         super().__init__(VIEW_NODE.name, **options)
         self._settings = NodeParameters(self, VIEW_NODE.parameters, accept=self._accept)
@@ -86,6 +88,7 @@ class ViewNode(Node):
         self._page = Page(host, port)
         self._worker: NewestWins[BodyArray | None] = NewestWins(self._work, lambda: None, "view")
         self.create_timer(LOOK_PERIOD, self._look, clock=STEADY)
+        self._whole = True
         self._diagnostics = Diagnostics(self, "viewer", self._health)
         warning = exposure(host, self._page.port)
         if warning is not None:
@@ -99,9 +102,10 @@ class ViewNode(Node):
 
     def destroy_node(self) -> None:
         """Stop serving, then the node."""
-        self._stopped.set()
-        self._worker.stop()
-        self._page.close()
+        if self._whole:
+            self._stopped.set()
+            self._worker.stop()
+            self._page.close()
         super().destroy_node()
 
     # --- subscriptions --------------------------------------------------------------------------
