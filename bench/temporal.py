@@ -1,10 +1,11 @@
 """Smoothers, delays and trackers on films of recorded detections with truth.
 
-    python bench/temporal.py FILMS [--out DIR]
+    python bench/temporal.py FILMS [--out DIR] [--also NAME=BUNDLE]
 
-FILMS is a folder of `smap-train record`. Prints two tables, of motion and of identities, and with
-``--out`` draws a joint and a pelvis' depth over time: truth, raw and smoothed. Costs are processor
-time of tracker and smoother together for each picture.
+FILMS is a folder of `smap-train record`. Prints three tables, of motion, of identities and of what
+ten people cost beside one look of the detector, and with ``--out`` draws a joint and a pelvis'
+depth over time: truth, raw and smoothed. ``--also`` adds another learned smoother. Costs are
+processor time of tracker and smoother together for each picture.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from smap_ros.bodies import Body
+from smap_ros.bundles.bundle import list_bundles
+from smap_ros.estimators import create_estimator
 from smap_ros.evaluation.common.films import Film, read_films
 from smap_ros.evaluation.common.identities import (
     IdentityCollector,
@@ -36,13 +39,25 @@ from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-WAYS = (("none", 0), ("one_euro", 0), ("split", 0), ("rts", 0), ("rts", 2), ("rts", 4))
+DELAYS = (0, 2, 4)
+WAYS = (("none", 0), ("one_euro", 0), ("split", 0), *(("rts", delay) for delay in DELAYS))
 TRACKERS = {
     "as shipped": TrackerConfig(),
     "death_time 1 s": TrackerConfig(death_time=1.0, fill_time=1.0),
     "gaps filled for 0.2 s": TrackerConfig(fill_time=0.2),
     "turns not estimated": TrackerConfig(estimate_turn=False),
 }
+
+
+def configs(also: Sequence[str]) -> dict[tuple[str, int], SmootherConfig]:
+    """What is compared, by name and delay; ``also`` are more learned smoothers, NAME=BUNDLE."""
+    learned = {"maed": "maed_smoother"} if "maed_smoother" in list_bundles() else {}
+    learned |= dict(text.split("=", 1) for text in also)
+    return {(name, delay): SmootherConfig(smoother=name, delay=delay) for name, delay in WAYS} | {
+        (name, delay): SmootherConfig(smoother="maed", delay=delay, smoother_bundle=bundle)
+        for name, bundle in learned.items()
+        for delay in DELAYS
+    }
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,60 @@ def identity_table(outcomes: dict[str, Outcome]) -> Table:
     return table
 
 
+def crowd(film: Film, people: int, pictures: int) -> list[list[Body]]:
+    """So many people in every picture: the first one found in a film, many times, side by side."""
+    whole = next(p for p in range(len(film)) if film.detections(p))
+    crowds, body = [], film.detections(whole)[0]
+    for picture in range(pictures):
+        body = next(iter(film.detections(picture % len(film))), body)
+        shift = np.array([body.joints_3d[MPI15.root, 2] * 0.25, 0, 0], np.float32)
+        crowds.append(
+            [
+                replace(
+                    body,
+                    joints_3d=body.joints_3d + (k - people / 2) * shift,
+                    joints_2d=body.joints_2d + np.array([(k - people / 2) * 100, 0], np.float32),
+                )
+                for k in range(people)
+            ]
+        )
+    return crowds
+
+
+def cost_table(
+    ways: dict[tuple[str, int], SmootherConfig], film: Film, bundle: str, people: int = 10
+) -> Table:
+    """Milliseconds a picture, and as a share of one look of the detector, in turns."""
+    estimator = create_estimator(bundle, engine="onnxruntime", threads=1)
+    image = np.random.default_rng(0).integers(
+        0, 256, (film.view.height, film.view.width, 3), np.uint8
+    )
+    pictures = crowd(film, people, 60)
+    smoothers = {way: BodySmoother(config) for way, config in ways.items()}
+    spent: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+    looks = []
+    for number, found in enumerate(pictures):
+        start = time.process_time()
+        estimator.estimate(image, film.view)
+        looks.append(time.process_time() - start)
+        for way, smoother in smoothers.items():
+            start = time.process_time()
+            smoother.update(found, number / 15)
+            spent[way].append(time.process_time() - start)
+    look = 1000 * float(np.median(looks[10:]))
+    table = Table(
+        title=f"{people} people, one thread; a look of {bundle} takes {look:.1f} ms",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in ("tracker and smoother (delay)", "ms", "of a look"):
+        table.add_column(column, justify="left" if " (" in column else "right")
+    for (name, delay), times in spent.items():
+        cost = 1000 * float(np.median(times[20:]))
+        table.add_row(f"{name} ({delay})", f"{cost:.2f}", f"{cost / look:.1%}")
+    return table
+
+
 def plot(outcomes: dict[tuple[str, int], Outcome], path: Path) -> None:
     """Left wrist across the view and pelvis' depth of the person who walks farthest."""
     raw = outcomes["none", 0].tracks
@@ -136,7 +205,8 @@ def plot(outcomes: dict[tuple[str, int], Outcome], path: Path) -> None:
     _, f, k = max(ways)
     wrist = MPI15.index("l_wrist")
     figure, axes = plt.subplots(2, 1, figsize=(10, 6.5), sharex=True, layout="constrained")
-    shown = [("none", 0), ("one_euro", 0), ("split", 0), ("rts", 2)]
+    wanted = [("none", 0), ("split", 0), ("rts", 2), ("maed", 0), ("maed", 2)]
+    shown = [way for way in wanted if way in outcomes]
     for axis, (joint, column, title) in zip(
         axes, ((wrist, 0, "left wrist, x [m]"), (MPI15.root, 2, "pelvis, depth [m]")), strict=True
     ):
@@ -160,13 +230,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("films", type=Path, help="folder of recorded films")
     parser.add_argument("--out", type=Path, help="folder for temporal.png")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="NAME=BUNDLE", help="a learned smoother more"
+    )
+    parser.add_argument(
+        "--detector", default="smap_lite", help="bundle whose look costs compare to"
+    )
     options = parser.parse_args()
     films = read_films(options.films)
-    outcomes = {way: run(films, SmootherConfig(smoother=way[0], delay=way[1])) for way in WAYS}
+    ways = configs(options.also)
+    outcomes = {way: run(films, config) for way, config in ways.items()}
     console = Console(width=110)
     people = outcomes["none", 0].motion
     title = f"{len(films)} films, {people.people} people, {people.poses} poses"
     console.print(motion_table(outcomes, title))
+    console.print(cost_table(ways, films[0], options.detector))
     trackers = {
         name: run(films, SmootherConfig(tracker=config, smoother="none"))
         for name, config in TRACKERS.items()

@@ -70,7 +70,6 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "curve": ("smap_train.curve:run", "Draw accuracy over the steps of a run."),
     "refine": ("smap_train.refine:run", "Train the refining network of a bundle."),
     "record": ("smap_train.smoother.record:run", "Record a detector's people over films."),
-    "smoother": ("smap_train.smoother.fit:run", "Train the learned smoother on recorded films."),
     "export": ("smap_train.export:run", "Export a checkpoint to a bundle that engines load."),
     "litert": ("smap_train.export.litert:run", "Export a MobileHumanPose to LiteRT."),
     "data": ("smap_train.data.convert.command:app", "Bring public data sets into our form."),

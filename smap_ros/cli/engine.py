@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from smap_ros.bundles.bundle import load_bundle
+from smap_ros.bundles.manifest.common import ImageManifest, Manifest
 from smap_ros.cli import tables
 from smap_ros.engines.factory import create_engine, measure
 from smap_ros.engines.inspect.onnx_graph import OnnxGraph, read_graph
@@ -72,7 +73,7 @@ def inspect(bundle: str) -> None:
     """
     loaded = load_bundle(bundle)
     manifest = loaded.manifest
-    wanted, provenance = manifest.input, manifest.provenance
+    provenance = manifest.provenance
     rows = [
         ("bundle", f"{loaded.name} {manifest.version}, kind {manifest.kind}"),
         ("description", manifest.description or "-"),
@@ -81,7 +82,7 @@ def inspect(bundle: str) -> None:
             (role, f"{entry.path}, sha256 {entry.sha256[:16]}... ok")
             for role, entry in manifest.files.entries.items()
         ),
-        ("input", f"{wanted.name}: {wanted.width}x{wanted.height} px, {wanted.color}"),
+        *_inputs(manifest),
         *(
             (f"output {role}", f"{output.name} {list(output.shape)}")
             for role, output in manifest.outputs.items()
@@ -101,6 +102,14 @@ def inspect(bundle: str) -> None:
     for role, entry in manifest.files.entries.items():
         if entry.path.endswith(".onnx"):
             console.print(_operators(role, read_graph(loaded.read(role))))
+
+
+def _inputs(manifest: Manifest) -> list[tuple[str, str]]:
+    """An image with its size, or arrays with their shapes."""
+    if isinstance(manifest, ImageManifest):
+        image = manifest.input
+        return [("input", f"{image.name}: {image.width}x{image.height} px, {image.color}")]
+    return [(f"input {name}", f"{list(shape)}") for name, shape in manifest.network_inputs.items()]
 
 
 def _operators(role: str, graph: OnnxGraph) -> Table:

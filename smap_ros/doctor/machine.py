@@ -24,6 +24,7 @@ from rich.text import Text
 
 from smap_ros import __version__
 from smap_ros.bundles.bundle import list_bundles, load_bundle
+from smap_ros.bundles.manifest.common import ImageManifest
 from smap_ros.engines import tensorrt
 from smap_ros.engines.cuda import Gpu
 from smap_ros.engines.cuda_layers import installed_layer
@@ -304,6 +305,9 @@ def _model(name: str) -> Check:
         bundle = load_bundle(name)
     except SmapError as error:
         return Check(name, False, str(error))
-    spec, kind = bundle.manifest.input, f"{bundle.kind} {bundle.manifest.version}"
+    manifest, kind = bundle.manifest, f"{bundle.kind} {bundle.manifest.version}"
     hash_ok = f"sha256 {bundle.model_hash[:12]} as stated"
+    if not isinstance(manifest, ImageManifest):
+        return Check(name, True, f"{kind}, {hash_ok}")
+    spec = manifest.input
     return Check(name, True, f"{kind}, {spec.width}x{spec.height}, {hash_ok}")

@@ -44,6 +44,7 @@ class ModelInfo:
         device: what that runs on, for people to read.
         first_stage: the model that finds the people for it, if one does.
         notes: what would have been faster, and why it can't be had.
+        sha256: of the network that sees the image.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelInfo:
     device: str
     first_stage: ModelInfo | None = None
     notes: tuple[str, ...] = ()
+    sha256: str = ""
 
     @property
     def runtime(self) -> str:
@@ -71,7 +73,8 @@ class ModelInfo:
     def of(cls, bundle: Manifest, engine: Engine, first: ModelInfo | None = None) -> ModelInfo:
         """Of a bundle's manifest and its loaded network."""
         of_engine = engine.name, engine.device
-        return cls(bundle.name, bundle.version, *of_engine, first, engine.notes)
+        sha256 = bundle.files.model.sha256
+        return cls(bundle.name, bundle.version, *of_engine, first, engine.notes, sha256)
 
 
 class Estimator(Protocol):

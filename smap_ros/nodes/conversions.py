@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from smap_ros.bags.messages import body_from_message
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
+from smap_ros.estimators.base import ModelInfo
 from smap_ros.geometry.orientation import torso_orientation
 from smap_ros.images import encode_compressed
 from smap_ros.msg import Body as BodyMessage
@@ -69,16 +70,17 @@ def info_from_camera(camera: Camera | None, header: Header, size: tuple[int, int
     return info
 
 
-def skeleton_info(skeleton: Skeleton, model: str, version: str, engine: str) -> SkeletonInfo:
+def skeleton_info(skeleton: Skeleton, about: ModelInfo) -> SkeletonInfo:
     """What the joint indices mean, and what finds them."""
     return SkeletonInfo(
         name=skeleton.name,
         joint_names=list(skeleton.joints),
         limbs=[joint for limb in skeleton.limbs for joint in limb],
         root=skeleton.root,
-        model=model,
-        model_version=version,
-        engine=engine,
+        model=about.name,
+        model_version=about.version,
+        engine=about.runtime,
+        model_sha256=about.sha256,
     )
 
 

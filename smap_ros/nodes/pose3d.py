@@ -189,9 +189,7 @@ class Pose3dNode(LifecycleNode):
         meshes = self.create_lifecycle_publisher(MarkerArray, "meshes", qos.RELIABLE)
         self._meshes = MeshMarkers(meshes, settings.number("mesh_rate"))
         about = estimator.about
-        self._info_publisher.publish(
-            skeleton_info(estimator.skeleton, about.name, about.version, about.runtime)
-        )
+        self._info_publisher.publish(skeleton_info(estimator.skeleton, about))
         self.get_logger().info(f"model: {about}")
 
     def _world(self, bundle: Bundle) -> WorldFrame | None:

@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.graph.node_types import POSE3D_NODE, SMOOTHER_NODE
-from smap_ros.msg import BodyArray
+from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
@@ -25,7 +25,6 @@ from smap_ros.nodes.world import WorldFrame
 from smap_ros.settings import build
 from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import Answer, BodySmoother, SmootherConfig
-from smap_ros.temporal.smoothers import resolve
 
 IDLE = 1.0  # seconds without an image after which those that wait for it go out
 
@@ -49,6 +48,7 @@ class SmootherNode(Node):
         self._newest = 0.0  # stamp, seconds
         self._publisher = self.create_publisher(BodyArray, "bodies", qos.RELIABLE)
         self.create_subscription(BodyArray, "bodies_raw", self._on_bodies, qos.RELIABLE)
+        self.create_subscription(SkeletonInfo, "skeleton_info", self._on_model, qos.LATCHED)
         self._idle = self.create_timer(IDLE, self._flush, clock=STEADY)
         self._feed = Feed(self, "bodies_raw", POSE3D_NODE.name)
         self._diagnostics = Diagnostics(self, "smoothing", self._health)
@@ -78,6 +78,12 @@ class SmootherNode(Node):
         for answer in answers:
             self._publish(answer, work)
         self._idle.reset()
+
+    def _on_model(self, message: SkeletonInfo) -> None:
+        """Another detector errs otherwise: the learned smoother is for its own alone."""
+        self._smoother.detector = message.model_sha256
+        if problem := self._smoother.problem:
+            self.get_logger().warning(problem)
 
     def _camera_pose(self, frame_id: str, stamp: float) -> NDArray[np.float64] | None:
         if self._world is None:
@@ -114,7 +120,7 @@ class SmootherNode(Node):
         config = self._smoother.config
         (wait,) = self._waits.percentiles(50)
         values = self._statistics.values() | {
-            "smoother": resolve(config.smoother, config.delay),
+            "smoother": self._smoother.smoother,
             "delay [images]": str(config.delay),
             "delay p50 [ms]": f"{wait:.1f}",
             "images too late": str(self._smoother.late),
@@ -125,6 +131,8 @@ class SmootherNode(Node):
             return Health(Level.WARN, silence, values)
         if self._blind:
             return Health(Level.WARN, f"the camera's motion is unknown: {self._blind}", values)
+        if problem := self._smoother.problem:
+            return Health(Level.WARN, problem, values)
         return Health(Level.OK, "running", values)
 
 

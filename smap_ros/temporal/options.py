@@ -143,7 +143,8 @@ class SmootherConfig(Options):
 
     smoother: str = setting(
         AUTO,
-        "what smooths the joints; auto: the best that was measured for the delay; none: only track",
+        "what smooths the joints; auto: the best that was measured for the delay and the model; "
+        "none: only track",
         choices=SMOOTHERS,
         changes=Changes.ANY_TIME,
     )
@@ -153,6 +154,11 @@ class SmootherConfig(Options):
         unit="images",
         low=0,
         high=MAX_DELAY,
+        changes=Changes.ANY_TIME,
+    )
+    smoother_bundle: str = setting(
+        "maed_smoother",
+        "of maed: the bundle of its network, by name or path",
         changes=Changes.ANY_TIME,
     )
     filter: OneEuroConfig = OneEuroConfig()

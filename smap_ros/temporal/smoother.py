@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.temporal.egomotion import Motion
+from smap_ros.temporal.learned import Learned
 from smap_ros.temporal.options import SmootherConfig
-from smap_ros.temporal.smoothers import create_smoother
+from smap_ros.temporal.smoothers import create_smoother, resolve
 from smap_ros.temporal.smoothers.base import Seen
 from smap_ros.temporal.tracker import TrackedBody, Tracker
 
@@ -40,10 +41,18 @@ class BodySmoother:
 
     Args:
         config: settings.
+        detector: sha256 of the network that finds the people, as of
+            :attr:`smap_ros.bundles.bundle.Bundle.model_hash`; ``auto`` takes the learned smoother
+            for the people of the detector that it learned from alone. Empty: unknown.
+
+    Raises:
+        BundleError: if the learned smoother is asked for, and can't be used.
     """
 
-    def __init__(self, config: SmootherConfig | None = None) -> None:
+    def __init__(self, config: SmootherConfig | None = None, detector: str = "") -> None:
         self._config = config or SmootherConfig()
+        self._detector = detector
+        self._learned = Learned.of(self._config)
         self._tracker = Tracker(self._config.tracker)
         self._run: _Run | None = None
         self._pose: Float | None = None  # of the camera, at the last frame
@@ -55,10 +64,39 @@ class BodySmoother:
 
     @config.setter
     def config(self, config: SmootherConfig) -> None:
+        self._learned = Learned.of(config)
         before, self._config = self._config, config
         self._tracker.config = config.tracker
-        if self._run is not None and before.changed(tracker=config.tracker) != config:
-            self._run = _Run(config, self._run.joints, self._run.waiting)
+        if before.changed(tracker=config.tracker) != config:
+            self._restart()
+
+    @property
+    def detector(self) -> str:
+        """sha256 of the network that finds the people; empty where nobody knows."""
+        return self._detector
+
+    @detector.setter
+    def detector(self, detector: str) -> None:
+        before, self._detector = self.smoother, detector
+        if self.smoother != before:
+            self._restart()
+
+    @property
+    def smoother(self) -> str:
+        """The smoother that runs: what ``auto`` means for this delay and detector."""
+        config = self._config
+        return resolve(config.smoother, config.delay, self._learned.wins(self._detector))
+
+    @property
+    def problem(self) -> str:
+        """Why the smoother may be a bad one for these people; empty when all is well."""
+        return self._learned.problem(self._detector) if self.smoother == "maed" else ""
+
+    def _restart(self) -> None:
+        """Take another smoother; frames that wait go through it again, and ids stay."""
+        if self._run is not None:
+            joints, waiting = self._run.joints, self._run.waiting
+            self._run = _Run(self._config, self.smoother, joints, waiting)
 
     @property
     def late(self) -> int:
@@ -94,7 +132,7 @@ class BodySmoother:
             joints = len(bodies[0].skeleton) if bodies else 0
             if not joints:  # nobody was ever seen
                 return [*answers, Answer([], time, note)]
-            self._run = _Run(self._config, joints)
+            self._run = _Run(self._config, self.smoother, joints)
         return answers + self._run.update(Answer(tracked, time, note))
 
     def flush(self) -> list[Answer]:
@@ -110,11 +148,17 @@ class BodySmoother:
 class _Run:
     """A smoother at work on tracked people of J joints."""
 
-    def __init__(self, config: SmootherConfig, joints: int, waiting: Sequence[Answer] = ()) -> None:
+    def __init__(
+        self, config: SmootherConfig, smoother: str, joints: int, waiting: Sequence[Answer] = ()
+    ) -> None:
         self.joints = joints
-        self._fill_time = config.tracker.fill_time
-        settings = {"config": config.filter} if config.smoother == "one_euro" else {}
-        self._smoother = create_smoother(config.smoother, joints, config.delay, **settings)
+        settings: dict[str, dict[str, Any]] = {
+            "one_euro": {"config": config.filter},
+            "maed": {"bundle": config.smoother_bundle},
+        }
+        self._smoother = create_smoother(
+            smoother, joints, config.delay, **settings.get(smoother, {})
+        )
         self._waiting: deque[Answer] = deque()
         # Identity -> how far smoothing moved the joints when the person was last seen, [J, 3]:
         # a prediction is moved as far, or the person would jump back at the start of a gap.

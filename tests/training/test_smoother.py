@@ -10,9 +10,12 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.films import film_paths, make_film, read_film
-from smap_train.smoother.data import Example, examples, mirrored
-from smap_train.smoother.fit import total_loss
-from smap_train.smoother.network import BONES, DELAYS, WINDOW, LearnedSmoother, encode, ray_frames
+from smap_train.losses.smoother import smoother_losses
+from smap_train.models import create
+from smap_train.models.smoother.decoder import DELAYS
+from smap_train.models.smoother.encoders import WINDOW
+from smap_train.models.smoother.tracks import BONES, ROOT, look, ray_frames, split_past
+from smap_train.smoother.data import Example, examples
 from smap_train.smoother.record import mean_colours
 from tests.temporal.people import CAMERA, person
 
@@ -20,63 +23,88 @@ T = 24
 
 
 def walkers(seed=0, people=2):
-    """Noisy people [N, T, 15, 3], scores, times."""
+    """Noisy people [N, T, 15, 3], 0 where missing; scores, times, truth."""
     rng = np.random.default_rng(seed)
     base = np.stack([person((k - 0.5, 0.2, 3.5 + k)).joints_3d for k in range(people)])
     way = np.linspace(0, 0.8, T)[None, :, None, None] * np.array([1.0, 0, 0.3])
     true = base[:, None] + way
-    found = true + rng.normal(0, 0.03, true.shape)
-    found[0, 5, 7] = np.nan
-    found[1, 9] = np.nan
-    scores = np.isfinite(found).all(-1) * 0.8
+    scores = np.full((people, T, 15), 0.8)
+    scores[0, 5, 7] = scores[1, 9] = 0
+    found = (true + rng.normal(0, 0.03, true.shape)) * (scores > 0)[..., None]
     times = np.cumsum(rng.uniform(0.05, 0.2, (people, T)), axis=1)
-    return [torch.tensor(a, dtype=torch.float32) for a in (found, scores, true, times)]
+    return [torch.tensor(a, dtype=torch.float32) for a in (found, scores, times, true)]
 
 
 @pytest.fixture(params=["maed", "mlp"])
 def network(request):
     torch.manual_seed(0)
-    return LearnedSmoother(request.param).eval()
+    made = create("smoother", kind=request.param).eval()
+    assert sum(p.numel() for p in made.parameters()) < 1_000_000
+    return made
 
 
 @torch.no_grad()
-def test_answers_depend_on_nothing_later_nor_older_than_they_may(network):
-    found, scores, _, times = walkers()
-    before = network(encode(found, scores, times))
+def test_answers_depend_on_nothing_later(network):
+    found, scores, times, _ = walkers()
+    before = network(found, scores, times)
     changed = found.clone()
     changed[:, 20:] += 0.1 * torch.randn(changed[:, 20:].shape)
-    after = network(encode(changed, scores, times))
-    for (about, root, _), (about_b, root_b, _) in zip(before, after, strict=True):
-        torch.testing.assert_close(about[:, :20], about_b[:, :20])
-        torch.testing.assert_close(root[:, :20], root_b[:, :20])
-        assert not torch.allclose(about[:, 20:], about_b[:, 20:], atol=1e-4)
+    for a, b in zip(before, network(changed, scores, times), strict=True):
+        for x, y in ((a.about, b.about), (a.root, b.root), (a.variance, b.variance)):
+            torch.testing.assert_close(x[:, :20], y[:, :20])
+        assert not torch.allclose(a.about[:, 20:], b.about[:, 20:], atol=1e-4)
 
 
 @torch.no_grad()
 def test_people_do_not_touch_one_another(network):
-    found, scores, _, times = walkers()
-    together = network(encode(found, scores, times))
-    alone = network(encode(found[1:], scores[1:], times[1:]))
+    found, scores, times, _ = walkers()
+    together = network(found, scores, times)
+    alone = network(found[1:], scores[1:], times[1:])
     for a, b in zip(together, alone, strict=True):
-        for x, y in zip(a, b, strict=True):
+        for x, y in ((a.about, b.about), (a.root, b.root), (a.variance, b.variance)):
             torch.testing.assert_close(x[1:], y, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
+def test_what_is_missing_is_not_looked_at(network):
+    """Whatever stands where nothing was found changes nothing."""
+    found, scores, times, _ = walkers()
+    other = torch.where(scores[..., None] > 0, found, torch.full_like(found, 7.0))
+    for a, b in zip(network(found, scores, times), network(other, scores, times), strict=True):
+        torch.testing.assert_close(a.about, b.about)
+        torch.testing.assert_close(a.root, b.root)
+
+
+@torch.no_grad()
 def test_untrained_it_is_a_sane_smoother(network):
-    """Weighted means of raw bones: the truth to within the noise and the lag, bones that settle."""
-    found, scores, true, times = walkers()
-    for delay, (about, root, _) in zip(DELAYS, network(encode(found, scores, times)), strict=True):
+    """Weighted means of raw bones: the truth to within noise and lag, bones that settle."""
+    found, scores, times, true = walkers()
+    for delay, answer in zip(DELAYS, network(found, scores, times), strict=True):
         want = true[:, : T - delay]
-        pose = want - want[..., 2:3, :]
-        off = (about[:, delay:] - pose).norm(dim=-1)[:, WINDOW:]
-        assert off.mean() < 0.25
-        assert (root[:, delay:] - want[..., 2, :]).norm(dim=-1)[:, WINDOW:].mean() < 0.4
+        off = (answer.about[:, delay:] - (want - want[..., ROOT : ROOT + 1, :])).norm(dim=-1)
+        assert off[:, WINDOW:].mean() < 0.25
+        root = (answer.root[:, delay:] - want[..., ROOT, :]).norm(dim=-1)
+        assert root[:, WINDOW:].mean() < 0.4
         lengths = torch.stack(
-            [(about[..., a, :] - about[..., b, :]).norm(dim=-1) for a, b in BONES], -1
-        )
-        spread = lengths[:, WINDOW:].std(1) / lengths[:, WINDOW:].mean(1)
-        assert spread.mean() < 0.02
+            [(answer.about[..., a, :] - answer.about[..., b, :]).norm(dim=-1) for a, b in BONES], -1
+        )[:, WINDOW:]
+        assert (lengths.std(1) / lengths.mean(1)).mean() < 0.02
+
+
+def test_a_look_tells_bones_and_place():
+    found, scores, _, _ = walkers()
+    looks = look(found, scores)
+    past = split_past(looks.past)
+    for k, (parent, child) in enumerate(BONES):
+        there = (scores[..., parent] > 0) & (scores[..., child] > 0)
+        bone = found[..., child, :] - found[..., parent, :]
+        expected = torch.nn.functional.normalize(bone, dim=-1) * there[..., None]
+        torch.testing.assert_close(past.bones[..., k, :], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(past.present[..., k], there.float())
+    seen = scores[..., ROOT] > 0
+    torch.testing.assert_close(past.seen, seen.float())
+    torch.testing.assert_close(past.root[seen][:, 2].exp(), found[..., ROOT, 2][seen])
+    assert (looks.features[~seen] == 0).all()
 
 
 def test_ray_frames_are_rotations_whose_z_is_the_ray():
@@ -89,20 +117,30 @@ def test_ray_frames_are_rotations_whose_z_is_the_ray():
     torch.testing.assert_close(frames[..., 2], torch.nn.functional.normalize(position, dim=-1))
 
 
-def test_a_step_of_training_lowers_the_loss(network):
-    found, scores, true, times = walkers()
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
-    losses = []
-    for _ in range(6):
-        loss = total_loss(network, found, scores, true, times)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+def test_losses_are_nought_for_the_truth_and_count_who_was_seen_alone():
+    _, scores, _, true = walkers()
+    true[0, 3] = float("nan")
+
+    class Told:
+        about, root = true - true[..., ROOT : ROOT + 1, :], true[..., ROOT, :]
+        variance = torch.zeros(2, T, 15)
+
+    Told.about, Told.root = torch.nan_to_num(Told.about), torch.nan_to_num(Told.root)
+    perfect = smoother_losses([Told], [0], true, scores)
+    assert all(float(value) < 1e-4 for value in perfect.values())
+    Told.about = Told.about.clone()
+    Told.about[1, 9] += 1.0  # not seen there
+    Told.about[0, 3] += 1.0  # and nobody there
+    assert all(float(value) < 1e-4 for value in smoother_losses([Told], [0], true, scores).values())
+    late = Told()
+    late.about, late.root = (torch.roll(x, 2, 1) for x in (Told.about, Told.root))
+    shifted = smoother_losses([late], [2], torch.nan_to_num(true, nan=0.0), scores)
+    assert float(shifted["root_acceleration"]) < 1e-4
+    assert float(smoother_losses([late], [0], true, scores)["root"]) > 0.01
 
 
-def film_of_two():
+def film_of_two(hidden=()):
+    """Two people who walk; the first isn't found in some pictures."""
     frames = []
     for k in range(20):
         bodies = [person((-1 + 0.05 * k, 0, 4)), person((1, 0, 5 + 0.05 * k))]
@@ -115,7 +153,10 @@ def film_of_two():
         )
         for bodies, stamp in frames
     ]
-    found = [BodyFrame(tuple(bodies[::-1]), CAMERA, stamp) for bodies, stamp in frames]
+    found = [
+        BodyFrame(tuple(bodies[::-1][: 1 if k in hidden else 2]), CAMERA, stamp)
+        for k, (bodies, stamp) in enumerate(frames)
+    ]
     return make_film(found, true, [np.ones(2, np.bool_)] * 20, "ab" * 32)
 
 
@@ -128,9 +169,17 @@ def test_a_film_survives_its_file_and_gives_a_track_a_person(tmp_path):
         np.testing.assert_array_equal(getattr(again, name), value)
     assert isinstance(again.view, Camera) and again.view.fx == pytest.approx(CAMERA.fx)
     tracks = examples([again])
-    assert [len(track) for track in tracks] == [20, 20]
-    for track in tracks:
-        np.testing.assert_array_equal(track.found, track.true)
+    assert [len(one) for one in tracks] == [20, 20]
+    for one in tracks:
+        np.testing.assert_array_equal(one.found, one.true)
+
+
+def test_a_hidden_person_is_a_gap_with_a_truth():
+    film = film_of_two(hidden=range(8, 11))
+    tracks = sorted(examples([film]), key=lambda one: one.scores.sum())
+    assert [len(one) for one in tracks] == [20, 20]
+    assert (tracks[0].scores[8:11] == 0).all() and (tracks[0].scores[11] > 0).all()
+    assert np.isfinite(tracks[0].true).all()
 
 
 def test_what_is_no_film_is_refused(tmp_path):
@@ -141,14 +190,31 @@ def test_what_is_no_film_is_refused(tmp_path):
         read_film(tmp_path / "x.npz")
 
 
-def test_crops_are_of_the_length_asked_for_and_mirror_whole_people():
-    found, scores, true, times = (a.numpy()[0] for a in walkers())
-    example = Example(found, scores, true, times)
-    for length in (8, 40):
-        crop = example.crop(length, np.random.default_rng(length))
-        assert len(crop) == length and (np.diff(crop.times) > 0).all()
-    np.testing.assert_array_equal(mirrored(mirrored(true)), true)
-    assert mirrored(true)[0, 3, 0] == -true[0, 9, 0]  # the left shoulder was the right one
+def track():
+    found, scores, times, true = (a.numpy()[0] for a in walkers())
+    return Example(found, scores, true, times)
+
+
+def test_crops_are_of_the_length_asked_for_at_any_rate():
+    for seed in range(40):
+        crop = track().crop(30 if seed % 2 else 8, np.random.default_rng(seed))
+        assert len(crop) == (30 if seed % 2 else 8) and (np.diff(crop.times) > 0).all()
+        assert (crop.found[crop.scores == 0] == 0).all() and np.isfinite(crop.found).all()
+        there = (crop.scores > 0) & np.isfinite(crop.true).all(axis=2)
+        off = np.linalg.norm(crop.found - crop.true, axis=2)[there]
+        assert off.mean() < 0.08  # still the person's own truth
+
+
+def test_mirrored_people_are_whole_and_twice_the_rate_lies_between():
+    example = track()
+    again = example.mirrored().mirrored()
+    np.testing.assert_array_equal(again.true, example.true)
+    assert example.mirrored().true[0, 3, 0] == -example.true[0, 9, 0]  # the shoulders changed sides
+    twice = example.doubled(np.random.default_rng(0))
+    np.testing.assert_array_equal(twice.rows(np.arange(0, len(twice), 2)).found, example.found)
+    between = (example.true[:-1] + example.true[1:]) / 2
+    np.testing.assert_allclose(twice.true[1::2], between, atol=1e-6)
+    assert (twice.scores[2 * 5 + 1, 7], twice.scores[2 * 5 - 1, 7]) == (0, 0)
 
 
 def test_mean_colours_are_those_of_torso_and_thighs():

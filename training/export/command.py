@@ -13,6 +13,7 @@ from smap_train.convert import TWO_FILES
 from smap_train.export.maed import export_video_kind
 from smap_train.export.mesh import export_mesh_kind
 from smap_train.export.smap import export_smap_kind
+from smap_train.export.smoother import export_smoother_kind
 from smap_train.export.topdown import export_topdown_kind
 from smap_train.export.virtualpose import export_virtualpose_kind
 from smap_train.models.checkpoint import load_checkpoint
@@ -70,7 +71,7 @@ def run(
         list[str] | None,
         typer.Option(
             "--set",
-            help="NAME=VALUE for the bundle of a mobilehuman, crowdnet or maed, e.g. "
+            help="NAME=VALUE for the bundle of a mobilehuman, crowdnet, maed or smoother, e.g. "
             "first_stage=smap.",
         ),
     ] = None,
@@ -98,8 +99,8 @@ def run(
         raise InputError("--half-tolerance is of no use without --half; leave it out")
     content = load_checkpoint(checkpoint)
     model = content["model"]
-    if model not in ("mobilehuman", *_SMPL_MODELS):
-        _refuse("--set", setting, "anything but a mobilehuman, crowdnet or maed")
+    if model not in ("mobilehuman", "smoother", *_SMPL_MODELS):
+        _refuse("--set", setting, "anything but a mobilehuman, crowdnet, maed or smoother")
     if model not in _SMPL_MODELS:
         _refuse("--smpl", smpl, "anything but a crowdnet or maed")
     if model in ("virtualpose", "virtualpose_lite"):
@@ -114,11 +115,12 @@ def run(
             both = f"{checkpoint} and {backbone} were converted from one file"
             typer.echo(f"warning: {both}, and {TWO_FILES}", err=True)
         made, error = export_virtualpose_kind(checkpoint, backbone, bundle, **facts)
-    elif model == "mobilehuman":
-        _refuse("--refine", refine, "a mobilehuman")
-        _refuse("--backbone", backbone, "a mobilehuman")
+    elif model in ("mobilehuman", "smoother"):
+        _refuse("--refine", refine, f"a {model}")
+        _refuse("--backbone", backbone, f"a {model}")
         settings = parse_settings(setting)
-        made, error = export_topdown_kind(checkpoint, bundle, settings=settings, **facts)
+        export_kind = export_topdown_kind if model == "mobilehuman" else export_smoother_kind
+        made, error = export_kind(checkpoint, bundle, settings=settings, **facts)
     elif model in _SMPL_MODELS:
         _refuse("--refine", refine, f"a {model}")
         _refuse("--backbone", backbone, f"a {model}")

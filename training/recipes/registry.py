@@ -24,6 +24,7 @@ RECIPES: dict[str, str] = {
         "smap_train.recipes.virtualpose_synthetic:VirtualPoseSyntheticRecipe"
     ),
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
+    "smoother": "smap_train.recipes.smoother:SmootherRecipe",
 }
 
 

@@ -17,7 +17,9 @@ from smap_ros.temporal import BodySmoother, SmootherConfig
 Float = NDArray[np.float32]
 
 _SHORTEST = 12  # pictures of a track that is learned from
-_THINNED = (1, 1, 1, 2, 3)  # pictures from one to the next: 15, 7.5 and 5 Hz of films at 15
+# Metres: white noise of a joint that lies half-way between two found ones, so that it errs as much
+# as they do (16 to 18 mm an axis).
+_HALFWAY_NOISE = 0.012
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Example:
     """T pictures of one track.
 
     Attributes:
-        found: float32 [T, 15, 3], metres; NaN where missing, in whole pictures too.
+        found: float32 [T, 15, 3], metres; 0 where missing, in whole pictures too.
         scores: float32 [T, 15], 0 where missing.
         true: float32 [T, 15, 3]; NaN where nobody true was there.
         times: float32 [T], seconds from the first.
@@ -40,58 +42,117 @@ class Example:
         return len(self.times)
 
     def crop(self, length: int, rng: np.random.Generator) -> Example:
-        """A random piece at a random rate, perhaps mirrored; repeated at its end if too short."""
-        step = int(rng.choice(_THINNED))
-        first = int(rng.integers(max(len(self) - length * step, 0) + 1))
-        rows = np.arange(first, len(self), step)[:length]
-        found, true = self.found[rows], self.true[rows]
-        scores, times = self.scores[rows], self.times[rows] - self.times[rows[0]]
+        """A random piece at a random rate, perhaps mirrored; gaps, and its end if too short, empty.
+
+        Half of them have the film's rate; others a half, a third or twice of it, or uneven times.
+        """
+        example = self
+        way = rng.random()
+        if way < 0.15:
+            example = example.doubled(rng)
+        elif way < 0.30:
+            example = example.rows(np.arange(rng.integers(2), len(self), 2))
+        elif way < 0.38:
+            example = example.rows(np.arange(rng.integers(3), len(self), 3))
+        elif way < 0.50:
+            example = example.rows(np.flatnonzero(rng.random(len(self)) < rng.uniform(0.5, 0.95)))
+        first = int(rng.integers(max(len(example) - length, 0) + 1))
+        example = example.rows(np.arange(first, min(first + length, len(example))))
+        if rng.random() < 0.3:
+            example = example.with_gaps(rng)
         if rng.random() < 0.5:
-            found, true, scores = mirrored(found), mirrored(true), scores[:, MPI15.flip]
-        short = length - len(rows)
-        if short:
-            gap = np.full((short, 15, 3), np.nan, np.float32)
-            found, true = np.concatenate([found, gap]), np.concatenate([true, gap])
-            scores = np.concatenate([scores, np.zeros((short, 15), np.float32)])
-            more = times[-1] + np.arange(1, short + 1, dtype=np.float32) * 0.1
-            times = np.concatenate([times, more])
-        return Example(found, scores, true, times.astype(np.float32))
+            example = example.mirrored()
+        return example.filled_up(length)
 
+    def rows(self, rows: NDArray[np.intp]) -> Example:
+        """Some pictures, in order."""
+        return Example(self.found[rows], self.scores[rows], self.true[rows], self.times[rows])
 
-def mirrored(joints: Float) -> Float:
-    """Joints [T, 15, 3] of a mirrored picture."""
-    out: Float = joints[:, MPI15.flip] * np.array([-1, 1, 1], np.float32)
-    return out
+    def doubled(self, rng: np.random.Generator) -> Example:
+        """At twice the rate: people half-way between any two pictures in which they were seen."""
+
+        def between(values: Float) -> Float:
+            out = np.repeat(values, 2, axis=0)[:-1]
+            out[1::2] = (values[1:] + values[:-1]) / 2
+            return out
+
+        found, scores = between(self.found), between(self.scores)
+        noise = rng.normal(0, _HALFWAY_NOISE, found[1::2].shape).astype(np.float32)
+        both = np.minimum(self.scores[1:], self.scores[:-1]) > 0
+        scores[1::2] *= both
+        found[1::2] = np.where(both[..., None], found[1::2] + noise, 0)
+        return Example(found, scores, between(self.true), between(self.times))
+
+    def with_gaps(self, rng: np.random.Generator) -> Example:
+        """Without some pictures and some joints, as when a person is hidden."""
+        scores = self.scores.copy()
+        scores[rng.random(len(self)) < 0.04] = 0
+        scores[rng.random(scores.shape) < 0.02] = 0
+        first = int(rng.integers(len(self)))
+        scores[first : first + int(rng.integers(1, 8))] = 0
+        return Example(self.found * (scores > 0)[..., None], scores, self.true, self.times)
+
+    def mirrored(self) -> Example:
+        """As in a mirrored picture."""
+        flip = np.array([-1, 1, 1], np.float32)
+        found, true = (joints[:, MPI15.flip] * flip for joints in (self.found, self.true))
+        return Example(found, self.scores[:, MPI15.flip], true, self.times)
+
+    def filled_up(self, length: int) -> Example:
+        """With empty pictures at its end, of this length, and times from 0."""
+        short = length - len(self)
+        times = self.times - self.times[:1]
+        if not short:
+            return Example(self.found, self.scores, self.true, times)
+        last = times[-1] if len(times) else 0.0
+        more = last + np.arange(1, short + 1, dtype=np.float32) * np.float32(0.1)
+        return Example(
+            np.concatenate([self.found, np.zeros((short, 15, 3), np.float32)]),
+            np.concatenate([self.scores, np.zeros((short, 15), np.float32)]),
+            np.concatenate([self.true, np.full((short, 15, 3), np.nan, np.float32)]),
+            np.concatenate([times, more]).astype(np.float32),
+        )
 
 
 def examples(films: Sequence[Film]) -> list[Example]:
     """The tracks of films as the product's tracker makes them."""
-    made = []
-    for film in films:
-        made += _examples(film)
-    return made
+    return [example for film in films for example in _examples(film)]
 
 
 def _examples(film: Film) -> list[Example]:
     tracker = BodySmoother(SmootherConfig(smoother="none"))
     rows: dict[int, list[tuple[float, Body | None, Body | None]]] = {}
+    partner: dict[int, int | None] = {}  # who the person of a track is, as last seen
     for picture in range(len(film)):
         stamp = float(film.stamps[picture])
         (answer,) = tracker.update(film.detections(picture), stamp)
         seen = [person.body for person in answer.people if not person.predicted]
         truth = film.truth(picture)
-        partner = {p: truth[t] for p, t in match_by_pelvis(seen, truth)}
+        pairs = dict(match_by_pelvis(seen, truth))
         for k, body in enumerate(seen):
             assert body.id is not None
-            rows.setdefault(body.id, []).append((stamp, body, partner.get(k)))
-    return [_example(track) for track in rows.values() if len(track) >= _SHORTEST]
+            partner[body.id] = truth[pairs[k]].id if k in pairs else None
+        by_id = {body.id: body for body in truth}
+        for person in answer.people:
+            assert person.body.id is not None
+            found = None if person.predicted else person.body
+            true = by_id.get(partner.get(person.body.id))
+            rows.setdefault(person.body.id, []).append((stamp, found, true))
+    return [
+        _example(track)
+        for track in rows.values()
+        if sum(found is not None for _, found, _ in track) >= _SHORTEST
+    ]
 
 
 def _example(track: list[tuple[float, Body | None, Body | None]]) -> Example:
     nobody = np.full((15, 3), np.nan, np.float32)
+    found = np.stack([nobody if body is None else body.joints_3d for _, body, _ in track])
+    scores = np.stack([np.zeros(15, np.float32) if b is None else b.scores for _, b, _ in track])
+    scores = scores * np.isfinite(found).all(axis=2)
     return Example(
-        found=np.stack([nobody if body is None else body.joints_3d for _, body, _ in track]),
-        scores=np.stack([np.zeros(15, np.float32) if b is None else b.scores for _, b, _ in track]),
+        found=np.where(scores[..., None] > 0, found, 0).astype(np.float32),
+        scores=scores.astype(np.float32),
         true=np.stack([nobody if true is None else true.joints_3d for _, _, true in track]),
         times=np.array([stamp - track[0][0] for stamp, _, _ in track], np.float32),
     )

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from smap_ros.bundles.manifest.common import FileEntry, Manifest
 from smap_ros.bundles.manifest.mesh import MeshManifest
 from smap_ros.bundles.manifest.smap import SmapManifest
+from smap_ros.bundles.manifest.smoother import SmootherManifest
 from smap_ros.bundles.manifest.topdown import TopdownManifest
 from smap_ros.bundles.manifest.video import VideoManifest
 from smap_ros.bundles.manifest.virtualpose import VirtualPoseManifest
@@ -22,13 +23,15 @@ __all__ = ["MANIFEST", "MANIFESTS", "FileEntry", "Manifest", "parse_manifest"]
 
 MANIFEST = "bundle.yaml"
 
-# kind -> its manifest; a new kind of model adds a line here and one in estimators/factory.py.
+# kind -> its manifest; a new kind of model adds a line here and, if it sees images, one in
+# estimators/factory.py.
 MANIFESTS: dict[str, type[Manifest]] = {
     "smap": SmapManifest,
     "virtualpose": VirtualPoseManifest,
     "topdown": TopdownManifest,
     "mesh": MeshManifest,
     "video": VideoManifest,
+    "smoother": SmootherManifest,
 }
 
 

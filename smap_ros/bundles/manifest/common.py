@@ -162,7 +162,6 @@ class Manifest(Strict):
     version: Text
     description: str = ""
     files: Networks
-    input: ImageInput
     outputs: dict[str, OutputSpec]
     joint_set: str
     precision: Literal["fp32", "fp16", "int8"]
@@ -172,7 +171,7 @@ class Manifest(Strict):
     @property
     def network_inputs(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all inputs of ``model`` by name, float32, for one image or person."""
-        return {self.input.name: self.input.shape}
+        raise NotImplementedError
 
     @field_validator("joint_set")
     @classmethod
@@ -182,7 +181,18 @@ class Manifest(Strict):
         return name
 
 
-class CropManifest(Manifest):
+class ImageManifest(Manifest):
+    """What kinds state whose network looks at an image."""
+
+    input: ImageInput
+
+    @property
+    def network_inputs(self) -> dict[str, tuple[int, ...]]:
+        """See :class:`Manifest`."""
+        return {self.input.name: self.input.shape}
+
+
+class CropManifest(ImageManifest):
     """What kinds state whose network looks at people that another bundle finds.
 
     Attributes:

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from smap_ros.bundles.manifest.common import (
     FileEntry,
+    ImageManifest,
     InputSpec,
-    Manifest,
     Networks,
     Positive,
     Strict,
@@ -69,7 +69,7 @@ class SmapFiles(Networks):
     refine: FileEntry | None = None
 
 
-class SmapManifest(Manifest):
+class SmapManifest(ImageManifest):
     """A network with SMAP's outputs, all at ``stride`` of the input.
 
     15 heatmaps and 28 part affinity channels, 14 bone depths, 1 root depth; optionally ``pose``,

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from smap_ros.bundles.manifest.common import (
     FileEntry,
     Finite,
+    ImageManifest,
     InputSpec,
-    Manifest,
     Networks,
     Positive,
     Strict,
@@ -44,7 +44,7 @@ class SearchedSpace(Strict):
     center_m: tuple[Finite, Finite, Finite]
 
 
-class VirtualPoseManifest(Manifest):
+class VirtualPoseManifest(ImageManifest):
     """VirtualPose in three networks; the first one's output ``maps`` feeds the others.
 
     The maps are the joints' heatmaps, those of mpi15 first, then, if ``box_maps``, the distances

@@ -7,6 +7,7 @@ a picture at once, as arrays. It is imported when it is used.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from smap_ros.errors import InputError
@@ -19,21 +20,31 @@ __all__ = ["AUTO", "MAX_DELAY", "SMOOTHERS", "check_delay", "create_smoother"]
 AUTO = "auto"
 MAX_DELAY = 8  # pictures; later people are of no use, and nothing gets better
 _HERE = "smap_ros.temporal.smoothers"
-# name -> module and class, and whether it can look ahead.
-_SMOOTHERS = {
-    "one_euro": (f"{_HERE}.one_euro", "OneEuroSmoother", False),
-    "split": (f"{_HERE}.split", "SplitSmoother", False),
-    "rts": (f"{_HERE}.rts", "RtsSmoother", True),
+# name -> module and class, and the delays that it can use.
+_SMOOTHERS: dict[str, tuple[str, str, Collection[int]]] = {
+    "one_euro": (f"{_HERE}.one_euro", "OneEuroSmoother", (0,)),
+    "split": (f"{_HERE}.split", "SplitSmoother", (0,)),
+    "rts": (f"{_HERE}.rts", "RtsSmoother", range(MAX_DELAY + 1)),
+    "maed": (f"{_HERE}.maed", "MaedSmoother", (0, 2, 4)),
 }
-# What auto means: the best that was measured at no delay, and with one; see docs/temporal.md.
+# What auto means where the learned one isn't better, or learned from another detector: the best
+# filter that was measured at no delay, and with one; see docs/temporal.md.
 _BEST_AT_ONCE, _BEST_DELAYED = "split", "rts"
 SMOOTHERS = (AUTO, "none", *_SMOOTHERS)
 
 
-def resolve(name: str, delay: int) -> str:
-    """The smoother that a name means: that of ``auto`` depends on the delay."""
+def resolve(name: str, delay: int, learned: Collection[int] = ()) -> str:
+    """The smoother that a name means: that of ``auto`` depends on the delay.
+
+    Args:
+        name: one of :data:`SMOOTHERS`.
+        delay: pictures to look ahead.
+        learned: delays at which the learned smoother is the best for this detector's people.
+    """
     if name != AUTO:
         return name
+    if delay in learned:
+        return "maed"
     return _BEST_DELAYED if delay else _BEST_AT_ONCE
 
 
@@ -48,11 +59,13 @@ def check_delay(name: str, delay: int) -> None:
     if not 0 <= delay <= MAX_DELAY:
         raise InputError(f"delay is {delay}; expected 0 to {MAX_DELAY} pictures")
     chosen = resolve(name, delay)
-    if delay and (chosen == "none" or not _SMOOTHERS[chosen][2]):
-        able = [other for other, (_, _, ahead) in _SMOOTHERS.items() if ahead]
+    delays = (0,) if chosen == "none" else _SMOOTHERS[chosen][2]
+    if delay not in delays:
+        able = [other for other, (_, _, known) in _SMOOTHERS.items() if delay in known]
+        ahead = "doesn't look" if len(delays) == 1 else f"looks {' or '.join(map(str, delays))}"
         raise InputError(
-            f"smoother {name!r} doesn't look ahead, so a delay of {delay} pictures would gain "
-            f"nothing; choose {' or '.join((AUTO, *able))}, or delay 0"
+            f"smoother {name!r} {ahead} ahead, so it can't use a delay of {delay} pictures; choose "
+            f"{' or '.join((AUTO, *able))}, or delay 0"
         )
 
 
@@ -72,7 +85,7 @@ def create_smoother(name: str, joints: int, delay: int = 0, **settings: Any) -> 
     name = resolve(name, delay)
     if name == "none":
         return None
-    module, kind, ahead = _SMOOTHERS[name]
+    module, kind, delays = _SMOOTHERS[name]
     create = getattr(importlib.import_module(module), kind)
-    made: Smoother = create(joints, **({"delay": delay} if ahead else {}), **settings)
+    made: Smoother = create(joints, **({"delay": delay} if len(delays) > 1 else {}), **settings)
     return made

@@ -1,0 +1,83 @@
+"""The smoother's recipe: films in, a network that learns, resumes and is measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smap_ros.errors import InputError
+from smap_train.engine.trainer import train
+from smap_train.models.checkpoint import load_checkpoint, load_model
+from smap_train.recipes.registry import open_recipe
+from smap_train.recipes.smoother import SmootherRecipe, SmootherRunConfig
+from tests.training.test_smoother import film_of_two
+
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Sixteen films whose detector pulls everybody's left arm to the body, and trembles."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for k in range(16):
+        rng = np.random.default_rng(k)
+        film = film_of_two()
+        joints = film.joints_3d.copy()
+        joints[:, 4:6] = 0.7 * joints[:, 4:6] + 0.3 * joints[:, 3:4]
+        joints += rng.normal(0, 0.01, joints.shape).astype(np.float32)
+        replace(film, joints_3d=joints).save(folder / f"shard-{k:05d}.npz")
+    return folder
+
+
+def recipe(folder: Path, **settings) -> SmootherRecipe:
+    return SmootherRecipe(SmootherRunConfig(**{
+        "out": folder.parent / "run", "films": folder, "steps": 30, "batch_size": 4, "workers": 0,
+        "threads": 1, "warmup": 5, "length": 12, "held_every": 4, **settings,
+    }))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["maed", "mlp"])
+def test_it_learns_resumes_to_the_bit_and_is_measured(films, kind):
+    made = recipe(films, kind=kind, validate_every=10)
+    batch = torch.utils.data.default_collate([made.dataset()[k] for k in range(16)])
+    torch.manual_seed(0)
+    before = made.losses(made.network().eval(), batch, 0)["pose"].item()
+    weights = train(made)
+    network = load_model(weights)
+    after = made.losses(network.eval(), batch, 0)["pose"].item()
+    assert after < 0.9 * before, (before, after)
+    lines = (films.parent / "run/measures.jsonl").read_text().splitlines()
+    measures = [json.loads(line) for line in lines]
+    assert [m["step"] for m in measures] == [10, 20, 30]
+    assert 5 < measures[-1]["raw_mpjpe_mm"] < 60 and measures[-1]["delay2_mpjpe_mm"] > 0
+    halves = recipe(films, kind=kind, out=films.parent / "halves")
+    train(halves, stop_after=15)
+    resumed = load_checkpoint(train(halves))["state_dict"]
+    for name, value in load_checkpoint(weights)["state_dict"].items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+
+
+def test_held_out_films_are_not_learned_from(films):
+    made = recipe(films)
+    held, learned = made._films(held=True), made._films(held=False)
+    assert held and learned and not set(held) & set(learned)
+    assert len(held) + len(learned) == 16
+
+
+def test_films_of_two_detectors_and_none_are_refused(films):
+    replace(film_of_two(), detector="cd" * 32).save(films / "shard-00099.npz")
+    with pytest.raises(InputError, match="films of 2 detectors"):
+        recipe(films, held_every=1000).dataset()
+    with pytest.raises(InputError, match="set films to"):
+        recipe(films, films=None).dataset()
+
+
+def test_the_shipped_configurations_are_this_recipes():
+    for name in ("smoother", "smoother_tiny"):
+        assert isinstance(open_recipe(CONFIGS / f"{name}.yaml"), SmootherRecipe)

@@ -1,0 +1,1 @@
+"""The learned smoother: MAED's attention on skeletons, online."""
