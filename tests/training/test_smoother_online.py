@@ -1,21 +1,26 @@
-"""The learned smoother picture by picture, through an engine, against the whole network in torch.
-
-Writing the network takes some seconds; the tests share it.
-"""
+"""The learned smoother picture by picture against the whole network over whole tracks."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from smap_ros.bodies import Body
-from smap_ros.bundles.bundle import load_bundle
+from smap_ros.bundles.bundle import load_bundle, write_bundle
 from smap_ros.errors import BundleError, InputError
 from smap_ros.temporal import BodySmoother, SmootherConfig, create_smoother
+from smap_ros.temporal.smoothers import maed
 from smap_ros.temporal.smoothers.base import Seen
 from smap_ros.temporal.smoothers.maed import MaedSmoother
-from smap_train.export.smoother import export_smoother_kind
+from smap_train.export.smoother import (
+    OUTPUTS,
+    SmootherSettings,
+    bundle_manifest,
+    export_smoother_kind,
+)
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.smoother.decoder import DELAYS
@@ -23,35 +28,54 @@ from tests.temporal.people import person
 from tests.training.test_smoother import film_of_two
 
 TOLERANCE = 1e-4  # metres: fp32 of two runtimes
+INPUTS = ("joints", "scores", "age", "back", "memory", "past", "sums")
 PROVENANCE = {"data": "none", "command": "a test", "commit": "unknown"}
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """A bundle of random weights that says it learned from smap_lite, and those weights."""
-    folder = tmp_path_factory.mktemp("smoother")
+class TorchEngine:
+    """The network's step in torch, behind the interface of the engines."""
+
+    def __init__(self, network):
+        self.network = network
+
+    def run(self, inputs):
+        tensors = (torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS)
+        with torch.no_grad():
+            return dict(zip(OUTPUTS, (x.numpy() for x in self.network.step(*tensors)), strict=True))
+
+
+def weights(folder):
+    """A checkpoint of random weights, so large that every part shows."""
     torch.manual_seed(3)
     network = create("smoother", kind="maed")
-    with torch.no_grad():  # large enough that every part shows
+    with torch.no_grad():
         for parameter in network.decoder.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
     save_checkpoint(folder / "smoother.pth", "smoother", network.state_dict(), kind="maed")
-    film = film_of_two()
-    known = load_bundle("smap_lite").model_hash
-    object.__setattr__(film, "detector", known)
-    (folder / "films").mkdir()
-    film.save(folder / "films" / "a.npz")
-    made, error = export_smoother_kind(
-        folder / "smoother.pth", folder / "bundle", half=False, provenance=PROVENANCE,
-        licence="none", description="", settings={"films": str(folder / "films"), "wins": [0, 2]},
-    )  # fmt: skip
-    assert error < 1e-4
-    return made
+    return folder / "smoother.pth"
+
+
+def films(folder, detector):
+    folder.mkdir()
+    replace(film_of_two(), detector=detector).save(folder / "a.npz")
+    return folder
 
 
 @pytest.fixture
-def network(bundle):
-    return load_model(bundle.folder.parent / "smoother.pth").eval()
+def network(tmp_path):
+    return load_model(weights(tmp_path)).eval()
+
+
+@pytest.fixture
+def bundle(tmp_path, network, monkeypatch):
+    """A bundle that learned from smap_lite; torch runs it, as writing it takes half a minute."""
+    monkeypatch.setattr(maed, "_engine", lambda *_: TorchEngine(network))
+    (tmp_path / "any.onnx").write_bytes(b"see TorchEngine")
+    known = load_bundle("smap_lite").model_hash
+    settings = SmootherSettings(films=tmp_path, wins=(0, 2))
+    facts = {"precision": "fp32", "licence": "none", "provenance": PROVENANCE}
+    manifest = {**bundle_manifest("random", network, settings, known), **facts}
+    return write_bundle(tmp_path / "random", manifest, tmp_path / "any.onnx")
 
 
 def stream(seed=0, pictures=60, mean_step=1 / 15):
@@ -77,11 +101,8 @@ def played(smoother, times, found, scores, ids=(4, 7, 9), start=10):
     return [a for a in answers if a is not None] + smoother.flush()
 
 
-@pytest.mark.parametrize("delay", DELAYS)
-@pytest.mark.parametrize("mean_step", [1 / 30, 1 / 15, 1 / 5])
-def test_online_it_is_the_network_over_the_whole_track(bundle, network, delay, mean_step):
-    times, found, scores = stream(mean_step=mean_step)
-    answers = played(MaedSmoother(15, delay, bundle), times, found, scores)
+def expect_the_network(network, answers, delay, times, found, scores):
+    """Answers are the network's, which sees each person's whole track at once."""
     assert len(answers) == len(times)
     for who, first in ((0, 10), (1, 0), (2, 0)):
         with torch.no_grad():
@@ -98,6 +119,30 @@ def test_online_it_is_the_network_over_the_whole_track(bundle, network, delay, m
                 np.testing.assert_allclose(got, expected[k - first + delay], atol=TOLERANCE)
             else:
                 assert np.isnan(got).all()
+
+
+@pytest.mark.parametrize("delay", DELAYS)
+@pytest.mark.parametrize("mean_step", [1 / 30, 1 / 15, 1 / 5])
+def test_online_it_is_the_network_over_the_whole_track(bundle, network, delay, mean_step):
+    times, found, scores = stream(mean_step=mean_step)
+    answers = played(MaedSmoother(15, delay, bundle), times, found, scores)
+    expect_the_network(network, answers, delay, times, found, scores)
+
+
+def test_what_is_exported_is_the_network_through_an_engine(tmp_path):
+    """Writing a graph of 800 nodes takes half a minute."""
+    known = load_bundle("smap_lite").model_hash
+    settings = {"films": str(films(tmp_path / "films", known)), "wins": [0, 2]}
+    made, error = export_smoother_kind(
+        weights(tmp_path), tmp_path / "mine", half=False, provenance=PROVENANCE, licence="none",
+        description="", settings=settings,
+    )  # fmt: skip
+    assert error < 1e-4 and made.manifest.wins == (0, 2)
+    times, found, scores = stream()
+    network = load_model(tmp_path / "smoother.pth").eval()
+    for delay in DELAYS:
+        answers = played(MaedSmoother(15, delay, made), times, found, scores)
+        expect_the_network(network, answers, delay, times, found, scores)
 
 
 def test_the_last_pictures_have_the_answers_of_shorter_delays(bundle):
@@ -187,11 +232,10 @@ def test_what_cannot_be_used_is_refused(bundle):
     assert BodySmoother(SmootherConfig(smoother_bundle="nothing")).smoother == "split"
 
 
-def test_films_of_another_detector_are_refused(bundle, tmp_path):
-    film_of_two().save(tmp_path / "a.npz")
+def test_films_of_another_detector_are_refused(tmp_path):
+    settings = {"films": str(films(tmp_path / "films", "ab" * 32))}
     with pytest.raises(InputError, match="recorded by a detector abababababab"):
         export_smoother_kind(
-            bundle.folder.parent / "smoother.pth", tmp_path / "b", half=False,
-            provenance=PROVENANCE, licence="none", description="",
-            settings={"films": str(tmp_path)},
+            weights(tmp_path), tmp_path / "b", half=False, provenance=PROVENANCE, licence="none",
+            description="", settings=settings,
         )  # fmt: skip

@@ -92,7 +92,7 @@ def export_smoother_kind(
             f"{chosen.detector} is {known[:12]}... now; name the one that recorded them with "
             "--set detector=NAME, or record and train again"
         )
-    manifest = _manifest(bundle.name, network, chosen, detector)
+    manifest = bundle_manifest(bundle.name, network, chosen, detector)
     manifest |= stated_facts(half, provenance, licence, description)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -138,7 +138,7 @@ def empty_state(network: LearnedSmoother, tracks: int) -> dict[str, Tensor]:
     }
 
 
-def _manifest(
+def bundle_manifest(
     name: str, network: LearnedSmoother, chosen: SmootherSettings, detector: str
 ) -> dict[str, Any]:
     """All that the network and the settings determine."""

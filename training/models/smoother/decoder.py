@@ -28,6 +28,10 @@ KEY = 16  # numbers by which pictures of the window are chosen
 _HEADS = len(BONES) + 2  # what is averaged over the window: bones, root's direction, its depth
 _FORGETS = 0.998  # weight of a picture's bone lengths after the next one
 _HIDDEN = 32
+# Of the root's direction and its depth: squared seconds that keep noise from tilting their lines,
+# and which of their three numbers move; the size doesn't.
+_RIDGES = [[[0.03**2]], [[0.25**2]]]
+_MOVES = [[[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]]
 _NEAR_S = 0.15  # time constant by which, at first, weight falls with the distance in time
 
 
@@ -185,8 +189,11 @@ class Decoder(nn.Module):
             ],
             -2,
         )  # [N, K, heads, 3]
-        means = logits.softmax(-1) @ values.transpose(1, 2)[:, None]
-        return means.transpose(2, 3)
+        weights, values = logits.softmax(-1), values.transpose(1, 2)[:, None]
+        means = weights @ values
+        since = (times.kept[:, None, None] - then[..., None])[:, :, None]  # [N, D, 1, Q, K]
+        root = _line(weights[..., -2:, :, :], values[..., -2:, :, :], means[..., -2:, :, :], since)
+        return torch.cat([means[..., :-2, :, :], root], 2).transpose(2, 3)
 
     def _directions(self, x: Tensor, mean: Tensor) -> Tensor:
         """Unit directions [N, D, Q, 14, 3] in the ray's frame, from the pelvis outwards."""
@@ -217,6 +224,19 @@ class Decoder(nn.Module):
         log_z = depth[..., 0] - share * (depth[..., 1] - settled) + 0.3 * torch.tanh(told[..., 2])
         z = log_z.clamp(-3, 5).exp()[..., None]
         return torch.cat([direction * z, z], -1)
+
+
+def _line(weights: Tensor, values: Tensor, means: Tensor, since: Tensor) -> Tensor:
+    """The root's means, [..., 2, Q, 3], moved to the time asked for along a fitted line.
+
+    A mean of the past lags behind whoever walks; the weighted least-squares line doesn't. Where
+    the pictures lie close together in time, noise would tilt it: the more so the depth's.
+    """
+    moment = weights * since
+    middle = moment.sum(-1, keepdim=True)
+    spread = (moment * since).sum(-1, keepdim=True) - middle.square()
+    slope = (moment @ values - middle * means) / (spread.clamp(min=0) + means.new_tensor(_RIDGES))
+    return means - middle * slope * means.new_tensor(_MOVES)
 
 
 def _by_head(keys: Tensor) -> Tensor:
