@@ -22,8 +22,8 @@ class SmootherWeights(BaseModel):
 
     pose: float = Field(1.0, ge=0, description="joints about the pelvis, metres")
     root: float = Field(0.5, ge=0, description="the pelvis, as a share of its depth")
-    speed: float = Field(1.0, ge=0, description="of joints about the pelvis, metres a picture")
-    acceleration: float = Field(1.5, ge=0, description="of the same, metres a picture squared")
+    speed: float = Field(0.7, ge=0, description="of joints about the pelvis, metres a picture")
+    acceleration: float = Field(0.8, ge=0, description="of the same, metres a picture squared")
     root_acceleration: float = Field(
         3.0, ge=0, description="of the pelvis, as a share of its depth"
     )
