@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from smap_ros.bundles.manifest.common import ImageInput, Manifest
+from smap_ros.bundles.manifest.common import ImageInput, ImageManifest, Manifest
 from smap_ros.engines.base import Array, Engine
 from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError
@@ -42,13 +42,14 @@ def check_answers(
 def picture_inputs(manifest: Manifest) -> dict[str, Array]:
     """Inputs of a bundle's network that show people: the first image of the demo's clip.
 
-    What else it takes (guides, sizes) is drawn, the same each time.
+    What else it takes (guides, sizes; all of a smoother's) is drawn, the same each time.
     """
     rng = np.random.default_rng(0)
     inputs: dict[str, Array] = {
         name: rng.random(shape, np.float32) for name, shape in manifest.network_inputs.items()
     }
-    inputs[manifest.input.name] = _shown(manifest.input)
+    if isinstance(manifest, ImageManifest):
+        inputs[manifest.input.name] = _shown(manifest.input)
     return inputs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -169,9 +170,9 @@ class Manifest(Strict):
     provenance: Provenance
 
     @property
+    @abstractmethod
     def network_inputs(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all inputs of ``model`` by name, float32, for one image or person."""
-        raise NotImplementedError
 
     @field_validator("joint_set")
     @classmethod
