@@ -22,6 +22,7 @@ class RecipeModule(lightning.LightningModule):
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Weighted sum of the losses of one batch; each of them goes to the curves."""
+        torch.manual_seed(self._seed_of(index))
         terms = self.recipe.losses(self.model, batch, self.global_step)
         weights: Mapping[str, float] = self.recipe.loss_weights()
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
@@ -32,6 +33,15 @@ class RecipeModule(lightning.LightningModule):
             values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in terms.items())
             raise self.recipe.diverged(self.global_step, values)
         return total
+
+    def _seed_of(self, index: int) -> int:
+        """What a part of a step draws (dropout) follows from its place in the run alone.
+
+        So a resumed run draws what one that wasn't stopped does.
+        """
+        config = self.recipe.config
+        place = self.global_step * config.accumulate + index % config.accumulate
+        return ((config.seed * 1_000_003 + place) * 4099 + self.global_rank) % 2**63
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimiser, its rate a function of the step alone."""

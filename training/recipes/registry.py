@@ -18,6 +18,7 @@ RECIPES: dict[str, str] = {
     "mobilehuman": "smap_train.recipes.mobilehuman:MobileHumanRecipe",
     "crowdnet": "smap_train.recipes.crowdnet:CrowdNetRecipe",
     "hap_pretraining": "smap_train.recipes.hap_pretraining:HapPretrainingRecipe",
+    "maed": "smap_train.recipes.maed:MaedRecipe",
     "smap_lite": "smap_train.recipes.smap_lite:SmapLiteRecipe",
     "virtualpose_backbone": ("smap_train.recipes.virtualpose_backbone:VirtualPoseBackboneRecipe"),
     "virtualpose_synthetic": (

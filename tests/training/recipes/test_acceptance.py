@@ -169,7 +169,7 @@ def smpl_folder(folder: Path) -> Path:
     return folder
 
 
-AFTER_ANOTHER = ("topdown", "mesh")  # kinds that look at people whom another bundle finds
+AFTER_ANOTHER = ("topdown", "mesh", "video")  # kinds that look at people whom another bundle finds
 # virtualpose's bundle needs both of its stages: test_virtualpose_runs.py.
 WITH_BUNDLE = [name for name in TINY if recipe_class(name).bundle_kind not in ("", "virtualpose")]
 

@@ -11,6 +11,7 @@ from smap_train.recipes.base import Recipe
 from smap_train.recipes.registry import recipe_class
 
 from ..data.bodies import write_scenes, write_set
+from ..data.test_tracks import film
 from .pairs import pair
 
 STEPS = 30
@@ -72,6 +73,15 @@ def virtualpose_synthetic(folder: Path) -> dict[str, Any]:
     return {"virtual": [shards(folder)], "network": network, "batch_size": 2, "learning_rate": 1e-2}
 
 
+def maed(folder: Path) -> dict[str, Any]:
+    network = {"image_size": 32, "width": 24, "depth": 1, "heads": 3, "blocks": (1, 1, 1)}
+    films = folder / "films" if (folder / "films").exists() else film(folder / "films")
+    return {
+        "virtual": [shards(folder)], "virtual_films": [films], "mode": "parallel", "frames": 2,
+        "every": 2, "network": network, "batch_size": 3, "learning_rate": 1e-3,
+    }  # fmt: skip
+
+
 def shards(folder: Path) -> Path:
     """Virtual people, written once."""
     return folder / "virtual" if (folder / "virtual").exists() else write_scenes(folder / "virtual")
@@ -83,6 +93,7 @@ TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "mobilehuman": mobilehuman,
     "crowdnet": crowdnet,
     "hap_pretraining": hap_pretraining,
+    "maed": maed,
     "virtualpose_backbone": virtualpose_backbone,
     "virtualpose_synthetic": virtualpose_synthetic,
 }

@@ -12,13 +12,13 @@ from smap_train.engine.sampling import BadRecordError
 
 
 def read_picture(
-    path: Path, size: tuple[int, int], place: str, offset: int = 0, length: int = 0
+    path: Path, size: tuple[int, int] | None, place: str, offset: int = 0, length: int = 0
 ) -> NDArray[np.uint8]:
     """A record's picture, uint8 [H, W, 3] bgr.
 
     Args:
         path: the picture, or the file that it lies in.
-        size: width and height that the record states.
+        size: width and height that the record states, if it does.
         place: file and number of the record, for messages.
         offset, length: bytes of the picture in its file; length 0 means the whole file.
 
@@ -36,7 +36,7 @@ def read_picture(
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise BadRecordError(f"{place}: img_paths: {path} is no picture, or it is damaged")
-    if image.shape[1::-1] != size:
+    if size is not None and image.shape[1::-1] != size:
         raise BadRecordError(
             f"{place}: img_width, img_height: {size[0]}x{size[1]}, but {path} has "
             f"{image.shape[1]}x{image.shape[0]}"

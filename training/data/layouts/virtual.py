@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_ros.skeletons import MPI15
@@ -93,7 +94,7 @@ def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:
         for sample in read_shards(folder):
             place = f"{sample.shard}, sample {sample.name}"
             try:
-                people = _shown(sample)
+                people = shown_people(sample)
                 records = [
                     _person(sample, person, f"{place}, person {person['id']}", boxes)
                     for person in people
@@ -109,11 +110,7 @@ def _person(sample: Sample, person: Mapping[str, Any], place: str, boxes: Boxes)
     joints = np.ones((len(MPI15), PERSON_COLUMNS))
     joints[:, :2], joints[:, 2:5] = person["joints_2d"], person["joints_3d"]
     joints[:, -1] = joints[:, 4] > _NEAREST  # where others are seen says nothing
-    box = np.array(person["box"], np.float64)
-    if boxes == "joints":
-        inside = joints[np.array(person["visibility"]) > 0, :2]
-        low, high = inside.min(axis=0), inside.max(axis=0)
-        box = np.concatenate([low, high - low + 1])
+    box = person_box(person, boxes)
     return PersonRecord(
         image=sample.shard.resolve(), width=int(camera["width"]), height=int(camera["height"]),
         box=box, joints=joints, skeleton=MPI15,
@@ -122,14 +119,25 @@ def _person(sample: Sample, person: Mapping[str, Any], place: str, boxes: Boxes)
     )  # fmt: skip
 
 
-def _shown(sample: Sample) -> list[Mapping[str, Any]]:
+def person_box(person: Mapping[str, Any], boxes: Boxes) -> NDArray[np.float64]:
+    """x, y, width and height of a person's box, pixels."""
+    if boxes == "labelled":
+        return np.array(person["box"], np.float64)
+    joints = np.array(person["joints_2d"], np.float64)
+    inside = joints[np.array(person["visibility"]) > 0]
+    inside = inside if len(inside) else joints
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    return np.concatenate([low, high - low + 1])
+
+
+def shown_people(sample: Sample) -> list[Mapping[str, Any]]:
     """The people of a scene; nobody could find those of whom no pixel shows."""
     return [person for person in sample.labels["people"] if person.get("pixels", 1) > 0]
 
 
 def _record(sample: Sample, place: str) -> BodiesRecord:
     camera: Mapping[str, float] = sample.labels["camera"]
-    people = _shown(sample)
+    people = shown_people(sample)
     bodies = np.zeros((len(people), len(MPI15), COLUMNS))
     for body, person in zip(bodies, people, strict=True):
         points_cm = np.array(person["joints_3d"], np.float64) * _CM

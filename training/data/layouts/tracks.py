@@ -1,0 +1,255 @@
+"""People in frames, one after the other: what networks that look at clips learn from.
+
+From MAED's database files (their arrays as .npz: the published joblib pickles run code when they
+are loaded), or from virtual people. Joints are SPIN's 49; data sets label the last 24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.evaluation.common.shards import read_shards
+from smap_ros.skeletons import MPI15, SPIN49
+from smap_train.data.index import TEXT, Index, fixed, open_index, ragged
+from smap_train.data.layouts.pictures import read_picture
+from smap_train.data.layouts.virtual import person_box, shown_people
+from smap_train.data.shards import shard_files
+from smap_train.engine.sampling import BadRecordError
+
+Float64 = NDArray[np.float64]
+
+CHUNK, CHUNK_STEP = 128, 64  # frames that clips are drawn from, and how far apart these begin
+_VERSION = 1
+_MOST = 1e5
+_JOINTS = len(SPIN49)
+_FIT = 72 + 10
+_MPI15_ROWS = [SPIN49.index(name) for name in MPI15.joints]
+_SCHEMA = {
+    "image": TEXT, "offset": fixed("<i8"), "size": fixed("<i8"), "track": fixed("<i8"),
+    "box": fixed("<f8", 4), "joints_2d": fixed("<f8", _JOINTS, 3),
+    "joints_3d": fixed("<f8", _JOINTS, 4), "fit": ragged("<f8", _FIT), "place": TEXT,
+    "problem": TEXT,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrackedPerson:
+    """A person in one frame.
+
+    Attributes:
+        image: the picture, or the file that it lies in.
+        offset, size: bytes of the picture in its file; size 0 means the whole file.
+        box: x and y of the middle, width and height, pixels.
+        joints_2d: float64 [49, 3]: x, y (pixels), confidence.
+        joints_3d: float64 [49, 4]: X, Y, Z (metres, camera), 1 where they are known.
+        fit: float64 [0 or 1, 82]: pose (axis-angle, radians) and shape of an SMPL body.
+        place: file and number of the record, for messages.
+    """
+
+    image: Path
+    offset: int
+    size: int
+    box: Float64
+    joints_2d: Float64
+    joints_3d: Float64
+    fit: Float64
+    place: str
+
+    def read(self) -> NDArray[np.uint8]:
+        """The picture, uint8 [H, W, 3] bgr.
+
+        Raises:
+            BadRecordError: if it is missing or damaged.
+        """
+        return read_picture(self.image, None, self.place, self.offset, self.size)
+
+
+class Frames:
+    """The people of an index, frame by frame.
+
+    Args:
+        index: of them; those of a track follow each other, in the order of time.
+        folder: that the pictures' paths are relative to.
+        every: take every n-th.
+    """
+
+    def __init__(self, index: Index, folder: Path, every: int = 1) -> None:
+        self.index, self.folder, self.every = index, folder, every
+
+    def __len__(self) -> int:
+        return len(range(0, len(self.index), self.every))
+
+    def __getitem__(self, number: int) -> list[TrackedPerson]:
+        """A clip of one frame.
+
+        Raises:
+            BadRecordError: if it can't be used, naming file, record and field.
+            IndexError: if there is none of that number.
+        """
+        return [self.frame(number * self.every)]
+
+    def frame(self, number: int) -> TrackedPerson:
+        """A person in a frame, by the number in the index."""
+        row = self.index[number]
+        if row.pop("problem"):
+            raise BadRecordError(f"{row['place']}: {self.index[number]['problem']}")
+        del row["track"]
+        for name in ("offset", "size"):
+            row[name] = int(row[name])
+        return TrackedPerson(**{**row, "image": self.folder / row["image"]})
+
+
+class Chunks:
+    """Pieces of tracks, from which clips are drawn.
+
+    Args:
+        frames: all of them.
+        step: from one piece to the next, frames.
+    """
+
+    def __init__(self, frames: Frames, step: int = CHUNK_STEP) -> None:
+        self.frames = frames
+        tracks = np.asarray(frames.index.column("track"))
+        first = np.flatnonzero(np.diff(tracks, prepend=-1))
+        self.pieces = [
+            (start, min(start + CHUNK, end))
+            for low, end in zip(first, [*first[1:], len(tracks)], strict=True)
+            for start in range(low, max(end - CHUNK, low) + step, step)
+            if start < end
+        ]
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, number: int) -> tuple[Frames, int, int]:
+        """The frames, and the first and the end of a piece."""
+        return (self.frames, *map(int, self.pieces[number]))
+
+
+def clip(
+    piece: tuple[Frames, int, int], length: int, every: int, rng: np.random.Generator
+) -> list[TrackedPerson]:
+    """So many frames of a piece, every n-th from a random one of the first n on.
+
+    A piece that is too short goes on backwards from its end, and forwards again.
+    """
+    frames, start, end = piece
+    count = end - start
+    at = int(rng.integers(every)) + every * np.arange(length)
+    period = max(2 * (count - 1), 1)
+    at %= period
+    return [frames.frame(start + int(k)) for k in np.where(at < count, at, period - at)]
+
+
+def open_database(path: Path, folder: Path, every: int = 1, cache: Path | None = None) -> Frames:
+    """One of MAED's databases, its arrays saved as .npz.
+
+    Args:
+        path: with img_name, bbox, joints2D, and joints3D, pose, shape, vid_name where there are.
+        folder: that ``img_name`` is relative to.
+        every: take every n-th row.
+        cache: folder of indexes; the user's cache folder if None.
+
+    Raises:
+        InputError: if it can't be read, or lacks an array.
+    """
+    index = open_index("maed", _VERSION, [path], _SCHEMA, lambda: _of_database(path), cache)
+    return Frames(index, folder, every)
+
+
+def _of_database(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        count = len(arrays["img_name"])
+        names, boxes = arrays["img_name"], arrays["bbox"].reshape(count, 4)
+        flat = arrays.get("joints2D", np.zeros((count, _JOINTS, 3))).reshape(count, _JOINTS, 3)
+        deep = arrays.get("joints3D", np.zeros((count, _JOINTS, 4))).reshape(count, _JOINTS, 4)
+        fits = _fits(arrays, count)
+        videos = arrays.get("vid_name", np.arange(count).astype(str))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} is none of MAED's databases as .npz ({error}); expected img_name, bbox, "
+            "joints2D and more, as docs/training.md says"
+        ) from error
+    track, last = -1, None
+    for k in range(count):
+        track, last = (track, last) if videos[k] == last else (track + 1, videos[k])
+        yield _row(f"{path}, record {k}", track, str(names[k]), boxes[k], flat[k], deep[k], fits[k])
+
+
+def _fits(arrays: Mapping[str, Any], count: int) -> Float64:
+    """Pose and shape of each row, float64 [count, 0 or 1, 82]."""
+    if "pose" not in arrays:
+        return np.zeros((count, 0, _FIT))
+    pose, shape = arrays["pose"].reshape(count, 72), arrays["shape"].reshape(count, 10)
+    return np.concatenate([pose, shape], axis=1)[:, None].astype(np.float64)
+
+
+def _row(
+    place: str, track: int, image: str, box: Float64, flat: Float64, deep: Float64, fit: Float64,
+    offset: int = 0, size: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    problem = ""
+    for name, values in (("bbox", box), ("joints2D", flat), ("joints3D", deep), ("pose", fit)):
+        if not (np.abs(np.nan_to_num(values, nan=np.inf)) <= _MOST).all():
+            problem = problem or f"{name} holds what is no number within {_MOST:.0f} of 0"
+    if not problem and not (box[2:] > 0).all():
+        problem = f"bbox is {box.tolist()}; expected a width and height above 0"
+    return {
+        "image": image, "offset": offset, "size": size, "track": track, "box": box,
+        "joints_2d": flat, "joints_3d": deep, "fit": fit, "place": place, "problem": problem,
+    }  # fmt: skip
+
+
+def open_virtual_frames(folders: Sequence[Path], cache: Path | None = None) -> Frames:
+    """Virtual people, film by film and person by person; of stills each is a track of its own.
+
+    Raises:
+        InputError: if a folder has no shards, or one of them is damaged.
+    """
+    files = shard_files(folders)
+    index = open_index(
+        "virtual-frames", _VERSION, files, _SCHEMA, lambda: _of_shards(folders), cache
+    )
+    return Frames(index, Path())
+
+
+def _of_shards(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """A film at a time is held in memory."""
+    film: Any = None
+    waiting: dict[Any, list[dict[str, Any]]] = {}
+    track = 0
+    for folder in folders:
+        for sample in read_shards(folder):
+            own = sample.labels.get("sequence")
+            if own is None or own != film:
+                for rows in waiting.values():
+                    yield from ({**row, "track": track} for row in rows)
+                    track += 1
+                film, waiting = own, {}
+            for person in shown_people(sample):
+                flat, deep = np.zeros((_JOINTS, 3)), np.zeros((_JOINTS, 4))
+                place = f"{sample.shard}, sample {sample.name}, person {person['id']}"
+                flat[_MPI15_ROWS, :2], flat[_MPI15_ROWS, 2] = person["joints_2d"], 1
+                deep[_MPI15_ROWS, :3], deep[_MPI15_ROWS, 3] = person["joints_3d"], 1
+                behind = deep[:, 2] < 0
+                flat[behind], deep[behind] = 0, 0
+                low, size = np.split(person_box(person, "joints"), 2)
+                box = np.concatenate([low + size / 2, np.full(2, 1.1 * size.max())])
+                waiting.setdefault(person["id"], []).append(
+                    _row(
+                        place, 0, str(sample.shard.resolve()), box, flat, deep,
+                        np.zeros((0, _FIT)), sample.offset, sample.size,
+                    )
+                )  # fmt: skip
+    for rows in waiting.values():
+        yield from ({**row, "track": track} for row in rows)
+        track += 1
