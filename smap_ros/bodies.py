@@ -157,6 +157,7 @@ class BodyFrame:
         index: number of the image in its source.
         dropped: people that were seen but can't be placed, by reason.
         timings_ms: milliseconds by stage, in order.
+        notes: numbers for diagnostics that only some models have, by name.
         pending: nothing can be said of any image yet; see ``estimators.base.Delayed``.
     """
 
@@ -168,6 +169,7 @@ class BodyFrame:
     index: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, float] = field(default_factory=dict)
     pending: bool = False
 
     def __len__(self) -> int:

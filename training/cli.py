@@ -72,6 +72,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("smap_train.smoother.record:run", "Record a detector's people over films."),
     "export": ("smap_train.export:run", "Export a checkpoint to a bundle that engines load."),
     "litert": ("smap_train.export.litert:run", "Export a MobileHumanPose to LiteRT."),
+    "second-look": (
+        "smap_train.export.second_look:run",
+        "Add a landmark network that looks at each person to a bundle.",
+    ),
     "data": ("smap_train.data.convert.command:app", "Bring public data sets into our form."),
     "synth": ("smap_train.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }

@@ -206,7 +206,7 @@ class OutputCheck:
 
 
 # Stages that run a network, of every kind of model; of a first stage they begin with FIRST.
-NETWORK_STAGES = frozenset({"network", "tokens", "roots", "joints"})
+NETWORK_STAGES = frozenset({"network", "tokens", "roots", "joints", "second look"})
 FIRST = "first_"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
+from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
@@ -61,20 +62,28 @@ def create_estimator(
     return with_square_pixels(with_upright_images(estimator, image_up))
 
 
-def create_chosen(choice: ModelChoice, bundle: Bundle | None = None) -> Estimator:
+def create_chosen(
+    choice: ModelChoice, bundle: Bundle | None = None, *, live: bool = False
+) -> Estimator:
     """The estimator that a user chose; see :func:`create_estimator`.
 
     Args:
         choice: the model and its options.
         bundle: the chosen bundle, where it is loaded already.
+        live: images don't wait: budgets of time that aren't stated are the bundle's. Otherwise
+            there are none, so that what is found doesn't depend on how fast a machine is.
     """
     model = choice.model
+    bundle = bundle or load_bundle(model.bundle)
+    options = dict(choice.options)
+    if live and isinstance(bundle.manifest, SmapManifest) and bundle.manifest.second_look:
+        options.setdefault("second_look_budget", bundle.manifest.second_look.budget_ms)
     return create_estimator(
-        bundle or model.bundle,
+        bundle,
         engine=model.engine,
         threads=model.threads,
         precision=model.precision,
         image_up=model.image_up,
         gpu=model.gpu_options,
-        **choice.options,
+        **options,
     )

@@ -110,6 +110,16 @@ class SmapConfig(Options):
         None, "standard deviation of their height as a share of the mean", low=0.001, high=1
     )
     flip_test: bool | None = setting(None, _FLIP_TEST)
+    second_look: bool | None = setting(
+        None, "look at each person again, in a crop of their own, if the bundle can"
+    )
+    second_look_budget: float | None = setting(
+        None,
+        "time for second looks at an image, the people who need them most first; 0: no limit",
+        unit="milliseconds",
+        low=0,
+        high=10_000,
+    )
     association: Mapping[str, Any] = Field(default_factory=dict)
 
 

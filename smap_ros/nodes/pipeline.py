@@ -152,12 +152,14 @@ class Outcome:
             the image can't be used, or its people come later.
         people: the same as bodies.
         stages_ms: milliseconds by stage.
+        notes: numbers for diagnostics that only some models have, by name.
         problem: what went wrong, if anything.
     """
 
     message: BodyArray | None = None
     people: tuple[Body, ...] = ()
     stages_ms: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, float] = field(default_factory=dict)
     problem: Problem | None = None
 
 
@@ -209,12 +211,13 @@ class Pipeline:
             "message": (time.perf_counter() - estimated) * 1e3,
         }
         people = () if bodies is None else frame.bodies
-        return Outcome(bodies, people, stages, _doubt(frame))
+        return Outcome(bodies, people, stages, frame.notes, _doubt(frame))
 
     def finish(self, outcome: Outcome, latency_ms: float) -> None:
         """Count a frame whose people were published so long after its stamp; NaN: unknown."""
         besides = {BESIDES: latency_ms - network_ms(outcome.stages_ms)}
-        self.statistics.done(len(outcome.people), latency_ms, {**outcome.stages_ms, **besides})
+        stages = {**outcome.stages_ms, **besides}
+        self.statistics.done(len(outcome.people), latency_ms, stages, outcome.notes)
 
     def close(self) -> None:
         """Release the estimator."""

@@ -66,10 +66,12 @@ class FrameStatistics:
         dropped: frames replaced by a newer one before their turn.
         rejected: frames that could not be used.
         people: people in the last processed frame.
+        notes: what only some models say of the last processed frame, numbers by name.
     """
 
     def __init__(self) -> None:
         self.received = self.processed = self.dropped = self.rejected = self.people = 0
+        self.notes: Mapping[str, float] = {}
         self._arrivals, self._latency = Window(), Window()
         self._stages: dict[str, Window] = {}
 
@@ -82,10 +84,17 @@ class FrameStatistics:
         """A frame was replaced by a newer one."""
         self.dropped += 1
 
-    def done(self, people: int, latency_ms: float, stages_ms: Mapping[str, float]) -> None:
+    def done(
+        self,
+        people: int,
+        latency_ms: float,
+        stages_ms: Mapping[str, float],
+        notes: Mapping[str, float] | None = None,
+    ) -> None:
         """A frame was worked on to the end; milliseconds that nobody knows are NaN."""
         self.processed += 1
         self.people = people
+        self.notes = notes or {}
         self._latency.add(latency_ms)
         for name, value in stages_ms.items():
             # A new dict, so that a reader in another thread never sees one that changes size.
@@ -105,6 +114,7 @@ class FrameStatistics:
             "rate out [Hz]": f"{self._latency.rate:.1f}",
             **stage_values("latency", p50, p95, digits=1),
             "people": str(self.people),
+            **{name: f"{value:.4g}" for name, value in self.notes.items()},
         }
         for name, window in self._stages.items():
             p50, p95 = window.percentiles(50, 95)

@@ -181,3 +181,7 @@ def test_statistics_report_each_stage():
     values = statistics.values()
     assert values["people"] == "3" and values["latency p50 [ms]"] == "50.0"
     assert values["network p95 [ms]"] == "40.00"
+    assert "second looks" not in values
+    statistics.done(3, 50.0, {}, {"second looks": 2, "second looks [ms]": 24.0625})
+    values = statistics.values()
+    assert values["second looks"] == "2" and values["second looks [ms]"] == "24.06"

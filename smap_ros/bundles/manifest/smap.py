@@ -14,6 +14,7 @@ from smap_ros.bundles.manifest.common import (
     Positive,
     Strict,
 )
+from smap_ros.bundles.manifest.second_look import SecondLookSpec
 
 _NEEDED = ("maps", "bone_depth", "root_depth")
 # Channels of each output.
@@ -64,9 +65,15 @@ class SmapScales(Strict):
 
 
 class SmapFiles(Networks):
-    """``refine``: optional network that refines the lifted joints."""
+    """Optional networks beside the one that sees the image.
+
+    Attributes:
+        refine: refines the lifted joints.
+        second: looks at each person again, see ``SecondLookSpec``.
+    """
 
     refine: FileEntry | None = None
+    second: FileEntry | None = None
 
 
 class SmapManifest(ImageManifest):
@@ -94,6 +101,7 @@ class SmapManifest(ImageManifest):
         refine_root: its row of the root says how far to move the person, see
             ``refining.refine_output``.
         association: overrides of fields of ``association.AssociationConfig``, by name.
+        second_look: what the network ``second`` of the files sees and tells.
     """
 
     kind: Literal["smap"]
@@ -111,6 +119,7 @@ class SmapManifest(ImageManifest):
     refine_poses: bool = False
     refine_root: bool = False
     association: dict[str, float | int | bool] = Field(default_factory=dict)
+    second_look: SecondLookSpec | None = None
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> SmapManifest:
@@ -133,6 +142,8 @@ class SmapManifest(ImageManifest):
             raise ValueError("outputs neck_depth and neck_pose go together; one of them is missing")
         if "neck_pose" in self.outputs and "pose" not in self.outputs:
             raise ValueError("outputs has neck_pose but no pose: necks tell what pelvises tell")
+        if (self.second_look is None) != (self.files.second is None):
+            raise ValueError("second_look and files.second go together; one of them is missing")
         if self.refine_poses and "pose" not in self.outputs:
             raise ValueError("refine_poses is true, but the network has no output pose")
         expected = {name: _OUTPUTS[name] for name in self.outputs}

@@ -2,12 +2,15 @@
 
 Runs the official networks and smap_lite alike: the bundle's manifest says how the outputs are
 scaled. Heatmaps and part affinity fields are associated to people, bone depths and root depth
-lift them to metres, and an optional RefineNet places the joints that were not seen.
+lift them to metres, and an optional RefineNet places the joints that were not seen. An optional
+landmark network looks at each person again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -36,6 +39,7 @@ from smap_ros.estimators.base import (
 from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
+from smap_ros.estimators.second_look.look import SecondLook
 from smap_ros.estimators.smap.lifting import (
     NECK,
     NO_ROOT,
@@ -52,6 +56,7 @@ from smap_ros.estimators.smap.refining import (
     refine_input,
     refine_output,
 )
+from smap_ros.estimators.smap.twice import look_twice
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15, Skeleton
 
@@ -68,6 +73,7 @@ class SmapEstimator:
         engine: its network, loaded.
         refine: its refining network, loaded, or None to do without.
         config: settings.
+        second: looks at each person again, or None to do without.
 
     Raises:
         BundleError: if the bundle is of another kind, its association overrides are wrong, or
@@ -82,11 +88,12 @@ class SmapEstimator:
         engine: Engine,
         refine: Engine | None = None,
         config: SmapConfig | None = None,
+        second: SecondLook | None = None,
     ) -> None:
         self._manifest = manifest = manifest_of(bundle, SmapManifest)
         self.config = config or SmapConfig()
         self._engine = engine
-        self._refine = refine
+        self._refine, self._second = refine, second
         if refine is not None:
             check_refine(manifest, refine)
         self._association = _association_config(manifest, self.config)
@@ -123,17 +130,28 @@ class SmapEstimator:
     ) -> SmapEstimator:
         """Load the bundle's networks; see :func:`smap_ros.estimators.create_estimator`."""
         config = SmapConfig(**options)
-        network = create_engine(bundle, engine, threads, precision, gpu=gpu)
-        refine = None
-        try:
-            if config.refine and "refine" in bundle.manifest.files.entries:
-                refine = open_refine(bundle, network.name)
-            return cls(bundle, network, refine, config)
-        except Exception:
-            network.close()
-            if refine is not None:
-                refine.close()
-            raise
+        manifest = manifest_of(bundle, SmapManifest)
+        spec = manifest.second_look if config.second_look is not False else None
+        if config.second_look and spec is None:
+            raise InputError(
+                f"second_look is on, but bundle {bundle.name!r} has no network for it; leave it "
+                "out, or add one with smap-train second-look"
+            )
+        refine = second = None
+        with ExitStack() as opened:  # closed again when a later step fails
+            network = opened.enter_context(
+                closing(create_engine(bundle, engine, threads, precision, gpu=gpu))
+            )
+            if config.refine and manifest.files.refine is not None:
+                refine = opened.enter_context(closing(open_refine(bundle, network.name)))
+            if spec is not None:
+                budget = config.second_look_budget or 0.0
+                loaded = network.name, threads, precision, gpu
+                second = SecondLook.open(bundle, spec, *loaded, budget_ms=budget)
+                opened.enter_context(closing(second))
+            estimator = cls(bundle, network, refine, config, second)
+            opened.pop_all()
+        return estimator
 
     @property
     def about(self) -> ModelInfo:
@@ -149,9 +167,10 @@ class SmapEstimator:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
         timer = StageTimer()
         lifted = self.lifted(image, camera, timer)
-        bodies = self._bodies(lifted, camera)
-        timer.lap("lifting")
-        return BodyFrame(bodies, camera, stamp, dropped=lifted.dropped, timings_ms=timer.ms)
+        bodies, notes = self._bodies(lifted, image, camera, timer)
+        return BodyFrame(
+            bodies, camera, stamp, dropped=lifted.dropped, timings_ms=timer.ms, notes=notes
+        )
 
     def lifted(self, image: Image, camera: Camera, timer: StageTimer | None = None) -> Lifted:
         """The people that :meth:`estimate` would report, before they are refined.
@@ -162,8 +181,7 @@ class SmapEstimator:
         """
         image = check_view(image, camera)
         timer = timer or StageTimer()
-        spec = self._manifest.input
-        letterbox = Letterbox(camera.width, camera.height, spec.width, spec.height, spec.resize)
+        letterbox = self._letterbox(camera)
         blob = self._normaliser(letterbox.apply(image))
         timer.lap("preprocess")
         seen = self._look(blob)
@@ -211,8 +229,13 @@ class SmapEstimator:
     def close(self) -> None:
         """Release the networks; harmless when done twice."""
         self._engine.close()
-        if self._refine is not None:
-            self._refine.close()
+        for further in (self._refine, self._second):
+            if further is not None:
+                further.close()
+
+    def _letterbox(self, camera: Camera) -> Letterbox:
+        spec = self._manifest.input
+        return Letterbox(camera.width, camera.height, spec.width, spec.height, spec.resize)
 
     def _look(self, blob: Float) -> Maps:
         """What the network makes of an image, or the mean of that and its mirror image."""
@@ -233,23 +256,35 @@ class SmapEstimator:
         dropped = dict(Counter(lifted.dropped) + Counter(filtered))
         return replace(lifted[keep], dropped=dropped)
 
-    def _bodies(self, lifted: Lifted, camera: Camera) -> tuple[Body, ...]:
-        """The people, refined if there is a refining network."""
+    def _bodies(
+        self, lifted: Lifted, image: Image, camera: Camera, timer: StageTimer
+    ) -> tuple[tuple[Body, ...], Mapping[str, float]]:
+        """The people, refined and looked at again as the bundle can, and numbers of that."""
         scores = np.clip(lifted.scores, 0, 1)
-        joints = lifted.joints_3d
-        if self._refine is not None and len(lifted):
-            joints = self._refined(lifted, self._refine)
+        joints = self._refined(lifted)
+        notes: Mapping[str, float] = {}
+        if self._second is not None:
+            timer.lap("lifting")
+            scale = self._letterbox(camera).scale
+            twice = look_twice(self._second, image, camera, lifted, joints, scale, self._refined)
+            lifted, joints, scores = twice.lifted, twice.joints_3d, twice.scores
+            notes = twice.use.notes()
+            timer.lap("second look")
         placed = self._placement(joints, lifted, scores, camera)
         joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
         people = zip(joints, pixels, seen, _person_scores(scores), placed.depth_std, strict=True)
-        return tuple(
+        bodies = tuple(
             Body(points, uv, certain, float(score), depth_std=float(std))
             for points, uv, certain, score, std in people
         )
+        timer.lap("lifting" if self._second is None else "placement")
+        return bodies, notes
 
-    def _refined(self, lifted: Lifted, refine: Engine) -> Float:
-        """3D joints after the refining network."""
-        manifest = self._manifest
+    def _refined(self, lifted: Lifted) -> Float:
+        """3D joints after the refining network, if there is one."""
+        if self._refine is None or not len(lifted):
+            return lifted.joints_3d
+        manifest, refine = self._manifest, self._refine
         given = refine_input(lifted, self._lifting, manifest.refine_scores, manifest.refine_poses)
         output = refine.run({refine.inputs[0].name: given})[refine.outputs[0].name]
         return refine_output(output, lifted, self._lifting, manifest.refine_root)

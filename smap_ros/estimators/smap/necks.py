@@ -145,7 +145,8 @@ def with_inferred(
     Args:
         joints_3d: float32 [N, 15, 3], metres, optical frame; NaN where not placed.
         scores: float32 [N, 15], of what was seen.
-        joints_2d: float32 [N, 15, 2], pixels, where it was seen.
+        joints_2d: float32 [N, 15, 2], pixels, where it was seen or is believed to be; NaN where
+            nothing but its position says so.
         camera: intrinsics at the size of the image.
 
     Returns:
@@ -163,6 +164,7 @@ def with_inferred(
         outside = ((joints_2d < -0.5) | (joints_2d > last)).any(axis=-1)
     certain = np.where(outside, np.minimum(certain, np.float32(INFERRED_SCORE)), certain)
     pixels = joints_2d.copy()
-    pixels[inferred] = camera.project(joints[inferred])
+    unknown = inferred & ~np.isfinite(pixels).all(axis=-1)
+    pixels[unknown] = camera.project(joints[unknown])
     pixels[~placed] = np.nan
     return joints, certain.astype(np.float32), pixels

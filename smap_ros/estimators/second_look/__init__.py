@@ -1,0 +1,1 @@
+"""A second look at each person: a crop of them through a small network, beside the first look."""

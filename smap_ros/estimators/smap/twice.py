@@ -1,0 +1,78 @@
+"""People of the maps looked at a second time, each in a crop of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from smap_ros.camera import Camera
+from smap_ros.estimators.base import Image
+from smap_ros.estimators.second_look.fusing import Together, pose_of_both, together
+from smap_ros.estimators.second_look.look import SecondLook, Use
+from smap_ros.estimators.smap.lifting import JOINTS, Float, Lifted
+from smap_ros.skeletons import MPI15
+
+
+@dataclass(frozen=True)
+class Twice:
+    """People by both looks.
+
+    Attributes:
+        lifted: the people with joints in the picture by both looks.
+        joints_3d: float32 [N, 15, 3], metres, optical frame.
+        scores: float32 [N, 15]; 0 where neither sees the joint.
+        use: what was made of the time.
+    """
+
+    lifted: Lifted
+    joints_3d: Float
+    scores: Float
+    use: Use
+
+
+def look_twice(
+    second: SecondLook, image: Image, camera: Camera, lifted: Lifted, joints_3d: Float,
+    scale: float, refined: Callable[[Lifted], Float],
+) -> Twice:  # fmt: skip
+    """Look at people again and make one person of both looks.
+
+    What both see in the picture goes through the refining network again, then the poses in metres
+    are averaged. Where people are stays the first look's word.
+
+    Args:
+        second: looks.
+        image, camera: as the first look saw them.
+        lifted: the people by the first look.
+        joints_3d: float32 [N, 15, 3], the same, refined or not.
+        scale: network pixels per image pixel of the first look.
+        refined: makes poses of lifted people.
+    """
+    scores = np.clip(lifted.scores, 0, 1)
+    found = (scores > 0)[..., None]
+    believed = np.where(found, lifted.joints_2d, camera.project(joints_3d))
+    seen, looked, ms = second(
+        image, camera, believed, joints_3d[:, MPI15.root], scores.sum(axis=1) / JOINTS
+    )
+    both = together(lifted.joints_2d, believed, scores, seen, camera, second.spec)
+    use = Use(len(lifted), int(looked.sum()), int(both.taken.sum()), ms, second.budget_ms)
+    if not both.taken.any():
+        return Twice(lifted, joints_3d, scores, use)
+    moved = _moved(lifted, both, camera, scale)
+    poses = pose_of_both(refined(moved), seen, both.in_space)
+    return Twice(replace(moved, joints_2d=both.joints_2d), poses, both.scores, use)
+
+
+def _moved(lifted: Lifted, both: Together, camera: Camera, scale: float) -> Lifted:
+    """People whose joints that the first look saw are where both looks see them, as far away."""
+    placed = camera.back_project(both.joints_2d, lifted.joints_3d[..., 2])
+    usable = both.taken[:, None] & (lifted.scores > 0) & np.isfinite(placed).all(axis=-1)
+    rows = usable[..., None]
+    shift = (both.joints_2d - lifted.joints_2d) * np.float32(scale)
+    return replace(
+        lifted,
+        joints_3d=np.where(rows, placed, lifted.joints_3d).astype(np.float32),
+        joints_2d=np.where(rows, both.joints_2d, lifted.joints_2d),
+        joints_network=np.where(rows, lifted.joints_network + shift, lifted.joints_network),
+    )

@@ -1,0 +1,185 @@
+"""A second look at each person, from the image to metres, through real ONNX networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smap_ros.bundles.bundle import write_bundle
+from smap_ros.errors import BundleError, InputError
+from smap_ros.estimators import create_estimator
+from smap_ros.estimators.factory import create_chosen
+from smap_ros.estimators.options import ModelChoice
+from smap_ros.estimators.second_look.look import SecondLook
+from smap_ros.skeletons import MPI15
+from tests.second_look_bundle import SIZE, second_look, second_model
+
+BRIGHT = 250
+ROOT, WRIST = MPI15.root, MPI15.index("l_wrist")
+# One standing person in a crop: joints about the middle, seen with 0.9.
+UPRIGHT = np.array(
+    [[0, -50], [0, -78], [0, 0], [20, -48], [28, -20], [30, 4], [10, 2], [12, 45], [12, 88],
+     [-20, -48], [-28, -22], [-34, 0], [-10, 2], [-12, 45], [-13, 88]], float,
+)  # fmt: skip
+
+
+def answers(margin: float = 1.25) -> np.ndarray:
+    """What a network sees that agrees with the scenes' people, [15, 3]."""
+    reach = np.linalg.norm(UPRIGHT, axis=1).max()
+    joints = (UPRIGHT / (2 * margin * reach) + 0.5) * SIZE
+    return np.concatenate([joints, np.full((15, 1), 0.9)], axis=1)
+
+
+@pytest.fixture
+def make(tmp_path, scene, scene_onnx, scene_manifest):
+    """Make the estimator of the scene's people with a second look that says the same of each."""
+
+    def create(joints=None, pose=None, presence=1.0, spec=None, **options):
+        model, second = tmp_path / "model.onnx", tmp_path / "second_source.onnx"
+        model.write_bytes(scene_onnx(scene.maps()))
+        pose = np.zeros((15, 3)) if pose is None else pose
+        joints = answers() if joints is None else joints
+        second.write_bytes(second_model(joints, pose, presence))
+        manifest = scene_manifest(second_look=second_look(**(spec or {})))
+        bundle = write_bundle(tmp_path / "scene", manifest, model, second=second)
+        return create_estimator(bundle, "onnxruntime", threads=1, **options)
+
+    return create
+
+
+def test_poses_and_image_points_are_both_looks_and_places_the_firsts(make, scene) -> None:
+    pose = np.zeros((15, 3))
+    pose[WRIST] = (0.3, 0.1, -0.5)
+    spec = {"in_space": {"bias": 50.0}, "in_picture": {"bias": -50.0}}
+    plain = make(second_look=False).estimate(scene.image(BRIGHT), scene.camera)
+    twice = make(pose=pose, spec=spec).estimate(scene.image(BRIGHT), scene.camera)
+    assert len(plain) == len(twice) == 3
+    assert not plain.notes and "second look" not in plain.timings_ms
+    assert list(twice.timings_ms)[-2:] == ["second look", "placement"]
+    for one, two in zip(plain, twice, strict=True):
+        np.testing.assert_allclose(one.root, two.root, atol=1e-6)
+        # The crop's axes are turned to the ray: the length is as told.
+        away = two.joints_3d[WRIST] - two.root
+        assert np.linalg.norm(away) == pytest.approx(np.linalg.norm(pose[WRIST]), rel=1e-3)
+        np.testing.assert_allclose(one.joints_2d, two.joints_2d, atol=1e-2)
+
+
+def test_image_points_move_to_what_the_second_look_sees(make, scene) -> None:
+    joints = answers()
+    joints[WRIST, 0] += 4
+    spec = {"in_picture": {"bias": 50.0}, "in_space": {"bias": -50.0}}
+    plain = make(second_look=False).estimate(scene.image(BRIGHT), scene.camera)
+    twice = make(joints=joints, spec=spec).estimate(scene.image(BRIGHT), scene.camera)
+    for one, two in zip(plain, twice, strict=True):
+        side = 2.5 * np.linalg.norm(one.joints_2d - one.joints_2d[ROOT], axis=1).max()
+        moved = two.joints_2d - one.joints_2d
+        # All agree to a few pixels of the crop but the wrist, which is 4 of them to the right.
+        assert np.abs(moved[:, 1]).max() < 0.06 * side
+        assert moved[WRIST, 0] - np.median(moved[:, 0]) > 0.03 * side
+        np.testing.assert_allclose(two.scores, 0.9, rtol=1e-6)
+        # The joint in metres is where it is seen.
+        projected = scene.camera.project(two.joints_3d)
+        np.testing.assert_allclose(projected, two.joints_2d, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [({"presence": 0.2}, 3), ({"joints": answers() + (20, 0, 0)}, 3), ({}, 0)],
+    ids=["nobody there", "somebody else", "agrees"],
+)
+def test_who_disagrees_keeps_the_first_look(make, scene, change, refused) -> None:
+    plain = make(second_look=False).estimate(scene.image(BRIGHT), scene.camera)
+    twice = make(pose=np.ones((15, 3)), **change).estimate(scene.image(BRIGHT), scene.camera)
+    assert twice.notes["second looks"] == 3 and twice.notes["second looks refused"] == refused
+    for one, two in zip(plain, twice, strict=True):
+        same = np.allclose(one.joints_3d, two.joints_3d, equal_nan=True)
+        assert same == bool(refused)
+
+
+def test_an_answer_that_is_not_a_number_is_no_answer(make, scene) -> None:
+    plain = make(second_look=False).estimate(scene.image(BRIGHT), scene.camera)
+    pose = np.full((15, 3), np.nan)
+    twice = make(pose=pose).estimate(scene.image(BRIGHT), scene.camera)
+    assert twice.notes["second looks refused"] == 3
+    for one, two in zip(plain, twice, strict=True):
+        np.testing.assert_array_equal(one.joints_3d, two.joints_3d)
+
+
+def test_in_an_empty_picture_nobody_is_looked_at(make, scene) -> None:
+    frame = make().estimate(scene.image(128), scene.camera)
+    assert len(frame) == 0 and frame.notes["second looks"] == 0
+
+
+def test_the_budget_holds_and_everybody_gets_a_turn(make, scene, monkeypatch) -> None:
+    now = [0.0]
+    looked = []
+    real = SecondLook._look
+
+    def slow(self, image, camera, region, seen, row):
+        now[0] += 0.010
+        looked.append(row)
+        real(self, image, camera, region, seen, row)
+
+    monkeypatch.setattr(SecondLook, "_look", slow)
+    estimator = make(second_look_budget=25.0)
+    estimator._second._clock = lambda: now[0]
+    estimator._second._expected = 0.010
+    frames = [estimator.estimate(scene.image(BRIGHT), scene.camera) for _ in range(6)]
+    for frame in frames:
+        assert frame.notes["second looks"] == 2 and frame.notes["second looks left out"] == 1
+        assert frame.notes["second looks [ms]"] == pytest.approx(20)
+        assert frame.notes["second looks, budget [ms]"] == 25
+        assert len(frame) == 3  # the one left out is there, with the first look's pose
+    assert set(looked) == {0, 1, 2} and looked[0] == 0  # the nearest first
+
+
+def test_a_slow_moment_does_not_end_second_looks_for_ever(make, scene) -> None:
+    estimator = make(second_look_budget=1000.0)
+    estimator._second._expected = 2.0
+    counts = [
+        estimator.estimate(scene.image(BRIGHT), scene.camera).notes["second looks"]
+        for _ in range(20)
+    ]
+    assert counts[0] == 0 and counts[-1] == 3
+
+
+@pytest.mark.parametrize(
+    ("live", "stated", "budget"), [(False, {}, 0), (True, {}, 40),
+                                   (True, {"second_look_budget": 7.0}, 7)],
+)  # fmt: skip
+def test_what_is_not_stated_of_the_budget(make, tmp_path, scene, live, stated, budget) -> None:
+    make(spec={"budget_ms": 40.0}).close()
+    stated = {"bundle": str(tmp_path / "scene"), "engine": "onnxruntime", **stated}
+    estimator = create_chosen(ModelChoice.of(stated), live=live)
+    frame = estimator.estimate(scene.image(128), scene.camera)
+    assert frame.notes["second looks, budget [ms]"] == budget
+
+
+def test_a_bundle_without_one_has_none(make_bundle, scene) -> None:
+    bundle = make_bundle(scene)
+    frame = create_estimator(bundle, "onnxruntime").estimate(scene.image(BRIGHT), scene.camera)
+    assert not frame.notes and "second look" not in frame.timings_ms
+    with pytest.raises(InputError, match="second_look is on, but bundle 'scene' has no network"):
+        create_estimator(bundle, "onnxruntime", second_look=True)
+
+
+def test_files_and_what_is_said_of_them_go_together(tmp_path, scene_onnx, scene, scene_manifest):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(scene_onnx(scene.maps()))
+    with pytest.raises(BundleError, match=r"second_look and files\.second go together"):
+        write_bundle(tmp_path / "a", scene_manifest(second_look=second_look()), model)
+    with pytest.raises(BundleError, match=r"second_look and files\.second go together"):
+        write_bundle(tmp_path / "b", scene_manifest(), model, second=model)
+    wrong = second_look()
+    wrong["outputs"]["pose"]["shape"] = [1, 15, 2]
+    with pytest.raises(BundleError, match=r"outputs.pose.shape is \[1, 15, 2\]; expected"):
+        write_bundle(tmp_path / "c", scene_manifest(second_look=wrong), model, second=model)
+
+
+def test_a_network_of_other_shapes_is_refused(tmp_path, scene_onnx, scene, scene_manifest) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(scene_onnx(scene.maps()))
+    manifest = scene_manifest(second_look=second_look())
+    bundle = write_bundle(tmp_path / "scene", manifest, model, second=model)
+    with pytest.raises(BundleError, match="the second network of bundle 'scene' has"):
+        create_estimator(bundle, "onnxruntime", threads=1)
