@@ -84,7 +84,9 @@ def together(
     apart = np.where(known, apart, np.nan)
     count = np.maximum(known.sum(axis=1), 1)
     mean_apart = np.nansum(apart, axis=1) / count
-    taken = (seen.presence >= spec.min_presence) & (mean_apart <= spec.max_apart)
+    taken = np.asarray(
+        (seen.presence >= spec.min_presence) & (mean_apart <= spec.max_apart), np.bool_
+    )
     apart = np.clip(np.nan_to_num(apart), 0, MAX_APART)
     second = np.nan_to_num(seen.scores)
     share = np.where(known, _share(spec.in_picture, scores, second, apart), 1.0)
