@@ -122,7 +122,7 @@ def pose_of_both(joints_3d: Float, seen: Seen, in_space: Double) -> Float:
     """
     root = joints_3d[:, MPI15.root, None].astype(np.float64)
     first = joints_3d - root
-    missing = ~np.isfinite(first).all(axis=-1)
+    missing = np.asarray(~np.isfinite(first).all(axis=-1), np.bool_)
     second = np.where((in_space > 0)[..., None], seen.poses, first)
     mixed = first + in_space[..., None] * (second - first)
     both = np.where(missing[..., None], second, mixed)

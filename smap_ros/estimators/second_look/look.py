@@ -138,7 +138,8 @@ class SecondLook:
         started = self._clock()
         limit = self.budget_ms / 1e3 if self.budget_ms > 0 else math.inf
         waited = self._turns.waited(roots)
-        for k in most_needed_first(roots[:, 2].astype(np.float64), scores, waited).tolist():
+        depths, certain = (np.asarray(v, np.float64) for v in (roots[:, 2], scores))
+        for k in most_needed_first(depths, certain, waited).tolist():
             begun = self._clock()
             if begun - started + self._expected > limit:
                 if not looked.any():
