@@ -125,7 +125,8 @@ def graph(options: argparse.Namespace, clip: Path, everything: bool) -> Plan:
         "log_level": "warn",
     }
     if options.rate > 0:
-        return plan(REPLAY, {**values, "rate": options.rate})
+        # A camera doesn't wait for people, which the pace of files would.
+        return plan(REPLAY, {**values, "rate": options.rate, "pacing": "real_time"})
     return plan(REPLAY, {**values, "pacing": "as_consumed"})
 
 
