@@ -192,17 +192,20 @@ class OutputCheck:
             arrays: float32, the outputs.
         """
         bad = sum(int(array.size - np.count_nonzero(np.isfinite(array))) for array in arrays)
+        self.report(model, bad)
+        return bad
+
+    def report(self, model: ModelInfo, bad: int) -> None:
+        """Warn of so many bad outputs, unless that was done shortly before."""
         now = time.monotonic()
         if bad and now - self._warned >= LOG_PERIOD:
             self._warned = now
             log.warning(
-                "%s: %d of %d network outputs are NaN or infinite; the frame counts as empty. "
+                "%s: %d network outputs are NaN or infinite; the frame counts as empty. "
                 "Try another engine, or export the bundle again",
                 model,
                 bad,
-                sum(array.size for array in arrays),
             )
-        return bad
 
 
 # Stages that run a network, of every kind of model; of a first stage they begin with FIRST.

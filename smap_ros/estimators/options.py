@@ -23,6 +23,7 @@ MAX_BATCH = 64
 
 # blend: the mean of all answers, those from the middle of a window counting most. centre: the
 # one answer that was nearest to the middle.
+Association = Literal["auto", "cpu", "cuda"]
 Overlap = Literal["blend", "centre"]
 
 # Which side of the image shows what is up; auto: the camera's mounting tells, where it is known.
@@ -76,7 +77,8 @@ class SmapConfig(Options):
     position projects to. The pelvis of people found from their neck has that score as well.
 
     Attributes:
-        association: overrides of fields of ``AssociationConfig``, over those of the bundle.
+        association_settings: overrides of fields of ``AssociationConfig``, over those of the
+            bundle.
     """
 
     label: ClassVar[str] = "kind smap"
@@ -120,7 +122,12 @@ class SmapConfig(Options):
         low=0,
         high=10_000,
     )
-    association: Mapping[str, Any] = Field(default_factory=dict)
+    association: Association = setting(
+        "auto",
+        "where people are put together: cpu; cuda: on the GPU, with engine tensorrt; auto: there "
+        "if it can be",
+    )
+    association_settings: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class VirtualPoseConfig(Options):

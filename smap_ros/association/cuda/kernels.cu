@@ -485,3 +485,14 @@ letterbox(const Params* p, const byte* image, float* input) {
     }
   }
 }
+
+// The network's input mirrored left to right, for the second look.
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+mirror(const Params* p, const float* input, float* turned) {
+  const int pixels = p->input_height * p->input_width, width = p->input_width;
+  for (int k = blockIdx.x * BLOCK + threadIdx.x; k < pixels; k += gridDim.x * BLOCK) {
+    const int column = k % width, other = k - column + width - 1 - column;
+    for (int channel = 0; channel < 3; ++channel)
+      turned[(long long)channel * pixels + other] = input[(long long)channel * pixels + k];
+  }
+}

@@ -31,6 +31,11 @@ def letterbox_launch(pixels: int) -> Launch:
     return Launch("letterbox", (-(-pixels // BLOCK), 1), ("params", "image", "input"))
 
 
+def mirror_launch(pixels: int) -> Launch:
+    """Network input to that of the image mirrored left to right."""
+    return Launch("mirror", (-(-pixels // BLOCK), 1), ("params", "input", "turned"))
+
+
 def association_launches(cells: int, channels: int, people: int = 128) -> Iterator[Launch]:
     """Network outputs to the block of people.
 

@@ -215,10 +215,21 @@ class TensorRtEngine:
             self.gpu.wait(self.stream)
         return views
 
-    def enqueue(self) -> None:
-        """Have the network run in the stream, on what lies in the inputs' memory."""
+    def address(self, name: str) -> int:
+        """Where an input or output lies on the device."""
+        return self.tensors[name].address
+
+    def enqueue(self, elsewhere: Mapping[str, int] | None = None) -> None:
+        """Have the network run in the stream, on what lies in the inputs' memory.
+
+        Args:
+            elsewhere: addresses of inputs and outputs that are not to be the engine's own.
+        """
         with self.gpu.current("run the network"):
             self._words.clear()
+            for name, tensor in self.tensors.items():
+                address = (elsewhere or {}).get(name, tensor.address)
+                self._must(self._context.set_tensor_address(name, address), "take memory")
             self._must(self._context.execute_async_v3(int(self.stream)), "run the network")
 
     def _upload(self, tensor: Tensor, array: Array) -> None:

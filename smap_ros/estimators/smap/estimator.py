@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.association import AssociationConfig, associate, associate_both
+from smap_ros.association.cuda.frame import DeviceFrame
+from smap_ros.association.cuda.layout import shrink_factor
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
@@ -40,12 +42,14 @@ from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.second_look.look import SecondLook
+from smap_ros.estimators.smap.device import device_frame, people_of
 from smap_ros.estimators.smap.lifting import (
     NECK,
     NO_ROOT,
     Lifted,
     LiftingConfig,
     lift,
+    place,
 )
 from smap_ros.estimators.smap.maps import Maps, MapScales
 from smap_ros.estimators.smap.necks import rooted_at_pelvis, united, with_inferred
@@ -116,6 +120,8 @@ class SmapEstimator:
             },
         )
         self._check_outputs = OutputCheck()
+        how = self.config, self._association, self._lifting, self._flip_test
+        self._frame = device_frame(manifest, engine, *how)
 
     @classmethod
     def create(
@@ -182,6 +188,8 @@ class SmapEstimator:
         image = check_view(image, camera)
         timer = timer or StageTimer()
         letterbox = self._letterbox(camera)
+        if self._frame is not None and shrink_factor(letterbox) is not None:
+            return self._believed(self._on_gpu(self._frame, image, camera, letterbox, timer))
         blob = self._normaliser(letterbox.apply(image))
         timer.lap("preprocess")
         seen = self._look(blob)
@@ -192,6 +200,25 @@ class SmapEstimator:
         lifted = self._placed_people(seen, camera, letterbox, timer)
         return self._believed(lifted)
 
+    def _on_gpu(
+        self,
+        frame: DeviceFrame,
+        image: Image,
+        camera: Camera,
+        letterbox: Letterbox,
+        timer: StageTimer,
+    ) -> Lifted:
+        """People in space, as the GPU finds them; to the last bit those of the other way."""
+        block = frame.run(image, letterbox)
+        timer.lap("network")  # and all before and behind it
+        if block["bad"]:
+            self._check_outputs.report(self.about, int(block["bad"]))
+            return Lifted.nobody({NON_FINITE: int(block["bad"])})
+        people, measured = people_of(block, "pose" in self._manifest.outputs)
+        return _without_unplaced(
+            place(people, measured, camera=camera, letterbox=letterbox, config=self._lifting)
+        )
+
     def _placed_people(
         self, seen: Maps, camera: Camera, letterbox: Letterbox, timer: StageTimer
     ) -> Lifted:
@@ -199,9 +226,9 @@ class SmapEstimator:
         pelvis_spread, neck_spread = (
             (None, None) if seen.depth_spread is None else seen.depth_spread
         )
-        place = partial(lift, bone_depth=seen.bone_depth, camera=camera, letterbox=letterbox)
+        lifting = partial(lift, bone_depth=seen.bone_depth, camera=camera, letterbox=letterbox)
         at_pelvis = partial(
-            place,
+            lifting,
             root_depth=seen.root_depth,
             config=self._lifting,
             poses=seen.poses,
@@ -215,7 +242,7 @@ class SmapEstimator:
             seen.maps, seen.root_depth, seen.neck_depth, config=self._association
         )
         timer.lap("association")
-        necks = place(
+        necks = lifting(
             rest,
             root_depth=seen.neck_depth,
             config=replace(self._lifting, root=NECK),
@@ -339,7 +366,7 @@ def _without_unplaced(lifted: Lifted) -> Lifted:
 
 
 def _association_config(manifest: SmapManifest, config: SmapConfig) -> AssociationConfig:
-    overrides = {**manifest.association, **config.association}
+    overrides = {**manifest.association, **config.association_settings}
     known = {f.name for f in fields(AssociationConfig)} - {"stride"}
     unknown = sorted(set(overrides) - known)
     if unknown:

@@ -117,6 +117,23 @@ class Lifted:
         return replace(self, **arrays)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What is read in the maps at people's joints. P people, in the order of the association.
+
+    Attributes:
+        root_depth: float32 [P], centimetres per focal length in network pixels, at the roots.
+        relative_cm: float64 [P, 15], depths relative to the root.
+        poses: float32 [P, 15, 3], metres; see :class:`Lifted`.
+        spread: float32 [P]; see there.
+    """
+
+    root_depth: Float
+    relative_cm: Double
+    poses: Float | None = None
+    spread: Float | None = None
+
+
 def lift(
     people: Float,
     bone_depth: Float,
@@ -151,15 +168,38 @@ def lift(
         InputError: if a shape doesn't fit.
     """
     _check(people, bone_depth, root_depth, camera, letterbox)
-    root = people[:, config.root]
-    found = root[:, 3] > 0
-    depth_cm = root_depths(people, root_depth, letterbox.scale * camera.fx, config)
+    measured = Measured(
+        _at_roots(people, root_depth, config),
+        relative_depths(people, bone_depth, config),
+        None if poses is None else told_poses(people, poses, config),
+        None if spread is None else _at_roots(people, spread, config),
+    )
+    return place(people, measured, camera=camera, letterbox=letterbox, config=config)
+
+
+def place(
+    people: Float,
+    measured: Measured,
+    *,
+    camera: Camera,
+    letterbox: Letterbox,
+    config: LiftingConfig = DEFAULT,
+) -> Lifted:
+    """The second half of :func:`lift`: people in space, from what was read in the maps.
+
+    Args:
+        people, camera, letterbox, config: as there.
+        measured: of the same people.
+    """
+    found = people[:, config.root, 3] > 0
+    depth_cm = measured.root_depth.astype(np.float64) * (letterbox.scale * camera.fx)
+    depth_cm = np.where(found, depth_cm, 0.0)
     placeable = found & np.isfinite(depth_cm) & (depth_cm > 0)
     index = np.flatnonzero(placeable)
     counts = {NO_ROOT: np.sum(~found), BAD_ROOT_DEPTH: np.sum(found & ~placeable)}
 
     people, depth_cm = people[index], depth_cm[index]
-    z_cm = depth_cm[:, None] + relative_depths(people, bone_depth, config)  # [N, 15]
+    z_cm = depth_cm[:, None] + measured.relative_cm[index]  # [N, 15]
     scores = np.where(z_cm > 0, people[..., 3], np.float32(0))
     missing = (scores == 0)[..., None]
     network = np.where(missing, np.float32(0), people[..., :2] * np.float32(config.stride))
@@ -172,8 +212,8 @@ def lift(
         joints_network=network,
         index=index,
         dropped={reason: int(count) for reason, count in counts.items() if count},
-        poses=None if poses is None else told_poses(people, poses, config),
-        spread=None if spread is None else _at_roots(people, spread, config),
+        poses=None if measured.poses is None else measured.poses[index],
+        spread=None if measured.spread is None else measured.spread[index],
     )
 
 

@@ -12,6 +12,7 @@ static void call_limb_scores(void** args) { limb_scores((const Params*)A(0), (co
 static void call_assign(void** args) { assign((const Params*)A(0), (const float*)A(1), (Arena*)A(2)); }
 static void call_lift_samples(void** args) { lift_samples((const Params*)A(0), (const float*)A(1), (Arena*)A(2)); }
 static void call_letterbox(void** args) { letterbox((const Params*)A(0), (const byte*)A(1), (float*)A(2)); }
+static void call_mirror(void** args) { mirror((const Params*)A(0), (const float*)A(1), (float*)A(2)); }
 
 static const struct { const char* name; void (*call)(void**); int arguments; } KERNELS[] = {
     {"clear", call_clear, 2},
@@ -21,6 +22,7 @@ static const struct { const char* name; void (*call)(void**); int arguments; } K
     {"assign", call_assign, 3},
     {"lift_samples", call_lift_samples, 3},
     {"letterbox", call_letterbox, 3},
+    {"mirror", call_mirror, 3},
 };
 
 extern "C" int run(const char* name, int grid_x, int grid_y, void** args) {

@@ -200,6 +200,15 @@ def test_the_letterbox_is_opencvs(kernels, image, network, colour, resize):
     np.testing.assert_array_equal(blob, normaliser(letterbox.apply(picture))[0])
 
 
+def test_the_mirrored_input(kernels):
+    blob = np.random.default_rng(0).random((3, 30, 44), np.float32)
+    params = layout.parameters((8, 8), PLAIN)
+    params["input_height"], params["input_width"] = blob.shape[1:]
+    turned = np.full_like(blob, np.nan)
+    kernels.launch("mirror", (2, 1), params, blob, turned)
+    np.testing.assert_array_equal(turned, blob[..., ::-1])
+
+
 def test_an_image_that_leaves_a_rest_is_refused():
     with pytest.raises(InputError, match="1281x721"):
         layout.set_image(

@@ -186,7 +186,9 @@ def test_association_overrides_reach_the_association(scene, make_bundle):
     bundle = make_bundle(scene, association={"peak_threshold": 5.0})
     blind = create_estimator(bundle, "onnxruntime", threads=1)
     assert len(blind.estimate(scene.image(BRIGHT), scene.camera)) == 0
-    seeing = create_estimator(bundle, "onnxruntime", threads=1, association={"peak_threshold": 0.2})
+    seeing = create_estimator(
+        bundle, "onnxruntime", threads=1, association_settings={"peak_threshold": 0.2}
+    )
     assert len(seeing.estimate(scene.image(BRIGHT), scene.camera)) == 3
 
 

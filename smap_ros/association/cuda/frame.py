@@ -1,0 +1,189 @@
+"""One frame on the GPU: image in, the block of people out, nothing of the host in between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.association.config import LIMBS
+from smap_ros.association.cuda import layout, program
+from smap_ros.engines.cuda import Gpu
+from smap_ros.errors import EngineError
+from smap_ros.geometry.letterbox import Letterbox
+
+log = logging.getLogger(__name__)
+
+_PTX = Path(__file__).with_name("kernels.ptx")
+
+
+class GpuNetwork(Protocol):
+    """A network whose inputs and outputs lie on a GPU."""
+
+    notes: tuple[str, ...]
+
+    @property
+    def gpu(self) -> Gpu:
+        """The GPU."""
+
+    @property
+    def stream(self) -> Any:
+        """The stream that it runs in."""
+
+    def address(self, name: str) -> int:
+        """Where an input or output lies."""
+
+    def enqueue(self, elsewhere: Mapping[str, int] | None = None) -> None:
+        """Have it run, on other memory for some inputs and outputs if stated."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the letterbox kernel needs to know of the network's input.
+
+    Attributes:
+        name: of the input.
+        pixels: of it.
+        tables: float32 [3, 256], see :class:`smap_ros.estimators.preprocess.Normaliser`.
+        source: as there.
+    """
+
+    name: str
+    pixels: int
+    tables: NDArray[np.float32]
+    source: tuple[int, int, int]
+
+
+class DeviceFrame:
+    """Runs letterbox, network, association and lifting as one CUDA graph.
+
+    Its memory is the network's GPU's, and given back with it.
+
+    Args:
+        network: the network, loaded.
+        picture: of its input.
+        outputs: names of maps, bone depths, root depth and, if it tells them, poses.
+        record: parameters of the kernels, from :func:`layout.parameters`.
+
+    Raises:
+        EngineError: if the GPU lacks memory or refuses the kernels.
+    """
+
+    def __init__(
+        self,
+        network: GpuNetwork,
+        picture: Picture,
+        outputs: Sequence[str],
+        record: NDArray[Any],
+    ) -> None:
+        self._network, self._picture, self._record = network, picture, record
+        self._gpu = gpu = network.gpu
+        self._stream = network.stream
+        self._cells = int(record["height"]) * int(record["width"])
+        self._channels = int(record["channels"])
+        self._letterbox: Letterbox | None = None
+        self._go: Callable[[], None] = self._work
+        names = [step.kernel for step in self._launches()]
+        self._functions = gpu.functions(_PTX.read_bytes(), [*names, "letterbox", "mirror"])
+        self._params = gpu.pinned((1,), layout.PARAMS)
+        self._result = gpu.pinned((1,), layout.RESULT)
+        self._image, self._image_size = np.zeros(0, np.uint8), -1
+        straight = {name: network.address(name) for name in (picture.name, *outputs)}
+        self._mirrored = self._other_memory(outputs) if record["mirrored"] else {}
+        self._tables = [self._table(of, outputs) for of in (straight, self._mirrored or straight)]
+        self._at = {
+            "params": gpu.memory(layout.PARAMS.itemsize),
+            "arena": gpu.memory(layout.ARENA.itemsize),
+            "maps": gpu.memory(4 * self._cells * self._channels),
+            "input": straight[picture.name],
+            "turned": self._mirrored.get(picture.name, 0),
+        }
+        for name, table in zip(("straight", "mirrored"), self._tables, strict=True):
+            self._at[name] = gpu.memory(table.nbytes)
+            gpu.upload(self._at[name], table, self._stream)
+        gpu.wait(self._stream)
+
+    def _other_memory(self, outputs: Sequence[str]) -> dict[str, int]:
+        """For what the network is given and gives of the mirrored image."""
+        sizes = {self._picture.name: 3 * self._picture.pixels}
+        channels = (layout.MAPS, len(LIMBS), 1, layout.POSE)
+        sizes |= {n: self._cells * c for n, c in zip(outputs, channels, strict=False)}
+        return {name: self._gpu.memory(4 * size) for name, size in sizes.items()}
+
+    def _table(self, addresses: Mapping[str, int], outputs: Sequence[str]) -> NDArray[np.uint64]:
+        table = self._gpu.pinned((4,), np.uint64)
+        table[:] = [addresses[name] for name in (*outputs, outputs[0])[:4]]
+        return table
+
+    def _launches(self) -> list[program.Launch]:
+        return list(program.association_launches(self._cells, self._channels))
+
+    def run(self, image: NDArray[np.uint8], letterbox: Letterbox) -> Any:
+        """Everybody in an image.
+
+        Args:
+            image: uint8 [H, W, 3], bgr.
+            letterbox: how it is fitted into the network's input.
+
+        Returns:
+            A record of :data:`layout.RESULT`, valid until the next call.
+
+        Raises:
+            EngineError: if the GPU fails.
+            InputError: if the image can't be shrunk there, see :func:`layout.shrink_factor`.
+        """
+        if letterbox != self._letterbox:
+            self._prepare(image, letterbox)
+        self._image.reshape(image.shape)[...] = image
+        self._go()
+        self._gpu.wait(self._stream)
+        return self._result[0]
+
+    def _prepare(self, image: NDArray[np.uint8], letterbox: Letterbox) -> None:
+        """Get ready for images of another size: memory, parameters, graph."""
+        gpu = self._gpu
+        self._letterbox = None
+        layout.set_image(self._record, letterbox, self._picture.tables, self._picture.source)
+        if image.size > self._image_size:
+            pinned, seen = gpu.mapped((image.size,), np.uint8)
+            # A GPU that shares the host's memory reads the image where it is.
+            shared = gpu.facts.integrated
+            self._at["image"] = seen if shared else gpu.memory(image.size)
+            self._whole, self._image_size = pinned, image.size
+        self._image = self._whole[: image.size]
+        self._image.reshape(image.shape)[...] = image
+        self._params[0] = self._record
+        gpu.upload(self._at["params"], self._params, self._stream)
+        self._go = self._work
+        self._work()  # what is done on the first run can't be captured
+        gpu.wait(self._stream)
+        try:
+            self._go = gpu.capture(self._work, self._stream)
+        except EngineError as error:
+            log.warning("the frame isn't captured as a CUDA graph, and takes longer: %s", error)
+            self._network.notes = (*self._network.notes, f"CUDA graph: {error}")
+        self._letterbox = letterbox
+
+    def _work(self) -> None:
+        """All of a frame, in the stream."""
+        gpu, network = self._gpu, self._network
+        if not gpu.facts.integrated:
+            gpu.upload(self._at["image"], self._image, self._stream)
+        self._launch(program.letterbox_launch(self._picture.pixels))
+        network.enqueue()
+        if self._mirrored:
+            self._launch(program.mirror_launch(self._picture.pixels))
+            network.enqueue(self._mirrored)
+        for step in self._launches():
+            self._launch(step)
+        gpu.download(self._result, self._at["arena"], self._stream)
+
+    def _launch(self, step: program.Launch) -> None:
+        addresses = [self._at[name] for name in step.arguments]
+        function = self._functions[step.kernel]
+        self._gpu.launch(function, step.grid, program.BLOCK, addresses, self._stream)

@@ -1,0 +1,151 @@
+"""Run by test_frame.py in a process of its own: whole frames on the driver that stands in."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.camera import Camera
+from smap_ros.engines import cuda_layers
+from smap_ros.errors import EngineError
+from smap_ros.estimators import create_estimator
+from smap_ros.sources import open_source
+
+LAYER = os.environ["LAYER"]
+FAKE = ctypes.CDLL("libcuda.so.1")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch):
+    monkeypatch.setattr(cuda_layers, "LAYERS", {LAYER: cuda_layers.LAYERS[LAYER]})
+    yield
+    FAKE.fake_work()
+    assert FAKE.fake_live() == 0
+    assert FAKE.fake_depth() == 0
+
+
+def on_gpu(bundle, **options):
+    return create_estimator(bundle, "tensorrt", association="cuda", **options)
+
+
+def assert_same(bundle, images, camera, **options):
+    """To the last bit what the CPU's estimator says, several frames in turn."""
+    # The stand-in runs networks on ONNX Runtime with one thread.
+    plain = create_estimator(bundle, "onnxruntime", 1, **options)
+    gpu = on_gpu(bundle, **options)
+    people = 0
+    for image in images:
+        expected, got = plain.estimate(image, camera), gpu.estimate(image, camera)
+        assert len(got.bodies) == len(expected.bodies) and got.dropped == expected.dropped
+        for mine, theirs in zip(got.bodies, expected.bodies, strict=True):
+            for name in ("joints_3d", "joints_2d", "scores"):
+                np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+            np.testing.assert_array_equal(
+                (mine.score, mine.depth_std), (theirs.score, theirs.depth_std)
+            )
+        people += len(got.bodies)
+    notes = gpu.about.notes
+    gpu.close()
+    plain.close()
+    return people, notes
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_scenes_are_those_of_the_cpu(scene, make_bundle, flip_test):
+    images = [scene.image(value) for value in (250, 128, 0, 250)]  # people, nobody, NaN, people
+    people, notes = assert_same(make_bundle(scene), images, scene.camera, flip_test=flip_test)
+    assert notes == ()
+    assert people >= (0 if flip_test else 2 * len(scene.joints))
+
+
+def test_the_shipped_model_on_the_demo():
+    frames = open_source("config/demo/clip.mp4")
+    images = [frame.image for frame, _ in zip(frames, range(8), strict=False)][::4]
+    camera = Camera.for_image(images[0], fov_deg=60)
+    people, notes = assert_same(load_bundle("smap_lite"), images, camera, refine=False)
+    assert people > 0 and notes == ()
+
+
+def test_one_graph_and_little_traffic(scene, make_bundle):
+    gpu = on_gpu(make_bundle(scene))
+    image = scene.image(250)
+    gpu.estimate(image, scene.camera)
+    before = {k: FAKE.fake_calls(k) for k in (b"cuGraphLaunch", b"cuLaunchKernel")}
+    for _ in range(3):
+        gpu.estimate(image, scene.camera)
+    assert FAKE.fake_calls(b"cuGraphLaunch") == before[b"cuGraphLaunch"] + 3
+    assert FAKE.fake_calls(b"cuLaunchKernel") == before[b"cuLaunchKernel"]
+    gpu.close()
+
+
+def test_without_capture_it_launches_plainly(scene, make_bundle):
+    FAKE.fake_fail(b"cuGraphInstantiateWithFlags", 0, 801)
+    images = [scene.image(250)] * 2
+    people, (note,) = assert_same(make_bundle(scene), images, scene.camera)
+    assert people == 2 * len(scene.joints) and note.startswith("CUDA graph: ")
+
+
+def test_images_of_several_sizes(scene, make_bundle):
+    gpu, bundle = on_gpu(make_bundle(scene)), make_bundle(scene)
+    plain = create_estimator(bundle, "onnxruntime", 1)
+    for size in ((1280, 720), (640, 360), (1281, 721), (1280, 720)):
+        image = np.full((size[1], size[0], 3), 250, np.uint8)
+        camera = scene.camera.resized(*size)
+        got, expected = gpu.estimate(image, camera), plain.estimate(image, camera)
+        for mine, theirs in zip(got.bodies, expected.bodies, strict=True):
+            np.testing.assert_array_equal(mine.joints_3d, theirs.joints_3d)
+    gpu.close()
+
+
+def test_made_in_one_thread_and_run_in_another(scene, make_bundle):
+    gpu, found = on_gpu(make_bundle(scene)), []
+
+    def work() -> None:
+        found.append(len(gpu.estimate(scene.image(250), scene.camera).bodies))
+
+    for _ in range(2):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    gpu.close()
+    assert found == [len(scene.joints)] * 2
+
+
+def test_ten_lives(scene, make_bundle):
+    bundle = make_bundle(scene)
+    for _ in range(10):
+        gpu = on_gpu(bundle)
+        gpu.estimate(scene.image(250), scene.camera)
+        gpu.close()
+        gpu.close()
+        assert FAKE.fake_live() == 0
+
+
+def test_what_the_gpu_can_not_do_is_said(scene, make_bundle):
+    bundle = make_bundle(scene)
+    many = {"association_settings": {"max_peaks": 500}}
+    with pytest.raises(EngineError, match=r"association can't be cuda: max_peaks is 500"):
+        on_gpu(bundle, **many)
+    gpu = create_estimator(bundle, "tensorrt", **many)
+    assert gpu.about.notes[0].startswith("association on the GPU: max_peaks is 500")
+    assert len(gpu.estimate(scene.image(250), scene.camera).bodies) == len(scene.joints)
+    gpu.close()
+    with pytest.raises(EngineError, match=r"the network runs on onnxruntime, not on a GPU"):
+        create_estimator(bundle, "onnxruntime", 1, association="cuda")
+
+
+def test_out_of_memory_for_the_frame(scene, make_bundle):
+    bundle = make_bundle(scene)
+    create_estimator(bundle, "tensorrt", association="cpu").close()
+    FAKE.fake_fail(b"cuModuleLoadDataEx", 0, 2)
+    FAKE.fake_fail(b"cuModuleLoadData", 0, 2)
+    with pytest.raises(EngineError, match=r"association can't be cuda: .*out of memory"):
+        on_gpu(bundle)
+    gpu = create_estimator(bundle, "tensorrt")
+    assert "out of memory" in gpu.about.notes[0]
+    gpu.close()
