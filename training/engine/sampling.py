@@ -135,8 +135,8 @@ class Mixture(Dataset[Sample]):
                     ) from error
                 self._list(index, source.name, record, error)
         raise InputError(
-            f"{_MOST_BAD} bad records in a row, the last in {source.name}; run "
-            "`smap-train data check` on the data set"
+            f"{_MOST_BAD} bad records in a row, the last in {source.name}; the list of them says "
+            "what is wrong: check that the data set is complete and of the layout that is stated"
         )
 
     def _turn(self, index: int) -> tuple[int, int]:
