@@ -25,6 +25,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from smap_ros.bags.surfaces import Welder, surfaces_from_markers
 from smap_ros.bodies import Body, Mesh
 from smap_ros.errors import InputError
+from smap_ros.estimators.base import ModelInfo
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import body_array, skeleton_info
@@ -76,7 +77,8 @@ class Graph:
         self.info = observer.publisher(SkeletonInfo, "skeleton_info", qos.LATCHED)
         self.diagnostics = observer.publisher(DiagnosticArray, "/diagnostics", 10)
         self.meshes = observer.publisher(MarkerArray, "meshes", qos.RELIABLE)
-        self.info.publish(skeleton_info(MPI15, "tiny", "7.1", "abacus"))
+        about = ModelInfo("tiny", "7.1", "abacus", "wood")
+        self.info.publish(skeleton_info(MPI15, about))
 
     @property
     def watchers(self) -> list[int]:
