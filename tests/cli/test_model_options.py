@@ -62,7 +62,7 @@ def test_the_command_line_of_a_choice_makes_it_again():
     choice = ModelChoice.of(values)
     assert shlex.join(model_words(choice)) == (
         "--bundle models/mine --engine auto --threads 2 --precision f32 "
-        "--image-up auto --min-joints 4 --flip-test false"
+        "--image-up auto --gpu 0 --workspace-mb 1024 --min-joints 4 --flip-test false"
     )
     assert "--bundle" not in model_words(choice, without=["bundle"])
 
