@@ -10,6 +10,7 @@ import typer
 
 from smap_ros.errors import InputError
 from smap_train.convert import TWO_FILES
+from smap_train.export.half_graph import add_half_graph
 from smap_train.export.maed import export_video_kind
 from smap_train.export.mesh import export_mesh_kind
 from smap_train.export.smap import export_smap_kind
@@ -55,6 +56,10 @@ def run(
     checkpoint: Annotated[Path, typer.Argument(help="From smap-train fit or convert.")],
     bundle: Annotated[Path, typer.Argument(help="Folder to write; its name names the bundle.")],
     half: Annotated[bool, typer.Option(help="Store weights as fp16 (half the size).")] = False,
+    gpu_half: Annotated[
+        bool,
+        typer.Option(help="Also write model.fp16.onnx, which NVIDIA GPUs run with precision f16."),
+    ] = False,
     half_tolerance: Annotated[
         float | None,
         typer.Option(
@@ -130,6 +135,9 @@ def run(
     else:
         _refuse("--backbone", backbone, "anything but a virtualpose")
         made, error = export_smap_kind(checkpoint, bundle, refine=refine, **facts)
+    if gpu_half:
+        made, moved = add_half_graph(made)
+        typer.echo(f"model.fp16.onnx answers a picture within {moved:.1e} of the outputs' range")
     files = made.manifest.files.entries.values()
     size = sum((made.folder / entry.path).stat().st_size for entry in files) / 1e6
     typer.echo(f"{made.folder}: {size:.1f} MB, ONNX against torch {error:.1e} relative")

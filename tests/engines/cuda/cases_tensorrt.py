@@ -10,6 +10,8 @@ import threading
 import numpy as np
 import pytest
 
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.camera import Camera
 from smap_ros.engines import create_engine, cuda_layers, factory
 from smap_ros.engines.base import zeros
 from smap_ros.engines.factory import open_model
@@ -19,6 +21,7 @@ from smap_ros.engines.tensorrt.building import Limits, Order, build_plan
 from smap_ros.errors import EngineError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import ModelInfo
+from smap_ros.sources import open_source
 
 LAYER = os.environ["LAYER"]
 FAKE = ctypes.CDLL("libcuda.so.1")
@@ -294,3 +297,29 @@ def test_the_choice_is_made_again_on_another_gpu(bundle, monkeypatch):
 def test_version_is_that_of_the_module():
     assert os.environ.get("TENSORRT_VERSION", "10.3.0") == factory.available_engines()["tensorrt"]
     assert zeros(()) == {}
+
+
+def test_all_networks_of_a_virtualpose_run_on_it():
+    bundle = load_bundle("virtualpose_lite")
+    image = next(iter(open_source("config/demo/clip.mp4"))).image
+    camera = Camera.for_image(image, fov_deg=60)
+    gpu = create_estimator(bundle, "tensorrt", camera_height=1.2)
+    plain = create_estimator(bundle, "onnxruntime", 1, camera_height=1.2)
+    got, expected = gpu.estimate(image, camera), plain.estimate(image, camera)
+    gpu.close()
+    assert len(kept()) == 3 and gpu.about.notes == ()
+    assert len(got.bodies) == len(expected.bodies)
+    for mine, theirs in zip(got.bodies, expected.bodies, strict=True):
+        np.testing.assert_allclose(mine.joints_3d, theirs.joints_3d, atol=1e-4)
+
+
+def test_networks_that_it_refuses_run_on_the_cpu(monkeypatch):
+    bundle = load_bundle("virtualpose_lite")
+    create_engine(bundle, "tensorrt", 1).close()  # the backbone's plan is there
+    monkeypatch.setenv("TENSORRT_DOES", "refuse")
+    gpu = create_estimator(bundle, "tensorrt", camera_height=1.2)
+    gpu.close()
+    assert [note.partition(":")[0] for note in gpu.about.notes] == [
+        "tensorrt for root",
+        "tensorrt for pose",
+    ]
