@@ -141,7 +141,7 @@ def test_precision_is_exact_by_default_and_may_be_left_to_the_runtime(bundle, na
     [
         ({"name": "caffe"}, "expected one of auto"),
         ({"name": "onnxruntime", "threads": -1}, "threads is -1"),
-        ({"name": "onnxruntime", "precision": "f16"}, "precision is 'f16'"),
+        ({"name": "onnxruntime", "precision": "f8"}, "precision is 'f8'"),
     ],
 )
 def test_wrong_arguments_are_refused(bundle, arguments, words):
