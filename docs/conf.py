@@ -59,6 +59,7 @@ OTHERS = {
     "Project": [
         "models/smap_lite/README",
         "models/virtualpose_lite/README",
+        "models/maed_smoother/README",
         "config/demo/README",
         "training/NOTES",
         "CONTRIBUTING",

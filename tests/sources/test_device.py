@@ -120,7 +120,7 @@ def test_a_link_to_a_device_is_that_device(tmp_path):
 
 def test_what_a_device_gives_is_logged_and_what_it_does_not_give(caplog):
     """A file stands for a device that takes no wishes."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="smap_ros")
     capture = cv2.VideoCapture(str(CLIP))
     given = request(capture, "/dev/cam_front", Mode(768, 432, 15.0))
     assert (given.width, given.height, given.rate) == (768, 432, 15.0)
