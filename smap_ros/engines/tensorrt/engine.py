@@ -82,7 +82,9 @@ class TensorRtEngine:
         self._trt = import_tensorrt()
         self.gpu = Gpu(options.device)
         try:
-            self._order = Order(precision != "f32", rows, options.workspace_mb << 20)
+            self._order = Order(
+                precision != "f32", rows, options.workspace_mb << 20, self._trt.__name__
+            )
             version, facts = str(self._trt.__version__), self.gpu.facts
             self.key = PlanKey.of(model, version, facts, self._order.flags)
             self.device = f"{facts.name}, {precision}"
