@@ -106,6 +106,10 @@ class Index:
         """All values of a column, mapped: [records, ...], or all rows of a ragged one."""
         return self._values[name]
 
+    def sizes(self, name: str) -> NDArray[np.int64]:
+        """How many rows of a ragged column, or bytes of a text, each record has; [records]."""
+        return np.diff(self._ends[name], prepend=0)
+
     def __getitem__(self, number: int) -> dict[str, Any]:
         """A record: copies of its arrays, and its texts.
 

@@ -147,10 +147,10 @@ class MaedRecipe(Recipe[MaedConfig]):
     def _clips(self, data: MaedData, make: Callable[..., Any]) -> Source[Any]:
         return Source(str(data.database), Chunks(open_database(data.database, data.images)), make)
 
-    def picture(self, people: Clip, rng: np.random.Generator) -> dict[str, Tensor]:
+    def picture(self, person: TrackedPerson, rng: np.random.Generator) -> dict[str, Tensor]:
         """A clip of one frame, as :meth:`tensors` has it."""
         view = ClipView.draw(rng, coloured=False, erased=self.config.erase)
-        return self.tensors(people, view, rng)
+        return self.tensors([person], view, rng)
 
     def clip_3d(
         self, piece: tuple[Frames, int, int], rng: np.random.Generator
@@ -222,7 +222,7 @@ class MaedRecipe(Recipe[MaedConfig]):
         device = next(network.parameters()).device
         errors = []
         for k in np.linspace(0, len(frames) - 1, min(limit, len(frames))).round().astype(int):
-            sample = self.tensors(frames[int(k)], ClipView(), np.random.default_rng(0))
+            sample = self.tensors([frames[int(k)]], ClipView(), np.random.default_rng(0))
             joints = network(sample["clip"][None].to(device))["kp_3d"][0, 0].cpu().double().numpy()
             true = sample["joints_3d"][0].double().numpy()
             known = true[:, 3] > 0

@@ -50,16 +50,16 @@ def film(folder, frames=5):
 
 def test_a_database_and_its_tracks(tmp_path):
     frames = open_database(database(tmp_path), tmp_path)
-    (person,) = frames[4]
+    person = frames[4]
     assert person.image == tmp_path / "frames/004.png" and person.read()[0, 0, 0] == 80
     assert person.joints_2d[3].tolist() == [107, 56, 1] and person.fit.shape == (1, 82)
     assert [(a, b) for _, a, b in Chunks(frames)] == [(0, 4), (4, 6)]
     some = open_database(tmp_path / "3dpw_train_db.npz", tmp_path, 2)
-    assert [people[0].image.stem for people in some] == ["000", "002", "004"]
+    assert [person.image.stem for person in some] == ["000", "002", "004"]
     photos = open_database(
         database(tmp_path, pose=None, shape=None, joints3D=None, vid_name=None), tmp_path
     )
-    assert len(photos[0][0].fit) == 0 and not photos[0][0].joints_3d.any()
+    assert len(photos[0].fit) == 0 and not photos[0].joints_3d.any()
     assert len(Chunks(photos)) == COUNT
 
 
@@ -90,16 +90,16 @@ def test_other_files_are_refused(tmp_path, changes):
 def test_a_films_people_are_tracks(tmp_path):
     frames = open_virtual_frames([film(tmp_path / "films")])
     assert [(a, b) for _, a, b in Chunks(frames)] == [(0, 5), (5, 10), (10, 11)]
-    xs = [frames.frame(k).joints_3d[SPIN49.index("pelvis"), 0] for k in range(5)]
+    xs = [frames.record(k).joints_3d[SPIN49.index("pelvis"), 0] for k in range(5)]
     np.testing.assert_allclose(np.diff(xs), 0.05, atol=1e-6)
-    known = frames.frame(0).joints_2d[:, 2] > 0
+    known = frames.record(0).joints_2d[:, 2] > 0
     assert {SPIN49.joints[k] for k in np.flatnonzero(known)} == set(MPI15.joints)
 
 
 def test_clips_are_every_nth_frame_and_turn_back_at_the_end(tmp_path):
     frames = open_virtual_frames([film(tmp_path / "films")])
     piece = (frames, 5, 10)
-    stills = [p.place for p in (frames.frame(k) for k in range(5, 10))]
+    stills = [p.place for p in (frames.record(k) for k in range(5, 10))]
     starts = set()
     for seed in range(20):
         drawn = [stills.index(p.place) for p in clip(piece, 6, 2, np.random.default_rng(seed))]
@@ -121,7 +121,7 @@ def test_long_tracks_are_cut_into_pieces(tmp_path):
 def test_labels_move_with_the_crop(tmp_path, flip):
     """A bright spot where the left knee is seen is where the crop's knee is labelled."""
     frames = open_virtual_frames([film(tmp_path / "films")])
-    person = frames.frame(0)
+    person = frames.record(0)
     view = ClipView(scale=1.1, shift=(0.1, -0.05), flip=flip)
     knee = SPIN49.index("l_knee")
 
@@ -144,7 +144,7 @@ def test_labels_move_with_the_crop(tmp_path, flip):
 
 
 def test_a_still_view_is_the_official_crop(tmp_path):
-    person = open_virtual_frames([film(tmp_path / "films")]).frame(0)
+    person = open_virtual_frames([film(tmp_path / "films")]).record(0)
     matrix = matrix_of(person, ClipView(), 224)
     corner = person.box[:2] - 0.65 * person.box[2:]
     np.testing.assert_allclose(matrix[:, :2] @ corner + matrix[:, 2], 0, atol=1e-9)

@@ -6,7 +6,6 @@ A body is 15 joints (mpi15) of 11 numbers: x, y (pixels of the picture), Z (cm),
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
-from smap_train.data.index import TEXT, Index, fixed, ragged
+from smap_train.data.index import TEXT, Index, Row, fixed, ragged
 from smap_train.data.layouts.pictures import read_picture
-from smap_train.engine.sampling import BadRecordError
+from smap_train.data.records import IndexedRecords
 
 Float64 = NDArray[np.float64]
 
@@ -95,7 +94,7 @@ def bad_row(place: str, problem: str, validation: int = 0) -> dict[str, Any]:
     return BodiesRecord(Path(), 0, 0, "", nobody, validation, place=place).row(problem)
 
 
-class BodiesRecords:
+class BodiesRecords(IndexedRecords[BodiesRecord]):
     """The records of an index that are trained on, or those that are not.
 
     Args:
@@ -105,43 +104,13 @@ class BodiesRecords:
     """
 
     def __init__(self, index: Index, folder: Path, *, validation: bool = False) -> None:
-        self.index, self.folder = index, folder
-        self.numbers = np.flatnonzero((index.column("validation") != 0) == validation)
+        super().__init__(index, np.flatnonzero((index.column("validation") != 0) == validation))
+        self.folder = folder
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, number: int) -> BodiesRecord:
-        """A record.
-
-        Raises:
-            BadRecordError: if it can't be used, naming file, record and field.
-            IndexError: if there is none of that number.
-        """
-        if not 0 <= number < len(self):
-            raise IndexError(f"record {number} of {len(self)}")
-        row = self.index[int(self.numbers[number])]
-        if row["problem"]:
-            raise BadRecordError(f"{row['place']}: {row['problem']}")
-        return BodiesRecord(
-            image=self.folder / row["image"],
-            width=int(row["width"]),
-            height=int(row["height"]),
-            dataset=row["dataset"],
-            bodies=row["bodies"],
-            validation=int(row["validation"]),
-            offset=int(row["offset"]),
-            size=int(row["size"]),
-            place=row["place"],
-        )
-
-    def problems(self) -> Iterable[str]:
-        """What is wrong with each record that can't be used."""
-        for number in range(len(self)):
-            try:
-                self[number]
-            except BadRecordError as error:
-                yield str(error)
+    def made(self, row: Row) -> BodiesRecord:
+        """The record of a row."""
+        changed = {"image": self.folder / row["image"], "validation": int(row["validation"])}
+        return BodiesRecord(**{**row, **changed})
 
 
 def check_bodies(bodies: Float64, dataset: str) -> str:

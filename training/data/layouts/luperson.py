@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.plain_pickle import read_plain_pickle
 from smap_ros.skeletons import COCO17
-from smap_train.data.index import TEXT, Index, fixed, open_index
-from smap_train.engine.sampling import BadRecordError
+from smap_train.data.index import TEXT, Index, Row, fixed, open_index
+from smap_train.data.layouts.pictures import read_picture
+from smap_train.data.records import IndexedRecords
 
 _VERSION = 1
 _SCHEMA = {
@@ -48,32 +48,19 @@ class PersonCrop:
         Raises:
             BadRecordError: if it is missing or damaged.
         """
-        image = cv2.imread(str(self.image), cv2.IMREAD_COLOR) if self.image.is_file() else None
-        if image is None:
-            raise BadRecordError(f"{self.place}: {self.image} is missing, or no picture")
-        return np.asarray(image, np.uint8)
+        return read_picture(self.image, None, self.place)
 
 
-class PersonCrops:
+class PersonCrops(IndexedRecords[PersonCrop]):
     """The crops of a list."""
 
-    def __init__(self, index: Index, images: Path) -> None:
-        self.index, self.images = index, images
+    def __init__(self, index: Index, folder: Path) -> None:
+        super().__init__(index)
+        self.folder = folder
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, number: int) -> PersonCrop:
-        """A crop.
-
-        Raises:
-            BadRecordError: if its keypoints can't be used, naming their file.
-            IndexError: if there is none of that number.
-        """
-        row = self.index[number]
-        if row["problem"]:
-            raise BadRecordError(f"{row['place']}: {row['problem']}")
-        return PersonCrop(self.images / row["image"], row["keypoints"], row["place"])
+    def made(self, row: Row) -> PersonCrop:
+        """The crop of a row."""
+        return PersonCrop(self.folder / row["image"], row["keypoints"], row["place"])
 
 
 def open_luperson(

@@ -18,10 +18,10 @@ from smap_ros.errors import InputError
 from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted
 from smap_ros.estimators.smap.refining import refine_input
 from smap_ros.skeletons import MPI15
-from smap_train.data.index import TEXT, Index, fixed, open_index
+from smap_train.data.index import TEXT, Row, fixed, open_index
 from smap_train.data.layouts.bodies import Float64, refuse_millimetres
 from smap_train.data.layouts.json_stream import entries
-from smap_train.engine.sampling import BadRecordError
+from smap_train.data.records import IndexedRecords
 
 _VERSION = 1
 _MOST = 10_000.0  # cm or pixels
@@ -58,25 +58,11 @@ class Pair:
         return relative.ravel().astype(np.float32)
 
 
-class Pairs:
+class Pairs(IndexedRecords[Pair]):
     """The pairs of a file, read through its index."""
 
-    def __init__(self, index: Index) -> None:
-        self.index = index
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, number: int) -> Pair:
-        """A pair.
-
-        Raises:
-            BadRecordError: if it can't be used, naming file, record and field.
-            IndexError: if there is none of that number.
-        """
-        row = self.index[number]
-        if row["problem"]:
-            raise BadRecordError(f"{row['place']}: {row['problem']}")
+    def made(self, row: Row) -> Pair:
+        """The pair of a row."""
         return Pair(**{name: row[name] for name in _SHAPES})
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from smap_ros.estimators.persons.crops import Crop, crop_around
 from smap_ros.skeletons import MPI15, Skeleton, convert
-from smap_train.data.index import TEXT, Index, fixed, open_index, ragged
+from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
 from smap_train.data.layouts.pictures import read_picture
-from smap_train.engine.sampling import BadRecordError
+from smap_train.data.records import IndexedRecords
 
 Float64 = NDArray[np.float64]
 
@@ -150,7 +150,7 @@ def bad_person(place: str, problem: str) -> PersonRecord:
     return PersonRecord(Path(), 0, 0, np.zeros(4), nobody, MPI15, place=place, problem=problem)
 
 
-class PersonRecords:
+class PersonRecords(IndexedRecords[PersonRecord]):
     """The people of an index.
 
     Args:
@@ -167,35 +167,17 @@ class PersonRecords:
         skeleton: Skeleton,
         keep: NDArray[np.integer] | None = None,
     ) -> None:
-        self.index, self.folder, self.skeleton = index, folder, skeleton
-        self.numbers = np.arange(len(index)) if keep is None else keep
+        super().__init__(index, keep)
+        self.folder, self.skeleton = folder, skeleton
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, number: int) -> PersonRecord:
-        """A record.
-
-        Raises:
-            BadRecordError: if it can't be used, naming file, record and field.
-            IndexError: if there is none of that number.
-        """
-        if not 0 <= number < len(self):
-            raise IndexError(f"record {number} of {len(self)}")
-        row = self.index[int(self.numbers[number])]
-        if row["problem"]:
-            raise BadRecordError(f"{row['place']}: {row['problem']}")
-        del row["picture"]
-        for name in ("width", "height", "offset", "size"):
-            row[name] = int(row[name])
-        return PersonRecord(
-            **{
-                **row,
-                "image": self.folder / row["image"],
-                "has_depth": bool(row["has_depth"]),
-                "skeleton": self.skeleton,
-            }
-        )
+    def made(self, row: Row) -> PersonRecord:
+        """The record of a row."""
+        changed = {
+            "image": self.folder / row["image"], "has_depth": bool(row["has_depth"]),
+            "skeleton": self.skeleton,
+        }  # fmt: skip
+        own = {name: value for name, value in row.items() if name != "picture"}
+        return PersonRecord(**{**own, **changed})
 
 
 class PictureRecords:

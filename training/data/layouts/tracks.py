@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.shards import read_shards
 from smap_ros.skeletons import MPI15, SPIN49
-from smap_train.data.index import TEXT, Index, fixed, open_index, ragged
+from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
 from smap_train.data.layouts.pictures import read_picture
 from smap_train.data.layouts.virtual import person_box, shown_people
+from smap_train.data.records import IndexedRecords
 from smap_train.data.shards import shard_files
-from smap_train.engine.sampling import BadRecordError
 
 Float64 = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class TrackedPerson:
         return read_picture(self.image, None, self.place, self.offset, self.size)
 
 
-class Frames:
+class Frames(IndexedRecords[TrackedPerson]):
     """The people of an index, frame by frame.
 
     Args:
@@ -81,29 +81,13 @@ class Frames:
     """
 
     def __init__(self, index: Index, folder: Path, every: int = 1) -> None:
-        self.index, self.folder, self.every = index, folder, every
+        super().__init__(index, np.arange(0, len(index), every))
+        self.folder = folder
 
-    def __len__(self) -> int:
-        return len(range(0, len(self.index), self.every))
-
-    def __getitem__(self, number: int) -> list[TrackedPerson]:
-        """A clip of one frame.
-
-        Raises:
-            BadRecordError: if it can't be used, naming file, record and field.
-            IndexError: if there is none of that number.
-        """
-        return [self.frame(number * self.every)]
-
-    def frame(self, number: int) -> TrackedPerson:
-        """A person in a frame, by the number in the index."""
-        row = self.index[number]
-        if row.pop("problem"):
-            raise BadRecordError(f"{row['place']}: {self.index[number]['problem']}")
-        del row["track"]
-        for name in ("offset", "size"):
-            row[name] = int(row[name])
-        return TrackedPerson(**{**row, "image": self.folder / row["image"]})
+    def made(self, row: Row) -> TrackedPerson:
+        """The person of a row."""
+        own = {name: value for name, value in row.items() if name != "track"}
+        return TrackedPerson(**{**own, "image": self.folder / row["image"]})
 
 
 class Chunks:
@@ -145,7 +129,7 @@ def clip(
     at = int(rng.integers(every)) + every * np.arange(length)
     period = max(2 * (count - 1), 1)
     at %= period
-    return [frames.frame(start + int(k)) for k in np.where(at < count, at, period - at)]
+    return [frames.record(start + int(k)) for k in np.where(at < count, at, period - at)]
 
 
 def open_database(path: Path, folder: Path, every: int = 1, cache: Path | None = None) -> Frames:

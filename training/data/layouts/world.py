@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.shards import Sample, read_shards
-from smap_train.data.index import TEXT, Index, fixed, open_index, ragged
+from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
 from smap_train.data.layouts.muco import MPI17_ROWS, muco_pictures
+from smap_train.data.records import IndexedRecords
 from smap_train.data.shards import shard_files
-from smap_train.engine.sampling import BadRecordError
 from smap_train.models.virtualpose.cameras import Cameras, make_camera
 
 Float64 = NDArray[np.float64]
@@ -50,7 +50,7 @@ class WorldScene:
     camera: Cameras
 
 
-class WorldScenes:
+class WorldScenes(IndexedRecords[WorldScene]):
     """The scenes of an index; those without anybody are left out.
 
     Args:
@@ -59,20 +59,11 @@ class WorldScenes:
     """
 
     def __init__(self, index: Index, joints: int) -> None:
-        self.index, self.joints = index, joints
+        super().__init__(index)
+        self.joints = joints
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, number: int) -> WorldScene:
-        """A scene.
-
-        Raises:
-            BadRecordError: if it can't be used, naming file and record.
-        """
-        row = self.index[number]
-        if row["problem"]:
-            raise BadRecordError(f"{row['place']}: {row['problem']}")
+    def made(self, row: Row) -> WorldScene:
+        """The scene of a row."""
         width, height = (int(value) for value in row["image_size"])
         camera = make_camera(
             row["rotation"], row["position"], tuple(row["intrinsics"].tolist()), (width, height)
