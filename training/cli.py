@@ -30,14 +30,14 @@ def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
     if not _exists(module):
         return
 
-    def command(context: typer.Context) -> None:
+    def command(context: typer.Context) -> object:
         found = getattr(importlib.import_module(module), function)
         if isinstance(found, typer.Typer):
             inner = found
         else:
             inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
             inner.command()(found)
-        inner(args=context.args, prog_name=f"smap-train {name}", standalone_mode=False)
+        return inner(args=context.args, prog_name=f"smap-train {name}", standalone_mode=False)
 
     app.command(
         name,
@@ -76,7 +76,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "smap_train.export.second_look:run",
         "Add a landmark network that looks at each person to a bundle.",
     ),
-    "data": ("smap_train.data.convert.command:app", "Bring public data sets into our form."),
+    "data": ("smap_train.data.command:app", "Check, look at and convert data sets."),
     "synth": ("smap_train.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }
 

@@ -110,8 +110,25 @@ class Index:
         """How many rows of a ragged column, or bytes of a text, each record has; [records]."""
         return np.diff(self._ends[name], prepend=0)
 
+    def rows(self, name: str, low: int, high: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The rows that the records from ``low`` up to ``high`` have, and whose each is."""
+        if self.schema[name].kind == "fixed":
+            return np.array(self._values[name][low:high]), np.arange(low, high)
+        ends = self._ends[name][low:high]
+        first = int(self._ends[name][low - 1]) if low else 0
+        owners = np.repeat(np.arange(low, high), np.diff(ends, prepend=first))
+        return np.array(self._values[name][first : int(ends[-1]) if len(ends) else first]), owners
+
     def __getitem__(self, number: int) -> dict[str, Any]:
         """A record: copies of its arrays, and its texts.
+
+        Raises:
+            IndexError: if there is none of that number.
+        """
+        return self.some(number, self.schema)
+
+    def some(self, number: int, names: Iterable[str]) -> dict[str, Any]:
+        """Some columns of a record.
 
         Raises:
             IndexError: if there is none of that number.
@@ -119,8 +136,8 @@ class Index:
         if not 0 <= number < self._count:
             raise IndexError(f"record {number} of {self._count}")
         record: dict[str, Any] = {}
-        for name, column in self.schema.items():
-            values = self._values[name]
+        for name in names:
+            column, values = self.schema[name], self._values[name]
             if column.kind == "fixed":
                 record[name] = np.array(values[number])
                 continue

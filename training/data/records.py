@@ -4,17 +4,69 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.skeletons import Skeleton
 from smap_train.data.index import Index, Row
 from smap_train.engine.sampling import BadRecordError
 
 Record = TypeVar("Record")
+Float64 = NDArray[np.float64]
 
 _WHOLE_NUMBERS = ("offset", "size", "width", "height")
+
+
+class Unit(NamedTuple):
+    """A unit of length: its name, and how many of it a metre has."""
+
+    name: str
+    of_a_metre: float
+
+
+METRES, CENTIMETRES = Unit("metres", 1), Unit("centimetres", 100)
+MILLIMETRES = Unit("millimetres", 1000)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The labels of some people in units that can be compared; NaN where there are none.
+
+    Attributes:
+        record: int64 [P], number in the index of each person's record.
+        skeleton: of the joints.
+        points: float64 [P, J, 3], metres; in camera coordinates where there is a camera.
+        pixels: float64 [P, J, 2].
+        camera: float64 [P, 4]: fx, fy, cx, cy, pixels.
+        depth: float64 [P, J], metres, where a layout states depths apart from the points.
+        box: float64 [P, 4], corners, pixels.
+        unit: of the file.
+    """
+
+    record: NDArray[np.int64]
+    skeleton: Skeleton
+    points: Float64
+    pixels: Float64
+    camera: Float64
+    depth: Float64
+    box: Float64
+    unit: Unit = METRES
+
+    @classmethod
+    def of(
+        cls, record: NDArray[np.int64], skeleton: Skeleton, points: Float64, **known: Any
+    ) -> Measured:
+        """Of what is known."""
+        people, joints = points.shape[:2]
+        shapes = {
+            "pixels": (people, joints, 2), "camera": (people, 4), "depth": (people, joints),
+            "box": (people, 4),
+        }  # fmt: skip
+        unknown = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+        return cls(record, skeleton, points, **{**unknown, **known})
 
 
 class IndexedRecords(ABC, Generic[Record]):
@@ -61,6 +113,13 @@ class IndexedRecords(ABC, Generic[Record]):
             if name in row:
                 row[name] = int(row[name])
         return self.made(row)
+
+    def measured(self, low: int, high: int) -> Measured | None:
+        """The labels of the people of the records from ``low`` up to ``high`` of the index.
+
+        None where the layout has none that could be judged.
+        """
+        return None
 
     def bad(self) -> NDArray[np.integer]:
         """Numbers in the index of the records that can't be used."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.errors import InputError
+from smap_train.engine.config import RunConfig
 from smap_train.recipes.base import Recipe
 from smap_train.settings import read_config, read_yaml
 
@@ -50,6 +51,16 @@ def open_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe[Any]:
     Raises:
         InputError: if the file is unreadable, names no recipe, or a value is refused.
     """
+    chosen, config = recipe_config(path, overrides)
+    return chosen(config)
+
+
+def recipe_config(path: Path, overrides: Sequence[str] = ()) -> tuple[type[Recipe[Any]], RunConfig]:
+    """The class of the recipe that a configuration names, and the configuration.
+
+    Raises:
+        InputError: as :func:`open_recipe`.
+    """
     name = read_yaml(path, overrides).get("recipe")
     if not isinstance(name, str):
         raise InputError(
@@ -57,4 +68,4 @@ def open_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe[Any]:
             f"{', '.join(sorted(RECIPES))}"
         )
     chosen = recipe_class(name)
-    return chosen(read_config(chosen.config_type, path, overrides))
+    return chosen, read_config(chosen.config_type, path, overrides)

@@ -52,12 +52,15 @@ class Sample:
 
 
 def read_shards(folder: Path) -> Iterator[Sample]:
-    """The samples of all finished shards of a folder, in order.
+    """The samples of all finished shards of a folder, in order; or of a single shard.
 
     Raises:
         InputError: if there are no shards, one is truncated or no tar file, or a sample lacks
             its picture or its labels.
     """
+    if folder.is_file():
+        yield from _read_shard(folder)
+        return
     shards = sorted(path for path in folder.glob("*.tar") if not path.name.startswith("."))
     if not shards:
         raise InputError(f"{folder} has no shards; expected the *.tar files of `smap-train synth`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -53,11 +54,17 @@ def test_pictures_are_read_and_checked(tmp_path):
     records = open_smap_json(path, tmp_path, cache=tmp_path / "cache")
     image = records[0].read()
     np.testing.assert_array_equal(image, picture(records[0].bodies, 0))
-    (tmp_path / "images/000001.png").write_bytes(b"\x89PNG no")
+    (tmp_path / "images/000001.png").write_bytes(b"no")
     (tmp_path / "images/000002.png").unlink()
     for number, message in ((1, "is no picture, or it is damaged"), (2, "No such file")):
         with pytest.raises(BadRecordError, match=rf"json, record {number}: img_paths.*{message}"):
             records[number].read()
+    for name, kind in (("000003.png", ".png"), ("000003.jpg", ".jpg")):
+        whole = cv2.imencode(kind, image)[1].tobytes()
+        (tmp_path / "images" / name).write_bytes(whole[: len(whole) // 2])
+        cut = read(tmp_path, entry(np.array([body()]), img_paths=f"images/{name}"))
+        with pytest.raises(BadRecordError, match=r"record 0: img_paths.*is damaged.*truncated"):
+            cut[0].read()
     record = read(tmp_path, entry(np.array([body()]), img_paths="images/000000.png", img_width=9))
     with pytest.raises(BadRecordError, match=r"9x120, but .* has 160x120"):
         record[0].read()

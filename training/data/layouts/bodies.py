@@ -17,7 +17,7 @@ from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.data.index import TEXT, Index, Row, fixed, ragged
 from smap_train.data.layouts.pictures import read_picture
-from smap_train.data.records import IndexedRecords
+from smap_train.data.records import CENTIMETRES, IndexedRecords, Measured
 
 Float64 = NDArray[np.float64]
 
@@ -100,17 +100,31 @@ class BodiesRecords(IndexedRecords[BodiesRecord]):
     Args:
         index: with :data:`SCHEMA`.
         folder: that the pictures' paths are relative to.
-        validation: take the held-out records instead.
+        validation: take the held-out records instead; None for both.
     """
 
-    def __init__(self, index: Index, folder: Path, *, validation: bool = False) -> None:
-        super().__init__(index, np.flatnonzero((index.column("validation") != 0) == validation))
+    def __init__(self, index: Index, folder: Path, *, validation: bool | None = False) -> None:
+        kept = (index.column("validation") != 0) == validation
+        super().__init__(index, None if validation is None else np.flatnonzero(kept))
         self.folder = folder
 
     def made(self, row: Row) -> BodiesRecord:
         """The record of a row."""
         changed = {"image": self.folder / row["image"], "validation": int(row["validation"])}
         return BodiesRecord(**{**row, **changed})
+
+    def measured(self, low: int, high: int) -> Measured:
+        """See :class:`IndexedRecords`."""
+        bodies, owners = self.index.rows("bodies", low, high)
+        seen = bodies[..., SEEN] > 0
+        placed = seen & bodies[..., CAMERA_X : CAMERA_Z + 1].any(axis=-1)  # all 0: not labelled
+        points = np.where(placed[..., None], bodies[..., CAMERA_X : CAMERA_Z + 1], np.nan)
+        depth = np.where(seen & (bodies[..., DEPTH] != 0), bodies[..., DEPTH], np.nan)
+        return Measured.of(
+            owners, MPI15, points / CENTIMETRES.of_a_metre, unit=CENTIMETRES,
+            pixels=np.where(seen[..., None], bodies[..., [X, Y]], np.nan),
+            camera=bodies[:, MPI15.root, FX:], depth=depth / CENTIMETRES.of_a_metre,
+        )  # fmt: skip
 
 
 def check_bodies(bodies: Float64, dataset: str) -> str:

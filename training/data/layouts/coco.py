@@ -12,6 +12,7 @@ import numpy as np
 from pycocotools import coco
 
 from smap_ros.errors import InputError
+from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
 from smap_train.data.layouts.bodies import (
     COCO,
@@ -26,6 +27,7 @@ from smap_train.data.layouts.bodies import (
     X,
     Y,
 )
+from smap_train.data.layouts.coco_form import MALFORMED, Problem
 
 KEYPOINTS = (
     "nose", "l_eye", "r_eye", "l_ear", "r_ear", "l_shoulder", "r_shoulder", "l_elbow", "r_elbow",
@@ -36,22 +38,51 @@ _NECK_SHARE = 0.185  # of the way from the hips to the shoulders, beyond the sho
 _SAME = [(MPI15.index(name), k) for k, name in enumerate(KEYPOINTS) if name in MPI15.joints]
 
 
-def open_coco(path: Path) -> coco.COCO:
-    """A file in the form of COCO, read by its own tools.
+def open_coco(path: Path) -> tuple[coco.COCO, list[Problem]]:
+    """A file in the form of COCO, indexed by its own tools, and the entries that can't be.
 
     Raises:
         InputError: if it can't be read, or isn't of that form.
     """
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress there
-            found = coco.COCO(str(path))
-        if not isinstance(found.imgs, dict) or not found.imgs:
-            raise ValueError("it has no images")
-        return found
+        content = json_value(path.read_bytes())
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AssertionError, IndexError) as error:
-        raise InputError(f"{path} is no annotation file of COCO: {error!r}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no annotation file of COCO: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise InputError(f"{path} is no annotation file of COCO: it has no list of images")
+    images, bad = _named(content["images"], f"{path}, image", "id")
+    people, malformed = _named(content.get("annotations"), f"{path}, annotation", "id", "image_id")
+    if not images:
+        raise InputError(f"{path} is no annotation file of COCO: it has no images")
+    found = coco.COCO()
+    found.dataset = {"images": images, "annotations": people}
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress there
+        found.createIndex()
+    lost = [
+        (f"{path}, annotation {entry['id']}", f"is of image {entry['image_id']}, which isn't there")
+        for entry in people
+        if entry["image_id"] not in found.imgs
+    ]
+    return found, bad + malformed + lost
+
+
+def _named(entries: Any, place: str, *keys: str) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """The entries that have whole numbers or texts under the keys, and what is wrong with others.
+
+    Raises:
+        InputError: if there is no list of them.
+    """
+    if not isinstance(entries, list):
+        raise InputError(f"{place.replace(',', ' has no list of')}s; expected COCO's form")
+    good, bad = [], []
+    for number, entry in enumerate(entries):
+        if isinstance(entry, dict) and all(isinstance(entry.get(k), int | str) for k in keys):
+            good.append(entry)
+        else:
+            bad.append((f"{place} {number}", f"is malformed: expected {' and '.join(keys)}"))
+    return good, bad
 
 
 def read_coco(path: Path, folder: str, *, validation: bool = False) -> Iterator[BodiesRecord]:
@@ -67,7 +98,9 @@ def read_coco(path: Path, folder: str, *, validation: bool = False) -> Iterator[
     Raises:
         InputError: if the file can't be read, or a record is malformed, naming it.
     """
-    found = open_coco(path)
+    found, bad = open_coco(path)
+    if bad:
+        raise InputError(" ".join(bad[0]))
     for image in (found.imgs[key] for key in sorted(found.imgs)):
         place = f"{path}, image {image['id']}"
         try:
@@ -77,7 +110,7 @@ def read_coco(path: Path, folder: str, *, validation: bool = False) -> Iterator[
                     Path(folder) / image["file_name"], image["width"], image["height"], COCO,
                     np.array(people), int(validation), place=place,
                 )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise InputError(f"{place} is malformed: {error!r}") from error
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from smap_ros.errors import InputError
 from smap_ros.markup import json_value
 from smap_ros.skeletons import H36M17, H36M18
+from smap_train.data.layouts.coco_form import MALFORMED
 from smap_train.data.layouts.fits import fit_row
 from smap_train.data.layouts.json_stream import entries
 from smap_train.data.layouts.persons import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
 _MM_PER_M = 1000.0
 _MISSING = (11, 2, 2, 1)  # subject, action, subaction, camera: no film of it was published
-_VERSION = 2
+_VERSION = 3
 _KINDS = ("data", "camera", "joint_3d")
 
 
@@ -73,9 +74,14 @@ def _people(data: PeopleData, subjects: tuple[int, ...]) -> Iterator[PersonRecor
         path = _file(folder, subject, "data")
         cameras = _read(_file(folder, subject, "camera"))
         joints = _read(_file(folder, subject, "joint_3d"))
-        boxes = {entry["image_id"]: entry for entry in entries(path, "annotations")}
-        for image in entries(path, "images"):
-            place = f"{path}, image {image.get('id')}"
+        boxes = {
+            entry.get("image_id"): entry
+            for entry in entries(path, "annotations")
+            if isinstance(entry, dict)
+        }
+        for number, image in enumerate(entries(path, "images")):
+            named = isinstance(image, dict) and "id" in image
+            place = f"{path}, image {image['id'] if named else f'number {number}'}"
             try:
                 scene = (image["action_idx"], image["subaction_idx"])
                 view = (subject, *scene, image["cam_idx"])
@@ -87,7 +93,7 @@ def _people(data: PeopleData, subjects: tuple[int, ...]) -> Iterator[PersonRecor
                 fit = fits.get(str(scene[0]), {}).get(str(scene[1]), {})
                 fit = fit.get(str(image["frame_idx"]))
                 yield replace(person, fit=fit_row(fit, camera)) if fit else person
-            except (KeyError, TypeError, ValueError) as error:
+            except MALFORMED as error:
                 yield bad_person(
                     place, f"is malformed, or its joints or box are missing: {error!r}"
                 )

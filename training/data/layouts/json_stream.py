@@ -38,6 +38,15 @@ def entries(path: Path, key: str) -> Iterator[Any]:
         raise InputError(f"{path} is damaged after {count} records of {key}: {text}") from error
 
 
+def first_entry(path: Path, key: str) -> Any:
+    """The first entry of such a list; None if there is none.
+
+    Raises:
+        InputError: if the file can't be read, or is damaged before it.
+    """
+    return next(entries(path, key), None)
+
+
 class _WithoutNan:
     """A file in which numbers that JSON doesn't know are null, so that the rest can be read."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smap_ros.skeletons import COCO17, Skeleton
 from smap_train.data.layouts.coco import open_coco
+from smap_train.data.layouts.coco_form import MALFORMED, file_of
 from smap_train.data.layouts.fits import Fits, read_fits
 from smap_train.data.layouts.persons import (
     COLUMNS,
@@ -28,7 +29,7 @@ from smap_train.data.layouts.persons import (
 if TYPE_CHECKING:
     from smap_train.data.layouts.people import PeopleData
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -98,21 +99,22 @@ def open_people(data: PeopleData) -> PersonRecords:
 
 
 def _people(path: Path, form: Form, fits: Fits) -> Iterator[PersonRecord]:
-    found = open_coco(path)
+    found, malformed = open_coco(path)
+    yield from (bad_person(*one) for one in malformed)
     swapped = form.sizes_swapped and _swapped(found.imgs, found.anns.values())
     for key in sorted(found.imgs):
         image = found.imgs[key]
-        size = (image["width"], image["height"])
         people, bad = [], []
         for annotation in found.imgToAnns[key]:
             place = f"{path}, annotation {annotation.get('id')}"
             try:
                 if annotation.get("iscrowd", 0) or not annotation["num_keypoints"]:
                     continue
+                size = (image["width"], image["height"])
                 person = _person(annotation, image, size[::-1] if swapped else size, form, place)
                 people.append(fits.of(annotation["id"], person))
-            except (KeyError, TypeError, ValueError) as error:
-                bad.append(bad_person(place, f"is malformed: {error!r}"))
+            except MALFORMED as error:
+                bad.append(bad_person(place, f"is malformed: {error!r}", file_of(image)))
         yield from [*bad, *with_neighbours(people)]
 
 
@@ -139,7 +141,11 @@ def _points(annotation: dict[str, Any], count: int) -> NDArray[np.float64]:
     numbers = np.array(annotation["keypoints"], np.float64)
     if numbers.shape != (3 * count,):
         raise ValueError(f"keypoints are {numbers.size} numbers, expected {3 * count}")
-    return numbers.reshape(-1, 3)
+    points = numbers.reshape(-1, 3)
+    if not np.isfinite(points).all():
+        joint, column = np.argwhere(~np.isfinite(points))[0]
+        raise ValueError(f"keypoints[{3 * joint + column}] is {points[joint, column]:g}")
+    return points
 
 
 def _swapped(images: dict[Any, dict[str, Any]], annotations: Any) -> bool:
@@ -153,7 +159,7 @@ def _swapped(images: dict[Any, dict[str, Any]], annotations: Any) -> bool:
             points = np.array(annotation["keypoints"], np.float64).reshape(-1, 3)
             image = images[annotation["image_id"]]
             size = np.array([image["width"], image["height"]])
-        except (KeyError, TypeError, ValueError):
+        except MALFORMED:
             continue  # named when its record is asked for
         points = points[points[:, 2] > 0, :2]
         inside += [(points < size).all(axis=1).sum(), (points < size[::-1]).all(axis=1).sum()]

@@ -6,10 +6,9 @@ A file of a gigabyte, in the form of COCO: ``images`` with ``f`` and ``c``, ``an
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +29,8 @@ from smap_train.data.layouts.bodies import (
     X,
     Y,
 )
+from smap_train.data.layouts.coco_form import MALFORMED, pictures
 from smap_train.data.layouts.fits import Fits, read_fits
-from smap_train.data.layouts.json_stream import entries
 from smap_train.data.layouts.persons import (
     PersonRecord,
     PersonRecords,
@@ -50,9 +49,7 @@ _ORDER = (1, 0, 14, 5, 6, 7, 11, 12, 13, 2, 3, 4, 8, 9, 10)
 MPI17_ROWS = [*_ORDER, MUCO21.index("spine"), MUCO21.index("head")]
 _MM_PER_CM, _MM_PER_M = 10.0, 1000.0
 _APART_MM = 500.0
-_VERSION = 2  # of what becomes of single people
-
-One = TypeVar("One")
+_VERSION = 3  # of what becomes of single people
 
 
 def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
@@ -68,15 +65,19 @@ def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
     Raises:
         InputError: if the file can't be read, or a record is malformed, naming it.
     """
-    for image, people in muco_pictures(path):
-        place = f"{path}, image {image['id']}"
+    for picture in pictures(path, joints_of):
+        if picture.bad:
+            raise InputError(" ".join(picture.bad[0]))
+        image = picture.image
         try:
-            bodies = _bodies([own[list(_ORDER)] for own in people], image)
-            name, width, height = image["file_name"], image["width"], image["height"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{place} is malformed: {error!r}") from error
-        if len(bodies):
-            yield BodiesRecord(Path(folder) / name, width, height, DATASET, bodies, place=place)
+            bodies = _bodies([own[list(_ORDER)] for own in picture.people], image)
+            if len(bodies):
+                yield BodiesRecord(
+                    Path(folder) / image["file_name"], image["width"], image["height"], DATASET,
+                    bodies, place=picture.place,
+                )  # fmt: skip
+        except MALFORMED as error:
+            raise InputError(f"{picture.place} is malformed: {error!r}") from error
 
 
 def open_people(data: PeopleData) -> PersonRecords:
@@ -105,19 +106,18 @@ def open_everybody(data: PeopleData) -> PersonRecords:
 
 
 def _people(path: Path, fits: Fits, *, everybody: bool) -> Iterator[PersonRecord]:
-    for image, people in _pictures(
-        path, lambda entry: (entry["id"], entry["bbox"], _joints(entry))
-    ):
-        place = f"{path}, image {image['id']}"
+    for picture in pictures(path, lambda entry: (entry["id"], entry["bbox"], joints_of(entry))):
+        yield from (bad_person(*one, picture.file) for one in picture.bad)
+        people = picture.people
         roots = np.array([joints[MUCO21.root, 2:5] for _, _, joints in people]).reshape(-1, 3)
         chosen = range(len(people)) if everybody else _apart(roots)
         records: list[PersonRecord] = []
         for number, box, joints in people:
-            own = f"{place}, annotation {number}"
+            own = f"{picture.place}, annotation {number}"
             try:
-                records.append(fits.of(number, _person(image, box, joints, own)))
-            except (ValueError, KeyError, TypeError) as error:
-                records.append(bad_person(own, f"is malformed: {error!r}"))
+                records.append(fits.of(number, _person(picture.image, box, joints, own)))
+            except MALFORMED as error:
+                records.append(bad_person(own, f"is malformed: {error!r}", picture.file))
         records = with_neighbours(records)
         yield from (records[k] for k in chosen)
 
@@ -141,39 +141,12 @@ def _person(image: dict[str, Any], box: Any, joints: Float64, place: str) -> Per
     )  # fmt: skip
 
 
-def muco_pictures(path: Path) -> Iterator[tuple[dict[str, Any], list[Float64]]]:
-    """The pictures with the joints of their people: x, y (px), X, Y, Z (mm), visible; [21, 6].
+def joints_of(entry: dict[str, Any]) -> Float64:
+    """x, y (pixels), X, Y, Z (mm), visible of an annotation: float64 [21, 6].
 
     Raises:
-        InputError: if the file can't be read, or an annotation is malformed, naming it.
+        KeyError, TypeError, ValueError: if it is malformed.
     """
-    return _pictures(path, _joints)
-
-
-def _pictures(
-    path: Path, read: Callable[[dict[str, Any]], One]
-) -> Iterator[tuple[dict[str, Any], list[One]]]:
-    """The pictures with what is read of the annotation of each of their people.
-
-    Raises:
-        InputError: if the file can't be read, or an annotation is malformed, naming it.
-    """
-    people: dict[int, list[One]] = defaultdict(list)
-    for number, entry in enumerate(entries(path, "annotations")):
-        try:
-            people[entry["image_id"]].append(read(entry))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}, annotation {number} is malformed: {error!r}") from error
-    for image in entries(path, "images"):
-        if not isinstance(image, dict) or "id" not in image:
-            raise InputError(f"{path}, image {image!r} is malformed: expected an object with an id")
-        yield image, people.pop(image["id"], [])
-    if people:
-        raise InputError(f"{path} has people of image {next(iter(people))}, which it doesn't have")
-
-
-def _joints(entry: dict[str, Any]) -> Float64:
-    """x, y (pixels), X, Y, Z (mm), visible: float64 [21, 6]."""
     columns = [
         np.array(entry[name], np.float64).reshape(len(entry[name]), -1)
         for name in ("keypoints_img", "keypoints_cam", "keypoints_vis")

@@ -21,7 +21,7 @@ from smap_ros.skeletons import MPI15
 from smap_train.data.index import TEXT, Row, fixed, open_index
 from smap_train.data.layouts.bodies import Float64, refuse_millimetres
 from smap_train.data.layouts.json_stream import entries
-from smap_train.data.records import IndexedRecords
+from smap_train.data.records import CENTIMETRES, IndexedRecords, Measured
 
 _VERSION = 1
 _MOST = 10_000.0  # cm or pixels
@@ -65,6 +65,11 @@ class Pairs(IndexedRecords[Pair]):
         """The pair of a row."""
         return Pair(**{name: row[name] for name in _SHAPES})
 
+    def measured(self, low: int, high: int) -> Measured:
+        """See :class:`IndexedRecords`; of the people as they are."""
+        points, owners = self.index.rows("gt_3d", low, high)
+        return Measured.of(owners, MPI15, points / CM_PER_M, unit=CENTIMETRES)
+
 
 def open_pairs(path: Path, cache: Path | None = None) -> Pairs:
     """The pairs of a file, through an index that is built at the first time.
@@ -72,9 +77,18 @@ def open_pairs(path: Path, cache: Path | None = None) -> Pairs:
     Raises:
         InputError: if the file is unreadable or no such file, or its depths are millimetres.
     """
-    index = open_index("pairs", _VERSION, [path], _SCHEMA, lambda: _rows(path), cache)
-    refuse_millimetres(index.column("gt_3d")[:, MPI15.root, 2], str(path))
-    return Pairs(index)
+    pairs = all_pairs(path, cache)
+    refuse_millimetres(pairs.index.column("gt_3d")[:, MPI15.root, 2], str(path))
+    return pairs
+
+
+def all_pairs(path: Path, cache: Path | None = None) -> Pairs:
+    """The pairs of a file, whatever their unit.
+
+    Raises:
+        InputError: if the file is unreadable or no such file.
+    """
+    return Pairs(open_index("pairs", _VERSION, [path], _SCHEMA, lambda: _rows(path), cache))
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -62,7 +62,7 @@ class PeopleData(BaseModel):
             InputError: if the labels can't be read.
         """
         layout = f"{self.layout}:all" if f"{self.layout}:all" in LAYOUTS else self.layout
-        return PictureRecords(self._opened(layout))
+        return PictureRecords(self.opened(layout))
 
     def open(self) -> PersonRecords:
         """Its people, in the order of the files.
@@ -70,9 +70,10 @@ class PeopleData(BaseModel):
         Raises:
             InputError: if the labels can't be read.
         """
-        return self._opened(self.layout)
+        return self.opened(self.layout)
 
-    def _opened(self, layout: str) -> PersonRecords:
+    def opened(self, layout: str) -> PersonRecords:
+        """Its people as one of :data:`LAYOUTS` takes them."""
         module, _, function = LAYOUTS[layout].partition(":")
         opened: Callable[[PeopleData], PersonRecords] = getattr(
             importlib.import_module(module), function

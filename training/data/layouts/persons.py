@@ -18,7 +18,7 @@ from smap_ros.estimators.persons.crops import Crop, crop_around
 from smap_ros.skeletons import MPI15, Skeleton, convert
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
 from smap_train.data.layouts.pictures import read_picture
-from smap_train.data.records import IndexedRecords
+from smap_train.data.records import MILLIMETRES, IndexedRecords, Measured, Unit
 
 Float64 = NDArray[np.float64]
 
@@ -144,10 +144,10 @@ class PersonRecord:
         return {**vars(self), "image": str(self.image)}
 
 
-def bad_person(place: str, problem: str) -> PersonRecord:
-    """A record that can't be used."""
+def bad_person(place: str, problem: str, image: Path = Path()) -> PersonRecord:
+    """A record that can't be used; of a picture, which can't be used as a whole then."""
     nobody = _no_rows(COLUMNS)
-    return PersonRecord(Path(), 0, 0, np.zeros(4), nobody, MPI15, place=place, problem=problem)
+    return PersonRecord(image, 0, 0, np.zeros(4), nobody, MPI15, place=place, problem=problem)
 
 
 class PersonRecords(IndexedRecords[PersonRecord]):
@@ -158,6 +158,7 @@ class PersonRecords(IndexedRecords[PersonRecord]):
         folder: that the pictures' paths are relative to.
         skeleton: joint set of the data set.
         keep: numbers of the records that are taken; all if None.
+        unit: of the joints' positions in the file.
     """
 
     def __init__(
@@ -166,9 +167,10 @@ class PersonRecords(IndexedRecords[PersonRecord]):
         folder: Path,
         skeleton: Skeleton,
         keep: NDArray[np.integer] | None = None,
+        unit: Unit = MILLIMETRES,
     ) -> None:
         super().__init__(index, keep)
-        self.folder, self.skeleton = folder, skeleton
+        self.folder, self.skeleton, self.unit = folder, skeleton, unit
 
     def made(self, row: Row) -> PersonRecord:
         """The record of a row."""
@@ -178,6 +180,24 @@ class PersonRecords(IndexedRecords[PersonRecord]):
         }  # fmt: skip
         own = {name: value for name, value in row.items() if name != "picture"}
         return PersonRecord(**{**own, **changed})
+
+    def measured(self, low: int, high: int) -> Measured:
+        """See :class:`IndexedRecords`."""
+        joints, owners = self.index.rows("joints", low, high)
+        count = len(self.skeleton)
+        joints, owners = joints.reshape(-1, count, COLUMNS), owners[::count]
+        seen = joints[..., SEEN] > 0
+        placed = seen & (self.index.column("has_depth")[owners] != 0)[:, None]
+        box = np.array(self.index.column("box")[owners])
+        camera = np.array(self.index.column("camera")[owners])
+        return Measured.of(
+            owners, self.skeleton,
+            np.where(placed[..., None], joints[..., CAMERA_X : CAMERA_Z + 1], np.nan),
+            pixels=np.where(seen[..., None], joints[..., [U, V]], np.nan),
+            camera=np.where(camera[:, :1] > 0, camera, np.nan),
+            box=np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1),
+            unit=self.unit,
+        )  # fmt: skip
 
 
 class PictureRecords:
@@ -235,8 +255,10 @@ def checked(records: Iterable[PersonRecord]) -> Iterator[dict[str, Any]]:
         if (record.image, record.offset) != last:
             number, last = number + 1, (record.image, record.offset)
         problem = record.problem or check_person(record)
-        if problem or box_crop(record, 1) is not None:
-            yield {**replace(record, problem=problem).row(), "picture": number}
+        if problem:  # its numbers may not even fit the columns
+            yield {**bad_person(record.place, problem, record.image).row(), "picture": number}
+        elif box_crop(record, 1) is not None:
+            yield {**record.row(), "picture": number}
 
 
 def box_crop(record: PersonRecord, size: int, margin: float = 1.0) -> Crop | None:
@@ -278,7 +300,12 @@ def _overlap(one: Float64, other: Float64) -> float:
 
 def check_person(record: PersonRecord) -> str:
     """What is wrong with a record's numbers, naming the first wrong one; or nothing."""
-    if not (np.isfinite(record.box).all() and (np.abs(record.box) <= _MOST_PX).all()):
+    for name, value in (("width", record.width), ("height", record.height)):
+        if type(value) is not int or not 0 < value < 2**31:
+            return f"{name} is {value!r}; expected a whole number of pixels, 1 or more"
+    if record.camera.shape != (4,) or not (np.abs(record.camera) <= _MOST_PX).all():
+        return f"its camera is {record.camera.tolist()}; expected fx, fy, cx, cy in pixels"
+    if not (record.box.shape == (4,) and (np.abs(record.box) <= _MOST_PX).all()):
         return f"bbox is {record.box.tolist()}; expected x, y, width and height in pixels"
     limits = np.array([_MOST_PX, _MOST_PX, _MOST_M, _MOST_M, _MOST_M, 1.0])
     with np.errstate(invalid="ignore"):

@@ -48,9 +48,19 @@ def open_smap_json(
         InputError: if the file is unreadable or no such file, or its depths are millimetres.
             Records that can't be used are named when they are asked for.
     """
+    records = all_records(path, images, cache)
+    refuse_millimetres(records.index.column("bodies")[:, MPI15.root, DEPTH], str(path))
+    return BodiesRecords(records.index, images, validation=validation)
+
+
+def all_records(path: Path, images: Path, cache: Path | None = None) -> BodiesRecords:
+    """The records of a file, those for training and the others, whatever their unit.
+
+    Raises:
+        InputError: if the file is unreadable or no such file.
+    """
     index = open_index("smap_json", _VERSION, [path], SCHEMA, lambda: _rows(path), cache)
-    refuse_millimetres(index.column("bodies")[:, MPI15.root, DEPTH], str(path))
-    return BodiesRecords(index, images, validation=validation)
+    return BodiesRecords(index, images, validation=None)
 
 
 def write_smap_json(path: Path, records: Iterable[BodiesRecord]) -> int:

@@ -20,7 +20,7 @@ from smap_ros.skeletons import MPI15, SPIN49
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
 from smap_train.data.layouts.pictures import read_picture
 from smap_train.data.layouts.virtual import person_box, shown_people
-from smap_train.data.records import IndexedRecords
+from smap_train.data.records import IndexedRecords, Measured
 from smap_train.data.shards import shard_files
 
 Float64 = NDArray[np.float64]
@@ -88,6 +88,17 @@ class Frames(IndexedRecords[TrackedPerson]):
         """The person of a row."""
         own = {name: value for name, value in row.items() if name != "track"}
         return TrackedPerson(**{**own, "image": self.folder / row["image"]})
+
+    def measured(self, low: int, high: int) -> Measured:
+        """See :class:`IndexedRecords`."""
+        flat, owners = self.index.rows("joints_2d", low, high)
+        deep, _ = self.index.rows("joints_3d", low, high)
+        middle, sides = np.split(self.index.rows("box", low, high)[0], 2, axis=1)
+        return Measured.of(
+            owners, SPIN49, np.where(deep[..., 3:] > 0, deep[..., :3], np.nan),
+            pixels=np.where(flat[..., 2:] > 0, flat[..., :2], np.nan),
+            box=np.concatenate([middle - sides / 2, middle + sides / 2], axis=1),
+        )  # fmt: skip
 
 
 class Chunks:

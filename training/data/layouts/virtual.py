@@ -35,6 +35,7 @@ from smap_train.data.layouts.persons import (
     open_persons,
     with_neighbours,
 )
+from smap_train.data.records import METRES
 from smap_train.data.shards import shard_files
 
 Boxes = Literal["labelled", "joints"]
@@ -86,7 +87,7 @@ def open_virtual_people(
     index = open_persons(
         f"virtual-{boxes}", _VERSION, files, lambda: _people(folders, boxes), cache
     )
-    return PersonRecords(index, Path(), MPI15)
+    return PersonRecords(index, Path(), MPI15, unit=METRES)
 
 
 def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
-from smap_train.data.layouts.muco import MPI17_ROWS, muco_pictures
-from smap_train.data.records import IndexedRecords
+from smap_train.data.layouts.coco_form import MALFORMED, pictures
+from smap_train.data.layouts.muco import MPI17_ROWS, joints_of
+from smap_train.data.records import MILLIMETRES, IndexedRecords, Measured
 from smap_train.data.shards import shard_files
 from smap_train.models.virtualpose.cameras import Cameras, make_camera
+from smap_train.models.virtualpose.config import JOINT_SETS
 
 Float64 = NDArray[np.float64]
 
@@ -69,6 +71,14 @@ class WorldScenes(IndexedRecords[WorldScene]):
             row["rotation"], row["position"], tuple(row["intrinsics"].tolist()), (width, height)
         )
         return WorldScene(row["joints"].reshape(-1, self.joints, 3), camera)
+
+    def measured(self, low: int, high: int) -> Measured:
+        """See :class:`IndexedRecords`."""
+        joints, owners = self.index.rows("joints", low, high)
+        return Measured.of(
+            owners[:: self.joints], JOINT_SETS[self.joints],
+            joints.reshape(-1, self.joints, 3) / MILLIMETRES.of_a_metre, unit=MILLIMETRES,
+        )  # fmt: skip
 
 
 def open_virtual_world(folders: Sequence[Path], cache: Path | None = None) -> WorldScenes:
@@ -131,23 +141,25 @@ def above(normal: Float64) -> Float64:
 
 
 def _of_muco(path: Path) -> Iterator[dict[str, Any]]:
-    for image, people in muco_pictures(path):
-        place = f"{path}, image {image['id']}"
-        if not people:
+    for picture in pictures(path, joints_of):
+        yield from (_bad_row(*one) for one in picture.bad)
+        image = picture.image
+        if not picture.people:
             continue
         try:
             rotation = np.array(image["R"], np.float64).reshape(3, 3)
             translation = np.array(image["T"], np.float64).reshape(3)
             to_camera = rotation @ _UP_OF_MUCO
             position = -to_camera.T @ translation
-            seen = np.array([joints[MPI17_ROWS, 2:5] for joints in people])
+            seen = np.array([joints[MPI17_ROWS, 2:5] for joints in picture.people])
             yield {
                 "joints": (seen @ to_camera + position).reshape(-1, 3), "rotation": to_camera,
                 "position": position, "intrinsics": [*image["f"], *image["c"]],
-                "image_size": [image["width"], image["height"]], "place": place, "problem": "",
+                "image_size": [image["width"], image["height"]], "place": picture.place,
+                "problem": "",
             }  # fmt: skip
-        except (KeyError, TypeError, ValueError) as error:
-            yield _bad_row(place, f"is malformed: {error!r}")
+        except MALFORMED as error:
+            yield _bad_row(picture.place, f"is malformed: {error!r}")
 
 
 def _bad_row(place: str, problem: str) -> dict[str, Any]:

@@ -19,6 +19,37 @@ def _data() -> None:
     """Data sets for training."""
 
 
+@app.command()
+def check(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Annotation files, folders of them or of shards, or configurations of recipes."
+        ),
+    ],
+    layout: Annotated[
+        str | None, typer.Option(help="Of the paths; by itself it is told from them.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder that the names of pictures begin in.")
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every picture, as training will.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Report to write, as JSON.")] = None,
+    show: Annotated[int, typer.Option(min=0, help="Findings of a kind that are printed.")] = 3,
+) -> int:
+    """Say what is wrong with data sets: missing, malformed, absurd, in the wrong unit.
+
+    The exit status is 0 if nothing is, 1 if records have findings, 2 if a data set can't be read.
+
+    Example: smap-train data check training/configs/smap.yaml --decode
+    """
+    from smap_train.data.check_command import check_paths
+
+    return check_paths(paths, layout, images, decode=decode, json_file=json, show=show)
+
+
 @convert.callback()
 def _convert() -> None:
     """Bring public data sets into the form that training reads; docs/data.md has the links."""

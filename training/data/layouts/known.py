@@ -1,0 +1,182 @@
+"""Which layout a path has, and its records, whatever they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from smap_ros.errors import InputError
+from smap_train.data.layouts.json_stream import first_entry
+from smap_train.data.layouts.people import LAYOUTS as PEOPLE
+from smap_train.data.layouts.people import PeopleData
+from smap_train.data.records import IndexedRecords
+from smap_train.data.shards import shard_files
+
+Records = IndexedRecords[Any]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set to look at.
+
+    Attributes:
+        layout: one of :data:`LAYOUTS`.
+        path: of the annotations.
+        images: folder that the names of pictures are relative to; None if nobody said.
+        fits: fitted bodies of the people.
+    """
+
+    layout: str
+    path: Path
+    images: Path | None = None
+    fits: Path | None = None
+
+    def open(self) -> Records:
+        """Its records, for training or not.
+
+        Raises:
+            InputError: if it can't be read, or there is no such layout.
+        """
+        if self.layout not in LAYOUTS:
+            raise InputError(
+                f"layout {self.layout!r} is unknown; expected one of {', '.join(sorted(LAYOUTS))}"
+            )
+        return LAYOUTS[self.layout](self)
+
+
+def _people(data: DataSet) -> Records:
+    everybody = f"{data.layout}:all"
+    return PeopleData(
+        layout=data.layout,  # type: ignore[arg-type]
+        annotations=data.path,
+        images=data.images or Path(),
+        fits=data.fits,
+    ).opened(everybody if everybody in PEOPLE else data.layout)
+
+
+def _smap(data: DataSet) -> Records:
+    from smap_train.data.layouts.smap_json import all_records
+
+    return all_records(data.path, data.images or Path())
+
+
+def _pairs(data: DataSet) -> Records:
+    from smap_train.data.layouts.pairs import all_pairs
+
+    return all_pairs(data.path)
+
+
+def _shards(data: DataSet) -> Records:
+    from smap_train.data.layouts.virtual import open_virtual
+
+    return open_virtual([data.path])
+
+
+def _maed(data: DataSet) -> Records:
+    from smap_train.data.layouts.tracks import open_database
+
+    return open_database(data.path, data.images or Path())
+
+
+def _luperson(data: DataSet) -> Records:
+    from smap_train.data.layouts.luperson import open_luperson
+
+    folder = data.path if data.path.is_dir() else data.path.parent
+    names = data.path if data.path.is_file() else folder / "cfs_list.pkl"
+    return open_luperson(
+        names, data.images or folder / "LUPerson-data", data.fits or folder / "LUPerson-pose"
+    )
+
+
+# layout -> how it is opened; those of people.py are here by themselves.
+LAYOUTS: dict[str, Callable[[DataSet], Records]] = {
+    **{name: _people for name in PEOPLE if ":" not in name},
+    "smap": _smap,
+    "pairs": _pairs,
+    "shards": _shards,
+    "maed": _maed,
+    "luperson": _luperson,
+}
+
+
+def recognised(path: Path) -> str:
+    """The layout of a path.
+
+    Raises:
+        InputError: if it is missing, or of none that is known.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is missing")
+    layout = _of_folder(path) if path.is_dir() else _of_file(path)
+    if not layout:
+        raise InputError(
+            f"{path} is of no layout that is known; say which it is with --layout: "
+            f"{', '.join(sorted(LAYOUTS))}"
+        )
+    return layout
+
+
+def _of_folder(path: Path) -> str:
+    signs = {
+        "shards": "*.tar",
+        "h36m": "Human36M_subject*_data.json",
+        "luperson": "cfs_list.pkl",
+    }
+    return next((layout for layout, sign in signs.items() if any(path.glob(sign))), "")
+
+
+def _of_file(path: Path) -> str:
+    ends = {".tar": "shards", ".npz": "maed", ".pkl": "luperson"}
+    if path.suffix in ends:
+        return ends[path.suffix]
+    if path.suffix != ".json":
+        return ""
+    for key, layout in (("root", "smap"), ("3d_pairs", "pairs")):
+        if first_entry(path, key) is not None:
+            return layout
+    person = first_entry(path, "annotations")
+    return _of_person(person) if isinstance(person, dict) else ""
+
+
+def _of_person(person: dict[str, Any]) -> str:
+    """The layout of a file in the form of COCO, by one of its annotations."""
+    if "keypoints_cam" in person:
+        return "muco"
+    numbers = person.get("keypoints")
+    count = len(numbers) if isinstance(numbers, list) else 0
+    return {3 * 17: "coco", 3 * 16: "mpii", 3 * 14: "crowdpose"}.get(count, "")
+
+
+# Keys of configurations that are paths, or lists of them, and their layout.
+_PATHS = {
+    "virtual": "shards", "virtual_films": "shards", "held_out": "shards", "pairs": "pairs",
+    "muco": "muco",
+}  # fmt: skip
+
+
+def configured(config: BaseModel) -> Iterator[DataSet]:
+    """The data sets that a recipe's configuration names; shards one by one."""
+    for name, value in config:
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, BaseModel):
+                yield from _described(one)
+            elif isinstance(one, Path) and name in _PATHS:
+                layout = "pairs" if hasattr(config, "pairs") else _PATHS[name]
+                paths = shard_files([one]) if layout == "shards" else [one]
+                yield from (DataSet(layout, path) for path in paths or [one])
+
+
+def _described(data: BaseModel) -> Iterator[DataSet]:
+    """A data set by the fields of its model."""
+    named = dict(data)
+    if "names" in named:
+        yield DataSet("luperson", named["names"], named["images"], named["poses"])
+    elif "database" in named:
+        yield DataSet(named.get("layout", "maed"), named["database"], named["images"])
+    elif "annotations" in named:
+        layout, fits = named.get("layout", "smap"), named.get("fits")
+        yield DataSet(layout, named["annotations"], named["images"], fits)
