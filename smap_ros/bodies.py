@@ -159,6 +159,8 @@ class BodyFrame:
         timings_ms: milliseconds by stage, in order.
         notes: numbers for diagnostics that only some models have, by name.
         pending: nothing can be said of any image yet; see ``estimators.base.Delayed``.
+        detector: sha256 of the network that saw the image, by which a learned smoother knows it;
+            empty where nobody knows; not part of ``bodies.json``.
     """
 
     bodies: tuple[Body, ...]
@@ -171,6 +173,7 @@ class BodyFrame:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, float] = field(default_factory=dict)
     pending: bool = False
+    detector: str = ""
 
     def __len__(self) -> int:
         return len(self.bodies)

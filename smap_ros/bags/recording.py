@@ -30,6 +30,7 @@ from smap_ros.errors import CameraError, InputError
 from smap_ros.skeletons import get_skeleton
 
 BODIES = "smap_ros/msg/BodyArray"
+_SKELETON_INFO = "smap_ros/msg/SkeletonInfo"
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 
 
@@ -49,6 +50,8 @@ class Recording:
             message at the recorder.
         diagnostics: by the node's full name: its last values. The nodes nearest to the images
             come first.
+        detector: sha256 of the network that found ``bodies_raw``, where a latched SkeletonInfo
+            says it; empty otherwise.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class Recording:
     bodies: dict[str, dict[int, tuple[Body, ...]]] = field(default_factory=dict)
     latency_ms: dict[str, list[float]] = field(default_factory=dict)
     diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
+    detector: str = ""
 
     @property
     def processed(self) -> list[int]:
@@ -104,6 +108,8 @@ class Recording:
                             frame_id=message.header.frame_id,
                             source=source or self.path.name,
                             index=index[stamp],
+                            # People who were smoothed don't err as the network does.
+                            detector=self.detector if topic == "bodies_raw" else "",
                         ),
                     )
 
@@ -139,6 +145,7 @@ def read_recording(
         recording = Recording(path, topic.name, camera, source, stamps)
         _read_bodies(reader, recording, topic)
         _read_diagnostics(reader, recording, topic)
+        recording.detector = _detector(reader, topic)
     return recording
 
 
@@ -242,6 +249,14 @@ def _read_diagnostics(reader: AnyReader, recording: Recording, images: ImageTopi
     recording.diagnostics = {
         node: nodes[node] for node in sorted(nodes, key=nearness, reverse=True)
     }
+
+
+def _detector(reader: AnyReader, images: ImageTopic) -> str:
+    """What the pose node nearest to the images last said of its network; empty if it didn't."""
+    topics = {c.topic for c in reader.connections if c.msgtype == _SKELETON_INFO}
+    nearest = max(sorted(topics), key=lambda name: shared_parts(images.name, name), default="")
+    said = [message for _, message in _messages(reader, nearest)]
+    return str(getattr(said[-1], "model_sha256", "")) if said else ""  # of bags from before: none
 
 
 def _image_stamps(reader: AnyReader, topic: ImageTopic) -> tuple[list[int], tuple[int, int] | None]:

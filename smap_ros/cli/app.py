@@ -10,8 +10,9 @@ import typer
 
 from smap_ros.cli.engine_commands import engine_app
 from smap_ros.cli.measure_commands import bag, evaluate
-from smap_ros.cli.model_options import RECTIFIED, takes_model
+from smap_ros.cli.model_options import RECTIFIED, UNSMOOTHED, takes_model
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.temporal.options import SmootherConfig
 
 app = typer.Typer(
     name="smap-ros",
@@ -61,7 +62,7 @@ def options(
 
 
 @app.command()
-@takes_model(further=[RECTIFIED])
+@takes_model(further=[RECTIFIED, *UNSMOOTHED])
 def estimate(
     inputs: Annotated[
         list[str],
@@ -92,6 +93,8 @@ def estimate(
         typer.Option("--fps", help="A folder's images, by name, are a film of so many a second."),
     ] = None,
     rectified: str = "auto",
+    smoothing: str = "none",
+    smoothing_delay: int = 0,
 ) -> None:
     """Find the people of images, videos, bags or a camera, without ROS.
 
@@ -126,6 +129,7 @@ def estimate(
             topic=topic,
             fps=fps,
             rectified=rectified,
+            smoothing=SmootherConfig(smoother=smoothing, delay=smoothing_delay),
         )
     )
 

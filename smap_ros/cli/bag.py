@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from smap_ros import __version__
 from smap_ros.bags.salvage import ReadableBag
+from smap_ros.bags.transforms import CameraMotion, read_transforms
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
 from smap_ros.cli.model_options import model_words
@@ -23,6 +24,8 @@ from smap_ros.evaluation.virtual.truth import read_truth
 from smap_ros.offline.estimate import require_camera
 from smap_ros.sources.bag import BagSource
 from smap_ros.stopping import Stopped, held
+from smap_ros.temporal import SmootherConfig
+from smap_ros.temporal.smoothers import AUTO
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class BagOptions:
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
         truth: the truth of the clip that the bag shows.
         every, max_frames: take every N-th image, and stop after so many.
+        smoothing: what the people are smoothed with before they are compared once more.
+        fixed_frame: of TF, that stands still; empty: odom, map or world, where the bag has it.
     """
 
     bag: Path
@@ -54,6 +59,8 @@ class BagOptions:
     truth: Path | None = None
     every: int = 1
     max_frames: int | None = None
+    smoothing: SmootherConfig = field(default_factory=SmootherConfig)
+    fixed_frame: str = ""
 
     @property
     def command(self) -> str:
@@ -71,6 +78,9 @@ class BagOptions:
             "--rectified": None if self.rectified == "auto" else self.rectified,
             "--truth": self.truth,
             "--max-frames": self.max_frames,
+            "--fixed-frame": self.fixed_frame or None,
+            "--smoothing": None if self.smoothing.smoother == AUTO else self.smoothing.smoother,
+            "--smoothing-delay": self.smoothing.delay or None,
         }
         for word, value in optional.items():
             words += [] if value is None else [word, str(value)]
@@ -103,11 +113,12 @@ def run(options: BagOptions) -> None:
         stop = asked
         stop.during = f"the {len(measured.frames)} images so far are in {options.report}"
         measured.warnings.append(f"{stop}: the rest of the bag was not looked at")
+    motion = CameraMotion(read_transforms(bag.path), options.fixed_frame) if truth else None
     bag.close()
     cut = bag.damaged or options.max_frames is not None or stop is not None
     with held():
         if truth is not None:
-            bag_replay.judge(measured, truth, cut=cut)
+            bag_replay.judge(measured, truth, cut=cut, motion=motion, smoothing=options.smoothing)
         _show(measured, options)
     if stop is not None:
         raise stop

@@ -14,11 +14,12 @@ from smap_ros.errors import CameraError, InputError, SmapError
 from smap_ros.estimators.base import Estimator
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
-from smap_ros.offline.estimate import estimate_frames, require_camera
+from smap_ros.offline.estimate import IDS_ONLY, estimate_frames, require_camera
 from smap_ros.offline.results import ResultWriter
 from smap_ros.pictures import printable
 from smap_ros.sources import Source, open_source
 from smap_ros.stopping import Stopped
+from smap_ros.temporal import SmootherConfig
 
 LOG = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class EstimateOptions:
         topic: image topic of a bag.
         fps: images per second of folders that are films.
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
+        smoothing: what smooths the people of films.
     """
 
     inputs: tuple[str, ...]
@@ -50,6 +52,7 @@ class EstimateOptions:
     topic: str | None = None
     fps: float | None = None
     rectified: str = "auto"
+    smoothing: SmootherConfig = IDS_ONLY
 
 
 def run(options: EstimateOptions) -> None:
@@ -146,7 +149,12 @@ def _estimate(
     with tables.progress() as bar:
         task = bar.add_task(source.name, total=total)
         frames = estimate_frames(
-            source, estimator, choice, every=options.every, max_frames=options.max_frames
+            source,
+            estimator,
+            choice,
+            every=options.every,
+            max_frames=options.max_frames,
+            smoothing=options.smoothing,
         )
         for image, bodies in frames:
             writer.add(image, bodies)

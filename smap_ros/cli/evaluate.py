@@ -68,6 +68,7 @@ class EvaluateOptions:
         model: for a bundle: what it runs on, and its options.
         last: photos at the end of the set to use, 0 for all; None is the protocol's default.
         body_model: folder of the user's SMPL files.
+        found_by: the bundle that found the people of files.
     """
 
     protocol: str
@@ -77,6 +78,7 @@ class EvaluateOptions:
     report: Path | None = None
     last: int | None = None
     body_model: Path | None = None
+    found_by: str | None = None
 
     @property
     def command(self) -> str:
@@ -89,6 +91,8 @@ class EvaluateOptions:
             words += model_words(self.model, without=["bundle"])
         if self.last is not None:
             words += ["--last", str(self.last)]
+        if self.found_by is not None:
+            words += ["--found-by", self.found_by]
         if self.body_model is not None:
             words += ["--body-model", str(self.body_model)]
         return shlex.join(words)
@@ -150,6 +154,7 @@ def _open(options: EvaluateOptions) -> Predictions:
         model.threads,
         model.precision,
         model.image_up,
+        options.found_by,
         **options.model.options,
     )
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from smap_ros.cli.model_options import RECTIFIED, takes_model
+from smap_ros.cli.model_options import RECTIFIED, SMOOTHING, takes_model
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.temporal.options import SmootherConfig
 
 
 class Protocol(str, Enum):
@@ -67,6 +68,13 @@ def evaluate(
             "official joints and for meshes.",
         ),
     ] = None,
+    found_by: Annotated[
+        str | None,
+        typer.Option(
+            "--found-by",
+            help="Bundle that found the people of a bodies.json; they are smoothed as its are.",
+        ),
+    ] = None,
 ) -> None:
     """Measure people found, or a bundle, against the truth.
 
@@ -98,11 +106,12 @@ def evaluate(
             model=model,
             last=last,
             body_model=body_model,
+            found_by=found_by,
         )
     )
 
 
-@takes_model(further=[RECTIFIED])
+@takes_model(further=[RECTIFIED, *SMOOTHING])
 def bag(
     path: Annotated[
         Path, typer.Argument(metavar="BAG", help="Folder, .mcap or .db3 of a recording.")
@@ -128,6 +137,16 @@ def bag(
         str | None, typer.Option("--topic", help="With --recorded: bodies or bodies_raw.")
     ] = None,
     rectified: str = "auto",
+    smoothing: str = "auto",
+    smoothing_delay: int = 0,
+    fixed_frame: Annotated[
+        str,
+        typer.Option(
+            "--fixed-frame",
+            help="TF frame that stands still; the camera's motion comes from it, as far as the "
+            "bag has TF. Without it odom, map or world.",
+        ),
+    ] = "",
     truth: Annotated[
         Path | None, typer.Option("--truth", help="truth.json of the clip that the bag shows.")
     ] = None,
@@ -164,5 +183,7 @@ def bag(
             truth=truth,
             every=every,
             max_frames=max_frames,
+            smoothing=SmootherConfig(smoother=smoothing, delay=smoothing_delay),
+            fixed_frame=fixed_frame,
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from smap_ros.errors import InputError
 from smap_ros.estimators.options import MODEL_SETTINGS, ModelChoice, ModelOptions
 from smap_ros.graph.parameters import CameraNodeOptions
 from smap_ros.settings import Setting, Value, settings_of
+from smap_ros.temporal.options import SmootherConfig
 
 _SHORT = {"bundle": "-b", "engine": "-e"}
 _OF_ALL = {one.name: one for one in settings_of(ModelOptions)}
@@ -21,6 +23,15 @@ _PANEL = "Model"
 
 # Of what has the images itself, as commands have.
 RECTIFIED = next(one for one in settings_of(CameraNodeOptions) if one.name == "rectified")
+# Of what smooths, by the names that launch files have them under.
+SMOOTHING = tuple(
+    replace(one, name=name)
+    for name, of in (("smoothing", "smoother"), ("smoothing_delay", "delay"))
+    for one in settings_of(SmootherConfig)
+    if one.name == of
+)
+# Where people are written as they were found, unless something else is asked for.
+UNSMOOTHED = (replace(SMOOTHING[0], default="none"), SMOOTHING[1])
 
 
 def takes_model(

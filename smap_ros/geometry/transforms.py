@@ -26,6 +26,7 @@ MEMORY = 10.0  # seconds that moving frames are remembered
 # How much later than the newest transform a time may be: that one still holds then. Transforms
 # often come after the image; and how far a camera looks down changes slowly.
 HOLD = 0.5  # seconds
+_ROUNDING = 1e-6  # seconds: stamps of today keep a quarter of it as floats
 MAX_FRAMES = 1000  # remembered; a publisher that invents frames must not fill the memory
 
 
@@ -63,9 +64,14 @@ class Transform:
 
 
 class TransformTree:
-    """Transforms by frame, remembered for some seconds. Safe to use from several threads."""
+    """Transforms by frame, remembered for some seconds. Safe to use from several threads.
 
-    def __init__(self) -> None:
+    Args:
+        memory: seconds that moving frames are remembered.
+    """
+
+    def __init__(self, memory: float = MEMORY) -> None:
+        self._memory = memory
         self._lock = threading.Lock()
         self._fixed: dict[str, Transform] = {}
         self._moving: dict[str, deque[tuple[float, Transform]]] = {}
@@ -92,8 +98,34 @@ class TransformTree:
             if history and stamp <= history[-1][0]:
                 return  # twice, or late
             history.append((stamp, transform))
-            while history[0][0] < stamp - MEMORY:
+            while history[0][0] < stamp - self._memory:
                 history.popleft()
+
+    @property
+    def frames(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the frames that are known: those that move, and those that are fixed."""
+        with self._lock:
+            return tuple(sorted(self._moving)), tuple(sorted(self._fixed))
+
+    def ancestors(self, frame: str) -> tuple[str, ...]:
+        """The frames that a frame hangs on by the newest messages, nearest first."""
+        chain = [_name(frame)]
+        with self._lock:
+            while True:
+                history = self._moving.get(chain[-1])
+                found = history[-1][1] if history else self._fixed.get(chain[-1])
+                parent = None if found is None else _name(found.parent)
+                if parent is None or parent in chain:
+                    return tuple(chain[1:])
+                chain.append(parent)
+
+    def at(self, frame: str, stamp: float) -> Transform | None:
+        """A frame's pose in its parent at a time, between messages too; None where unknown."""
+        with self._lock:
+            try:
+                return self._found(_name(frame), stamp)
+            except CameraError:
+                return None
 
     def pose(self, frame: str, world: str, stamp: float) -> Float64:
         """A frame's pose in another frame at a time.
@@ -157,12 +189,16 @@ class TransformTree:
 
     def _at(self, frame: str, stamp: float) -> tuple[str, Float64] | None:
         """Parent of a frame at a time and the transform to it, or None at the root."""
+        found = self._found(frame, stamp)
+        return None if found is None else (_name(found.parent), found.matrix())
+
+    def _found(self, frame: str, stamp: float) -> Transform | None:
+        """A frame's pose in its parent at a time; None at the root."""
         history = self._moving.get(frame)
         if not history:
-            fixed = self._fixed.get(frame)
-            return None if fixed is None else (_name(fixed.parent), fixed.matrix())
+            return self._fixed.get(frame)
         first, last = history[0][0], history[-1][0]
-        if not first <= stamp <= last + HOLD:
+        if not first - _ROUNDING <= stamp <= last + HOLD:
             side = f"{stamp - last:.2f} s newer than" if stamp > last else "older than all of"
             raise CameraError(
                 f"the image is {side} the transforms of frame {frame!r} on TF; check that it is "
@@ -178,12 +214,12 @@ class TransformTree:
         return frame in self._fixed or frame in self._moving
 
 
-def _between(history: Sequence[tuple[float, Transform]], stamp: float) -> tuple[str, Float64]:
+def _between(history: Sequence[tuple[float, Transform]], stamp: float) -> Transform:
     """The transform at a time that is not before the first one, interpolated."""
-    after = bisect([time for time, _ in history], stamp)
+    after = max(bisect(history, stamp, key=lambda entry: entry[0]), 1)
     earlier, before = history[after - 1]
     if after == len(history) or history[after][1].parent != before.parent:
-        return _name(before.parent), before.matrix()
+        return before
     later, behind = history[after]
     share = (stamp - earlier) / (later - earlier)
     # Close quaternions: a straight line between them, renormalised, errs by far less than TF.
@@ -195,7 +231,7 @@ def _between(history: Sequence[tuple[float, Transform]], stamp: float) -> tuple[
     translation = (1 - share) * np.array(before.translation) + share * np.array(behind.translation)
     x, y, z = (float(v) for v in translation)
     qx, qy, qz, qw = (float(v) for v in rotation)
-    return _name(before.parent), Transform(before.parent, (x, y, z), (qx, qy, qz, qw)).matrix()
+    return Transform(before.parent, (x, y, z), (qx, qy, qz, qw))
 
 
 def _name(frame: str) -> str:

@@ -39,7 +39,6 @@ class SmootherNode(Node):
         super().__init__(SMOOTHER_NODE.name, **options)
         self._settings = NodeParameters(self, SMOOTHER_NODE.parameters, accept=self._accept)
         self._smoother = BodySmoother(self._settings.options(SmootherConfig))
-        self._view = ("", "")  # frame and joint set of the stream
         self._problem = self._blind = ""  # what is wrong with people; with the camera's motion
         fixed_frame = self._settings.text("fixed_frame")
         without = "leave it empty; the camera's turning is estimated from the people then"
@@ -67,13 +66,9 @@ class SmootherNode(Node):
             return
         self._problem = ""
         view = (message.header.frame_id, message.skeleton)
-        if view != self._view:
-            self._flush()
-            self._smoother.reset()
-            self._view = view
         self._newest = seconds(message.header.stamp)
         pose = self._camera_pose(message.header.frame_id, self._newest)
-        answers = self._smoother.update(bodies, self._newest, (message, skeleton), pose)
+        answers = self._smoother.update(bodies, self._newest, (message, skeleton), pose, view)
         work = {"smoothing": (time.perf_counter() - started) * 1e3}
         for answer in answers:
             self._publish(answer, work)

@@ -14,9 +14,11 @@ from smap_ros.camera import Camera
 from smap_ros.errors import CameraError
 from smap_ros.estimators.base import Delayed, Estimator, Image, flush
 from smap_ros.sources import Frame, Source
-from smap_ros.temporal import DETECTIONS_ONLY, Tracker
+from smap_ros.temporal import DETECTIONS_ONLY, Answer, BodySmoother, SmootherConfig
 
 LOG = logging.getLogger(__name__)
+
+IDS_ONLY = SmootherConfig(smoother="none")
 
 OPTIONS = "--camera CALIBRATION.yaml, --fov DEGREES"
 WHAT_TO_GIVE = (
@@ -59,6 +61,7 @@ def estimate_frames(
     *,
     every: int = 1,
     max_frames: int | None = None,
+    smoothing: SmootherConfig = IDS_ONLY,
 ) -> Iterator[tuple[Image, BodyFrame]]:
     """Estimate the images of a source, with track ids where they show one scene over time.
 
@@ -68,6 +71,8 @@ def estimate_frames(
         choice: the camera.
         every: take every N-th image.
         max_frames: stop after so many.
+        smoothing: what smooths people over time; of its tracker's rules only those that drop and
+            invent nobody are used.
 
     Yields:
         The image, uint8 [H, W, 3] bgr, and its people.
@@ -75,17 +80,34 @@ def estimate_frames(
     Raises:
         CameraError: if an image has no camera.
     """
-    tracker = Tracker(DETECTIONS_ONLY) if source.moving else None
+    detector = estimator.about.sha256
+    config = smoothing.changed(tracker=DETECTIONS_ONLY)
+    smoother = BodySmoother(config, detector) if source.moving else None
     try:
         for frame, found in _answers(source, estimator, choice, every, max_frames):
-            found = replace(found, frame_id=frame.frame_id, source=frame.source, index=frame.index)
-            if tracker is not None:
-                tracked = tracker.update(found.bodies, found.stamp)
-                if tracked is not None:  # nobody is who before an image that was there already
-                    found = found.with_bodies(tuple(person.body for person in tracked))
-            yield frame.image, found
+            found = replace(
+                found,
+                frame_id=frame.frame_id,
+                source=frame.source,
+                index=frame.index,
+                detector=detector,
+            )
+            if smoother is None:
+                yield frame.image, found
+                continue
+            late, note = smoother.late, (frame.image, found)
+            yield from map(_named, smoother.update(found.bodies, found.stamp, note))
+            if smoother.late > late:  # nobody is who before an image that was there already
+                yield note
+        if smoother is not None:
+            yield from map(_named, smoother.flush())
     finally:
         source.close()
+
+
+def _named(answer: Answer) -> tuple[Image, BodyFrame]:
+    image, found = answer.note
+    return image, found.with_bodies(tuple(person.body for person in answer.people))
 
 
 def _answers(

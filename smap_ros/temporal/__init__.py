@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smap_ros.temporal.options import OneEuroConfig, SmootherConfig, TrackerConfig
-    from smap_ros.temporal.smoother import Answer, BodySmoother
+    from smap_ros.temporal.smoother import Answer, BodySmoother, smooth_frames
     from smap_ros.temporal.smoothers import SMOOTHERS, create_smoother
     from smap_ros.temporal.tracker import DETECTIONS_ONLY, TrackedBody, Tracker
 
@@ -21,6 +21,7 @@ _HOMES = {
     "Tracker": "tracker",
     "TrackerConfig": "options",
     "create_smoother": "smoothers",
+    "smooth_frames": "smoother",
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Tracker",
     "TrackerConfig",
     "create_smoother",
+    "smooth_frames",
 ]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.learned import Learned
 from smap_ros.temporal.options import SmootherConfig
@@ -56,6 +56,7 @@ class BodySmoother:
         self._tracker = Tracker(self._config.tracker)
         self._run: _Run | None = None
         self._pose: Float | None = None  # of the camera, at the last frame
+        self._view: Hashable = None
 
     @property
     def config(self) -> SmootherConfig:
@@ -104,7 +105,12 @@ class BodySmoother:
         return self._tracker.late
 
     def update(
-        self, bodies: Sequence[Body], time: float, note: Any = None, pose: Float | None = None
+        self,
+        bodies: Sequence[Body],
+        time: float,
+        note: Any = None,
+        pose: Float | None = None,
+        view: Hashable = None,
     ) -> list[Answer]:
         """Take the people of a frame; see :meth:`Tracker.update` for times and order.
 
@@ -114,15 +120,18 @@ class BodySmoother:
             note: comes back with the answer, which may be due only after later frames.
             pose: float64 [4, 4], the camera's optical frame to one that stands still; None where
                 nobody knows.
+            view: tells cameras (and joint sets) apart; where another one's people come, everybody
+                is new.
 
         Returns:
             What is due: as a rule one frame, and none until ``delay`` frames have come. Only
             measured people pass the smoother: a prediction must not become evidence.
         """
         answers: list[Answer] = []
-        if self._tracker.starts_anew(time):
+        if view != self._view or self._tracker.starts_anew(time):
             answers = self.flush()
-            self._run = self._pose = None
+            self.reset()
+        self._view = view
         moved = None if pose is None or self._pose is None else Motion.between(self._pose, pose)
         tracked = self._tracker.update(bodies, time, moved)
         if tracked is None:
@@ -143,6 +152,33 @@ class BodySmoother:
         """Forget everybody, as at the start of a recording; identities go on counting."""
         self._tracker.reset()
         self._run = self._pose = None
+
+
+def smooth_frames(
+    frames: Iterable[BodyFrame],
+    config: SmootherConfig | None = None,
+    pose: Callable[[BodyFrame], Float | None] = lambda _: None,
+) -> Iterator[tuple[BodyFrame, list[TrackedBody]]]:
+    """Recorded frames of one camera as the smoother node answers them, each with its people.
+
+    Args:
+        frames: in order; each says which network found its people.
+        config: settings.
+        pose: of the camera at a frame, see :meth:`BodySmoother.update`.
+
+    Yields:
+        Frames in order, and everybody in them by ascending identity; frames that came too late
+        are left out.
+    """
+    smoother = BodySmoother(config)
+    for frame in frames:
+        smoother.detector = frame.detector
+        for answer in smoother.update(
+            frame.bodies, frame.stamp, frame, pose(frame), frame.frame_id
+        ):
+            yield answer.note, answer.people
+    for answer in smoother.flush():
+        yield answer.note, answer.people
 
 
 class _Run:

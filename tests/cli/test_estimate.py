@@ -61,6 +61,17 @@ def test_a_video_gives_pictures_that_show_the_people(smap_ros, bundle, clip, tmp
     assert painted[3] < 50
 
 
+def test_a_video_may_be_smoothed_and_no_image_is_lost(smap_ros, bundle, clip, tmp_path):
+    words = ("estimate", clip, "--bundle", bundle, "--fov", FOV, *RUNTIME)
+    done = smap_ros(*words, "--out", "out", "--smoothing", "rts", "--smoothing-delay", 2)
+    assert done.returncode == 0, done.stderr
+    frames = read_bodies(tmp_path / "out" / "bodies.json")
+    assert [frame.index for frame in frames] == list(range(8))
+    assert [len(frame) for frame in frames] == [3, 3, 3, 0, 3, 3, 3, 3]
+    done = smap_ros(*words, "--out", "no", "--smoothing", "split", "--smoothing-delay", 2)
+    assert done.returncode == 2 and "choose auto or rts" in done.stderr
+
+
 def test_pictures_and_folders_are_annotated_one_by_one(smap_ros, bundle, picture, tmp_path):
     done = smap_ros(
         "estimate", picture, tmp_path, "--fov", FOV, "--bundle", bundle, *RUNTIME, "--out", "out"

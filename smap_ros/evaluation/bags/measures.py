@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from smap_ros.evaluation.common.identities import (
 from smap_ros.evaluation.common.metrics import Accuracy, compare
 from smap_ros.evaluation.common.motion import MotionNumbers, TrackCollector, motion_numbers
 from smap_ros.offline.results import Latency
-from smap_ros.temporal import BodySmoother
+from smap_ros.temporal import BodySmoother, SmootherConfig, smooth_frames
 
 Float = NDArray[np.float64]
 
@@ -103,12 +103,14 @@ class Truth:
         before: the people as reported, over time.
         after: the same after tracker and smoother as shipped, those who are only predicted left
             out.
+        smoother: the one that ran for ``after``.
     """
 
     accuracy: Accuracy
     switches: int
     before: OverTime
     after: OverTime
+    smoother: str
 
 
 @dataclass
@@ -128,6 +130,7 @@ class BagRun:
         latency: milliseconds by stage.
         truth: where there is one.
         camera: where the camera is known from, and whether its images are rectified.
+        started: what the stamps of ``frames`` count from, seconds.
     """
 
     bag: str
@@ -142,6 +145,7 @@ class BagRun:
     latency: dict[str, Latency] = field(default_factory=dict)
     truth: Truth | None = None
     camera: str = ""
+    started: float = 0.0
 
 
 def read_topics(path: Path) -> tuple[tuple[Topic, ...], float, list[str]]:
@@ -244,23 +248,37 @@ def handovers(frames: Sequence[BodyFrame]) -> list[tuple[int, int]]:
     return found
 
 
-def against_truth(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> Truth:
+def against_truth(
+    frames: Sequence[BodyFrame],
+    true: Sequence[BodyFrame],
+    smoothing: SmootherConfig | None = None,
+    pose: Callable[[BodyFrame], Float | None] = lambda _: None,
+) -> Truth:
     """Errors and changed identities; frames are compared where their indices are equal.
+
+    Args:
+        frames: people found; each frame says by which network.
+        true: who was there.
+        smoothing: settings of the smoother.
+        pose: of the camera at a frame, where it is known.
 
     Raises:
         InputError: if no index is on both sides.
     """
     truth = {frame.index: frame for frame in true}
     reported = [(frame, frame.bodies) for frame in frames]
-    smoother, answers = BodySmoother(), []
-    for frame in frames:
-        answers += smoother.update(frame.bodies, frame.stamp, frame)
-    answers += smoother.flush()
     smooth = [
-        (answer.note, tuple(p.body for p in answer.people if not p.predicted)) for answer in answers
+        (frame, tuple(person.body for person in people if not person.predicted))
+        for frame, people in smooth_frames(frames, smoothing, pose)
     ]
-    before = _over_time(reported, truth)
-    return Truth(compare(frames, true), before.motion.switches, before, _over_time(smooth, truth))
+    detector = next((frame.detector for frame in frames), "")
+    return Truth(
+        accuracy=compare(frames, true),
+        switches=(before := _over_time(reported, truth)).motion.switches,
+        before=before,
+        after=_over_time(smooth, truth),
+        smoother=BodySmoother(smoothing, detector).smoother,
+    )
 
 
 def _over_time(

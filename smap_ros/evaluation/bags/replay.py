@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.bags.reader import NANOSECONDS
 from smap_ros.bags.recording import BODIES, read_recording
 from smap_ros.bags.stages import stage_latency
+from smap_ros.bags.transforms import CameraMotion
 from smap_ros.bodies import BodyFrame
 from smap_ros.calibration import CameraChoice
 from smap_ros.errors import InputError
@@ -26,6 +28,7 @@ from smap_ros.offline.estimate import estimate_frames, require_camera
 from smap_ros.offline.results import Latency
 from smap_ros.sources import Frame
 from smap_ros.sources.bag import BagSource
+from smap_ros.temporal import SmootherConfig
 
 
 def inspect_bag(path: Path, note: str = "") -> BagRun:
@@ -119,6 +122,7 @@ def recorded(
         )
     run.mode = f"as recorded on {name}"
     run.images = len(recording.image_stamps)
+    run.started = recording.image_stamps[0] / NANOSECONDS
     run.frames = [frame for _, frame in recording.frames(name)]
     stages = stage_latency(recording.node("pose3d_node"))
     run.latency.update({k: Latency(*v) for k, v in stages.items() if k != "latency"})
@@ -130,13 +134,22 @@ def recorded(
         run.warnings.append(f"{lacking} of {run.images} images have no people message: dropped")
 
 
-def judge(run: BagRun, true: Sequence[BodyFrame], *, cut: bool) -> None:
+def judge(
+    run: BagRun,
+    true: Sequence[BodyFrame],
+    *,
+    cut: bool,
+    motion: CameraMotion | None = None,
+    smoothing: SmootherConfig | None = None,
+) -> None:
     """Compare the people of a run with the truth of the clip that it shows.
 
     Args:
         run: what is filled in.
         true: the people of the clip.
         cut: whether the end of the bag is known to be lost.
+        motion: of the camera.
+        smoothing: settings of the smoother.
 
     Raises:
         InputError: if the images can't be told apart.
@@ -149,7 +162,14 @@ def judge(run: BagRun, true: Sequence[BodyFrame], *, cut: bool) -> None:
     renamed = [
         replace(frame, index=places[frame.index]) for frame in run.frames if frame.index in places
     ]
-    run.truth = against_truth(renamed, true)
+    when = {places.get(frame.index): run.started + frame.stamp for frame in run.frames}
+
+    def pose(frame: BodyFrame) -> NDArray[np.float64] | None:
+        return None if motion is None else motion.pose(frame.frame_id, when[frame.index])
+
+    run.truth = against_truth(renamed, true, smoothing, pose)
+    if motion is not None and motion.problem:
+        run.warnings.append(f"the camera's motion is unknown at the end: {motion.problem}")
 
 
 class _Usable:

@@ -107,6 +107,7 @@ class BagReport:
                 "switches": run.truth.switches,
                 "before_smoothing": asdict(run.truth.before),
                 "after_smoothing": asdict(run.truth.after),
+                "smoother": run.truth.smoother,
             },
             "per_frame": [
                 {
@@ -161,7 +162,7 @@ class BagReport:
                 "distance error, median": f"{shown(accuracy.root_depth_percent)} %",
                 "changes of identity against the truth": str(run.truth.switches),
                 "as reported, over time": _told(run.truth.before),
-                "after our tracker and smoother": _told(run.truth.after),
+                f"after our tracker and smoother {run.truth.smoother}": _told(run.truth.after),
             }
         return rows
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.camera import Camera
 from smap_ros.engines.names import Precision
 from smap_ros.errors import InputError
@@ -80,11 +81,14 @@ class BundlePredictions:
         """Look at the picture, alone unless it is the next of a film."""
         key, frame = next(self._film, (None, None))
         if frame is not None and key == picture.key:
-            return in_mpi15(frame)
+            return self._known(frame)
         self._film = iter(())
         flush(self._estimator)
         found = self._estimator.estimate(picture.image(), picture.camera)
-        return in_mpi15(next(iter(flush(self._estimator)), found))
+        return self._known(next(iter(flush(self._estimator)), found))
+
+    def _known(self, frame: BodyFrame) -> BodyFrame:
+        return replace(in_mpi15(frame), detector=self._estimator.about.sha256)
 
     def _watched(
         self, pictures: Iterable[Picture], fps: float
@@ -109,15 +113,19 @@ class FilePredictions:
 
     Pictures are found by the stem of their source file, frames of clips by their number.
 
+    Args:
+        path: the file.
+        detector: sha256 of the network that found them, where it is known.
+
     Raises:
         InputError: if the file is unreadable or malformed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, detector: str = "") -> None:
         self.description = str(path)
         self._by_stem: dict[str, list[BodyFrame]] = defaultdict(list)
         self._by_index: dict[int, list[BodyFrame]] = defaultdict(list)
-        for frame in read_bodies(path):
+        for frame in (replace(read, detector=detector) for read in read_bodies(path)):
             self._by_stem[Path(frame.source).stem].append(frame)
             self._by_index[frame.index].append(frame)
 
@@ -150,14 +158,19 @@ class FilePredictions:
 class FolderPredictions:
     """The people of several ``bodies.json``, each in the folder of its sequence.
 
+    Args:
+        folder: with these folders.
+        detector: see :class:`FilePredictions`.
+
     Raises:
         InputError: if a file is unreadable or malformed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, detector: str = "") -> None:
         self.description = f"{folder}/*/{BODIES}"
         self._by_sequence = {
-            path.parent.name: FilePredictions(path) for path in sorted(folder.glob(f"*/{BODIES}"))
+            path.parent.name: FilePredictions(path, detector)
+            for path in sorted(folder.glob(f"*/{BODIES}"))
         }
 
     @staticmethod
@@ -198,6 +211,7 @@ def open_predictions(
     threads: int = 0,
     precision: Precision = "f32",
     image_up: ImageUp = "auto",
+    found_by: str | None = None,
     **options: Any,
 ) -> Predictions:
     """A ``bodies.json`` (anything that ends in ``.json``), a folder of them, or else a bundle.
@@ -206,6 +220,8 @@ def open_predictions(
         spec: what the user names.
         engine, threads, precision, image_up, options: for a bundle; see
             :func:`smap_ros.estimators.create_estimator`.
+        found_by: name or path of the bundle that found the people of files; a bundle says so
+            itself.
 
     Raises:
         SmapError: if it can't be read or run.
@@ -217,10 +233,13 @@ def open_predictions(
             f"{', '.join(options)} can be set of a bundle, but {spec} holds people who were found "
             "already; leave it away, or find them anew"
         )
+    if found_by is not None and not (file or folder):
+        raise InputError(f"--found-by is for people who were found already; {spec} finds them anew")
+    detector = "" if found_by is None else load_bundle(found_by).model_hash
     if file:
-        return FilePredictions(path)
+        return FilePredictions(path, detector)
     if folder:
-        return FolderPredictions(path)
+        return FolderPredictions(path, detector)
     return BundlePredictions(
         create_estimator(spec, engine, threads, precision, image_up, **options)
     )

@@ -105,6 +105,7 @@ class Outcome:
         tracked: the same pictures after tracker and filter as shipped, where they are sequences;
             the identities found are in ``people``. None for stills.
         identities: of ``tracked``, where trackeval is installed.
+        smoother: the one that made ``tracked``.
     """
 
     people: tuple[Person, ...]
@@ -115,6 +116,7 @@ class Outcome:
     excused_found: int
     tracked: Outcome | None = None
     identities: IdentityNumbers | None = None
+    smoother: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def evaluate(
         other_focal += abs(frame.camera.fx / scene.camera.fx - 1) > _SAME_FOCAL
         compared.append(compare_scene(scene, frame.bodies))
         if scene.sequence is not None:
-            smoother = smoothers.setdefault(scene.sequence, BodySmoother())
+            smoother = smoothers.setdefault(scene.sequence, BodySmoother(detector=frame.detector))
             answers = smoother.update(frame.bodies, scene.frame.stamp, scene)
             tracked += _compared(answers, identities[scene.sequence])
     for film, smoother in smoothers.items():
@@ -205,6 +207,9 @@ def evaluate(
             "their distances can't agree", other_focal, len(compared),
         )  # fmt: skip
     over_time = _together(tracked, 0) if tracked else None
+    if over_time is not None:
+        names = sorted({smoother.smoother for smoother in smoothers.values()})
+        over_time = replace(over_time, smoother=", ".join(names))
     if over_time is not None and has_trackeval():
         over_time = replace(over_time, identities=identity_numbers(list(identities.values())))
     return replace(_together(compared, len(scenes) - len(compared)), tracked=over_time)

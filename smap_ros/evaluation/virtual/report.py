@@ -153,6 +153,7 @@ def _time_rows(raw: Outcome, tracked: Outcome) -> dict[str, Sequence[str]]:
     times = over_time(films), over_time(tracked.people)
     numbers = summarise(films), summarise(tracked.people, len(tracked.ghosts))
     return {
+        "smoother": ("", tracked.smoother),
         "sequences, people": (f"{times[0].sequences}, {times[0].people}",) * 2,
         "recall": _pair(n.recall_percent for n in numbers),
         "MPJPE mm": _pair(n.mpjpe_mm for n in numbers),
@@ -187,6 +188,7 @@ def _pair(values: Iterable[float]) -> tuple[str, str]:
 def _time_json(tracked: Outcome, raw: Outcome) -> Mapping[str, Any]:
     films = [person for person in raw.people if person.scene.sequence is not None]
     return {
+        "smoother": tracked.smoother,
         "raw": asdict(over_time(films)),
         "tracked": asdict(over_time(tracked.people)),
         "identities": None if tracked.identities is None else vars(tracked.identities),

@@ -1,11 +1,13 @@
 """The measures of a bag, with numbers worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from smap_ros.bodies import BodyFrame
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import InputError
 from smap_ros.evaluation.bags.measures import (
     BagRun,
@@ -19,6 +21,7 @@ from smap_ros.evaluation.bags.measures import (
 from smap_ros.evaluation.bags.report import BagReport, markdown, page
 from smap_ros.evaluation.common.identities import has_trackeval
 from smap_ros.skeletons import MPI15
+from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig, smooth_frames
 from tests.evaluation.conftest import CAMERA, person_at
 
 SECOND = 10**9
@@ -100,6 +103,58 @@ def test_changed_identities_are_counted_against_the_truth():
     if has_trackeval():
         assert truth.before.identities.idf1 < truth.after.identities.idf1
         assert truth.after.identities.fragments == 1
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_people_are_smoothed_as_the_node_does_for_their_detector(delay):
+    """The node's way is `BodySmoother` with the hash that skeleton_info says."""
+    own = load_bundle("maed_smoother").manifest.detector_sha256
+    config = SmootherConfig(delay=delay)
+    rng = np.random.default_rng(0)
+    true = [frame(k, (0, 0.1 * k), (1, 2)) for k in range(20)]
+    found = [
+        replace(
+            one,
+            detector=own,
+            bodies=tuple(
+                replace(b, id=None, joints_3d=b.joints_3d + rng.normal(0, 0.02, (15, 3)))
+                for b in one
+            ),
+        )
+        for one in true
+    ]
+    node, expected = BodySmoother(config, own), []
+    for one in found:
+        expected += node.update(one.bodies, one.stamp, one)
+    expected += node.flush()
+    got = list(smooth_frames(found, config))
+    assert len(got) == len(expected) == 20
+    for (one, people), answer in zip(got, expected, strict=True):
+        assert one is answer.note
+        for a, b in zip(people, answer.people, strict=True):
+            np.testing.assert_array_equal(a.body.joints_3d, b.body.joints_3d)
+    judged = against_truth(found, true, config)
+    assert judged.smoother == node.smoother == "maed"
+    assert judged.after.motion.acceleration < judged.before.motion.acceleration
+    unknown = [replace(one, detector="") for one in found]
+    assert against_truth(unknown, true, config).smoother == ("rts" if delay else "split")
+
+
+def test_where_tf_tells_the_cameras_turn_a_lone_person_keeps_the_id():
+    yaws = np.radians(12.0) * np.arange(12)
+    true, poses = [], []
+    for k, yaw in enumerate(yaws):
+        x, z = 4 * np.sin(0.5 - yaw), 4 * np.cos(0.5 - yaw)
+        true.append(BodyFrame((replace(person_at(x, z), id=0),), CAMERA, stamp=k / 5, index=k))
+        pose = np.eye(4)
+        pose[:3, :3] = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
+        poses.append(pose)
+    config = SmootherConfig(smoother="none", tracker=TrackerConfig(max_lateral=0.3))
+    switches = [
+        against_truth(true, true, config, pose).after.motion.switches
+        for pose in (lambda frame: poses[frame.index], lambda frame: None)
+    ]
+    assert switches[0] == 0 < switches[1]
 
 
 def test_images_are_told_apart_by_number_or_else_by_time():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from smap_ros.bodies import Body, BodyFrame
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.evaluation.common.predictions import (
@@ -43,6 +44,15 @@ def test_pictures_are_found_by_stem_and_frames_of_clips_by_number(write):
     assert by_number.bodies[0].root[0] == 0
     assert predictions.of(scene_of(key="000002")) is None
     assert predictions.of(scene_of(key=2)) is None
+
+
+def test_who_found_the_people_of_a_file_may_be_said(write):
+    path = write(("a.mp4", 0))
+    said = open_predictions(str(path), found_by="smap_lite").of(scene_of(key=0))
+    assert said.detector == load_bundle("smap_lite").model_hash
+    assert not open_predictions(str(path)).of(scene_of(key=0)).detector
+    with pytest.raises(InputError, match="--found-by is for people who were found already"):
+        open_predictions("smap_lite", found_by="smap_lite")
 
 
 def test_results_of_several_inputs_are_refused(write):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from smap_ros.bodies import BodyFrame
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.evaluation.common.identities import has_trackeval
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.common.shards import read_scenes
@@ -86,7 +87,8 @@ class Trembling:
 
     description = "trembling"
 
-    def __init__(self):
+    def __init__(self, detector=""):
+        self.detector = detector
         self._rng = np.random.default_rng(0)
 
     def of(self, picture):
@@ -95,7 +97,7 @@ class Trembling:
             replace(body, id=None, joints_3d=body.joints_3d + np.float32([0, 0, shift]))
             for body, shift in zip(picture.frame.bodies, shifts, strict=True)
         ]
-        return BodyFrame(tuple(moved), CAMERA)
+        return BodyFrame(tuple(moved), CAMERA, detector=self.detector)
 
     def close(self):
         """Nothing is held."""
@@ -110,12 +112,21 @@ def test_sequences_are_also_measured_after_tracker_and_filter(tmp_path):
     assert 0 < tracked.motion.acceleration < 0.7 * raw.motion.acceleration
     report = VirtualReport(outcome)
     [table] = [table for table in report.tables() if table.title == "over time"]
-    assert table.row_count == (15 if has_trackeval() else 13)
+    assert table.row_count == (16 if has_trackeval() else 14)
     numbers = report.numbers()["over_time"]
     assert (numbers["identities"] is not None) == has_trackeval()
     assert numbers["tracked"]["motion"]["acceleration"] == tracked.motion.acceleration
     assert numbers["raw"]["people"] == numbers["tracked"]["people"] == 2
     assert numbers["tracked_summary"]["recall_percent"] == pytest.approx(100)
+
+
+def test_the_learned_smoother_is_taken_for_the_people_of_its_detector():
+    own = load_bundle("maed_smoother").manifest.detector_sha256
+    scenes = film(*[[(-1.0, 4.0), (1.0, 5.0)]] * 6)
+    names = [evaluate(Trembling(who), scenes).tracked.smoother for who in (own, "", "0" * 64)]
+    assert names == ["maed", "split", "split"]
+    numbers = VirtualReport(evaluate(Trembling(own), scenes)).numbers()["over_time"]
+    assert numbers["smoother"] == "maed"
 
 
 def test_stills_have_no_measures_over_time():

@@ -1,0 +1,76 @@
+"""Images in, people out, smoothed where that is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smap_ros.bodies import BodyFrame
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.calibration import CameraChoice
+from smap_ros.estimators.base import ModelInfo
+from smap_ros.offline.estimate import estimate_frames
+from smap_ros.sources import Frame
+from smap_ros.temporal import DETECTIONS_ONLY, SmootherConfig, smooth_frames
+from tests.temporal.people import CAMERA, person
+
+STEP, COUNT = 0.1, 12
+PICTURE = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+
+
+class Trembling:
+    """An estimator whose people tremble; it takes no notice of the image."""
+
+    def __init__(self, sha256: str) -> None:
+        self.about = ModelInfo("trembling", "1", "none", "none", sha256=sha256)
+
+    def estimate(self, image, camera, stamp=0.0) -> BodyFrame:
+        noise = np.random.default_rng(round(stamp * 100)).normal(0, 0.03, (2, 3))
+        bodies = tuple(person(np.array([k, 0, 4]) + noise[k]) for k in range(2))
+        return BodyFrame(bodies, camera, stamp)
+
+
+class Film:
+    """Blank images at some times, in seconds."""
+
+    name, live, moving, calibrated = "film", False, True, True
+
+    def __init__(self, stamps) -> None:
+        self._stamps, self.count = stamps, len(stamps)
+
+    def __iter__(self):
+        return (Frame(PICTURE, CAMERA, t, k, "film") for k, t in enumerate(self._stamps))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def frames(stamps, config=None, sha256=""):
+    more = {} if config is None else {"smoothing": config}
+    found = estimate_frames(Film(stamps), Trembling(sha256), CameraChoice(), **more)
+    return [frame for _, frame in found]
+
+
+@pytest.mark.parametrize(("smoother", "delay"), [("auto", 0), ("auto", 2), ("rts", 3)])
+def test_people_are_smoothed_as_recorded_frames_of_the_same_network_are(smoother, delay):
+    sha256 = load_bundle("maed_smoother").manifest.detector_sha256
+    stamps = [k * STEP for k in range(COUNT)]
+    config = SmootherConfig(smoother=smoother, delay=delay)
+    raw = frames(stamps, sha256=sha256)
+    assert {frame.detector for frame in raw} == {sha256}
+    want = smooth_frames(raw, config.changed(tracker=DETECTIONS_ONLY))
+    got = frames(stamps, config, sha256)
+    assert [frame.index for frame in got] == list(range(COUNT))
+    for frame, (_, people) in zip(got, want, strict=True):
+        for body, told in zip(frame, people, strict=True):
+            np.testing.assert_array_equal(body.joints_3d, told.body.joints_3d)
+    assert not np.array_equal(got[-1].bodies[0].joints_3d, raw[-1].bodies[0].joints_3d)
+
+
+def test_an_image_from_before_keeps_its_people_without_ids():
+    stamps = [0.0, 0.1, 0.2, 0.15, 0.3]
+    got = frames(stamps)
+    assert [[body.id for body in frame] for frame in got] == [[0, 1]] * 3 + [[None] * 2] + [[0, 1]]
+    again = frames(stamps, SmootherConfig(smoother="rts", delay=1))
+    assert sorted(frame.index for frame in again) == list(range(5))
+    assert [frame.stamp for frame in got] == stamps
