@@ -68,7 +68,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("smap_train.engine.commands:fit", "Train the recipe of a configuration."),
     "recipes": ("smap_train.engine.commands:recipes", "List the recipes, or one recipe's keys."),
     "curve": ("smap_train.curve:run", "Draw accuracy over the steps of a run."),
-    "refine": ("smap_train.refine:run", "Train the refining network of a bundle."),
+    "pairs": (
+        "smap_train.refining.measure:run",
+        "Write people as a bundle finds them beside the truth, for its refining network.",
+    ),
     "record": ("smap_train.smoother.record:run", "Record a detector's people over films."),
     "export": ("smap_train.export:run", "Export a checkpoint to a bundle that engines load."),
     "litert": ("smap_train.export.litert:run", "Export a MobileHumanPose to LiteRT."),

@@ -84,7 +84,9 @@ def save_averaged(state: Path, weights: Path, module: RecipeModule) -> None:
     averaged = torch.load(state, map_location="cpu", weights_only=True)["state_dict"]
     network = {key.removeprefix("model."): value for key, value in averaged.items()}
     recipe = module.recipe
-    save_checkpoint(weights, recipe.model, network, **recipe.options)
+    save_checkpoint(
+        weights, recipe.model, network, "", recipe.input_size, **recipe.options
+    )  # fmt: skip
 
 
 def warm_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

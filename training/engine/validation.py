@@ -15,6 +15,7 @@ from smap_train.engine.module import RecipeModule
 from smap_train.models.checkpoint import save_checkpoint
 
 MEASURES = "measures.jsonl"
+BEST = "best.pth"
 
 
 class Validate(Callback):
@@ -71,8 +72,8 @@ class Validate(Callback):
         lines = [*before, {"step": step, **measures}]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         if value < best:
-            weights = network.state_dict()
-            save_checkpoint(self.config.out / "best.pth", recipe.model, weights, **recipe.options)
+            path, weights = self.config.out / BEST, network.state_dict()
+            save_checkpoint(path, recipe.model, weights, "", recipe.input_size, **recipe.options)
 
 
 def _averaged(trainer: lightning.Trainer, module: RecipeModule) -> torch.nn.Module:

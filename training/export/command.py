@@ -68,7 +68,9 @@ def run(
             "default as measured for each network, see docs/models.md.",
         ),
     ] = None,
-    refine: Annotated[Path | None, typer.Option(help="RefineNet from smap-train refine.")] = None,
+    refine: Annotated[
+        Path | None, typer.Option(help="refinenet.pth from recipe refine_lite or refinenet.")
+    ] = None,
     backbone: Annotated[
         Path | None, typer.Option(help="virtualpose_backbone that belongs to a virtualpose.")
     ] = None,

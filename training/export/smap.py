@@ -97,13 +97,14 @@ def export_smap_kind(
         )
     network = create(name, **content["options"]).eval()
     network.load_state_dict(content["state_dict"])
-    example = torch.randn(entry(name).input_shape, generator=torch.Generator().manual_seed(0))
+    width, height = content.get("input_size", entry(name).input_shape[:1:-1])
+    seeded = torch.Generator().manual_seed(0)
+    example = torch.randn((1, 3, height, width), generator=seeded)
     with torch.no_grad():
         shapes = {key: tuple(value.shape) for key, value in network(example).items()}
     outputs = {key: output for key, output in _OUTPUTS.items() if output in shapes}
     names = tuple(outputs.values())
     facts = _SMAP_KIND[name]
-    height, width = example.shape[2:]
     manifest = {
         "name": bundle.name,
         "kind": "smap",

@@ -29,13 +29,15 @@ from smap_train.models.file_kinds import foreign_kind, is_safetensors
 class Checkpoint(TypedDict):
     """A network's name, the options it was built with, and its weights on the CPU.
 
-    ``source_sha256`` is the hash of the official file that the weights were converted from.
+    ``source_sha256`` is the hash of the official file that the weights were converted from,
+    ``input_size`` width and height of the pictures that they learnt from, where it isn't fixed.
     """
 
     model: str
     options: dict[str, Any]
     state_dict: dict[str, Tensor]
     source_sha256: NotRequired[str]
+    input_size: NotRequired[tuple[int, int]]
 
 
 def save_checkpoint(
@@ -43,6 +45,7 @@ def save_checkpoint(
     model: str,
     state_dict: Mapping[str, Tensor],
     source_sha256: str = "",
+    input_size: tuple[int, int] | None = None,
     /,
     **options: Any,
 ) -> None:
@@ -53,6 +56,7 @@ def save_checkpoint(
         model: name in the registry.
         state_dict: weights, moved to the CPU.
         source_sha256: hash of the official file that they were converted from.
+        input_size: width and height of what they learnt from, where the network takes any.
         options: what ``create`` needs beside the name.
 
     Raises:
@@ -60,9 +64,11 @@ def save_checkpoint(
     """
     entry(model)
     weights = {key: value.detach().cpu().clone() for key, value in state_dict.items()}
-    content = {"model": model, "options": options, "state_dict": weights}
+    content: dict[str, Any] = {"model": model, "options": options, "state_dict": weights}
     if source_sha256:
         content["source_sha256"] = source_sha256
+    if input_size is not None:
+        content["input_size"] = input_size
     with whole_file(path, "checkpoint") as file:
         torch.save(content, file)
 
@@ -86,7 +92,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
     read = Checkpoint(model=content["model"], options=options, state_dict=dict(weights))
     if isinstance(content.get("source_sha256"), str):
         read["source_sha256"] = content["source_sha256"]
+    if "input_size" in content:
+        read["input_size"] = _size(path, content["input_size"])
     return read
+
+
+def _size(path: Path, value: object) -> tuple[int, int]:
+    if isinstance(value, tuple | list) and len(value) == 2:
+        width, height = value
+        if type(width) is type(height) is int and min(width, height) > 0:
+            return width, height
+    raise InputError(f"{path}: 'input_size' is {value!r}; expected width and height in pixels")
 
 
 def load_model(path: Path) -> nn.Module:

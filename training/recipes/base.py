@@ -32,6 +32,7 @@ class Recipe(ABC, Generic[Config]):
         summary: a line for `smap-train recipes`.
         model: name of the network in the registry of models.
         options: what the registry builds it with.
+        input_size: width and height of the pictures, where the network takes any size.
         bundle_kind: kind of the bundle that it is exported to; empty for parts of one.
     """
 
@@ -43,6 +44,7 @@ class Recipe(ABC, Generic[Config]):
     def __init__(self, config: Config) -> None:
         self.config = config
         self.options: dict[str, Any] = {}
+        self.input_size: tuple[int, int] | None = None
 
     @abstractmethod
     def network(self) -> nn.Module:

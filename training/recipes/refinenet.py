@@ -1,6 +1,6 @@
 """Recipe ``refinenet``: SMAP's second stage (Zhen et al., ECCV 2020, section 3.4) from its pairs.
 
-For a bundle of this project `smap-train refine` is the better way: it knows that bundle's errors.
+For a bundle of this project recipe ``refine_lite`` is the better way: it sees more of it.
 """
 
 from __future__ import annotations

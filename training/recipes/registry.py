@@ -16,6 +16,7 @@ from smap_train.settings import read_config, read_yaml
 RECIPES: dict[str, str] = {
     "smap": "smap_train.recipes.smap:SmapRecipe",
     "refinenet": "smap_train.recipes.refinenet:RefineNetRecipe",
+    "refine_lite": "smap_train.recipes.refine_lite:RefineLiteRecipe",
     "mobilehuman": "smap_train.recipes.mobilehuman:MobileHumanRecipe",
     "crowdnet": "smap_train.recipes.crowdnet:CrowdNetRecipe",
     "hap_pretraining": "smap_train.recipes.hap_pretraining:HapPretrainingRecipe",

@@ -87,6 +87,7 @@ class SmapRecipe(Recipe[SmapConfig]):
     def __init__(self, config: SmapConfig) -> None:
         super().__init__(config)
         self.options = dict(config.network)
+        self.input_size = (config.width, config.height)
 
     def network(self) -> Smap:
         """Fresh weights, or those to start from."""

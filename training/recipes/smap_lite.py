@@ -83,6 +83,7 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         self.options = {
             "backbone": config.backbone, **({"necks": True} if config.necks else {})
         }  # fmt: skip
+        self.input_size = (config.width, config.height)
 
     def network(self) -> SmapLite:
         """Published weights, or those to start from."""

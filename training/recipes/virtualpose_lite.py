@@ -30,7 +30,7 @@ from smap_train.models.virtualpose.losses import masked_l1
 from smap_train.models.virtualpose.model import Truth
 from smap_train.models.virtualpose.projection import widened
 from smap_train.recipes.base import Recipe
-from smap_train.refine import sample_poses
+from smap_train.virtual.pose_pool import sample_poses
 
 Batch = tuple[Tensor, Cameras, Truth]
 

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 from typer.testing import CliRunner
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
+from smap_ros.camera import Camera
 from smap_ros.estimators import create_estimator
 from smap_train.cli import app
 from smap_train.engine.checkpoint import LAST, steps_done
@@ -29,6 +32,7 @@ from tests.conftest import BRIGHT
 
 from .tiny import STEPS, TINY, tiny
 
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 GOLDEN = Path(__file__).with_name("steps.json")
 RECIPES = pytest.mark.parametrize("name", list(TINY))
 # What 30 steps leave of the loss on samples that the run saw, at most.
@@ -155,10 +159,16 @@ def test_one_step_on_a_fixed_batch_is_the_recorded_one(name, folder):
     assert step_numbers(name, folder(name)) == pytest.approx(recorded, rel=5e-3, abs=1e-6)
 
 
-def exported(weights: Path, bundle: Path, *options: str) -> Bundle:
-    result = CliRunner().invoke(app, ["export", str(weights), str(bundle), *options])
+def run(words: list[str]) -> str:
+    """What a command of smap-train says."""
+    result = CliRunner().invoke(app, words)
     if result.exception:
         raise result.exception
+    return result.stdout
+
+
+def exported(weights: Path, bundle: Path, *options: str) -> Bundle:
+    run(["export", str(weights), str(bundle), *options])
     return load_bundle(bundle)
 
 
@@ -195,6 +205,29 @@ def test_its_bundle_runs_in_an_estimator(name, trained, tmp_path, scene_maker, m
     if kind in AFTER_ANOTHER:
         assert len(frame) == 3
         assert all(np.isfinite(body.joints_3d).any() for body in frame)
+
+
+def test_smap_its_pairs_and_refinenet_become_one_bundle(trained, folder, tmp_path):
+    """The whole paper: what 30 steps find (nothing is too faint) is what RefineNet learns from."""
+    bundle = exported(trained("smap"), tmp_path / "smap").folder
+    facts = yaml.safe_load((bundle / "bundle.yaml").read_text())
+    assert (facts["input"]["width"], facts["input"]["height"]) == (160, 128)  # as it was trained
+    facts["association"] = {"peak_threshold": 0.001, "paf_threshold": 0.0, "paf_min_share": 0.0}
+    (bundle / "bundle.yaml").write_text(yaml.safe_dump(facts, sort_keys=False))
+    data, pairs = folder("smap") / "smap", tmp_path / "pairs.json"
+    words = ["--annotations", str(data / "annotations.json"), "--images", str(data)]
+    run(["pairs", str(bundle), str(pairs), *words, "--engine", "onnxruntime"])
+    config = CONFIGS / "refinenet.yaml"
+    settings = [f"pairs={pairs}", "held_out=null", "steps=3", "batch_size=4", "workers=0"]
+    run(["fit", str(config), *settings, f"out={tmp_path / 'run'}"])
+    refine = ("--refine", str(tmp_path / "run" / "refinenet.pth"))
+    both = exported(trained("smap"), tmp_path / "both", *refine)
+    assert both.manifest.files.refine is not None
+    estimator = create_estimator(both, "onnxruntime", threads=1)
+    image = cv2.imread(str(data / "images" / "000000.png"))
+    frame = estimator.estimate(image, Camera(*image.shape[1::-1], 180, 180, 80, 60))
+    estimator.close()
+    assert frame.timings_ms["network"] > 0
 
 
 if __name__ == "__main__":

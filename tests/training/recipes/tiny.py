@@ -12,6 +12,7 @@ from smap_train.recipes.registry import recipe_class
 
 from ..data.bodies import write_scenes, write_set
 from ..data.test_tracks import film
+from ..refining.people import shrunken
 from .pairs import pair
 
 STEPS = 30
@@ -33,6 +34,13 @@ def refinenet(folder: Path) -> dict[str, Any]:
     path = folder / "pairs.json"
     path.write_text(json.dumps({"3d_pairs": [pair(k) for k in range(40)]}))
     return {"pairs": path, "batch_size": 16}
+
+
+def refine_lite(folder: Path) -> dict[str, Any]:
+    path = folder / "pairs.npz"
+    shrunken(200, 0).save(path)
+    return {"pairs": path, "poses": 200, "hidden": [64, 64], "batch_size": 4, "group": 32,
+            "warmup": 5, "learning_rate": 0.02}  # fmt: skip
 
 
 def mobilehuman(folder: Path) -> dict[str, Any]:
@@ -90,6 +98,7 @@ def shards(folder: Path) -> Path:
 TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "smap": smap,
     "refinenet": refinenet,
+    "refine_lite": refine_lite,
     "mobilehuman": mobilehuman,
     "crowdnet": crowdnet,
     "hap_pretraining": hap_pretraining,

@@ -1,67 +1,20 @@
 """The refining network's training data: views of poses, and errors like a bundle's own."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pytest
-from torch.nn import Module
 
 from smap_ros.skeletons import MPI15
-from smap_train.export.common import load_network
-from smap_train.export.precision import Part, write_parts
-from smap_train.export.smap import _refine_export
-from smap_train.models.checkpoint import save_checkpoint
-from smap_train.models.refinenet import RefineNet
-from smap_train.refine import (
-    NETWORK_SIZE,
-    ErrorModel,
-    Pairs,
-    half_mirrored,
-    options,
-    told,
-    train,
-    view,
-)
+from smap_train.refining.errors import ErrorModel, half_mirrored, view
+from smap_train.refining.found import FoundPeople, told
 
-# A standing person about the pelvis, metres, world axes (z up, facing -y).
-STANDING = np.array(
-    [
-        *[(0, 0, 0.5), (0, 0, 0.78), (0, 0, 0)],
-        *[(0.2, 0, 0.48), (0.28, 0, 0.2), (0.3, -0.1, 0.0)],
-        *[(0.1, 0, 0), (0.12, -0.05, -0.42), (0.12, 0, -0.85)],
-        *[(-0.2, 0, 0.48), (-0.28, 0, 0.2), (-0.3, -0.1, 0.0)],
-        *[(-0.1, 0, 0), (-0.12, -0.05, -0.42), (-0.12, 0, -0.85)],
-    ],
-    np.float32,
-)
-
-
-def poses(count: int) -> np.ndarray:
-    """Standing people of many sizes."""
-    sizes = np.random.default_rng(1).uniform(0.8, 1.2, (count, 1, 1))
-    return (STANDING * sizes).astype(np.float32)
-
-
-def shrunken(count: int, seed: int) -> Pairs:
-    """What a bundle that halves relative depth and sees everything 10 % too far would find.
-
-    Its pelvises tell three quarters of the pose.
-    """
-    rng = np.random.default_rng(seed)
-    true, pixels, focal = view(rng, poses(count))
-    depth = true[:, MPI15.root, 2, None] * 1.1 + 0.5 * (true[..., 2] - true[:, MPI15.root, None, 2])
-    centre = (np.array(NETWORK_SIZE) - 1) / 2
-    plane = (pixels - centre) / focal[:, None, None] * depth[..., None]
-    found = np.concatenate([plane, depth[..., None]], axis=-1).astype(np.float32)
-    scores = np.full((count, 15), 0.5, np.float32)
-    return Pairs(found, true, pixels, pixels, scores, focal, 0.75 * told(true, pixels, focal))
+from .people import SIZE, poses, shrunken
 
 
 def test_views_are_in_front_project_where_they_say_and_turn_all_ways() -> None:
-    joints, pixels, focal = view(np.random.default_rng(0), poses(500))
+    joints, pixels, focal = view(np.random.default_rng(0), poses(500), SIZE)
     assert (joints[..., 2] > 0).all()
-    centre = (np.array(NETWORK_SIZE) - 1) / 2
+    centre = (np.array(SIZE) - 1) / 2
     projected = joints[..., :2] / joints[..., 2:] * focal[:, None, None] + centre
     np.testing.assert_allclose(projected, pixels, atol=1e-2)
     # Bones keep their lengths unless a joint had to be kept in front of the camera.
@@ -79,7 +32,7 @@ def test_the_error_model_finds_and_applies_the_errors_it_was_shown() -> None:
     np.testing.assert_allclose(model.slope[moving], 0.5, atol=1e-3)
     np.testing.assert_allclose(model.factor, 1.1, rtol=1e-4)
     rng = np.random.default_rng(5)
-    true, pixels, focal = view(rng, poses(300))
+    true, pixels, focal = view(rng, poses(300), SIZE)
     found = model.apply(rng, true, pixels, focal)
     relative = found.found[..., 2] - found.found[:, MPI15.root, None, 2]
     expected = 0.5 * (true[..., 2] - true[:, MPI15.root, None, 2])
@@ -92,23 +45,22 @@ def test_the_error_model_finds_and_applies_the_errors_it_was_shown() -> None:
 
 def test_people_of_several_folders_are_joined_and_those_without_poses_feed_fewer_numbers() -> None:
     one, other = shrunken(3, 0), shrunken(4, 1)
-    both = Pairs.join([one, other])
+    both = FoundPeople.join([one, other])
     assert len(both) == 7 and both.inputs().shape == (7, 135)
     np.testing.assert_array_equal(both[np.arange(3, 7)].inputs(), other.inputs())
     plain = replace(both, poses=None)
     assert plain.inputs().shape == (7, 90) and plain[np.array([1])].poses is None
     np.testing.assert_array_equal(plain.inputs(), both.inputs()[:, :90])
-    assert options(both)["poses"] and not options(plain)["poses"]
     model = ErrorModel(plain)
     rng = np.random.default_rng(5)
-    assert model.apply(rng, *view(rng, poses(10))).inputs().shape == (10, 90)
+    assert model.apply(rng, *view(rng, poses(10), SIZE)).inputs().shape == (10, 90)
 
 
 def test_joints_that_fall_outside_the_picture_are_missing_but_the_root_is_not() -> None:
     rng = np.random.default_rng(5)
-    true, pixels, focal = view(rng, poses(300))
+    true, pixels, focal = view(rng, poses(300), SIZE)
     found = ErrorModel(shrunken(100, 0)).apply(rng, true, pixels, focal)
-    outside = ((pixels < 0) | (pixels >= NETWORK_SIZE)).any(axis=-1)
+    outside = ((pixels < 0) | (pixels >= SIZE)).any(axis=-1)
     outside[:, MPI15.root] = False
     assert outside.any()
     assert np.isnan(found.found[outside]).all()
@@ -118,53 +70,23 @@ def test_joints_that_fall_outside_the_picture_are_missing_but_the_root_is_not() 
 
 def test_a_mirrored_person_is_the_person_before_a_mirrored_camera() -> None:
     rng = np.random.default_rng(5)
-    true, pixels, focal = view(rng, poses(40))
+    true, pixels, focal = view(rng, poses(40), SIZE)
     scores = rng.uniform(0.1, 1, (40, 15)).astype(np.float32)
-    pairs = Pairs(true, true, pixels, pixels, scores, focal, told(true, pixels, focal))
+    pairs = FoundPeople(true, true, pixels, pixels, scores, focal, SIZE, told(true, pixels, focal))
     swap = MPI15.flip
-    behind_mirror = Pairs(
+    behind_mirror = FoundPeople(
         *(joints[:, swap] * np.float32([-1, 1, 1]) for joints in (true, true)),
-        *([NETWORK_SIZE[0] - 1, 0] + pixels[:, swap] * np.float32([-1, 1]) for _ in range(2)),
+        *([SIZE[0] - 1, 0] + pixels[:, swap] * np.float32([-1, 1]) for _ in range(2)),
         scores[:, swap],
         focal,
+        SIZE,
     )
     behind_mirror = replace(behind_mirror, poses=behind_mirror.true_poses())
-    inputs, targets = half_mirrored(np.random.default_rng(0), pairs.inputs(), pairs.targets())
+    inputs, targets = half_mirrored(
+        np.random.default_rng(0), pairs.inputs(), pairs.targets(), SIZE[0]
+    )
     changed = (inputs != pairs.inputs()).any(axis=1)
     assert 10 < changed.sum() < 30
     np.testing.assert_allclose(inputs[changed], behind_mirror.inputs()[changed], atol=1e-3)
     np.testing.assert_allclose(targets[changed], behind_mirror.targets()[changed], atol=1e-3)
     np.testing.assert_array_equal(targets[~changed], pairs.targets()[~changed])
-
-
-@pytest.fixture(scope="module")
-def refined() -> tuple[Module, str]:
-    """Trained for some hundred steps; takes several seconds, the least that shows learning."""
-    return train(shrunken(600, 0), poses(2000), steps=250, seed=0)
-
-
-def test_training_undoes_the_errors(refined: tuple[Module, str]) -> None:
-    words = refined[1].split()
-    before, after = (float(words[words.index(w) - 2]) for w in ("lifted,", "refined;"))
-    assert before > 40  # the shrunken depth alone
-    assert after < 0.7 * before
-    off, moved = (float(words[words.index("%") - 1]), float(words[-3]))
-    assert off > 9 and moved < 0.5 * off  # everybody was seen a tenth too far
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_it_exports_for_any_number_of_people(
-    refined: tuple[Module, str], tmp_path: Path, half: bool
-) -> None:
-    import onnxruntime
-
-    path, weights = tmp_path / "refine.pth", refined[0].state_dict()
-    save_checkpoint(path, "refinenet", weights, **options(shrunken(2, 0)))
-    network = load_network(path, RefineNet, "refinenet")
-    part = Part("refinenet", _refine_export(network), tmp_path / "refine.onnx")
-    assert write_parts([part], half) < (1e-3 if half else 1e-4)
-    session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
-    name = session.get_inputs()[0].name
-    for people in (1, 7):
-        (out,) = session.run(None, {name: np.zeros((people, 135), np.float32)})
-        assert out.shape == (people, 45)

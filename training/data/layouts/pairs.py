@@ -7,6 +7,7 @@ centimetres, score), ``pred_2d`` (15 x 4: x, y in network-input pixels first) an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from smap_train.data.index import TEXT, Row, fixed, open_index
 from smap_train.data.layouts.bodies import Float64, refuse_millimetres
 from smap_train.data.layouts.json_stream import entries
 from smap_train.data.records import CENTIMETRES, IndexedRecords, Measured
+from smap_train.files import whole_file
+from smap_train.refining.found import FoundPeople
 
 _VERSION = 1
 _MOST = 10_000.0  # cm or pixels
@@ -89,6 +92,29 @@ def all_pairs(path: Path, cache: Path | None = None) -> Pairs:
         InputError: if the file is unreadable or no such file.
     """
     return Pairs(open_index("pairs", _VERSION, [path], _SCHEMA, lambda: _rows(path), cache))
+
+
+def write_pairs(path: Path, people: FoundPeople) -> None:
+    """Write people as a bundle found them in SMAP's form; ``model_pattern`` is of no use.
+
+    Raises:
+        InputError: if the file can't be written.
+    """
+    missing = people.scores <= 0
+    columns = (CM_PER_M * people.found, people.scores[..., None])
+    found = np.where(missing[..., None], 0, np.concatenate(columns, axis=-1))  # [M, 15, 4]
+    depth = found[..., 2:3] - found[:, MPI15.root, None, 2:3]
+    columns = (people.pixels, depth, people.scores[..., None])
+    pixels = np.where(missing[..., None], 0, np.concatenate(columns, axis=-1))
+    with whole_file(path, "pairs") as file:
+        file.write(b'{"model_pattern": "MIX", "3d_pairs": [')
+        for k, true in enumerate(CM_PER_M * people.true):
+            entry = {
+                "pred_3d": found[k].tolist(), "pred_2d": pixels[k].tolist(),
+                "gt_3d": true.tolist(), "root_d": float(found[k, MPI15.root, 2]),
+            }  # fmt: skip
+            file.write((b",\n" if k else b"\n") + json.dumps(entry).encode())
+        file.write(b"\n]}\n")
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""What refining networks learn from: people as a bundle finds them, beside the truth."""
