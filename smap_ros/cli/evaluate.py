@@ -247,6 +247,22 @@ def _threedpw(options: EvaluateOptions) -> Measurement:
     )
 
 
+def _coco(options: EvaluateOptions) -> Measurement:
+    from smap_ros.evaluation.coco import report as coco_report
+    from smap_ros.evaluation.coco.measures import OfficialResults, require_pycocotools
+    from smap_ros.evaluation.coco.truth import read_coco
+
+    require_pycocotools()  # said before hours of looking at photos
+    photos = read_coco(options.truth)
+    file = Path(options.predictions)
+    found = OfficialResults(file) if OfficialResults.found(file) else _open(options)
+    return Measurement(
+        len(photos),
+        found,
+        lambda step: coco_report.report(coco_report.evaluate(found, photos, step)),
+    )
+
+
 _PROTOCOLS: dict[str, Callable[[EvaluateOptions], Measurement]] = {
     "virtual": _virtual,
     "pck2d": _pck2d,
@@ -256,4 +272,5 @@ _PROTOCOLS: dict[str, Callable[[EvaluateOptions], Measurement]] = {
     "h36m-p1": _h36m,
     "h36m-p2": _h36m,
     "3dpw": _threedpw,
+    "coco": _coco,
 }

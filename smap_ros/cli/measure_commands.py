@@ -24,6 +24,7 @@ class Protocol(str, Enum):
     h36m_p1 = "h36m-p1"
     h36m_p2 = "h36m-p2"
     threedpw = "3dpw"
+    coco = "coco"
 
 
 @takes_model("engine", "threads", "precision", "image_up")
@@ -33,7 +34,7 @@ def evaluate(
         typer.Argument(
             metavar="PRED",
             help="A bodies.json, a folder with one in a folder for each sequence, a bundle (name "
-            "or folder), or official results of mupots (folder of .mat) and h36m (.json).",
+            "or folder), or official results of mupots (folder of .mat), h36m and coco (.json).",
         ),
     ],
     truth: Annotated[
@@ -41,7 +42,8 @@ def evaluate(
         typer.Argument(
             metavar="GT",
             help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder. "
-            "views: the same, or an .npz of landmarks beside the zip of its photos. The others: "
+            "views: the same, or an .npz of landmarks beside the zip of its photos. coco: "
+            "person_keypoints_*.json, or the folder of COCO. The others: "
             "folder of the data set in its official layout, or one of its sequences.",
         ),
     ],
@@ -79,8 +81,8 @@ def evaluate(
     """Measure people found, or a bundle, against the truth.
 
     virtual: people in metres on rendered scenes. pck2d: joints in labelled photos. views: people of
-    photos cut, shrunk, turned, in the dark. mupots:
-    MuPoTS-3D. panoptic: CMU Panoptic. h36m-p1, h36m-p2: Human3.6M. 3dpw: 3DPW. The latter are
+    photos cut, shrunk, turned, in the dark. mupots: MuPoTS-3D. panoptic: CMU Panoptic. h36m-p1,
+    h36m-p2: Human3.6M. 3dpw: 3DPW. coco: average precision of COCO's keypoints. The latter are
     measured as the official scripts do; bring the data sets yourself.
 
     [bold]Examples[/bold]

@@ -1,0 +1,1 @@
+"""COCO keypoints: people in photos, measured by pycocotools."""
