@@ -148,10 +148,12 @@ def test_constraints_pin_every_dependency_to_what_is_installed():
 
 
 def test_every_library_that_the_runtime_imports_is_declared():
-    """Optional ones (ROS, TensorRT, CUDA, what the extras ``evaluate`` and ``view`` name) aside."""
+    """Optional ones (ROS, TensorRT, CUDA, what extras name) aside."""
     names = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
     optional = {"tensorrt", "cuda", "smap_ros", "rclpy", "launch", "launch_ros"}
     optional |= {
+        "pycocotools",
+        "ray",
         "scipy",
         "trimesh",
         "viser",
