@@ -249,6 +249,8 @@ def convert(
             f"points of shape {points.shape} don't fit joint set {source.name!r}: "
             f"expected [..., {len(source)}, C]"
         )
+    if source == target:
+        return points.copy()
     out = np.full((*points.shape[:-2], len(target), points.shape[-1]), np.nan, points.dtype)
     for k, name in enumerate(target.joints):
         if name in source.joints:

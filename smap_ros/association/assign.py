@@ -18,6 +18,7 @@ ROOTS = (NECK, PELVIS)
 # Neck-pelvis comes first: it connects the two hubs all other limbs hang from.
 TORSO = 1
 LIMB_ORDER = (TORSO, 0, *range(2, len(LIMBS)))
+_ENDS: list[list[int]] = LIMBS.tolist()
 
 
 def assign(
@@ -66,19 +67,21 @@ def assign(
 
     chosen = np.full((len(order), JOINTS), -1, dtype=np.intp)  # number of the peak of its kind
     chosen[:, root] = order
-    for limb in LIMB_ORDER:
-        table, (source, target) = scores.table(limb), LIMBS[limb]
-        if limb == TORSO and root == PELVIS:  # walked away from the root
-            table, source, target = table.T, target, source
-        people = np.flatnonzero(chosen[:, source] >= 0)
-        if len(people) == 0 or table.shape[1] == 0:
-            continue
-        parents = chosen[people, source]
-        candidates = table[parents]  # [people, targets]
-        if reach is not None:
-            a, b = peaks.of(source)[parents, None, :2], peaks.of(target)[None, :, :2]
-            candidates = _penalised(candidates, a, b, reach[people, limb], config.stride)
-        chosen[people, target] = _choose(candidates)
+    # Joints on the same spot have no positive score, so a division by 0 is never used.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for limb in LIMB_ORDER:
+            table, length, (source, target) = scores.table(limb), scores.length(limb), _ENDS[limb]
+            if limb == TORSO and root == PELVIS:  # walked away from the root
+                table, length, source, target = table.T, length.T, target, source
+            people = (chosen[:, source] >= 0).nonzero()[0]
+            if len(people) == 0 or table.shape[1] == 0:
+                continue
+            parents = chosen[people, source]
+            candidates = table[parents]  # [people, targets]
+            if reach is not None:
+                far = length[parents], reach[people, limb, None]
+                candidates = _penalised(candidates, *far, config.stride)
+            chosen[people, target] = _choose(candidates)
     return _people(peaks, chosen)
 
 
@@ -95,19 +98,15 @@ def _reach(depth: Float, config: AssociationConfig) -> Float:
         return reach.astype(np.float32)
 
 
-def _penalised(scores: Float, a: Float, b: Float, reach: Float, stride: float) -> Float:
+def _penalised(scores: Float, length: Float, reach: Float, stride: float) -> Float:
     """Positive scores lowered where a limb is longer than its reach.
 
     Args:
         scores: float32 [people, targets].
-        a: float32 [people, 1, 2] and b: float32 [1, targets, 2], map cells.
-        reach: float32 [people], network pixels.
+        length: float32 [people, targets], map cells.
+        reach: float32 [people, 1], network pixels.
     """
-    dx, dy = np.moveaxis((a - b).astype(np.float64), -1, 0)
-    length = np.sqrt(dx * dx + dy * dy).astype(np.float32)
-    # Joints on the same spot have no positive score, so a division by 0 is never used.
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        penalty = np.minimum(reach[:, None] / length / np.float32(stride) - np.float32(1), 0)
+    penalty = np.minimum(reach / length / np.float32(stride) - np.float32(1), 0)
     return np.where(scores > 0, scores + penalty, scores)
 
 

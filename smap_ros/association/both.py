@@ -76,11 +76,13 @@ def _subset(peaks: Peaks, scores: LimbScores, keep: NDArray[np.bool_]) -> tuple[
     """Some of the peaks, with the scores of the limbs between them."""
     kinds = [keep[peaks.starts[j] : peaks.starts[j + 1]] for j in range(JOINTS)]
     starts = np.concatenate(([0], np.cumsum([int(kind.sum()) for kind in kinds])))
-    tables = [scores.table(k)[np.ix_(kinds[a], kinds[b])] for k, (a, b) in enumerate(LIMBS)]
+    pairs = [np.ix_(kinds[a], kinds[b]) for a, b in LIMBS]
+    tables = [scores.table(k)[kept] for k, kept in enumerate(pairs)]
     sizes = np.concatenate(([0], np.cumsum([table.size for table in tables])))
     values = np.concatenate([table.reshape(-1) for table in tables])
+    lengths = np.concatenate([scores.length(k)[kept].reshape(-1) for k, kept in enumerate(pairs)])
     shapes = np.array([table.shape for table in tables], np.intp).reshape(-1, 2)
     return (
         Peaks(peaks.table[keep], starts.astype(np.intp)),
-        LimbScores(values, sizes.astype(np.intp), shapes),
+        LimbScores(values, lengths, sizes.astype(np.intp), shapes),
     )

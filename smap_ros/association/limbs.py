@@ -24,6 +24,8 @@ Bool = NDArray[np.bool_]
 # Pairs worked on at once: bounds the memory (at 127 peaks of every kind there are 225,806
 # pairs) and keeps the temporaries in the processor's cache.
 _BLOCK = 8192
+# Up to so many pairs, sampling them all takes less time than finding those that are worth it.
+_FEW = 256
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,26 @@ class LimbScores:
 
     Attributes:
         values: float32 [S], the 14 tables one after the other, row-major.
+        lengths: float32 [S], from joint to joint in map cells, in the same order.
         starts: int [15]; limb k has ``values[starts[k]:starts[k + 1]]``.
         shapes: int [14, 2], peaks of the limb's first and second joint.
     """
 
     values: Float
+    lengths: Float
     starts: NDArray[np.intp]
     shapes: NDArray[np.intp]
 
     def table(self, limb: int) -> Float:
         """Scores of one limb, float32 [first, second] (a view); -1 where it is no limb."""
-        rows, columns = self.shapes[limb]
-        return self.values[self.starts[limb] : self.starts[limb + 1]].reshape(rows, columns)
+        return self._of(self.values, limb)
+
+    def length(self, limb: int) -> Float:
+        """Lengths of one limb, float32 [first, second] (a view)."""
+        return self._of(self.lengths, limb)
+
+    def _of(self, values: Float, limb: int) -> Float:
+        return values[self.starts[limb] : self.starts[limb + 1]].reshape(self.shapes[limb])
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ def limb_scores(maps: Float, peaks: Peaks, config: AssociationConfig = DEFAULT) 
     maps = check_maps(maps)
     shapes = peaks.counts[LIMBS]  # [14, 2]
     starts = np.concatenate(([0], np.cumsum(shapes.prod(axis=1))))
-    values = np.empty(starts[-1], dtype=np.float32)
+    values, lengths = np.empty((2, starts[-1]), dtype=np.float32)
     # Infinities times zero and the like are expected here: NaN never passes a threshold.
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for begin in range(0, len(values), _BLOCK):
@@ -92,8 +102,20 @@ def limb_scores(maps: Float, peaks: Peaks, config: AssociationConfig = DEFAULT) 
             first, second = np.divmod(pair - starts[limb], shapes[limb, 1])
             first += peaks.starts[LIMBS[limb, 0]]
             second += peaks.starts[LIMBS[limb, 1]]
-            values[pair] = _scores(maps, limb, peaks.table[first], peaks.table[second], config)
-    return LimbScores(values, starts, shapes)
+            a, b, block = peaks.table[first], peaks.table[second], slice(pair[0], pair[-1] + 1)
+            values[block] = _scores(maps, limb, a, b, config)
+            lengths[block] = _lengths(a, b)
+    return LimbScores(values, lengths, starts, shapes)
+
+
+def _lengths(a: Float, b: Float) -> Float:
+    """Distances in the picture of n pairs [n, 3], float32 [n].
+
+    As in the reference: float32 differences, float64 squares, rounded once.
+    """
+    squares = np.square((a[:, :2] - b[:, :2]).astype(np.float64))
+    lengths: Float = np.sqrt(squares[:, 0] + squares[:, 1]).astype(np.float32)
+    return lengths
 
 
 def _scores(
@@ -117,7 +139,9 @@ def _scores(
     scores = np.where(near, np.float32(config.near_score + 1e-6), np.float32(-1))
     distinct = length > 1e-6
     scores[~distinct] = -1
-    candidates = np.flatnonzero(distinct & _plausible(maps, pairs, config))
+    if len(pairs.samples) > _FEW:
+        distinct &= _plausible(maps, pairs, config)
+    candidates = distinct.nonzero()[0]
     means, supported = _mean_support(maps, pairs[candidates], config)
     scores[candidates[supported]] = means[supported]
     return scores

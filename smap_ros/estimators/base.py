@@ -209,7 +209,7 @@ class OutputCheck:
 
 
 # Stages that run a network, of every kind of model; of a first stage they begin with FIRST.
-NETWORK_STAGES = frozenset({"network", "tokens", "roots", "joints", "second look"})
+NETWORK_STAGES = frozenset({"network", "tokens", "roots", "joints", "refine", "second look"})
 FIRST = "first_"
 
 

@@ -37,12 +37,13 @@ def torso_orientation(body: Body) -> Quaternion | None:
     found = [side for side in sides if np.isfinite(side).all()]
     if up is None or not found:
         return None
-    across = np.sum(found, axis=0)
+    across = sum(found[1:], found[0])
     left = _unit(across - across.dot(up) * up)
     if left is None:
         return None
-    forward = np.cross(left, up)
-    return quaternion(np.stack([forward, left, up], axis=1))
+    (lx, ly, lz), (ux, uy, uz) = left.tolist(), up.tolist()
+    forward = [ly * uz - lz * uy, lz * ux - lx * uz, lx * uy - ly * ux]
+    return quaternion(np.array([forward, left, up]).T)
 
 
 def quaternion(rotation: NDArray[np.float64]) -> Quaternion:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from smap_ros.association import associate, find_peaks, limb_scores
+from smap_ros.association.config import LIMBS
 
 
 def test_peaks_are_the_golden_ones(golden) -> None:
@@ -56,3 +57,23 @@ def test_a_large_crowd_is_scored_block_by_block_as_one(naive, monkeypatch) -> No
     whole = limb_scores(maps, peaks)
     monkeypatch.setattr("smap_ros.association.limbs._BLOCK", 7)
     np.testing.assert_array_equal(limb_scores(maps, peaks).values, whole.values)
+
+
+@pytest.mark.parametrize("few", [0, 10**9])
+def test_pairs_that_are_ruled_out_beforehand_change_no_score(naive, monkeypatch, few) -> None:
+    maps, _ = naive.synthetic_scene(6, seed=5, size=(64, 112), noise=0.05)
+    monkeypatch.setattr("smap_ros.association.limbs._FEW", few)
+    scores = limb_scores(maps, find_peaks(maps))
+    expected = naive.naive_limb_scores(maps, naive.naive_peaks(maps), np.sqrt)
+    flat = np.concatenate([np.array(table, np.float32).reshape(-1) for table in expected])
+    np.testing.assert_array_equal(scores.values, flat)
+
+
+def test_lengths_are_those_of_the_pairs_in_the_order_of_the_scores(naive) -> None:
+    maps, _ = naive.synthetic_scene(4, seed=2, size=(64, 112))
+    peaks = find_peaks(maps)
+    scores = limb_scores(maps, peaks)
+    for limb, (first, second) in enumerate(LIMBS):
+        apart = peaks.of(first)[:, None, :2] - peaks.of(second)[None, :, :2]
+        expected = np.hypot(*np.moveaxis(apart.astype(np.float64), -1, 0))
+        np.testing.assert_allclose(scores.length(limb), expected, rtol=1e-6)

@@ -288,10 +288,15 @@ class SmapEstimator:
     ) -> tuple[tuple[Body, ...], Mapping[str, float]]:
         """The people, refined and looked at again as the bundle can, and numbers of that."""
         scores = np.clip(lifted.scores, 0, 1)
+        last = "lifting"
+        if self._refine is not None or self._second is not None:
+            timer.lap(last)
+            last = "placement"
         joints = self._refined(lifted)
+        if self._refine is not None:
+            timer.lap("refine")
         notes: Mapping[str, float] = {}
         if self._second is not None:
-            timer.lap("lifting")
             scale = self._letterbox(camera).scale
             twice = look_twice(self._second, image, camera, lifted, joints, scale, self._refined)
             lifted, joints, scores = twice.lifted, twice.joints_3d, twice.scores
@@ -304,7 +309,7 @@ class SmapEstimator:
             Body(points, uv, certain, float(score), depth_std=float(std))
             for points, uv, certain, score, std in people
         )
-        timer.lap("lifting" if self._second is None else "placement")
+        timer.lap(last)
         return bodies, notes
 
     def _refined(self, lifted: Lifted) -> Float:

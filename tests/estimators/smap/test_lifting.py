@@ -251,6 +251,16 @@ def test_bone_depth_equals_numpys_percentile_clipping() -> None:
         assert got[person, limb] == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_senseless_sample_changes_no_other_bone_by_a_bit() -> None:
+    bones = np.random.default_rng(4).normal(0, 20, (14, *SIZE)).astype(np.float32)
+    people = full_people(4, seed=6)
+    clean = bone_depths(people, bones)
+    bones[3] = np.nan
+    got = bone_depths(people, bones)
+    assert (got[:, 3] == 0).all()
+    np.testing.assert_array_equal(np.delete(got, 3, axis=1), np.delete(clean, 3, axis=1))
+
+
 def test_depths_chain_from_either_root() -> None:
     bones = np.arange(1.0, 15.0)[None]
     pelvis, neck = chain_depths(bones, root=2), chain_depths(bones, root=0)
