@@ -10,6 +10,7 @@ from smap_ros.association import associate
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.data import compose
+from smap_train.data.augment import Augmentation
 from smap_train.data.dataset import MixedDataset, VirtualScene
 from smap_train.data.people import PhotoPerson, _agrees, _from_blaze
 from smap_train.data.picture import Picture
@@ -201,3 +202,19 @@ def test_pseudo_labels_of_another_person_or_side_do_not_count() -> None:
     assert _agrees(UPRIGHT, pseudo)
     assert not _agrees(UPRIGHT + 60, pseudo)
     assert not _agrees(UPRIGHT[MPI15.flip], pseudo)
+
+
+def test_ordinary_pictures_are_of_ordinary_scenes_and_nothing_is_done_to_them(
+    scene: VirtualScene,
+) -> None:
+    """All of the other augmentations are asked for; the flag says which pictures have none."""
+    everything = Augmentation(near=1, turned=1, framed=1, small=1, dark=1, smeared=1)
+    nobody = VirtualScene(scene.image, {**scene.labels, "people": []})
+    dataset = MixedDataset(
+        [], [], [nobody], size=(96, 64), length=16, seed=0, virtual_share=1.0, more=everything,
+        ordinary=[scene], ordinary_share=0.5,
+    )  # fmt: skip
+    samples = [dataset[k] for k in range(16)]
+    flags = [bool(sample["ordinary"]) for sample in samples]
+    assert 3 < sum(flags) < 13
+    assert [bool((sample["roots"][:, 2] > 0).any()) for sample in samples] == flags

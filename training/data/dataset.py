@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +136,9 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         sports_share: share of the mosaics that show sports rather than street photos.
         two_rows: share of the mosaics with two rows of smaller people.
         more: shares of the pictures that are near, turned, framed, dark, ...
+        ordinary: virtual scenes of the pictures for a teacher.
+        ordinary_share: share of the pictures that are for a teacher: nothing of ``more`` is done
+            to them, and ``ordinary`` is true in their samples.
     """
 
     def __init__(
@@ -151,7 +155,10 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         sports_share: float = 0.6,
         two_rows: float = 0.0,
         more: Augmentation = NONE,
+        ordinary: Sequence[VirtualScene] = (),
+        ordinary_share: float = 0.0,
     ):
+        self.ordinary, self.ordinary_share = ordinary, ordinary_share
         self.photos = [sports, street]
         self.cutouts = [person for person in street if person.mask is not None]
         self.scenes = scenes
@@ -167,30 +174,33 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        picture = self.picture(rng)
-        picture.image = compose.degrade(rng, picture.image, self.more)
-        if rng.random() < self.more.framed:  # behind the camera's faults: bars have none
+        # Drawn only where it matters: runs without a teacher see what they always saw.
+        ordinary = self.ordinary_share > 0 and bool(rng.random() < self.ordinary_share)
+        more = NONE if ordinary else self.more
+        picture = self.picture(rng, ordinary)
+        picture.image = compose.degrade(rng, picture.image, more)
+        if rng.random() < more.framed:  # behind the camera's faults: bars have none
             augment.framed(rng, picture)
         targets = make_targets(picture)
         arrays = {name: torch.from_numpy(value) for name, value in vars(targets).items()}
-        return {"image": to_tensor(picture.image), **arrays}
+        sample = {"image": to_tensor(picture.image), **arrays}
+        return {**sample, "ordinary": torch.tensor(ordinary)}
 
-    def picture(self, rng: np.random.Generator) -> Picture:
+    def picture(self, rng: np.random.Generator, ordinary: bool = False) -> Picture:
         """One composed picture before degradation."""
         width, height = self.size
-        if rng.random() < self.virtual_share:
-            picture = self.scenes[rng.integers(len(self.scenes))].picture(
-                rng, width, height, self.more
-            )
+        more, scenes = (NONE, self.ordinary) if ordinary else (self.more, self.scenes)
+        if rng.random() < self.virtual_share and scenes:
+            picture = scenes[rng.integers(len(scenes))].picture(rng, width, height, more)
             if self.cutouts and rng.random() < 0.2:
                 sizes = (0.3 * height, 1.2 * height)
                 compose.paste(rng, picture, self.cutouts, int(rng.integers(1, 3)), sizes)
             return picture
         if self.cutouts and rng.random() < self.paste_share:
             picture = compose.background(rng, self.cutouts, width, height)
-            low = 0.08 if rng.random() < self.more.small else 0.2
+            low = 0.08 if rng.random() < more.small else 0.2
             count = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.1, 0.2, 0.25, 0.2, 0.15, 0.1]))
             return compose.paste(rng, picture, self.cutouts, count, (low * height, 1.3 * height))
         sports = self.photos[0] and rng.random() < self.sports_share
         group = self.photos[0] if sports else self.photos[1]
-        return compose.mosaic(rng, group or self.photos[0], width, height, self.two_rows, self.more)
+        return compose.mosaic(rng, group or self.photos[0], width, height, self.two_rows, more)

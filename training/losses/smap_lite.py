@@ -27,6 +27,7 @@ class LossWeights:
     neck_depth: float = 1.0
     neck_pose: float = 2.0
     depth_spread: float = 0.1
+    teacher: float = 1.0
 
 
 def keypoint_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

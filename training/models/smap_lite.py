@@ -115,12 +115,22 @@ class SmapLite(nn.Module):
         self.neck_depth = _Head(middle, 1) if necks else None
         self.neck_pose = _Head(coarse, 3 * JOINTS) if necks else None
         self.depth_spread = _Head(middle, 2) if necks else None  # of pelvis and neck
+        self.frozen_norms = False
         nn.init.constant_(self.keypoints.bias, _HEATMAP_PRIOR_LOGIT)
         nn.init.constant_(self.root_depth.bias, _ROOT_DEPTH_PRIOR_LOG)
         heads = (self.keypoints, self.affinities, self.bone_depth, self.root_depth, self.pose)
         for head in heads:
             nn.init.normal_(head.weight, std=1e-2)
         self.start_necks()
+
+    def train(self, mode: bool = True) -> SmapLite:
+        """Training or eval mode; with ``frozen_norms`` batch norms stay in the latter."""
+        super().train(mode)
+        if self.frozen_norms:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     @torch.no_grad()
     def start_necks(self) -> None:

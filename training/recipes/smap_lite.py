@@ -17,8 +17,9 @@ from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.losses.smap_lite import LossWeights, lite_losses
+from smap_train.losses.teacher import teacher_loss, two_looks
 from smap_train.models import create
-from smap_train.models.checkpoint import load_checkpoint, mismatches
+from smap_train.models.checkpoint import load_checkpoint, load_model, mismatches
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
 from smap_train.models.smap_lite import SmapLite
 from smap_train.recipes.base import Recipe
@@ -63,6 +64,16 @@ class SmapLiteConfig(RunConfig):
     loss: LossWeights = LossWeights()
     backbone: Literal["movenet", "efficientnet_lite0"] = "movenet"
     movenet: Path | None = Field(None, description="archive of MoveNet's published weights")
+    frozen_norms: bool = Field(
+        False, description="batch norms keep the statistics that they start with"
+    )
+    teacher: Path | None = Field(
+        None, description="NAME.pth or model.onnx; two looks of it are taught on ordinary pictures"
+    )
+    ordinary: list[Path] = Field([], description="folders of shards that the teacher is good at")
+    ordinary_share: float = Field(
+        0.0, ge=0, le=1, description="share of pictures for the teacher: from those, without `more`"
+    )
     necks: bool = Field(False, description="necks tell depth and pose too, and depths a spread")
     more: Augmentation = Field(NONE, description="shares of near, turned, ... pictures")
     initial: Path | None = Field(
@@ -84,6 +95,7 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
             "backbone": config.backbone, **({"necks": True} if config.necks else {})
         }  # fmt: skip
         self.input_size = (config.width, config.height)
+        self._teacher: SmapLite | None = None
 
     def network(self) -> SmapLite:
         """Published weights, or those to start from."""
@@ -94,12 +106,13 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
             network.load_pretrained(config.movenet)
         else:
             load_initial(network, config.initial)
-            if config.initial.suffix == ".onnx":
+            if config.initial.suffix == ".onnx" and not config.frozen_norms:
                 pictures = self.dataset()
                 few = range(min(_SETTLING, len(pictures)))
                 settle_batch_norms(network, (pictures[k]["image"][None] for k in few))
         network.backbone.freeze(config.freeze_blocks)
-        return network.to(memory_format=torch.channels_last)
+        network.frozen_norms = config.frozen_norms
+        return network.train().to(memory_format=torch.channels_last)
 
     def dataset(self) -> MixedDataset:
         """The mixture that the configuration asks for."""
@@ -108,7 +121,21 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
     def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """See :func:`smap_train.losses.smap_lite.lite_losses`."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        return lite_losses(network(image), batch)
+        output = network(image)
+        terms = lite_losses(output, batch)
+        if self.config.teacher is not None:
+            terms["teacher"] = self._taught(image, output, batch["ordinary"])
+        return terms
+
+    def _taught(self, image: Tensor, output: Mapping[str, Tensor], ordinary: Tensor) -> Tensor:
+        """The teacher's term, of the pictures of a batch that are for it."""
+        assert self.config.teacher is not None
+        if self._teacher is None:
+            self._teacher = teacher(self.config.teacher, self.config.backbone).to(image.device)
+        if not ordinary.any():
+            return output["affinities"].sum() * 0.0
+        picked = {name: value[ordinary] for name, value in output.items()}
+        return teacher_loss(picked, two_looks(self._teacher, image[ordinary]))
 
     def loss_weights(self) -> Mapping[str, float]:
         """As configured."""
@@ -126,7 +153,26 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         """Archives of photos with their labels, and shards."""
         photos = [data for data in (self.config.sports, self.config.street) if data]
         files = [path for data in photos for path in (data.archive, data.pseudo)]
-        return files + shard_files(self.config.virtual)
+        taught = [self.config.teacher] if self.config.teacher else []
+        return files + shard_files([*self.config.virtual, *self.config.ordinary]) + taught
+
+
+def teacher(path: Path, backbone: str) -> SmapLite:
+    """A finished network in eval mode, of a checkpoint or an exported bundle.
+
+    Raises:
+        InputError: if the weights are not this network's.
+    """
+    if path.suffix == ".onnx":
+        weights = read_exported(path)
+        necks = "neck_depth.weight" in weights
+        network = create("smap_lite", backbone=backbone, **({"necks": True} if necks else {}))
+        load_exported(network, weights)
+    else:
+        network = load_model(path)
+    if not isinstance(network, SmapLite):
+        raise InputError(f"the teacher {path} is a {type(network).__name__}; expected smap_lite")
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def load_initial(model: SmapLite, path: Path) -> None:
@@ -174,4 +220,6 @@ def training_set(config: SmapLiteConfig) -> MixedDataset:
         sports_share=config.sports_share,
         two_rows=config.two_rows,
         more=config.more,
+        ordinary=[scene for folder in config.ordinary for scene in read_shards(folder)],
+        ordinary_share=config.ordinary_share,
     )

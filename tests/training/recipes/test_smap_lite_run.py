@@ -40,6 +40,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory, scene: VirtualScene) -> Pat
 
 
 def configuration(folder: Path, shards: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "config.yaml"
     path.write_text(
         f"recipe: smap_lite\nout: {folder / 'run'}\nvirtual: [{shards}]\nvirtual_share: 1.0\n"
@@ -79,6 +80,26 @@ def test_a_stopped_run_goes_on_exactly(
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=0, atol=0)
     assert any((halfway[key] != whole[key]).any() for key in whole)
+
+
+def test_a_run_with_a_teacher_goes_on_exactly_and_keeps_its_statistics(
+    trained: Path, tmp_path: Path, shards: Path
+) -> None:
+    """Its batch norms stay as the teacher's are, also in what is averaged and kept."""
+    lessons = [
+        f"initial={trained}", f"teacher={trained}", f"ordinary=[{shards}]", "ordinary_share=0.5",
+        "frozen_norms=true",
+    ]  # fmt: skip
+    whole = load_checkpoint(train(open_recipe(configuration(tmp_path / "a", shards), lessons)))
+    recipe = open_recipe(configuration(tmp_path / "b", shards), lessons)
+    train(recipe, stop_after=2)
+    resumed = load_checkpoint(train(recipe))["state_dict"]
+    start = load_checkpoint(trained)["state_dict"]
+    assert any((resumed[name] != start[name]).any() for name in start)
+    for name, value in whole["state_dict"].items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+        if name.endswith(("running_mean", "running_var")):
+            torch.testing.assert_close(value, start[name], rtol=1e-5, atol=1e-6)
 
 
 def test_a_run_records_what_determines_it(trained: Path) -> None:
