@@ -15,6 +15,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from smap_ros.errors import InputError
 
@@ -67,7 +68,7 @@ def load_exported(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
     missing: list[str] = []
     for name, module in network.named_modules():
         for key, value in module.named_parameters(prefix=name, recurse=False):
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, _BatchNorm):
                 continue
             if key not in left:
                 missing.append(key)
@@ -77,17 +78,18 @@ def load_exported(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
             else:
                 state[key].copy_(left.pop(key))
     for name, module in network.named_modules():
-        if not isinstance(module, nn.BatchNorm2d):
+        if not isinstance(module, _BatchNorm):
             continue
         bias = _bias_before(name)
-        if bias not in left:
+        if bias not in left and bias not in state:
             missing.append(f"{name}.bias")
             continue
         module.reset_running_stats()
         module.weight.fill_(1.0)
         assert module.running_var is not None
         module.running_var.fill_(1.0 - module.eps)
-        module.bias.copy_(left.pop(bias))
+        # A layer with a bias of its own has taken it already.
+        module.bias.copy_(left.pop(bias, torch.zeros_like(module.bias)))
     if left:
         raise InputError(
             f"weights {', '.join(sorted(left))} have no place in the network; build it with the "

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from smap_ros.skeletons import MPI15
+from smap_train.models.layers.norms import HoldsNorms
 
 _HIDDEN = (160, 256, 256, 128)  # SMAP's
 
 
-class RefineNet(nn.Module):
+class RefineNet(HoldsNorms):
     """75 (up to 135) -> hidden layers -> 45, batch normalisation and ReLU between.
 
     Input: float32 [B, 75], 15 joints (mpi15) by (x, y in network-input pixels; X, Y, Z in

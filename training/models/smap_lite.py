@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from smap_ros.errors import InputError
 from smap_train.models.layers.mobile import EfficientNetLite0
 from smap_train.models.layers.movenet import MoveNet, read_published
+from smap_train.models.layers.norms import HoldsNorms
 
 JOINTS, LIMBS = 15, 14
 
@@ -67,7 +68,7 @@ def _up(x: Tensor) -> Tensor:
 _BACKBONES = {"movenet": MoveNet, "efficientnet_lite0": EfficientNetLite0}
 
 
-class SmapLite(nn.Module):
+class SmapLite(HoldsNorms):
     """The network. 4.9 M parameters on MoveNet, 3.2 M on EfficientNet-Lite0.
 
     Input: float [B, 3, H, W], RGB in [-1, 1], H and W multiples of 32.
@@ -115,22 +116,12 @@ class SmapLite(nn.Module):
         self.neck_depth = _Head(middle, 1) if necks else None
         self.neck_pose = _Head(coarse, 3 * JOINTS) if necks else None
         self.depth_spread = _Head(middle, 2) if necks else None  # of pelvis and neck
-        self.frozen_norms = False
         nn.init.constant_(self.keypoints.bias, _HEATMAP_PRIOR_LOGIT)
         nn.init.constant_(self.root_depth.bias, _ROOT_DEPTH_PRIOR_LOG)
         heads = (self.keypoints, self.affinities, self.bone_depth, self.root_depth, self.pose)
         for head in heads:
             nn.init.normal_(head.weight, std=1e-2)
         self.start_necks()
-
-    def train(self, mode: bool = True) -> SmapLite:
-        """Training or eval mode; with ``frozen_norms`` batch norms stay in the latter."""
-        super().train(mode)
-        if self.frozen_norms:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
 
     @torch.no_grad()
     def start_necks(self) -> None:

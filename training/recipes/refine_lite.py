@@ -25,6 +25,8 @@ from smap_ros.estimators.smap.lifting import CM_PER_M
 from smap_ros.skeletons import MPI15
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import Mixture, Source
+from smap_train.models.checkpoint import load_checkpoint, mismatches
+from smap_train.models.exported import load_exported, read_exported
 from smap_train.models.refinenet import RefineNet
 from smap_train.recipes.base import Recipe
 from smap_train.refining.errors import ErrorModel, half_mirrored, view
@@ -43,6 +45,9 @@ class RefineLiteConfig(RunConfig):
     recipe: Literal["refine_lite"] = Field("refine_lite", description="this recipe")
     pairs: Path | None = Field(
         None, description="people as the bundle finds them: NAME.npz of `smap-train pairs`"
+    )
+    initial: Path | None = Field(
+        None, description="weights to go on from: NAME.pth, or refine.onnx of a bundle"
     )
     motion: Path | None = Field(None, description="motion capture (.npz)")
     poses: int = Field(100_000, gt=0, description="poses to sample")
@@ -86,8 +91,12 @@ class RefineLiteRecipe(Recipe[RefineLiteConfig]):
         self.held_out, self.measured = people[order[:cut]], people[order[cut:]]
 
     def network(self) -> RefineNet:
-        """Fresh weights."""
-        return RefineNet(**self.options)
+        """Fresh weights, or those to go on from; batch norms then stay as they are."""
+        network = RefineNet(**self.options)
+        if self.config.initial is not None:
+            load_initial(network, self.config.initial)
+            network.frozen_norms = True
+        return network.train()
 
     def dataset(self) -> Mixture:
         """Groups of people, most of them simulated."""
@@ -145,7 +154,31 @@ class RefineLiteRecipe(Recipe[RefineLiteConfig]):
 
     def files(self) -> list[Path]:
         """The people found, and the motion capture."""
-        return [path for path in (self.config.pairs, self.config.motion) if path is not None]
+        config = self.config
+        return [path for path in (config.pairs, config.motion, config.initial) if path is not None]
+
+
+def load_initial(network: RefineNet, path: Path) -> None:
+    """Put the weights of a checkpoint or of a bundle's refine.onnx into a network.
+
+    Raises:
+        InputError: if they are of a network of other widths or inputs, or can't be read.
+    """
+    if path.suffix == ".onnx":
+        try:
+            missing = ", ".join(load_exported(network, read_exported(path)))
+        except InputError as error:
+            missing = str(error)
+    else:
+        weights = load_checkpoint(path)["state_dict"]
+        missing = mismatches(weights, network.state_dict())
+        if not missing:
+            network.load_state_dict(weights)
+    if missing:
+        raise InputError(
+            f"{path} doesn't fit this RefineNet of {network.inputs} inputs: {missing}\nset "
+            "`hidden` to what it has, and train on pairs of a bundle of its kind"
+        )
 
 
 class Groups(Sequence[NDArray[np.float32]]):

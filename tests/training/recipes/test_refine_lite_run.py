@@ -103,3 +103,25 @@ def test_what_is_no_file_of_pairs_is_refused(tmp_path):
             opened(name)
     with pytest.raises(InputError, match="set pairs to"):
         open_recipe(CONFIGS / "refine_lite.yaml", ["pairs=null"])
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
+def test_it_goes_on_from_a_finished_network(run: Path, tmp_path: Path, kind: str) -> None:
+    start = run / "refinenet.pth"
+    network = load_network(start, RefineNet, "refinenet").eval()
+    if kind == "bundle":
+        part = Part("refinenet", _refine_export(network), tmp_path / "refine.onnx")
+        write_parts([part], False)
+        start = part.path
+    recipe = open_recipe(CONFIGS / "refine_lite.yaml", [*settings(tmp_path), f"initial={start}"])
+    began = recipe.network()
+    people = torch.randn(6, 135)
+    assert began.training
+    with torch.no_grad():
+        torch.testing.assert_close(began(people)["out"], network(people)["out"])
+
+
+def test_a_network_of_other_widths_is_refused(run: Path, tmp_path: Path) -> None:
+    other = [*settings(tmp_path), f"initial={run / 'refinenet.pth'}", "hidden=[64]"]
+    with pytest.raises(InputError, match=r"doesn't fit this RefineNet of 135 inputs"):
+        open_recipe(CONFIGS / "refine_lite.yaml", other).network()
