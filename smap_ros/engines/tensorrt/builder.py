@@ -54,7 +54,10 @@ def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path) -> bytes:
     config.set_timing_cache(cache, False)
     serialised = builder.build_serialized_network(network, config)
     if serialised is None:
-        raise RuntimeError(f"TensorRT can't build the network: {'; '.join(words) or 'no reason'}")
+        reason = "; ".join(words) or "no reason"
+        if "OutOfMemory" in reason:  # of what it may take, mostly, and not of what there is
+            reason += ". Raise workspace_mb"
+        raise RuntimeError(f"TensorRT can't build the network: {reason}")
     measured = config.get_timing_cache()
     if measured is not None:
         timing.write_bytes(bytes(measured.serialize()))

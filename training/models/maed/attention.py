@@ -7,14 +7,15 @@ attention; only ``parallel`` has one layer more.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from smap_train.models.layers.vit import attend, split_heads
+from smap_train.models.layers.vit import attend
 
 Mode = Literal["parallel", "series", "coupling", "vanilla", "temporal"]
+Heads: TypeAlias = tuple[Tensor, Tensor, Tensor]  # queries, keys, values
 MODES: tuple[Mode, ...] = ("parallel", "series", "coupling", "vanilla", "temporal")
 
 
@@ -54,26 +55,39 @@ class SpatioTemporalAttention(nn.Module):
 
     def _mix(self, x: Tensor, length: int) -> Tensor:
         if self.mode == "vanilla":
-            return self._within(self.qkv(x))
+            return self._within(self._project(x))
         if self.mode == "temporal":
-            return self._along_time(self.qkv(x.mean(dim=1, keepdim=True)), length)
+            return self._along_time(self._project(x.mean(dim=1, keepdim=True)), length)
         if self.mode == "coupling":
-            clips = self.qkv(x).unflatten(0, (-1, length)).flatten(1, 2)  # [N, T * P, 3C]
-            return self._within(clips).unflatten(1, (length, -1)).flatten(0, 1)
+            clips = x.unflatten(0, (-1, length)).flatten(1, 2)  # [N, T * P, C]
+            return self._within(self._project(clips)).unflatten(1, (length, -1)).flatten(0, 1)
         if self.mode == "series":
-            return self._along_time(self.qkv(self._within(self.qkv(x))), length)
-        qkv = self.qkv(x)
-        return self._blend(self._within(qkv), self._along_time(qkv, length))
+            return self._along_time(self._project(self._within(self._project(x))), length)
+        projected = self._project(x)
+        return self._blend(self._within(projected), self._along_time(projected, length))
 
-    def _within(self, qkv: Tensor) -> Tensor:
-        """Over the tokens of each batch entry: [B, P, 3C] -> [B, P, C]."""
-        return attend(*split_heads(qkv, self.heads))
+    def _project(self, x: Tensor) -> Heads:
+        """[B, P, C] -> queries, keys and values, [B, P, h, C / h] each.
 
-    def _along_time(self, qkv: Tensor, length: int) -> Tensor:
+        Taken apart once, and only then put in the order that each attention needs: of a graph
+        that takes them apart twice, in two orders, TensorRT's builder dies.
+        """
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return q, k, v
+
+    def _within(self, projected: Heads) -> Tensor:
+        """Over the tokens of each batch entry: 3 x [B, P, h, d] -> [B, P, C]."""
+        q, k, v = (part.transpose(-2, -3) for part in projected)
+        return attend(q, k, v)
+
+    def _along_time(self, projected: Heads, length: int) -> Tensor:
         """Over the frames of a clip, each token index for itself: as ``_within``."""
-        tokens = qkv.shape[1]
-        tracks = qkv.unflatten(0, (-1, length)).transpose(1, 2).flatten(0, 1)  # [N * P, T, 3C]
-        mixed = self._within(tracks).unflatten(0, (-1, tokens))  # [N, P, T, C]
+        tokens = projected[0].shape[1]
+        q, k, v = (
+            part.unflatten(0, (-1, length)).permute(0, 2, 3, 1, 4).flatten(0, 1)
+            for part in projected
+        )  # [N * P, h, T, d]
+        mixed = attend(q, k, v).unflatten(0, (-1, tokens))  # [N, P, T, C]
         return mixed.transpose(1, 2).flatten(0, 1)
 
     def _blend(self, spatial: Tensor, temporal: Tensor) -> Tensor:
