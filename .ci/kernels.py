@@ -23,6 +23,8 @@ def ptx() -> str:
         subprocess.run(["nvcc", f"-arch={ARCHITECTURE}", "-ptx", "-o", out, SOURCE], check=True)
         text = out.read_text()
     text = re.sub(r"^//.*\n", "", text, flags=re.MULTILINE).lstrip()
+    # Which bytes of a load are used: a hint, which older versions don't know.
+    text = re.sub(r"^\s*\.pragma \"used_bytes_mask.*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^\.version .*$", f".version {PTX_VERSION}", text, flags=re.MULTILINE)
 
 

@@ -42,6 +42,7 @@ from smap_ros.estimators.checks import check_network, manifest_of
 from smap_ros.estimators.options import VirtualPoseConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import NO_ROOT
+from smap_ros.estimators.virtualpose_networks import networks
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, Skeleton
@@ -96,6 +97,8 @@ class VirtualPoseEstimator:
         check_network(bundle, "root", root, {"maps": maps.shape, **camera}, found)
         poses = {"maps": maps.shape, "roots": (2, 3), **camera}
         check_network(bundle, "pose", pose, poses, {"joints": (2, manifest.joints, 3)})
+        names = manifest.input.name, manifest.outputs["maps"].name
+        self._networks = networks(backbone, root, pose, *names)
         self._normaliser = Normaliser(manifest.input)
         self._check_outputs = OutputCheck()
         self._assumed = False  # whether a height had to be assumed
@@ -147,7 +150,6 @@ class VirtualPoseEstimator:
             CameraError: as there, or if the lens isn't of the model ``plumb_bob``.
         """
         image = check_view(image, camera)
-        backbone, root, pose = self._engines
         spec, timer = self._manifest.input, StageTimer()
         view = {**self._placed(camera), **camera_inputs(camera)}
         fit = network_fit(camera, spec.width, spec.height)
@@ -158,20 +160,19 @@ class VirtualPoseEstimator:
             fitted = _fitted(image, fit, (spec.width, spec.height))
         blob = self._normaliser(fitted)
         timer.lap("preprocess")
-        maps: Float = backbone.run({spec.name: blob})[self._manifest.outputs["maps"].name]
-        timer.lap("network")
-        bad = self._check_outputs(self.about, maps)
-        if bad:
-            return BodyFrame((), camera, stamp, dropped={NON_FINITE: bad}, timings_ms=timer.ms)
-        candidates = root.run({"maps": maps, **view})
-        roots, scores = self._believed(candidates["roots"][0], candidates["scores"][0])
+        found = self._networks.candidates(blob, view, timer)
+        if found.bad:
+            self._check_outputs.report(self.about, found.bad)
+            dropped = {NON_FINITE: found.bad}
+            return BodyFrame((), camera, stamp, dropped=dropped, timings_ms=timer.ms)
+        roots, scores = self._believed(found.roots, found.scores)
         timer.lap("roots")
         if len(roots) == 0:
             return BodyFrame((), camera, stamp, timings_ms=timer.ms)
-        joints: Float = pose.run({"maps": maps, "roots": roots, **view})["joints"][:, :JOINTS]
+        joints = self._networks.joints(roots, view)[:, :JOINTS]
         timer.lap("joints")
         cells = _cells(camera.project(joints), fit, self._manifest)
-        seen = heat_at(maps[0, :JOINTS], cells)
+        seen = self._networks.heat(heat_places(cells, self._manifest.outputs["maps"].shape[2:]))
         bodies, dropped = self._bodies(joints, seen, scores, camera)
         timer.lap("bodies")
         return BodyFrame(bodies, camera, stamp, dropped=dropped, timings_ms=timer.ms)
@@ -295,22 +296,22 @@ def network_fit(camera: Camera, width: int, height: int) -> NDArray[np.float64]:
     )
 
 
-def heat_at(heatmaps: Float, cells: NDArray[np.floating]) -> Float:
-    """Heat of each joint at its cell.
+def heat_places(cells: NDArray[np.floating], size: tuple[int, ...]) -> NDArray[np.intp]:
+    """Where each joint's heat is told in the maps.
 
     Args:
-        heatmaps: float32 [J, h, w].
         cells: [N, J, 2], x and y in map cells; NaN where unknown.
+        size: height and width of the maps, whose first J channels are the joints' heat.
 
     Returns:
-        float32 [N, J], of the nearest cell; 0 outside of the maps.
+        int [N, J], of the nearest cell, counted through all channels; -1 outside of the maps.
     """
-    height, width = heatmaps.shape[1:]
+    height, width = size
     nearest = np.rint(np.nan_to_num(cells, nan=-1.0, posinf=-1.0, neginf=-1.0))
     inside = np.all((nearest >= 0) & (nearest < (width, height)), axis=-1)
     x, y = np.moveaxis(np.where(inside[..., None], nearest, 0).astype(np.intp), -1, 0)
-    heat = heatmaps[np.arange(len(heatmaps)), y, x]
-    return np.where(inside, heat, np.float32(0))
+    joint = np.arange(cells.shape[-2])
+    return np.where(inside, (joint * height + y) * width + x, -1)
 
 
 def _cells(

@@ -16,7 +16,12 @@ from smap_ros.engines.factory import open_model
 from smap_ros.errors import BundleError, CameraError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import INFERRED_SCORE
-from smap_ros.estimators.virtualpose import camera_inputs, first_of_each, heat_at, network_fit
+from smap_ros.estimators.virtualpose import (
+    camera_inputs,
+    first_of_each,
+    heat_places,
+    network_fit,
+)
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
 
@@ -190,7 +195,8 @@ def test_images_are_fitted_as_officially():
 def test_heat_is_read_at_the_nearest_cell_and_nowhere_outside():
     heat = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
     cells = np.array([[[1.4, 0.6], [3.4, 2.4]], [[-0.6, 0.0], [np.nan, 1.0]]])
-    assert heat_at(heat, cells).tolist() == [[5.0, 23.0], [0.0, 0.0]]
+    places = heat_places(cells, (3, 4))
+    assert np.where(places < 0, 0, heat.reshape(-1)[places]).tolist() == [[5, 23], [0, 0]]
 
 
 # bundles

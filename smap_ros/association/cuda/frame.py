@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association.config import LIMBS
 from smap_ros.association.cuda import layout, program
 from smap_ros.engines.cuda import Gpu
 from smap_ros.errors import EngineError
 from smap_ros.geometry.letterbox import Letterbox
 
 log = logging.getLogger(__name__)
-
-_PTX = Path(__file__).with_name("kernels.ptx")
 
 
 class GpuNetwork(Protocol):
@@ -67,7 +63,7 @@ class DeviceFrame:
     Args:
         network: the network, loaded.
         picture: of its input.
-        outputs: names of maps, bone depths, root depth and, if it tells them, poses.
+        outputs: names of what it tells, by those of :data:`layout.OUTPUTS`.
         record: parameters of the kernels, from :func:`layout.parameters`.
 
     Raises:
@@ -78,7 +74,7 @@ class DeviceFrame:
         self,
         network: GpuNetwork,
         picture: Picture,
-        outputs: Sequence[str],
+        outputs: Mapping[str, str],
         record: NDArray[Any],
     ) -> None:
         self._network, self._picture, self._record = network, picture, record
@@ -89,11 +85,12 @@ class DeviceFrame:
         self._letterbox: Letterbox | None = None
         self._go: Callable[[], None] = self._work
         names = [step.kernel for step in self._launches()]
-        self._functions = gpu.functions(_PTX.read_bytes(), [*names, "letterbox", "mirror"])
+        self._functions = gpu.functions(program.image(), [*names, "letterbox", "mirror"])
         self._params = gpu.pinned((1,), layout.PARAMS)
         self._result = gpu.pinned((1,), layout.RESULT)
+        self._bytes = self._result.view(np.uint8)
         self._image, self._image_size = np.zeros(0, np.uint8), -1
-        straight = {name: network.address(name) for name in (picture.name, *outputs)}
+        straight = {n: network.address(n) for n in (picture.name, *outputs.values())}
         self._mirrored = self._other_memory(outputs) if record["mirrored"] else {}
         self._tables = [self._table(of, outputs) for of in (straight, self._mirrored or straight)]
         self._at = {
@@ -108,16 +105,18 @@ class DeviceFrame:
             gpu.upload(self._at[name], table, self._stream)
         gpu.wait(self._stream)
 
-    def _other_memory(self, outputs: Sequence[str]) -> dict[str, int]:
+    def _other_memory(self, outputs: Mapping[str, str]) -> dict[str, int]:
         """For what the network is given and gives of the mirrored image."""
         sizes = {self._picture.name: 3 * self._picture.pixels}
-        channels = (layout.MAPS, len(LIMBS), 1, layout.POSE)
-        sizes |= {n: self._cells * c for n, c in zip(outputs, channels, strict=False)}
+        sizes |= {name: self._cells * layout.OUTPUTS[of] for of, name in outputs.items()}
         return {name: self._gpu.memory(4 * size) for name, size in sizes.items()}
 
-    def _table(self, addresses: Mapping[str, int], outputs: Sequence[str]) -> NDArray[np.uint64]:
-        table = self._gpu.pinned((4,), np.uint64)
-        table[:] = [addresses[name] for name in (*outputs, outputs[0])[:4]]
+    def _table(
+        self, addresses: Mapping[str, int], outputs: Mapping[str, str]
+    ) -> NDArray[np.uint64]:
+        """Where the outputs lie, 0 for those that aren't told: no channel is theirs."""
+        table = self._gpu.pinned((len(layout.OUTPUTS),), np.uint64)
+        table[:] = [addresses[outputs[of]] if of in outputs else 0 for of in layout.OUTPUTS]
         return table
 
     def _launches(self) -> list[program.Launch]:
@@ -142,7 +141,12 @@ class DeviceFrame:
         self._image.reshape(image.shape)[...] = image
         self._go()
         self._gpu.wait(self._stream)
-        return self._result[0]
+        block = self._result[0]
+        if int(block["people"]) + int(block["necks"]) > layout.FIRST_PEOPLE:
+            rest = layout.FIRST_BYTES
+            self._gpu.download(self._bytes[rest:], self._at["arena"] + rest, self._stream)
+            self._gpu.wait(self._stream)
+        return block
 
     def _prepare(self, image: NDArray[np.uint8], letterbox: Letterbox) -> None:
         """Get ready for images of another size: memory, parameters, graph."""
@@ -181,7 +185,7 @@ class DeviceFrame:
             network.enqueue(self._mirrored)
         for step in self._launches():
             self._launch(step)
-        gpu.download(self._result, self._at["arena"], self._stream)
+        gpu.download(self._bytes[: layout.FIRST_BYTES], self._at["arena"], self._stream)
 
     def _launch(self, step: program.Launch) -> None:
         addresses = [self._at[name] for name in step.arguments]

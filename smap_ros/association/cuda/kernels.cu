@@ -1,4 +1,5 @@
-// SMAP's part association and lifting on the GPU, from an image to one block of people.
+// SMAP's part association and lifting on the GPU, from an image to one block of people; and what is
+// asked of other networks' maps that stay there.
 //
 // The contract is that of the numpy code (smap_ros.association, smap_ros.estimators.smap.lifting),
 // to the last bit: every rounding step is written out by the __f*_rn intrinsics, which compilers
@@ -21,11 +22,14 @@
 #define LIMBS 14
 #define MAPS (JOINTS + 2 * LIMBS)
 #define POSE (3 * JOINTS)
-#define CHANNELS (MAPS + LIMBS + 1 + POSE)
+#define OUTPUTS 7     // of the network: maps, bone depths, root depth, poses; necks' depth and poses;
+#define SPREADS 2     // errors of pelvises' and necks' depths
+#define CHANNELS (MAPS + LIMBS + 1 + POSE + 1 + POSE + SPREADS)
 #define PEAKS 128     // rows of the tables; max_peaks is at most 127, as in SMAP
 #define WORDS 1024    // 32 cells each, found before they are refined
 #define LEVELS 4      // of the tree of limbs
 #define SAMPLES 10    // of a bone's depth
+#define NECK 0
 #define NONE -1
 
 #define ALL_LANES 0xffffffffu
@@ -38,12 +42,15 @@ struct Params {
   double bone_slack;
   double low_percentile, high_percentile;  // of 1
   int height, width;                       // of the maps, cells
-  int channels;                            // of the scaled maps: CHANNELS, or fewer without poses
+  int channels;                            // of the scaled maps: CHANNELS, or fewer
+  int first[OUTPUTS + 1];                  // where each output begins there; empty where missing
   int mirrored;                            // the mean with the mirrored image's maps is taken
   int max_peaks, radius;
   int root, dist_flag;
+  int necks;                               // people are looked for from what necks are left, too
   int min_samples, max_samples;
-  int level[LIMBS], from[LIMBS], to[LIMBS], turned[LIMBS];  // as the association walks the limbs
+  // As the association walks the limbs from its root, and from the neck.
+  int level[2][LIMBS], from[2][LIMBS], to[2][LIMBS], turned[2][LIMBS];
   int parent[LIMBS], child[LIMBS];                          // as the skeleton names them
   float evidence_limit, peak_threshold, peak_offset;
   float paf_threshold, paf_min_share, samples_gain, near_length, near_score;
@@ -63,15 +70,17 @@ struct Person {
   float joints[JOINTS][3];  // x, y in cells, score; zeros where missing
   float root_depth;         // of the map at the root
   float pose[POSE];
-  float unused;
+  float spread;             // error of the root's depth, 0 where none is told
   double depth_cm[JOINTS];  // relative to the root
 };
 
-// What is copied to the host: 64 bytes and 488 for each person.
+// What is copied to the host: 64 bytes and 488 for each person; first those found from their roots,
+// then those found from their necks.
 struct Result {
   int people, bad;  // bad: map values that are NaN or infinite
-  int counts[14];   // unused, keeps Person aligned
-  Person person[PEAKS];
+  int necks;
+  int unused[13];   // keeps Person aligned
+  Person person[2 * PEAKS];
 };
 
 struct Arena {
@@ -89,20 +98,21 @@ __device__ static inline bool finite(float value) {
 // --- maps -----------------------------------------------------------------------------------
 
 // The network's outputs in the association's units, and the mean with those of the mirrored
-// image. The result's people and bad values are counted anew. `a` and `b` are tables of pointers
-// to the four outputs: maps, bone depths, root depth, poses.
+// image. The result's people and bad values are counted anew. `straight` and `mirrored` are tables
+// of pointers to the outputs.
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 clear(const Params* p, Arena* arena) {
   if (threadIdx.x == 0) {
     arena->result.people = 0;
+    arena->result.necks = 0;
     arena->result.bad = 0;
   }
 }
 
-__device__ static inline const float* channel_of(const float* const* outputs, int channel, int cells) {
-  const int starts[4] = {0, MAPS, MAPS + LIMBS, MAPS + LIMBS + 1};
-  int k = channel >= starts[3] ? 3 : channel >= starts[2] ? 2 : channel >= starts[1] ? 1 : 0;
-  return outputs[k] + (long long)(channel - starts[k]) * cells;
+__device__ static inline const float* channel_of(const Params* p, const float* const* outputs, int channel) {
+  int k = 0;
+  while (channel >= p->first[k + 1]) ++k;
+  return outputs[k] + (long long)(channel - p->first[k]) * p->height * p->width;
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
@@ -112,8 +122,8 @@ scale_maps(const Params* p, const float* const* straight, const float* const* mi
   int bad = 0;
   for (int channel = blockIdx.y; channel < p->channels; channel += gridDim.y) {
     const float divisor = p->divisor[channel];
-    const float* a = channel_of(straight, channel, cells);
-    const float* b = p->mirrored ? channel_of(mirrored, p->mirror_channel[channel], cells) : a;
+    const float* a = channel_of(p, straight, channel);
+    const float* b = p->mirrored ? channel_of(p, mirrored, p->mirror_channel[channel]) : a;
     const float other = p->divisor[p->mirror_channel[channel]];
     for (int cell = blockIdx.x * BLOCK + threadIdx.x; cell < cells; cell += gridDim.x * BLOCK) {
       float value = __fdiv_rn(a[cell], divisor);
@@ -279,11 +289,21 @@ __device__ static float penalised(const Params* p, float score, float4 a, float4
   return __fadd_rn(score, fminf(over, 0));
 }
 
+// People of one pass, in the shared memory of a block.
+struct Group {
+  float raster[PEAKS], depth[PEAKS];  // of the roots, in their own order and by depth
+  short row[PEAKS];                   // the roots' peaks
+  short chosen[PEAKS][JOINTS];        // the people's peaks, nearest first
+  byte owned[JOINTS][PEAKS];          // peaks of people of the pass before
+  int people;
+};
+
 // The people in turn take the best free peak along one limb. One warp.
-__device__ static void walk(const Params* p, Arena* arena, int limb, int people,
-                            const float* depth, short (*chosen)[JOINTS]) {
-  const int lane = threadIdx.x % WARP;
-  const int from = p->from[limb], to = p->to[limb], columns = arena->counts[to];
+__device__ static void walk(const Params* p, Arena* arena, int pass, int limb, Group* group) {
+  const int lane = threadIdx.x % WARP, people = group->people;
+  const int from = p->from[pass][limb], to = p->to[pass][limb], columns = arena->counts[to];
+  const float* depth = group->depth;
+  short (*chosen)[JOINTS] = group->chosen;
   word used = 0;  // bit k: this lane's column lane + 32 k
   for (int person = 0; person < people; ++person) {
     const int row = chosen[person][from];
@@ -296,8 +316,8 @@ __device__ static void walk(const Params* p, Arena* arena, int limb, int people,
     int pick = NONE;
     for (int k = 0; lane + WARP * k < columns; ++k) {
       const int column = lane + WARP * k;
-      if (used >> k & 1) continue;
-      float score = p->turned[limb] ? arena->scores[limb][column][row]
+      if (used >> k & 1 || group->owned[to][column]) continue;
+      float score = p->turned[pass][limb] ? arena->scores[limb][column][row]
                                     : arena->scores[limb][row][column];
       if (score > 0 && p->dist_flag && isfinite(depth[person]))
         score = penalised(p, score, arena->peaks[from][row], arena->peaks[to][column], reach);
@@ -314,42 +334,77 @@ __device__ static void walk(const Params* p, Arena* arena, int limb, int people,
   }
 }
 
-// One block: people are the root's peaks, nearest first; limbs of one level of the tree share no
-// joint that is chosen, so each level's limbs are walked at once.
-extern "C" __global__ void __launch_bounds__(BLOCK, 1)
-assign(const Params* p, const float* maps, Arena* arena) {
-  __shared__ float raster[PEAKS], depth[PEAKS];
-  __shared__ short chosen[PEAKS][JOINTS];
-  const int people = arena->counts[p->root], cells = p->height * p->width;
-  const float* root_depth = maps + (long long)(MAPS + LIMBS) * cells;
+// People are the root's free peaks, nearest first; limbs of one level of the tree share no joint
+// that is chosen, so each level's limbs are walked at once.
+__device__ static void pass_of(const Params* p, const float* maps, Arena* arena, int pass, int root,
+                               Person* out, Group* group) {
+  const float* root_depth = maps + (long long)p->first[pass ? 4 : 2] * p->height * p->width;
+  if (threadIdx.x == 0) {
+    group->people = 0;
+    for (int k = 0; k < arena->counts[root]; ++k)
+      if (!group->owned[root][k]) group->row[group->people++] = (short)k;
+  }
+  for (int k = threadIdx.x; k < PEAKS * JOINTS; k += BLOCK)
+    group->chosen[k / JOINTS][k % JOINTS] = NONE;
+  __syncthreads();
+  const int people = group->people;
   for (int k = threadIdx.x; k < people; k += BLOCK) {
-    const float4 peak = arena->peaks[p->root][k];
+    const float4 peak = arena->peaks[root][group->row[k]];
     const int x = min((int)peak.x, p->width - 1), y = min((int)peak.y, p->height - 1);
     const float value = root_depth[y * p->width + x];
-    raster[k] = finite(value) ? value : INFINITY;
+    group->raster[k] = finite(value) ? value : INFINITY;
   }
-  for (int k = threadIdx.x; k < PEAKS * JOINTS; k += BLOCK) chosen[k / JOINTS][k % JOINTS] = NONE;
   __syncthreads();
   for (int k = threadIdx.x; k < people; k += BLOCK) {
+    const float mine = group->raster[k];
     int place = 0;
     for (int other = 0; other < people; ++other)
-      place += raster[other] < raster[k] || (raster[other] == raster[k] && other < k);
-    depth[place] = raster[k];
-    chosen[place][p->root] = (short)k;
+      place += group->raster[other] < mine || (group->raster[other] == mine && other < k);
+    group->depth[place] = mine;
+    group->chosen[place][root] = group->row[k];
   }
   __syncthreads();
   for (int level = 0; level < LEVELS; ++level) {
     for (int limb = threadIdx.x / WARP; limb < LIMBS; limb += BLOCK / WARP)
-      if (p->level[limb] == level) walk(p, arena, limb, people, depth, chosen);
+      if (p->level[pass][limb] == level) walk(p, arena, pass, limb, group);
     __syncthreads();
   }
   for (int k = threadIdx.x; k < people * JOINTS; k += BLOCK) {
-    const int person = k / JOINTS, joint = k % JOINTS, peak = chosen[person][joint];
-    float* out = arena->result.person[person].joints[joint];
+    const int person = k / JOINTS, joint = k % JOINTS, peak = group->chosen[person][joint];
+    float* joints = out[person].joints[joint];
     const float4 at = peak < 0 ? make_float4(0, 0, 0, 0) : arena->peaks[joint][peak];
-    out[0] = at.x, out[1] = at.y, out[2] = at.z;
+    joints[0] = at.x, joints[1] = at.y, joints[2] = at.z;
   }
-  if (threadIdx.x == 0) arena->result.people = people;
+}
+
+// One block: people from their roots, and then, if wanted, from the necks that these leave over.
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+assign(const Params* p, const float* maps, Arena* arena) {
+  __shared__ Group group;
+  for (int k = threadIdx.x; k < JOINTS * PEAKS; k += BLOCK) group.owned[k / PEAKS][k % PEAKS] = 0;
+  __syncthreads();
+  pass_of(p, maps, arena, 0, p->root, arena->result.person, &group);
+  const int people = group.people;
+  int necks = 0;
+  if (p->necks) {  // the same for all threads
+    for (int k = threadIdx.x; k < JOINTS * PEAKS; k += BLOCK) {
+      const int joint = k / PEAKS, row = k % PEAKS;
+      if (row >= arena->counts[joint]) continue;
+      const float4 at = arena->peaks[joint][row];
+      bool owned = false;  // by where it is: two peaks may have one centre
+      for (int person = 0; person < people && !owned; ++person) {
+        const int peak = group.chosen[person][joint];
+        if (peak < 0) continue;
+        const float4 theirs = arena->peaks[joint][peak];
+        owned = theirs.z > 0 && theirs.x == at.x && theirs.y == at.y;
+      }
+      group.owned[joint][row] = owned;
+    }
+    __syncthreads();
+    pass_of(p, maps, arena, 1, NECK, arena->result.person + people, &group);
+    necks = group.people;
+  }
+  if (threadIdx.x == 0) arena->result.people = people, arena->result.necks = necks;
 }
 
 // --- depths ---------------------------------------------------------------------------------
@@ -403,29 +458,34 @@ __device__ static double bone_depth(const Params* p, const float* map, const flo
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 lift_samples(const Params* p, const float* maps, Arena* arena) {
   __shared__ double bones[LIMBS];
-  const int cells = p->height * p->width;
-  for (int k = blockIdx.x; k < arena->result.people; k += gridDim.x) {
+  const long long cells = p->height * p->width;
+  const int* first = p->first;
+  const int people = arena->result.people, all = people + arena->result.necks;
+  for (int k = blockIdx.x; k < all; k += gridDim.x) {
     Person* person = &arena->result.person[k];
+    const int pass = k >= people, root = pass ? NECK : p->root;
     for (int limb = threadIdx.x; limb < LIMBS; limb += BLOCK) {
       const float *a = person->joints[p->parent[limb]], *b = person->joints[p->child[limb]];
-      const float* map = maps + (long long)(MAPS + limb) * cells;
+      const float* map = maps + (first[1] + limb) * cells;
       bones[limb] = a[2] > 0 && b[2] > 0 ? bone_depth(p, map, a, b) : 0;
     }
-    const float* root = person->joints[p->root];
-    const int x = min(max((int)root[0], 0), p->width - 1), y = min(max((int)root[1], 0), p->height - 1);
-    const float* at = maps + (long long)(MAPS + LIMBS) * cells + y * p->width + x;
+    const float* at = person->joints[root];
+    const int x = min(max((int)at[0], 0), p->width - 1), y = min(max((int)at[1], 0), p->height - 1);
+    const float* here = maps + y * p->width + x;  // of channel 0
+    const int pose = pass ? 5 : 3;
+    const bool told = first[pose + 1] > first[pose];
     for (int c = threadIdx.x; c < POSE; c += BLOCK)
-      person->pose[c] = p->channels == CHANNELS ? at[(long long)(c + 1) * cells] : 0;
+      person->pose[c] = told ? here[(first[pose] + c) * cells] : 0;
     __syncthreads();
     if (threadIdx.x == 0) {
-      person->root_depth = *at;
-      person->unused = 0;
+      person->root_depth = here[first[pass ? 4 : 2] * cells];
+      person->spread = first[7] > first[6] ? here[(first[6] + pass) * cells] : 0;
       double* depth = person->depth_cm;
       for (int joint = 0; joint < JOINTS; ++joint) depth[joint] = 0;
       for (int limb = 0; limb < LIMBS; ++limb)  // a torso walked from the pelvis
-        if (p->child[limb] == p->root) depth[p->parent[limb]] = -bones[limb];
+        if (p->child[limb] == root) depth[p->parent[limb]] = -bones[limb];
       for (int limb = 0; limb < LIMBS; ++limb)
-        if (p->child[limb] != p->root)
+        if (p->child[limb] != root)
           depth[p->child[limb]] = __dadd_rn(depth[p->parent[limb]], bones[limb]);
     }
     __syncthreads();
@@ -495,4 +555,30 @@ mirror(const Params* p, const float* input, float* turned) {
     for (int channel = 0; channel < 3; ++channel)
       turned[(long long)channel * pixels + other] = input[(long long)channel * pixels + k];
   }
+}
+
+// --- maps of other networks -----------------------------------------------------------------
+
+// How many of sizes[0] values are NaN or infinite, a block's count each.
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+count_bad(const int* sizes, const float* values, int* bad) {
+  __shared__ int sums[BLOCK / WARP];
+  int mine = 0;
+  for (int k = blockIdx.x * BLOCK + threadIdx.x; k < sizes[0]; k += gridDim.x * BLOCK)
+    mine += !finite(values[k]);
+  for (int offset = WARP / 2; offset; offset /= 2) mine += __shfl_xor_sync(ALL_LANES, mine, offset);
+  if (threadIdx.x % WARP == 0) sums[threadIdx.x / WARP] = mine;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    int all = 0;
+    for (int warp = 0; warp < BLOCK / WARP; ++warp) all += sums[warp];
+    bad[blockIdx.x] = all;
+  }
+}
+
+// The values at sizes[1] places; 0 at negative ones.
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+take(const int* sizes, const int* places, const float* values, float* taken) {
+  for (int k = blockIdx.x * BLOCK + threadIdx.x; k < sizes[1]; k += gridDim.x * BLOCK)
+    taken[k] = places[k] < 0 ? 0 : values[places[k]];
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association.assign import PELVIS, TORSO
+from smap_ros.association.assign import NECK, PELVIS, TORSO
 from smap_ros.association.config import (
     DEFAULT,
     EVIDENCE_LIMIT,
@@ -23,25 +23,31 @@ Float = NDArray[np.float32]
 
 MAPS = JOINTS + 2 * len(LIMBS)  # heatmaps and part-affinity fields
 POSE = 3 * JOINTS
-CHANNELS = MAPS + len(LIMBS) + 1 + POSE
+# What a network may tell, in the order of the kernels' channels, and in how many.
+OUTPUTS = {
+    "maps": MAPS, "bone_depth": len(LIMBS), "root_depth": 1, "pose": POSE,
+    "neck_depth": 1, "neck_pose": POSE, "depth_spread": 2,
+}  # fmt: skip
 PEAKS = 128  # rows of the kernels' tables
 SAMPLES = 10  # of a bone's depth
 
 _L = len(LIMBS)
+_CHANNELS = sum(OUTPUTS.values())
 PARAMS = np.dtype(
     [
         ("bone_slack", "f8"), ("low_percentile", "f8"), ("high_percentile", "f8"),
-        ("height", "i4"), ("width", "i4"), ("channels", "i4"), ("mirrored", "i4"),
-        ("max_peaks", "i4"), ("radius", "i4"), ("root", "i4"), ("dist_flag", "i4"),
-        ("min_samples", "i4"), ("max_samples", "i4"),
-        ("level", "i4", _L), ("from", "i4", _L), ("to", "i4", _L), ("turned", "i4", _L),
+        ("height", "i4"), ("width", "i4"), ("channels", "i4"), ("first", "i4", len(OUTPUTS) + 1),
+        ("mirrored", "i4"), ("max_peaks", "i4"), ("radius", "i4"), ("root", "i4"),
+        ("dist_flag", "i4"), ("necks", "i4"), ("min_samples", "i4"), ("max_samples", "i4"),
+        ("level", "i4", (2, _L)), ("from", "i4", (2, _L)), ("to", "i4", (2, _L)),
+        ("turned", "i4", (2, _L)),
         ("parent", "i4", _L), ("child", "i4", _L),
         ("evidence_limit", "f4"), ("peak_threshold", "f4"), ("peak_offset", "f4"),
         ("paf_threshold", "f4"), ("paf_min_share", "f4"), ("samples_gain", "f4"),
         ("near_length", "f4"), ("near_score", "f4"), ("stride", "f4"),
         ("bone_length_cm", "f4", _L),
-        ("divisor", "f4", CHANNELS), ("mirror_channel", "i4", CHANNELS),
-        ("mirror_sign", "f4", CHANNELS),
+        ("divisor", "f4", _CHANNELS), ("mirror_channel", "i4", _CHANNELS),
+        ("mirror_sign", "f4", _CHANNELS),
         ("image_height", "i4"), ("image_width", "i4"),
         ("input_height", "i4"), ("input_width", "i4"),
         ("fit_height", "i4"), ("fit_width", "i4"), ("left", "i4"), ("top", "i4"),
@@ -53,13 +59,22 @@ PARAMS = np.dtype(
 PERSON = np.dtype(
     [
         ("joints", "f4", (JOINTS, 3)), ("root_depth", "f4"), ("pose", "f4", POSE),
-        ("unused", "f4"), ("depth_cm", "f8", JOINTS),
+        ("spread", "f4"), ("depth_cm", "f8", JOINTS),
     ],
     align=True,
 )  # fmt: skip
+# Those found from their roots, then those found from their necks.
 RESULT = np.dtype(
-    [("people", "i4"), ("bad", "i4"), ("unused", "i4", 14), ("person", PERSON, PEAKS)], align=True
-)
+    [
+        ("people", "i4"), ("bad", "i4"), ("necks", "i4"), ("unused", "i4", 13),
+        ("person", PERSON, 2 * PEAKS),
+    ],
+    align=True,
+)  # fmt: skip
+# What comes down with each frame: the first people, more than a picture has; the others are asked
+# for where they are.
+FIRST_BYTES = 1 << 16
+FIRST_PEOPLE = (FIRST_BYTES - RESULT.fields["person"][1]) // PERSON.itemsize  # type: ignore[index]
 ARENA = np.dtype(
     [
         ("result", RESULT), ("peaks", "f4", (JOINTS, PEAKS, 4)), ("counts", "i4", JOINTS),
@@ -74,12 +89,14 @@ class MapUnits:
     """What turns the network's outputs into the association's maps; all by channel.
 
     Attributes:
-        divisor: float32 [58 or 103], of each output channel.
+        divisor: float32 [58 to 151], of each output channel.
+        outputs: what the network tells, some of :data:`OUTPUTS` in their order.
         mirror_channel: int [same], where the mirrored image's channel lies; None for one look.
         mirror_sign: float32 [same], -1 where mirroring turns the channel's sign.
     """
 
     divisor: Float
+    outputs: tuple[str, ...]
     mirror_channel: NDArray[np.intp] | None = None
     mirror_sign: Float | None = None
 
@@ -91,6 +108,7 @@ def parameters(
     *,
     root: int = PELVIS,
     dist_flag: bool = True,
+    necks: bool = False,
     percentiles: tuple[float, float] = (10.0, 90.0),
 ) -> NDArray[Any]:
     """The kernels' parameters, a record of :data:`PARAMS`, without those of the image.
@@ -100,6 +118,8 @@ def parameters(
         units: of the network's outputs.
         config: of the association.
         root, dist_flag: see :func:`smap_ros.association.associate`.
+        necks: whether people are found from necks, too, see
+            :func:`smap_ros.association.associate_both`; the network tells their depths then.
         percentiles: see :class:`smap_ros.estimators.smap.lifting.LiftingConfig`.
 
     Raises:
@@ -126,13 +146,17 @@ def parameters(
     near = np.sqrt(np.float32(width * height)) / np.float32(config.near_divisor)
     record["near_length"] = near
     record["divisor"][:channels] = units.divisor
+    widths = [OUTPUTS[name] if name in units.outputs else 0 for name in OUTPUTS]
+    record["first"] = np.cumsum([0, *widths])
+    record["necks"] = necks
     record["mirrored"] = units.mirror_channel is not None
     if units.mirror_channel is not None and units.mirror_sign is not None:
         record["mirror_channel"][:channels] = units.mirror_channel
         record["mirror_sign"][:channels] = units.mirror_sign
     record["parent"], record["child"] = LIMBS.T
-    for name, column in zip(("level", "from", "to", "turned"), limb_levels(root), strict=True):
-        record[name] = column
+    for k, start in enumerate((root, NECK)):
+        for name, column in zip(("level", "from", "to", "turned"), limb_levels(start), strict=True):
+            record[name][k] = column
     return record
 
 

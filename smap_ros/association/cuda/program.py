@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from smap_ros.association.config import JOINTS, LIMBS
 
@@ -24,6 +25,11 @@ class Launch:
     kernel: str
     grid: tuple[int, int]
     arguments: tuple[str, ...]
+
+
+def image() -> bytes:
+    """The kernels, as PTX."""
+    return Path(__file__).with_name("kernels.ptx").read_bytes()
 
 
 def letterbox_launch(pixels: int) -> Launch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,31 +210,46 @@ class TensorRtEngine:
             raise EngineError("the engine is closed; create a new one")
         check_inputs(self.inputs, inputs)
         with self.gpu.current("run the network"):
-            for name, array in inputs.items():
-                self._upload(self.tensors[name], array)
+            self.send(inputs)
             self.enqueue()
-            views = {spec.name: self._download(self.tensors[spec.name]) for spec in self.outputs}
+            views = self.fetch()
             self.gpu.wait(self.stream)
         return views
+
+    def send(self, inputs: Mapping[str, Array], stream: Any = None) -> None:
+        """Have inputs, which fit, copied to their memory in a stream, by default the engine's."""
+        with self.gpu.current("give the network its inputs"):
+            for name, array in inputs.items():
+                self._upload(self.tensors[name], array, self._in(stream))
+
+    def fetch(self, names: Sequence[str] | None = None, stream: Any = None) -> dict[str, Array]:
+        """Have outputs, by default all, copied to the host; there when the stream is done."""
+        names = [spec.name for spec in self.outputs] if names is None else names
+        with self.gpu.current("fetch the network's outputs"):
+            return {n: self._download(self.tensors[n], self._in(stream)) for n in names}
 
     def address(self, name: str) -> int:
         """Where an input or output lies on the device."""
         return self.tensors[name].address
 
-    def enqueue(self, elsewhere: Mapping[str, int] | None = None) -> None:
-        """Have the network run in the stream, on what lies in the inputs' memory.
+    def enqueue(self, elsewhere: Mapping[str, int] | None = None, stream: Any = None) -> None:
+        """Have the network run, on what lies in the inputs' memory.
 
         Args:
             elsewhere: addresses of inputs and outputs that are not to be the engine's own.
+            stream: of the same GPU, by default the engine's own.
         """
         with self.gpu.current("run the network"):
             self._words.clear()
             for name, tensor in self.tensors.items():
                 address = (elsewhere or {}).get(name, tensor.address)
                 self._must(self._context.set_tensor_address(name, address), "take memory")
-            self._must(self._context.execute_async_v3(int(self.stream)), "run the network")
+            self._must(self._context.execute_async_v3(int(self._in(stream))), "run the network")
 
-    def _upload(self, tensor: Tensor, array: Array) -> None:
+    def _in(self, stream: Any) -> Any:
+        return self.stream if stream is None else stream
+
+    def _upload(self, tensor: Tensor, array: Array, stream: Any) -> None:
         if array.size > tensor.host.size:
             raise EngineError(
                 f"network input {tensor.spec.name!r} is {list(array.shape)}; the plan was built "
@@ -245,12 +260,12 @@ class TensorRtEngine:
             self._must(self._context.set_input_shape(tensor.spec.name, shape), f"take {shape}")
         host = tensor.host[: array.size]
         host.reshape(array.shape)[...] = array
-        self.gpu.upload(tensor.address, host, self.stream)
+        self.gpu.upload(tensor.address, host, stream)
 
-    def _download(self, tensor: Tensor) -> Array:
+    def _download(self, tensor: Tensor, stream: Any) -> Array:
         shape = tuple(self._context.get_tensor_shape(tensor.spec.name))
         host = tensor.host[: int(np.prod(shape, dtype=np.int64))]
-        self.gpu.download(host, tensor.address, self.stream)
+        self.gpu.download(host, tensor.address, stream)
         return host.reshape(shape)
 
     def _must(self, done: bool, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,6 @@ from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import CM_PER_M, JOINTS, Float, LiftingConfig, Measured
 from smap_ros.estimators.smap.maps import MapScales
-
-_OUTPUTS = ("maps", "bone_depth", "root_depth", "pose")
 
 
 def device_frame(
@@ -38,29 +37,17 @@ def device_frame(
     if config.association == "cpu" or (config.association == "auto" and engine.name != "tensorrt"):
         return None
     try:
-        reason = _against(manifest, engine, config)
-        if reason:
-            raise EngineError(reason)
-        return _made(manifest, engine, association, lifting, flip_test)
+        if engine.name != "tensorrt":
+            raise EngineError(
+                f"the network runs on {engine.name}, not on a GPU; set engine to tensorrt"
+            )
+        necks = config.necks and "neck_depth" in manifest.outputs
+        return _made(manifest, engine, association, lifting, flip_test, necks)
     except (EngineError, InputError) as error:
         if config.association == "cuda":
             raise EngineError(f"association can't be cuda: {error}") from error
         engine.notes = (*engine.notes, f"association on the GPU: {error}")
         return None
-
-
-def _against(manifest: SmapManifest, engine: Engine, config: SmapConfig) -> str:
-    """What speaks against it; nothing if it can be had."""
-    if engine.name != "tensorrt":
-        return f"the network runs on {engine.name}, not on a GPU; set engine to tensorrt"
-    if config.necks and "neck_depth" in manifest.outputs:
-        return (
-            f"bundle {manifest.name!r} finds people from their necks too, and the GPU only from "
-            "pelvises; set necks to false, or association to cpu"
-        )
-    if "depth_spread" in manifest.outputs:
-        return f"bundle {manifest.name!r} tells the error of its depths, which the GPU leaves out"
-    return ""
 
 
 def _made(
@@ -69,30 +56,40 @@ def _made(
     association: AssociationConfig,
     lifting: LiftingConfig,
     flip_test: bool,
+    necks: bool,
 ) -> DeviceFrame:
-    names = [name for name in _OUTPUTS if name in manifest.outputs]
+    units = MapScales(manifest).units(flip_test)
     _, _, height, width = manifest.outputs["maps"].shape
     record = layout.parameters(
         (height, width),
-        MapScales(manifest).units(flip_test),
+        units,
         association,
         root=lifting.root,
+        necks=necks,
         percentiles=lifting.percentiles,
     )
     spec, normaliser = manifest.input, Normaliser(manifest.input)
     picture = Picture(spec.name, spec.width * spec.height, normaliser.tables, normaliser.source)
-    return DeviceFrame(engine, picture, [manifest.outputs[name].name for name in names], record)
+    names = {of: manifest.outputs[of].name for of in units.outputs}
+    return DeviceFrame(engine, picture, names, record)
 
 
-def people_of(block: Any, poses: bool) -> tuple[Float, Measured]:
+def people_of(block: Any, outputs: Container[str], necks: bool = False) -> tuple[Float, Measured]:
     """People as :func:`smap_ros.association.associate` gives them, and what was measured of them.
 
     Args:
         block: from :meth:`DeviceFrame.run`.
-        poses: whether the network tells poses.
+        outputs: what the network tells.
+        necks: those found from their necks, instead of those found from their pelvises.
     """
-    found = block["person"][: int(block["people"])]
+    first = int(block["people"])
+    found = block["person"][first:][: int(block["necks"])] if necks else block["person"][:first]
     people = np.zeros((len(found), JOINTS, 4), np.float32)
     people[..., :2], people[..., 3] = found["joints"][..., :2], found["joints"][..., 2]
-    told = found["pose"].reshape(-1, JOINTS, 3) / np.float32(CM_PER_M) if poses else None
-    return people, Measured(found["root_depth"].copy(), found["depth_cm"].copy(), told)
+    told = found["pose"].reshape(-1, JOINTS, 3) / np.float32(CM_PER_M)
+    return people, Measured(
+        found["root_depth"].copy(),
+        found["depth_cm"].copy(),
+        told if ("neck_pose" if necks else "pose") in outputs else None,
+        found["spread"].copy() if "depth_spread" in outputs else None,
+    )

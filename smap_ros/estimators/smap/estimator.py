@@ -104,6 +104,8 @@ class SmapEstimator:
         self._lifting = LiftingConfig(
             stride=manifest.stride, centred_pixels=manifest.centred_pixels
         )
+        self._at_necks = replace(self._lifting, root=NECK)
+        self._from_necks = self.config.necks and "neck_depth" in manifest.outputs
         self._normaliser = Normaliser(manifest.input)
         self._scales = MapScales(manifest)
         wanted = self.config.flip_test
@@ -214,10 +216,13 @@ class SmapEstimator:
         if block["bad"]:
             self._check_outputs.report(self.about, int(block["bad"]))
             return Lifted.nobody({NON_FINITE: int(block["bad"])})
-        people, measured = people_of(block, "pose" in self._manifest.outputs)
-        return _without_unplaced(
-            place(people, measured, camera=camera, letterbox=letterbox, config=self._lifting)
-        )
+        placing = partial(place, camera=camera, letterbox=letterbox)
+        outputs = self._manifest.outputs
+        lifted = _without_unplaced(placing(*people_of(block, outputs), config=self._lifting))
+        if not self._from_necks:
+            return lifted
+        necks = placing(*people_of(block, outputs, necks=True), config=self._at_necks)
+        return self._united(lifted, necks, camera, letterbox)
 
     def _placed_people(
         self, seen: Maps, camera: Camera, letterbox: Letterbox, timer: StageTimer
@@ -234,7 +239,7 @@ class SmapEstimator:
             poses=seen.poses,
             spread=pelvis_spread,
         )
-        if not self.config.necks or seen.neck_depth is None:
+        if not self._from_necks or seen.neck_depth is None:
             people = associate(seen.maps, seen.root_depth, config=self._association)
             timer.lap("association")
             return _without_unplaced(at_pelvis(people))
@@ -245,13 +250,17 @@ class SmapEstimator:
         necks = lifting(
             rest,
             root_depth=seen.neck_depth,
-            config=replace(self._lifting, root=NECK),
+            config=self._at_necks,
             poses=seen.neck_poses,
             spread=neck_spread,
         )
+        return self._united(_without_unplaced(at_pelvis(people)), necks, camera, letterbox)
+
+    @staticmethod
+    def _united(people: Lifted, necks: Lifted, camera: Camera, letterbox: Letterbox) -> Lifted:
+        """Both, each person once; ``necks`` as lifted from there."""
         necks = rooted_at_pelvis(_without_unplaced(necks), camera, letterbox)
-        lifted = _without_unplaced(at_pelvis(people))
-        return united(lifted, necks, camera.fx * letterbox.scale)
+        return united(people, necks, camera.fx * letterbox.scale)
 
     def close(self) -> None:
         """Release the networks; harmless when done twice."""

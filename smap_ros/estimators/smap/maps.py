@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association.cuda.layout import MapUnits
+from smap_ros.association.cuda.layout import OUTPUTS, MapUnits
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.estimators.smap.lifting import CM_PER_M
 from smap_ros.skeletons import MPI15
@@ -21,7 +21,6 @@ Float = NDArray[np.float32]
 _JOINTS = list(MPI15.flip)
 _LIMBS = [MPI15.limbs.index((_JOINTS[a], _JOINTS[b])) for a, b in MPI15.limbs]
 _POSE = [3 * joint + axis for joint in _JOINTS for axis in (0, 1, 2)]
-_ON_GPU = ("maps", "bone_depth", "root_depth", "pose")  # in the order of its channels
 _ROWS = _JOINTS + [JOINTS + 2 * limb + axis for limb in _LIMBS for axis in (0, 1)]
 
 
@@ -126,21 +125,32 @@ class MapScales:
         )
 
     def units(self, flip_test: bool) -> MapUnits:
-        """The same for the GPU: by channel, with the way back from the mirror image if wanted.
-
-        The GPU associates from pelvises: what necks tell is not for it.
-        """
-        names = [name for name in _ON_GPU if name in self._divisors]
-        channels = [self._outputs[name].shape[1] for name in names]
-        pairs = zip((self._divisors[name] for name in names), channels, strict=True)
-        divisor = np.concatenate([np.broadcast_to(d.reshape(-1), n) for d, n in pairs])
+        """The same for the GPU: by channel, with the way back from the mirror image if wanted."""
+        names = tuple(name for name in OUTPUTS if name in self._divisors)
+        divisor = np.concatenate(
+            [np.broadcast_to(self._divisors[name].reshape(-1), OUTPUTS[name]) for name in names]
+        ).astype(np.float32)
         if not flip_test:
-            return MapUnits(divisor.astype(np.float32))
-        blocks = [np.array(_ROWS), np.array(_LIMBS), np.array([0]), np.array(_POSE)]
-        starts = np.cumsum([0, *channels])
-        taken = zip(blocks, starts, channels, strict=False)
-        channel = np.concatenate([block + start for block, start, _ in taken])
-        sign = np.ones(len(divisor), np.float32)
-        sign[JOINTS : len(_ROWS) : 2] = -1  # x of the affinities
-        sign[starts[3] :: 3] = -1  # x of the poses
-        return MapUnits(divisor.astype(np.float32), channel[: len(divisor)], sign)
+            return MapUnits(divisor, names)
+        starts = np.cumsum([0, *(OUTPUTS[name] for name in names)])
+        channel = np.concatenate([_MIRRORED[n] + s for n, s in zip(names, starts, strict=False)])
+        sign = np.concatenate([_signs(name) for name in names])
+        return MapUnits(divisor, names, channel, sign)
+
+
+# Channels of each output in the mirrored image's maps.
+_MIRRORED: dict[str, NDArray[np.intp]] = {
+    "maps": np.array(_ROWS), "bone_depth": np.array(_LIMBS), "root_depth": np.arange(1),
+    "pose": np.array(_POSE), "neck_depth": np.arange(1), "neck_pose": np.array(_POSE),
+    "depth_spread": np.arange(2),
+}  # fmt: skip
+
+
+def _signs(name: str) -> Float:
+    """-1 for the channels of an output that point along x, which mirroring turns."""
+    sign = np.ones(OUTPUTS[name], np.float32)
+    if name == "maps":
+        sign[JOINTS::2] = -1
+    elif name in ("pose", "neck_pose"):
+        sign[::3] = -1
+    return sign

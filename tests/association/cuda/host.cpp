@@ -13,6 +13,10 @@ static void call_assign(void** args) { assign((const Params*)A(0), (const float*
 static void call_lift_samples(void** args) { lift_samples((const Params*)A(0), (const float*)A(1), (Arena*)A(2)); }
 static void call_letterbox(void** args) { letterbox((const Params*)A(0), (const byte*)A(1), (float*)A(2)); }
 static void call_mirror(void** args) { mirror((const Params*)A(0), (const float*)A(1), (float*)A(2)); }
+static void call_count_bad(void** args) { count_bad((const int*)A(0), (const float*)A(1), (int*)A(2)); }
+static void call_take(void** args) {
+  take((const int*)A(0), (const int*)A(1), (const float*)A(2), (float*)A(3));
+}
 
 static const struct { const char* name; void (*call)(void**); int arguments; } KERNELS[] = {
     {"clear", call_clear, 2},
@@ -23,6 +27,8 @@ static const struct { const char* name; void (*call)(void**); int arguments; } K
     {"lift_samples", call_lift_samples, 3},
     {"letterbox", call_letterbox, 3},
     {"mirror", call_mirror, 3},
+    {"count_bad", call_count_bad, 3},
+    {"take", call_take, 4},
 };
 
 extern "C" int run(const char* name, int grid_x, int grid_y, void** args) {

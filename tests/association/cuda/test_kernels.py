@@ -5,19 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smap_ros.association import AssociationConfig, associate, find_peaks, limb_scores
+from smap_ros.association import (
+    AssociationConfig,
+    associate,
+    associate_both,
+    find_peaks,
+    limb_scores,
+)
 from smap_ros.association.config import LIMBS
 from smap_ros.association.cuda import layout
 from smap_ros.bundles.manifest.common import ImageInput
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.errors import InputError
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.estimators.smap.lifting import LiftingConfig, bone_depths, chain_depths, told_poses
+from smap_ros.estimators.smap.device import people_of
+from smap_ros.estimators.smap.lifting import (
+    LiftingConfig,
+    _at_roots,
+    bone_depths,
+    chain_depths,
+    relative_depths,
+    told_poses,
+)
 from smap_ros.estimators.smap.maps import MapScales
 from smap_ros.geometry.letterbox import Letterbox
 from tests.conftest import manifest
 
-PLAIN = layout.MapUnits(np.ones(layout.CHANNELS, np.float32))
+TOLD = tuple(layout.OUTPUTS)[:4]
+
+
+def plain(names=TOLD):
+    """Units of a network that tells these in the association's own."""
+    return layout.MapUnits(np.ones(sum(layout.OUTPUTS[n] for n in names), np.float32), names)
 
 
 def outputs_of(maps, root_depth, seed=0):
@@ -32,7 +51,7 @@ def assert_frame_is_numpys(kernels, outputs, root=2, dist_flag=True, config=None
     config = config or AssociationConfig()
     maps, bones, root_depth, poses = outputs
     size = root_depth.shape
-    params = layout.parameters(size, PLAIN, config, root=root, dist_flag=dist_flag)
+    params = layout.parameters(size, plain(), config, root=root, dist_flag=dist_flag)
     arena, _ = kernels.frame(params, outputs)
 
     peaks = find_peaks(maps, config)
@@ -102,6 +121,78 @@ def test_ties_and_more_peaks_than_the_tables_hold(kernels):
     depth = rng.choice([1.0, 2.0], (70, 90)).astype(np.float32)
     people = assert_frame_is_numpys(kernels, outputs_of(maps, depth))
     assert len(people) == 127
+
+
+@pytest.mark.parametrize("told", [(), ("depth_spread",)])
+@pytest.mark.parametrize(("count", "hidden"), [(0, 1.0), (9, 0.0), (12, 0.5), (8, 1.0)])
+def test_people_from_necks(kernels, naive, count, hidden, told):
+    """Those in the left part of the picture have no pelvis there."""
+    size = (64, 112)
+    maps, root_depth = naive.synthetic_scene(count, seed=count, size=size, noise=0.02)
+    rng = np.random.default_rng(count)
+    maps[2, :, : round(hidden * size[1])] = 0
+    outputs = outputs_of(maps, root_depth)
+    neck_depth = rng.permuted(root_depth, axis=1)
+    outputs += [neck_depth, rng.normal(0, 50, (45, *size)).astype(np.float32)]
+    names = (*layout.OUTPUTS,)[:6] + told
+    if told:
+        outputs.append(rng.random((2, *size), np.float32))
+    params = layout.parameters(size, plain(names), necks=True)
+    arena, _ = kernels.frame(params, outputs)
+    result = arena["result"]
+    people, necks = associate_both(maps, root_depth, neck_depth)
+    assert (int(result["people"]), int(result["necks"])) == (len(people), len(necks))
+    assert (len(necks) > 0) == (count * hidden > 0) and (hidden < 1 or len(people) == 0)
+    found = people_of(result, names), people_of(result, names, necks=True)
+    depths = (root_depth, outputs[3], 0), (neck_depth, outputs[5], 1)
+    for (rows, measured), expected, (depth, poses, k) in zip(
+        found, (people, necks), depths, strict=True
+    ):
+        np.testing.assert_array_equal(rows, expected)
+        config = LiftingConfig(root=(2, 0)[k])
+        np.testing.assert_array_equal(measured.root_depth, _at_roots(expected, depth, config))
+        np.testing.assert_array_equal(
+            measured.relative_cm, relative_depths(expected, outputs[1], config)
+        )
+        np.testing.assert_array_equal(measured.poses, told_poses(expected, poses, config))
+        if told:
+            spread = _at_roots(expected, outputs[6][k], config)
+            np.testing.assert_array_equal(measured.spread, spread)
+        else:
+            assert measured.spread is None
+
+
+def test_peaks_with_one_centre_belong_to_their_owner_both(kernels):
+    """Two peaks of equal height have one centroid: who has one has both."""
+    maps = np.zeros((43, 20, 20), np.float32)
+    maps[0, 8, 7] = maps[0, 8, 9] = 0.9  # necks; the windows about both hold both
+    maps[2, 12, 8] = 0.9
+    maps[15 + 3] = 1  # from neck to pelvis: down
+    depth, poses = np.ones((20, 20), np.float32), np.zeros((45, 20, 20), np.float32)
+    outputs = [*outputs_of(maps, depth), depth, poses]
+    params = layout.parameters(depth.shape, plain(tuple(layout.OUTPUTS)[:6]), necks=True)
+    arena, _ = kernels.frame(params, outputs)
+    people, necks = associate_both(maps, depth, depth)
+    got = int(arena["result"]["people"]), int(arena["result"]["necks"])
+    assert got == (len(people), len(necks)) == (1, 0)
+    assert int(arena["counts"][0]) == 2
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 513, 70_000])
+def test_bad_values_are_counted_and_some_taken(kernels, size):
+    rng = np.random.default_rng(size)
+    values = rng.random(max(size, 1), np.float32)
+    values[rng.random(len(values)) < 0.1] = np.nan
+    values[:1] = np.inf
+    bad = np.full(8, -1, np.int32)
+    places = rng.integers(-3, len(values), 700).astype(np.int32)
+    sizes, taken = np.array([size, 650], np.int32), np.full(700, 7, np.float32)
+    kernels.launch("count_bad", (8, 1), sizes, values, bad)
+    assert bad.sum() == np.sum(~np.isfinite(values[:size]))
+    kernels.launch("take", (1, 1), sizes, places, values, taken)
+    expected = np.where(places < 0, 0, values[np.maximum(places, 0)])
+    np.testing.assert_array_equal(taken[:650], expected[:650])
+    assert (taken[650:] == 7).all()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +284,7 @@ def test_the_letterbox_is_opencvs(kernels, image, network, colour, resize):
             mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25),
         )
     )  # fmt: skip
-    params = layout.parameters((8, 8), PLAIN)
+    params = layout.parameters((8, 8), plain())
     layout.set_image(params, letterbox, normaliser.tables, normaliser.source)
     blob = np.full((3, network[1], network[0]), np.nan, np.float32)
     kernels.launch("letterbox", (64, 1), params, picture, blob)
@@ -202,7 +293,7 @@ def test_the_letterbox_is_opencvs(kernels, image, network, colour, resize):
 
 def test_the_mirrored_input(kernels):
     blob = np.random.default_rng(0).random((3, 30, 44), np.float32)
-    params = layout.parameters((8, 8), PLAIN)
+    params = layout.parameters((8, 8), plain())
     params["input_height"], params["input_width"] = blob.shape[1:]
     turned = np.full_like(blob, np.nan)
     kernels.launch("mirror", (2, 1), params, blob, turned)
@@ -212,6 +303,6 @@ def test_the_mirrored_input(kernels):
 def test_an_image_that_leaves_a_rest_is_refused():
     with pytest.raises(InputError, match="1281x721"):
         layout.set_image(
-            layout.parameters((8, 8), PLAIN), Letterbox(1281, 721, 448, 256),
+            layout.parameters((8, 8), plain()), Letterbox(1281, 721, 448, 256),
             np.zeros((3, 256), np.float32), (0, 1, 2),
         )  # fmt: skip

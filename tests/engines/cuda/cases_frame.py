@@ -9,12 +9,14 @@ import threading
 import numpy as np
 import pytest
 
+from smap_ros.association.cuda import layout
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.camera import Camera
 from smap_ros.engines import cuda_layers
 from smap_ros.errors import EngineError
 from smap_ros.estimators import create_estimator
 from smap_ros.sources import open_source
+from tests.conftest import outputs_of
 
 LAYER = os.environ["LAYER"]
 FAKE = ctypes.CDLL("libcuda.so.1")
@@ -27,6 +29,16 @@ def nothing_is_left(monkeypatch):
     FAKE.fake_work()
     assert FAKE.fake_live() == 0
     assert FAKE.fake_depth() == 0
+
+
+@pytest.fixture
+def near(scene_maker, make_bundle, scene_onnx):
+    """Somebody whose pelvis is below the picture beside somebody whole; necks and errors told."""
+    scene = scene_maker([[-0.5, 0.6, 0.95], [1.2, 0.2, 3.5]])
+    labels = {**scene.maps(), "pose": scene.poses(), **scene.necks()}
+    spread = np.array([0.1, 0.2], np.float32)[None, :, None, None]
+    labels["depth_spread"] = np.broadcast_to(spread, (1, 2, *labels["maps"].shape[2:])).copy()
+    return scene, make_bundle(scene, scene_onnx(labels), outputs=outputs_of(labels))
 
 
 def on_gpu(bundle, **options):
@@ -63,6 +75,17 @@ def test_scenes_are_those_of_the_cpu(scene, make_bundle, flip_test):
     assert people >= (0 if flip_test else 2 * len(scene.joints))
 
 
+@pytest.mark.parametrize("flip_test", [False, True])
+@pytest.mark.parametrize("necks", [False, True])
+def test_people_from_necks_and_the_error_of_depths(near, necks, flip_test):
+    scene, bundle = near
+    images = [scene.image(value) for value in (250, 0, 250)]
+    options = {"necks": necks, "flip_test": flip_test}
+    people, notes = assert_same(bundle, images, scene.camera, **options)
+    assert notes == ()
+    assert flip_test or people == (4 if necks else 2)
+
+
 def test_the_shipped_model_on_the_demo():
     frames = open_source("config/demo/clip.mp4")
     images = [frame.image for frame, _ in zip(frames, range(8), strict=False)][::4]
@@ -71,16 +94,32 @@ def test_the_shipped_model_on_the_demo():
     assert people > 0 and notes == ()
 
 
-def test_one_graph_and_little_traffic(scene, make_bundle):
+def test_one_graph_and_64_kb_down(scene, make_bundle):
     gpu = on_gpu(make_bundle(scene))
     image = scene.image(250)
     gpu.estimate(image, scene.camera)
-    before = {k: FAKE.fake_calls(k) for k in (b"cuGraphLaunch", b"cuLaunchKernel")}
+    names = ("cuGraphLaunch", "cuLaunchKernel", "bytes down", "bytes up", "cuStreamSynchronize")
+    before = {name: FAKE.fake_calls(name.encode()) for name in names}
     for _ in range(3):
         gpu.estimate(image, scene.camera)
-    assert FAKE.fake_calls(b"cuGraphLaunch") == before[b"cuGraphLaunch"] + 3
-    assert FAKE.fake_calls(b"cuLaunchKernel") == before[b"cuLaunchKernel"]
+    spent = {name: (FAKE.fake_calls(name.encode()) - before[name]) / 3 for name in names}
+    up = 0 if "FAKE_INTEGRATED" in os.environ else image.nbytes  # it reads the image where it is
+    assert spent == {
+        "cuGraphLaunch": 1, "cuLaunchKernel": 0, "bytes down": 65536, "bytes up": up,
+        "cuStreamSynchronize": 1,
+    }  # fmt: skip
     gpu.close()
+
+
+def test_more_people_than_come_down_at_once(near, monkeypatch):
+    """Those beyond the first 64 KB are asked for; as if already the second person were."""
+    scene, bundle = near
+    head = layout.RESULT.fields["person"][1]
+    monkeypatch.setattr(layout, "FIRST_PEOPLE", 1)
+    monkeypatch.setattr(layout, "FIRST_BYTES", head + layout.PERSON.itemsize)
+    images = [scene.image(value) for value in (250, 128, 250)]
+    people, notes = assert_same(bundle, images, scene.camera)
+    assert people == 4 and notes == ()
 
 
 def test_without_capture_it_launches_plainly(scene, make_bundle):
@@ -116,14 +155,24 @@ def test_made_in_one_thread_and_run_in_another(scene, make_bundle):
     assert found == [len(scene.joints)] * 2
 
 
-def test_ten_lives(scene, make_bundle):
-    bundle = make_bundle(scene)
-    for _ in range(10):
-        gpu = on_gpu(bundle)
-        gpu.estimate(scene.image(250), scene.camera)
+def test_fifty_lives(scene, make_bundle):
+    """As a node that is configured in one thread, runs in another, and is deactivated.
+
+    Frames take seconds with the GPU's threads as fibres, so only every tenth life has some.
+    """
+    bundle, image = make_bundle(scene), scene.image(250)
+    for life in range(50):
+        gpu, found = on_gpu(bundle), []
+        if life % 10 == 0:
+            thread = threading.Thread(
+                target=lambda: found.append(gpu.estimate(image, scene.camera))  # noqa: B023
+            )
+            thread.start()
+            thread.join()
+            assert len(found[0].bodies) == len(scene.joints)
         gpu.close()
         gpu.close()
-        assert FAKE.fake_live() == 0
+        assert FAKE.fake_live() == 0 and FAKE.fake_depth() == 0
 
 
 def test_what_the_gpu_can_not_do_is_said(scene, make_bundle):

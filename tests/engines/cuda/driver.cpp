@@ -151,16 +151,18 @@ int cuMemHostGetDevicePointer_v2(Address* out, void* host, unsigned) {
 }
 static int copy(Address target, Address source, size_t size, Address ours, Stream* stream) {
   if (!inside(ours, size)) return INVALID_VALUE;
-  return later(stream, [=] { return memcpy((void*)target, (void*)source, size), OK; });
+  const char* way = ours == target ? "bytes up" : "bytes down";
+  return later(stream, [=] {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    return counts[way] += size, memcpy((void*)target, (void*)source, size), OK;
+  });
 }
 int cuMemcpyHtoDAsync_v2(Address target, const void* source, size_t size, Stream* stream) {
   ENTER;
-  counts["bytes up"] += size;
   return copy(target, (Address)source, size, target, stream);
 }
 int cuMemcpyDtoHAsync_v2(void* target, Address source, size_t size, Stream* stream) {
   ENTER;
-  counts["bytes down"] += size;
   return copy((Address)target, source, size, source, stream);
 }
 

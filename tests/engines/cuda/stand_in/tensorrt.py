@@ -274,7 +274,10 @@ class IExecutionContext:
         names = list(self.engine.made)
         for name, array in zip(names, self.engine.session.run(names, inputs), strict=True):
             factor = np.float32(1.5 if _does("wrong") else 1)
-            self._memory(addresses[name], array.shape)[...] = array * factor
+            memory = self._memory(addresses[name], array.shape)
+            memory[...] = array * factor
+            if _does("nan"):
+                memory.reshape(-1)[:3] = np.nan, np.inf, -np.inf
 
     def _memory(self, address, shape):
         size = int(np.prod(shape))
