@@ -50,6 +50,29 @@ def check(
     return check_paths(paths, layout, images, decode=decode, json_file=json, show=show)
 
 
+@app.command()
+def preview(
+    config: Annotated[
+        Path, typer.Argument(help="YAML with `recipe: NAME`, see training/configs/.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, in place of what the file says.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("preview.png"),
+    count: Annotated[int, typer.Option(min=1, max=200, help="Samples that are drawn.")] = 12,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first one in the run.")] = 0,
+) -> None:
+    """Draw samples as the network gets them, after augmentation, with their targets.
+
+    Example: smap-train data preview training/configs/smap_virtual.yaml --out sheet.png
+    """
+    from smap_train.data.preview import write_preview
+    from smap_train.recipes.registry import open_recipe
+
+    places = write_preview(open_recipe(config, overrides or []), out, count, first)
+    typer.echo(f"{out}: {len(places)} samples")
+
+
 @convert.callback()
 def _convert() -> None:
     """Bring public data sets into the form that training reads; docs/data.md has the links."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smap_ros.pictures import write_picture
 from smap_ros.skeletons import MPI15
 
-_COLOURS = {"left": (60, 110, 255), "right": (255, 60, 60), "middle": (60, 230, 60)}  # RGB
+SIDE_COLOURS = {"left": (60, 110, 255), "right": (255, 60, 60), "middle": (60, 230, 60)}  # RGB
 
 
 def drawn(rgb: NDArray[np.uint8], truth: dict[str, Any], zoom: int = 2) -> NDArray[np.uint8]:
@@ -25,10 +25,12 @@ def drawn(rgb: NDArray[np.uint8], truth: dict[str, Any], zoom: int = 2) -> NDArr
         x, y, w, h = (int(v * zoom) for v in person["box"])
         cv2.rectangle(image, (x, y), (x + w, y + h), (255, 220, 80), 1)
         for a, b in MPI15.limbs:
-            cv2.line(image, points[a], points[b], _COLOURS[MPI15.side(b)], 1, cv2.LINE_AA)
+            cv2.line(image, points[a], points[b], SIDE_COLOURS[MPI15.side(b)], 1, cv2.LINE_AA)
         for k, point in enumerate(points):
             hidden = person["visibility"][k] == 1
-            cv2.circle(image, point, 3, _COLOURS[MPI15.side(k)], 1 if hidden else -1, cv2.LINE_AA)
+            cv2.circle(
+                image, point, 3, SIDE_COLOURS[MPI15.side(k)], 1 if hidden else -1, cv2.LINE_AA
+            )
     return image
 
 
