@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
@@ -16,12 +16,12 @@ from smap_ros.evaluation.common.metrics import procrustes
 from smap_ros.skeletons import SMPL24, SPIN49
 from smap_train.data import clip_crop
 from smap_train.data.clip_crop import ClipView, matrix_of
+from smap_train.data.layouts.clips import ClipData
 from smap_train.data.layouts.tracks import (
     Chunks,
     Frames,
     TrackedPerson,
     clip,
-    open_database,
     open_virtual_frames,
 )
 from smap_train.data.shards import shard_files
@@ -43,23 +43,13 @@ _DRAWN = ("decoder.",)  # of stage 1's weights, what stage 2 begins anew
 Clip = Sequence[TrackedPerson]
 
 
-class MaedData(BaseModel):
-    """One of MAED's databases, its arrays as .npz, and the folder that its names begin in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    database: Path
-    images: Path = Path()
-    every: int = Field(1, gt=0)
-
-
 class MaedConfig(RunConfig):
     """Everything that determines a run. The defaults are the official ones, but for the steps."""
 
     recipe: Literal["maed"] = Field("maed", description="this recipe")
-    pictures: list[MaedData] = Field([], description="databases of pictures")
-    clips_3d: list[MaedData] = Field([], description="databases of videos with depths (stage 2)")
-    clips_2d: list[MaedData] = Field([], description="databases of videos without (stage 2)")
+    pictures: list[ClipData] = Field([], description="data sets of pictures")
+    clips_3d: list[ClipData] = Field([], description="videos with depths (stage 2)")
+    clips_2d: list[ClipData] = Field([], description="videos without (stage 2)")
     virtual: list[Path] = Field([], description="shards of `smap-train synth`, as pictures")
     virtual_films: list[Path] = Field([], description="shards of sequences, as clips with depths")
     held_out: list[Path] = Field([], description="shards that the best weights are chosen by")
@@ -129,8 +119,7 @@ class MaedRecipe(Recipe[MaedConfig]):
         """Pictures, and clips with and without depths, in their shares."""
         config = self.config
         pictures: list[Source[Any]] = [
-            Source(str(d.database), open_database(d.database, d.images, d.every), self.picture)
-            for d in config.pictures
+            Source(data.name, data.open(), self.picture) for data in config.pictures
         ]
         if config.virtual:
             frames = open_virtual_frames(config.virtual)
@@ -144,8 +133,9 @@ class MaedRecipe(Recipe[MaedConfig]):
         groups = zip((pictures, deep, flat), shares, strict=True)
         return self.mixture([s for group, share in groups for s in in_share(group, share)])
 
-    def _clips(self, data: MaedData, make: Callable[..., Any]) -> Source[Any]:
-        return Source(str(data.database), Chunks(open_database(data.database, data.images)), make)
+    def _clips(self, data: ClipData, make: Callable[..., Any]) -> Source[Any]:
+        whole = data.model_copy(update={"every": 1})
+        return Source(data.name, Chunks(whole.open(), data.stride), make)
 
     def picture(self, person: TrackedPerson, rng: np.random.Generator) -> dict[str, Tensor]:
         """A clip of one frame, as :meth:`tensors` has it."""
@@ -233,7 +223,8 @@ class MaedRecipe(Recipe[MaedConfig]):
     def files(self) -> list[Path]:
         """Databases and shards."""
         config = self.config
-        databases = [d.database for d in config.pictures + config.clips_3d + config.clips_2d]
+        sets = config.pictures + config.clips_3d + config.clips_2d
+        databases = [file for data in sets for file in data.files()]
         return databases + shard_files([*config.virtual, *config.virtual_films, *config.held_out])
 
 

@@ -22,7 +22,9 @@ from smap_train.recipes.base import Recipe
 class PeopleConfig(RunConfig):
     """Where people come from: half of the samples from data sets with depths, half from others."""
 
-    data_3d: list[PeopleData] = Field([], description="data sets with depths: h36m, muco")
+    data_3d: list[PeopleData] = Field(
+        [], description="data sets with depths: h36m, muco, 3dpw, ..."
+    )
     data_2d: list[PeopleData] = Field([], description="data sets without: mpii, coco, crowdpose")
     virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
     held_out: list[Path] = Field([], description="shards that the best weights are chosen by")

@@ -14,11 +14,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from smap_ros.errors import InputError
+from smap_train.data.layouts.panoptic import sequences
 from smap_train.data.layouts.world import (
     WorldScene,
     WorldScenes,
     check_scenes,
     open_muco_world,
+    open_panoptic_world,
     open_virtual_world,
 )
 from smap_train.data.shards import shard_files
@@ -50,6 +53,10 @@ class VirtualPoseSyntheticConfig(RunConfig):
         "virtualpose_synthetic", description="this recipe"
     )
     muco: Path | None = Field(None, description="MuCo-3DHP.json: 17 joints")
+    panoptic: Path | None = Field(
+        None, description="folder of sequences of CMU Panoptic: 15 joints, noses for head tops"
+    )
+    panoptic_every: int = Field(3, gt=0, description="take every n-th labelled frame of them")
     virtual: list[Path] = Field(
         [], description="folders of shards from `smap-train synth`: 15 joints"
     )
@@ -98,10 +105,18 @@ class VirtualPoseSyntheticRecipe(Recipe[VirtualPoseSyntheticConfig]):
         sources: list[tuple[str, WorldScenes]] = []
         if self.config.muco is not None:
             sources.append((str(self.config.muco), open_muco_world(self.config.muco)))
+        if self.config.panoptic is not None:
+            scenes = open_panoptic_world(self.config.panoptic, self.config.panoptic_every)
+            sources.append((str(self.config.panoptic), scenes))
         if self.config.virtual:
             sources.append(("virtual people", open_virtual_world(self.config.virtual)))
-        for _, scenes in sources:
+        for name, scenes in sources:
             check_scenes(scenes)
+            if scenes.joints < self.settings.joints:
+                raise InputError(
+                    f"{name} has people of {scenes.joints} joints, the network "
+                    f"{self.settings.joints}; leave one of them out, or set network.joints to 15"
+                )
         self.scenes = SyntheticScenes([scenes for _, scenes in sources], self.settings)
         return self.mixture([Source(name, scenes, self.sample) for name, scenes in sources])
 
@@ -138,4 +153,9 @@ class VirtualPoseSyntheticRecipe(Recipe[VirtualPoseSyntheticConfig]):
 
     def files(self) -> list[Path]:
         """Annotations and shards."""
-        return ([self.config.muco] if self.config.muco else []) + shard_files(self.config.virtual)
+        config = self.config
+        files = [config.muco] if config.muco else []
+        if config.panoptic is not None:
+            for one in sequences(config.panoptic, config.panoptic_every):
+                files += [one.calibration, *one.labels.values()]
+        return files + shard_files(config.virtual)

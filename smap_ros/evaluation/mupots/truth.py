@@ -256,14 +256,14 @@ def _camera(folder: Path, people: list[_Person]) -> Camera:
         raise InputError(f"{folder} has no valid people; nothing can be measured")
     pixels = np.concatenate([person.pixels for person in people])
     points = np.concatenate([person.metric for person in people])
-    (fx, cx), (fy, cy) = (_line(points[:, k] / points[:, 2], pixels[:, k]) for k in range(2))
+    (fx, cx), (fy, cy) = (fitted_line(points[:, k] / points[:, 2], pixels[:, k]) for k in range(2))
     try:
         return Camera(width, height, fx, fy, cx, cy)
     except CameraError as error:
         raise InputError(f"{folder}: annot2 and annot3 fit no camera: {error}") from error
 
 
-def _line(x: Float, y: Float) -> tuple[float, float]:
+def fitted_line(x: Float, y: Float) -> tuple[float, float]:
     """Slope and offset of the line through points."""
     (slope, offset), *_ = np.linalg.lstsq(np.stack([x, np.ones(len(x))], axis=1), y, rcond=None)
     return float(slope), float(offset)

@@ -26,11 +26,11 @@ from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float64]
 
-_POSES = "hdPose3d_stage1_coco19"
+POSES = "hdPose3d_stage1_coco19"
 _CENTIMETRES = 0.01
 # The first 15 of coco19 are mpi15, but for the nose, which stands where our head top is.
 _NOSE = MPI15.index("head_top")
-_CERTAIN = 0.1  # confidence from which on a joint counts as labelled
+CERTAIN = 0.1  # confidence from which on a joint counts as labelled
 _MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, CameraError)
 
 
@@ -63,15 +63,15 @@ def read_panoptic(path: Path) -> list[PanopticImage]:
     if path.is_file():
         images = _read_smap(path)
     else:
-        folders = [path] if (path / _POSES).is_dir() else sorted(path.glob(f"*/{_POSES}"))
-        sequences = [path] if (path / _POSES).is_dir() else [f.parent for f in folders]
+        folders = [path] if (path / POSES).is_dir() else sorted(path.glob(f"*/{POSES}"))
+        sequences = [path] if (path / POSES).is_dir() else [f.parent for f in folders]
         images = [
             image for folder in sequences for image in _read_sequence(folder, len(sequences) == 1)
         ]
     if not images:
         raise InputError(
             f"{path} has no labelled images of CMU Panoptic; expected a JSON file in SMAP's form "
-            f"with test images, or sequences with {_POSES} and hdImgs"
+            f"with test images, or sequences with {POSES} and hdImgs"
         )
     return images
 
@@ -109,16 +109,20 @@ def _smap_image(entry: Any, folder: Path, alone: bool) -> PanopticImage:
 
 
 @dataclass(frozen=True)
-class _Mounted:
+class Mounted:
     """A camera of the studio: intrinsics, and where it is (centimetres)."""
 
     camera: Camera
     rotation: Float
     translation: Float
 
+    def seen(self, points: Float) -> Float:
+        """Points of the studio [N, 3] before the camera, centimetres."""
+        return np.asarray(points @ self.rotation.T + self.translation, np.float64)
+
 
 def _read_sequence(folder: Path, alone: bool) -> list[PanopticImage]:
-    cameras = _read_cameras(folder / f"calibration_{folder.name}.json")
+    cameras = read_cameras(folder / f"calibration_{folder.name}.json")
     images = sorted((folder / "hdImgs").glob("*/*.jpg"))
     return [
         image
@@ -127,11 +131,16 @@ def _read_sequence(folder: Path, alone: bool) -> list[PanopticImage]:
     ]
 
 
-def _read_cameras(path: Path) -> dict[str, _Mounted]:
+def read_cameras(path: Path) -> dict[str, Mounted]:
+    """The HD cameras of a sequence by name, from its calibration file.
+
+    Raises:
+        InputError: if it is missing or malformed.
+    """
     data = read_json(path)
     try:
         return {
-            str(entry["name"]): _Mounted(
+            str(entry["name"]): Mounted(
                 Camera.from_matrix(
                     int(entry["resolution"][0]),
                     int(entry["resolution"][1]),
@@ -153,11 +162,11 @@ def _read_cameras(path: Path) -> dict[str, _Mounted]:
 
 
 def _sequence_image(
-    file: Path, folder: Path, cameras: dict[str, _Mounted], alone: bool
+    file: Path, folder: Path, cameras: dict[str, Mounted], alone: bool
 ) -> PanopticImage | None:
     """An image with its labels; None where the frame has none."""
     name, frame = file.parent.name, file.stem.rpartition("_")[2]
-    labels = folder / _POSES / f"body3DScene_{frame}.json"
+    labels = folder / POSES / f"body3DScene_{frame}.json"
     if not labels.is_file():
         return None
     if name not in cameras:
@@ -172,16 +181,31 @@ def _sequence_image(
     return PanopticImage(View(key, mounted.camera, file), poses, roots, inside)
 
 
-def _people(path: Path, mounted: _Mounted) -> Iterator[Float]:
+def _people(path: Path, mounted: Mounted) -> Iterator[Float]:
     """The people of a frame before a camera, float64 [15, 3], metres."""
+    for joints in world_people(path):
+        placed = mounted.seen(joints[:15, :3])
+        placed[joints[:15, 3] < CERTAIN] = np.nan
+        placed[_NOSE] = np.nan
+        yield placed * _CENTIMETRES
+
+
+def world_people(path: Path) -> list[Float]:
+    """The people of a frame: float64 [19 or 15, 4], centimetres in the studio and confidence.
+
+    Sequences without ``joints19`` have ``joints15``, the first of them.
+
+    Raises:
+        InputError: if the file is missing or malformed.
+    """
     data = read_json(path)
     try:
-        for body in data["bodies"]:
-            joints = np.array(body["joints19"], np.float64).reshape(19, 4)[:15]
-            placed = joints[:, :3] @ mounted.rotation.T + mounted.translation
-            placed[joints[:, 3] < _CERTAIN] = np.nan
-            placed[_NOSE] = np.nan
-            yield placed * _CENTIMETRES
+        return [
+            np.array(body["joints19"], np.float64).reshape(19, 4)
+            if "joints19" in body
+            else np.array(body["joints15"], np.float64).reshape(15, 4)
+            for body in data["bodies"]
+        ]
     except _MALFORMED as error:
         raise InputError(
             f"{path} is malformed ({error!r}); expected bodies with joints19 [19][x, y, z, c]"

@@ -2,8 +2,9 @@
 
 A pickle holds a dictionary of ``sequence``, ``cam_intrinsics`` [3, 3], ``cam_poses`` [T, 4, 4]
 (world to camera), and for each person ``jointPositions`` [T, 72] (SMPL's joints in the world,
-metres), ``poses`` [T, 72], ``betas`` [10 or more], ``trans`` [T, 3] and ``campose_valid`` [T]. It
-is read without running code that it may hold.
+metres), ``poses`` [T, 72], ``betas`` [10 or more], ``trans`` [T, 3], ``campose_valid`` [T] and
+``poses2d`` [T, 3, 18] (what OpenPose found: pixels and confidence). It is read without running code
+that it may hold.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Actor:
         poses: float64 [T, 72], axis and angle, radians, the root's in the world.
         shape: float64 [10].
         translation: float64 [T, 3], metres, in the world.
+        detected: float64 [T, 18, 3], what OpenPose found: pixels and confidence, 0 where nothing.
     """
 
     joints: Float
@@ -46,6 +48,7 @@ class Actor:
     poses: Float
     shape: Float
     translation: Float
+    detected: Float
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ def _read_sequence(path: Path, *, alone: bool) -> Sequence3dpw:
 
 def _actor(data: Any, k: int, extrinsics: Float) -> Actor:
     count = len(extrinsics)
+    points = np.array(data["poses2d"][k] if "poses2d" in data else np.zeros((count, 3, 18)))
     world = np.array(data["jointPositions"][k], np.float64).reshape(count, 24, 3)
     turn, shift = extrinsics[:, None, :3, :3], extrinsics[:, None, :3, 3]
     return Actor(
@@ -135,6 +139,7 @@ def _actor(data: Any, k: int, extrinsics: Float) -> Actor:
         poses=np.array(data["poses"][k], np.float64).reshape(count, 72),
         shape=np.array(data["betas"][k], np.float64).reshape(-1)[:10],
         translation=np.array(data["trans"][k], np.float64).reshape(count, 3),
+        detected=np.asarray(points.reshape(count, 3, 18).transpose(0, 2, 1), np.float64),
     )
 
 

@@ -22,6 +22,7 @@ from smap_train.data.layouts.persons import (
     U,
     V,
     bad_person,
+    joint_set,
     open_persons,
     with_neighbours,
 )
@@ -49,20 +50,15 @@ class Form:
     sizes_swapped: bool = False
 
 
-def _joints(name: str, joints: str, root: str) -> Skeleton:
-    names = tuple(joints.split())
-    return Skeleton(name, names, (), names.index(root))
-
-
 FORMS = {
     "coco": Form(
-        _joints("coco18", " ".join((*COCO17.joints, "thorax")), "l_hip"),
+        joint_set("coco18", " ".join((*COCO17.joints, "thorax")), "l_hip"),
         17,
         (("thorax", "l_shoulder", "r_shoulder"),),
     ),
     # "neck" is the upper neck, "thorax" the point between the shoulders.
     "mpii": Form(
-        _joints(
+        joint_set(
             "mpii16",
             "r_ankle r_knee r_hip l_hip l_knee l_ankle pelvis thorax neck head_top r_wrist r_elbow "
             "r_shoulder l_shoulder l_elbow l_wrist",
@@ -71,7 +67,7 @@ FORMS = {
         16,
     ),
     "crowdpose": Form(
-        _joints(
+        joint_set(
             "crowdpose14",
             "l_shoulder r_shoulder l_elbow r_elbow l_wrist r_wrist l_hip r_hip l_knee r_knee "
             "l_ankle r_ankle head_top neck",

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from smap_ros.errors import InputError
+from smap_ros.plain_pickle import read_plain_pickle
+from smap_train.data.layouts.clips import CLIPS, ClipData
 from smap_train.data.layouts.json_stream import first_entry
 from smap_train.data.layouts.people import LAYOUTS as PEOPLE
 from smap_train.data.layouts.people import PeopleData
@@ -76,10 +78,9 @@ def _shards(data: DataSet) -> Records:
     return open_virtual([data.path])
 
 
-def _maed(data: DataSet) -> Records:
-    from smap_train.data.layouts.tracks import open_database
-
-    return open_database(data.path, data.images or Path())
+def _clips(data: DataSet) -> Records:
+    layout = data.layout.removesuffix("-clips")
+    return ClipData(layout=layout, database=data.path, images=data.images or Path()).open()  # type: ignore[arg-type]
 
 
 def _luperson(data: DataSet) -> Records:
@@ -92,13 +93,18 @@ def _luperson(data: DataSet) -> Records:
     )
 
 
+def _clip_layout(name: str) -> str:
+    """Data sets whose people are read one by one as well are told apart."""
+    return f"{name}-clips" if name in PEOPLE else name
+
+
 # layout -> how it is opened; those of people.py are here by themselves.
 LAYOUTS: dict[str, Callable[[DataSet], Records]] = {
     **{name: _people for name in PEOPLE if ":" not in name},
+    **{_clip_layout(name): _clips for name in CLIPS},
     "smap": _smap,
     "pairs": _pairs,
     "shards": _shards,
-    "maed": _maed,
     "luperson": _luperson,
 }
 
@@ -121,18 +127,28 @@ def recognised(path: Path) -> str:
 
 
 def _of_folder(path: Path) -> str:
-    signs = {
-        "shards": "*.tar",
-        "h36m": "Human36M_subject*_data.json",
-        "luperson": "cfs_list.pkl",
-    }
-    return next((layout for layout, sign in signs.items() if any(path.glob(sign))), "")
+    return next((layout for layout, sign in _SIGNS if any(path.glob(sign))), "")
+
+
+# What folders of a layout have in them.
+_SIGNS = (
+    ("shards", "*.tar"),
+    ("h36m", "Human36M_subject*_data.json"),
+    ("luperson", "cfs_list.pkl"),
+    ("panoptic", "calibration_*.json"),
+    ("panoptic", "*/calibration_*.json"),
+    ("mpi_inf_3dhp", "S*/Seq*/annot.mat"),
+    ("penn_action", "labels/*.mat"),
+    ("3dpw", "sequenceFiles/*/*.pkl"),
+)
 
 
 def _of_file(path: Path) -> str:
-    ends = {".tar": "shards", ".npz": "maed", ".pkl": "luperson"}
+    ends = {".tar": "shards", ".npz": "maed"}
     if path.suffix in ends:
         return ends[path.suffix]
+    if path.suffix == ".pkl":
+        return _of_pickle(path)
     if path.suffix != ".json":
         return ""
     for key, layout in (("root", "smap"), ("3d_pairs", "pairs")):
@@ -142,10 +158,24 @@ def _of_file(path: Path) -> str:
     return _of_person(person) if isinstance(person, dict) else ""
 
 
+def _of_pickle(path: Path) -> str:
+    """The layout of a pickle, which is read as a whole."""
+    content = read_plain_pickle(path)
+    if isinstance(content, dict) and "cam_poses" in content:
+        return "3dpw"
+    if isinstance(content, list) and content:
+        return "luperson" if isinstance(content[0], str) else "panoptic"
+    return ""
+
+
 def _of_person(person: dict[str, Any]) -> str:
     """The layout of a file in the form of COCO, by one of its annotations."""
     if "keypoints_cam" in person:
-        return "muco"
+        return "mupots" if "is_valid" in person else "muco"
+    if "openpose_result" in person:
+        return "3dpw"
+    if "track_id" in person:
+        return "posetrack"
     numbers = person.get("keypoints")
     count = len(numbers) if isinstance(numbers, list) else 0
     return {3 * 17: "coco", 3 * 16: "mpii", 3 * 14: "crowdpose"}.get(count, "")
@@ -176,7 +206,7 @@ def _described(data: BaseModel) -> Iterator[DataSet]:
     if "names" in named:
         yield DataSet("luperson", named["names"], named["images"], named["poses"])
     elif "database" in named:
-        yield DataSet(named.get("layout", "maed"), named["database"], named["images"])
+        yield DataSet(_clip_layout(named["layout"]), named["database"], named["images"])
     elif "annotations" in named:
         layout, fits = named.get("layout", "smap"), named.get("fits")
         yield DataSet(layout, named["annotations"], named["images"], fits)

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smap_train.data.layouts.persons import PersonRecords, PictureRecords
 
-Layout = Literal["h36m", "muco", "mpii", "coco", "crowdpose"]
+Layout = Literal[
+    "h36m", "muco", "mpii", "coco", "crowdpose", "panoptic", "3dpw", "mpi_inf_3dhp", "mupots"
+]
 
 # layout -> module and the function that opens it; a new one adds a line here and a name above.
 LAYOUTS: dict[str, str] = {
@@ -21,6 +23,10 @@ LAYOUTS: dict[str, str] = {
     "mpii": "smap_train.data.layouts.keypoints:open_people",
     "coco": "smap_train.data.layouts.keypoints:open_people",
     "crowdpose": "smap_train.data.layouts.keypoints:open_people",
+    "panoptic": "smap_train.data.layouts.panoptic:open_people",
+    "3dpw": "smap_train.data.layouts.threedpw:open_people",
+    "mpi_inf_3dhp": "smap_train.data.layouts.mpi_inf_3dhp:open_people",
+    "mupots": "smap_train.data.layouts.mupots:open_people",
 }
 
 
@@ -29,7 +35,9 @@ class PeopleData(BaseModel):
 
     Attributes:
         layout: whose.
-        annotations: the JSON file; of Human3.6M the folder of a subject's files.
+        annotations: the JSON file; of Human3.6M the folder of a subject's files, of CMU Panoptic
+            that of the sequences, of MPI-INF-3DHP that of the subjects, of 3DPW ``sequenceFiles``
+            or a folder in it.
         images: folder that the names of pictures are relative to.
         every: take every n-th person; of Human3.6M the frames whose number is a multiple.
         subjects: of Human3.6M; none: all that are there.
@@ -52,6 +60,10 @@ class PeopleData(BaseModel):
 
     def files(self) -> list[Path]:
         """What the labels are read from."""
+        module = importlib.import_module(LAYOUTS[self.layout].partition(":")[0])
+        if hasattr(module, "source_files"):
+            found: list[Path] = module.source_files(self)
+            return found + ([self.fits] if self.fits else [])
         places = [self.annotations, *([self.fits] if self.fits else [])]
         return [path for place in places for path in (sorted(place.glob("*.json")) or [place])]
 

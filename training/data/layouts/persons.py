@@ -159,6 +159,7 @@ class PersonRecords(IndexedRecords[PersonRecord]):
         skeleton: joint set of the data set.
         keep: numbers of the records that are taken; all if None.
         unit: of the joints' positions in the file.
+        pinhole: whether the pixels are those of a camera without distortion.
     """
 
     def __init__(
@@ -168,9 +169,11 @@ class PersonRecords(IndexedRecords[PersonRecord]):
         skeleton: Skeleton,
         keep: NDArray[np.integer] | None = None,
         unit: Unit = MILLIMETRES,
+        *,
+        pinhole: bool = True,
     ) -> None:
         super().__init__(index, keep)
-        self.folder, self.skeleton, self.unit = folder, skeleton, unit
+        self.folder, self.skeleton, self.unit, self.pinhole = folder, skeleton, unit, pinhole
 
     def made(self, row: Row) -> PersonRecord:
         """The record of a row."""
@@ -194,7 +197,7 @@ class PersonRecords(IndexedRecords[PersonRecord]):
             owners, self.skeleton,
             np.where(placed[..., None], joints[..., CAMERA_X : CAMERA_Z + 1], np.nan),
             pixels=np.where(seen[..., None], joints[..., [U, V]], np.nan),
-            camera=np.where(camera[:, :1] > 0, camera, np.nan),
+            camera=np.where(self.pinhole & (camera[:, :1] > 0), camera, np.nan),
             box=np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1),
             unit=self.unit,
         )  # fmt: skip
@@ -269,6 +272,24 @@ def box_crop(record: PersonRecord, size: int, margin: float = 1.0) -> Crop | Non
     if not (width > 0 and height > 0 and (corners[0] <= border).all() and (corners[1] >= 0).all()):
         return None
     return crop_around(corners, (record.width, record.height), margin, size)
+
+
+def joint_set(name: str, joints: str, root: str) -> Skeleton:
+    """A data set's own joints, whose names are divided by spaces, without limbs."""
+    names = tuple(joints.split())
+    return Skeleton(name, names, (), names.index(root))
+
+
+def box_around(pixels: Float64, margin: float = 1.2) -> Float64:
+    """x, y, width and height of a box about joints [N, 2], of data sets that have none.
+
+    Args:
+        pixels: of a person's joints.
+        margin: sides over the extent of the joints.
+    """
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    sides = np.maximum((high - low) * margin, 1)
+    return np.concatenate([(low + high - sides) / 2, sides])
 
 
 def with_neighbours(people: Sequence[PersonRecord]) -> list[PersonRecord]:

@@ -6,10 +6,10 @@ are loaded), or from virtual people. Joints are SPIN's 49; data sets label the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,18 @@ from smap_train.data.layouts.virtual import person_box, shown_people
 from smap_train.data.records import IndexedRecords, Measured
 from smap_train.data.shards import shard_files
 
+if TYPE_CHECKING:
+    from smap_train.data.layouts.clips import ClipData
+
 Float64 = NDArray[np.float64]
 
 CHUNK, CHUNK_STEP = 128, 64  # frames that clips are drawn from, and how far apart these begin
-_VERSION = 1
-_MOST = 1e5
+_VERSION = 2
+_MOST_PX, _MOST_M = 1e5, 1e3
 _JOINTS = len(SPIN49)
+# InstaVariety's people have no box: their pictures are crops already.
+_CROP, _BOX_MARGIN = 224, 1.3
+_WHOLE_FRAME = np.array([_CROP / 2, _CROP / 2, _CROP / _BOX_MARGIN, _CROP / _BOX_MARGIN])
 _FIT = 72 + 10
 _MPI15_ROWS = [SPIN49.index(name) for name in MPI15.joints]
 _SCHEMA = {
@@ -148,6 +154,7 @@ def open_database(path: Path, folder: Path, every: int = 1, cache: Path | None =
 
     Args:
         path: with img_name, bbox, joints2D, and joints3D, pose, shape, vid_name where there are.
+            Without bbox (InstaVariety) pictures are crops of 224 x 224.
         folder: that ``img_name`` is relative to.
         every: take every n-th row.
         cache: folder of indexes; the user's cache folder if None.
@@ -159,12 +166,18 @@ def open_database(path: Path, folder: Path, every: int = 1, cache: Path | None =
     return Frames(index, folder, every)
 
 
+def open_clips(data: ClipData) -> Frames:
+    """One of MAED's databases, as configurations name it."""
+    return open_database(data.database, data.images, data.every)
+
+
 def _of_database(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         count = len(arrays["img_name"])
-        names, boxes = arrays["img_name"], arrays["bbox"].reshape(count, 4)
+        names = arrays["img_name"]
+        boxes = arrays.get("bbox", np.tile(_WHOLE_FRAME, (count, 1))).reshape(count, 4)
         flat = arrays.get("joints2D", np.zeros((count, _JOINTS, 3))).reshape(count, _JOINTS, 3)
         deep = arrays.get("joints3D", np.zeros((count, _JOINTS, 4))).reshape(count, _JOINTS, 4)
         fits = _fits(arrays, count)
@@ -177,7 +190,9 @@ def _of_database(path: Path) -> Iterator[dict[str, Any]]:
     track, last = -1, None
     for k in range(count):
         track, last = (track, last) if videos[k] == last else (track + 1, videos[k])
-        yield _row(f"{path}, record {k}", track, str(names[k]), boxes[k], flat[k], deep[k], fits[k])
+        yield frame_row(
+            f"{path}, record {k}", track, str(names[k]), boxes[k], flat[k], deep[k], fits[k]
+        )
 
 
 def _fits(arrays: Mapping[str, Any], count: int) -> Float64:
@@ -188,20 +203,83 @@ def _fits(arrays: Mapping[str, Any], count: int) -> Float64:
     return np.concatenate([pose, shape], axis=1)[:, None].astype(np.float64)
 
 
-def _row(
+def frame_row(
     place: str, track: int, image: str, box: Float64, flat: Float64, deep: Float64, fit: Float64,
     offset: int = 0, size: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
+    """A person in a frame as the index has them, with what is wrong with their numbers.
+
+    Args:
+        place: for messages.
+        track: number of the track; people of one follow each other.
+        image, offset, size, box, flat, deep, fit: as :class:`TrackedPerson` has them; ``flat``
+            and ``deep`` are its ``joints_2d`` and ``joints_3d``.
+    """
     problem = ""
-    for name, values in (("bbox", box), ("joints2D", flat), ("joints3D", deep), ("pose", fit)):
-        if not (np.abs(np.nan_to_num(values, nan=np.inf)) <= _MOST).all():
-            problem = problem or f"{name} holds what is no number within {_MOST:.0f} of 0"
+    for name, values, most in (
+        ("bbox", box, _MOST_PX), ("joints2D", flat, _MOST_PX), ("joints3D", deep, _MOST_M),
+        ("pose and shape", fit, _MOST_M),
+    ):  # fmt: skip
+        wrong = np.argwhere(~(np.abs(values) <= most))
+        if len(wrong) and not problem:
+            at = "".join(f"[{k}]" for k in wrong[0])
+            problem = (
+                f"{name}{at} is {values[tuple(wrong[0])]:g}; expected a number within {most:.0f} "
+                "of 0"
+            )
     if not problem and not (box[2:] > 0).all():
         problem = f"bbox is {box.tolist()}; expected a width and height above 0"
     return {
         "image": image, "offset": offset, "size": size, "track": track, "box": box,
         "joints_2d": flat, "joints_3d": deep, "fit": fit, "place": place, "problem": problem,
     }  # fmt: skip
+
+
+def bad_frame(place: str, track: int, problem: str) -> dict[str, Any]:
+    """A person in a frame who can't be used, as the index has them."""
+    return {
+        "image": "", "offset": 0, "size": 0, "track": track, "box": np.zeros(4),
+        "joints_2d": np.zeros((_JOINTS, 3)), "joints_3d": np.zeros((_JOINTS, 4)),
+        "fit": np.zeros((0, _FIT)), "place": place, "problem": problem,
+    }  # fmt: skip
+
+
+def labelled(
+    names: Sequence[str], pixels: Float64 | None = None, points: Float64 | None = None
+) -> tuple[Float64, Float64]:
+    """Joints [J, 3] (x, y, confidence) and [J, 4] (metres, known) as spin49 has them, by name."""
+    flat, deep = np.zeros((_JOINTS, 3)), np.zeros((_JOINTS, 4))
+    for k, name in enumerate(names):
+        if name in SPIN49.joints:
+            joint = SPIN49.index(name)
+            if pixels is not None:
+                flat[joint] = pixels[k]
+            if points is not None:
+                deep[joint] = points[k]
+    return flat, deep
+
+
+def no_fit() -> Float64:
+    """Of people without a fitted body."""
+    return np.zeros((0, _FIT))
+
+
+def open_frames(
+    layout: str,
+    version: int,
+    sources: Sequence[Path],
+    rows: Callable[[], Iterable[dict[str, Any]]],
+    images: Path,
+    every: int = 1,
+    cache: Path | None = None,
+) -> Frames:
+    """The people of a layout, through an index that is built at the first time.
+
+    Raises:
+        InputError: if a source can't be read.
+    """
+    index = open_index(f"{layout}-frames", version, sources, _SCHEMA, rows, cache)
+    return Frames(index, images, every)
 
 
 def open_virtual_frames(folders: Sequence[Path], cache: Path | None = None) -> Frames:
@@ -240,7 +318,7 @@ def _of_shards(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
                 low, size = np.split(person_box(person, "joints"), 2)
                 box = np.concatenate([low + size / 2, np.full(2, 1.1 * size.max())])
                 waiting.setdefault(person["id"], []).append(
-                    _row(
+                    frame_row(
                         place, 0, str(sample.shard.resolve()), box, flat, deep,
                         np.zeros((0, _FIT)), sample.offset, sample.size,
                     )

@@ -5,7 +5,8 @@ World millimetres, z up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.shards import Sample, read_shards
+from smap_ros.evaluation.panoptic.truth import CERTAIN, read_cameras, world_people
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
 from smap_train.data.layouts.coco_form import MALFORMED, pictures
 from smap_train.data.layouts.muco import MPI17_ROWS, joints_of
+from smap_train.data.layouts.panoptic import Sequence, sequences
 from smap_train.data.records import MILLIMETRES, IndexedRecords, Measured
 from smap_train.data.shards import shard_files
 from smap_train.models.virtualpose.cameras import Cameras, make_camera
@@ -27,6 +30,8 @@ Float64 = NDArray[np.float64]
 
 _VERSION = 1
 _MM = 1000.0
+_MM_PER_CM = 10.0
+_UP_OF_PANOPTIC = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])  # its y axis points down
 _UP_OF_MUCO = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # its y axis points up
 _SCHEMA = {
     "joints": ragged("<f8", 3),  # of all people, one after the other
@@ -81,7 +86,7 @@ class WorldScenes(IndexedRecords[WorldScene]):
         )  # fmt: skip
 
 
-def open_virtual_world(folders: Sequence[Path], cache: Path | None = None) -> WorldScenes:
+def open_virtual_world(folders: Several[Path], cache: Path | None = None) -> WorldScenes:
     """The people of folders of shards above their floors, 15 joints each.
 
     Raises:
@@ -102,7 +107,47 @@ def open_muco_world(path: Path, cache: Path | None = None) -> WorldScenes:
     return WorldScenes(open_index("muco-world", _VERSION, [path], _SCHEMA, rows, cache), 17)
 
 
-def _of_shards(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def open_panoptic_world(path: Path, every: int = 1, cache: Path | None = None) -> WorldScenes:
+    """The people of sequences of CMU Panoptic whose joints are all known, 15 each.
+
+    The second joint is the nose, where others have the head top.
+
+    Raises:
+        InputError: if there are no sequences, or a calibration can't be read.
+    """
+    found = sequences(path, every)
+    files = [file for one in found for file in (one.calibration, *one.labels.values())]
+    rows = lambda: (row for one in found for row in _of_sequence(one))  # noqa: E731
+    name = f"panoptic-world-{every}"
+    return WorldScenes(open_index(name, _VERSION, files, _SCHEMA, rows, cache), 15)
+
+
+def _of_sequence(sequence: Sequence) -> Iterator[dict[str, Any]]:
+    """A row for each frame and camera."""
+    cameras = read_cameras(sequence.calibration)
+    for labels in sequence.labels.values():
+        try:
+            people = [joints[:15] for joints in world_people(labels)]
+        except InputError as error:
+            yield _bad_row(str(labels), str(error))
+            continue
+        known = [joints[:, :3] for joints in people if (joints[:, 3] > CERTAIN).all()]
+        if not known:
+            continue
+        points = np.concatenate(known) * _MM_PER_CM @ _UP_OF_PANOPTIC
+        for name, mounted in cameras.items():
+            rotation = mounted.rotation @ _UP_OF_PANOPTIC
+            camera = mounted.camera
+            yield {
+                "joints": points, "rotation": rotation,
+                "position": -rotation.T @ mounted.translation * _MM_PER_CM,
+                "intrinsics": [camera.fx, camera.fy, camera.cx, camera.cy],
+                "image_size": [camera.width, camera.height], "place": f"{labels}, camera {name}",
+                "problem": "",
+            }  # fmt: skip
+
+
+def _of_shards(folders: Several[Path]) -> Iterator[dict[str, Any]]:
     for folder in folders:
         for sample in read_shards(folder):
             place = f"{sample.shard}, sample {sample.name}"
@@ -173,10 +218,14 @@ def check_scenes(scenes: WorldScenes) -> None:
     """Refuse scenes whose numbers aren't millimetres.
 
     Raises:
-        InputError: if nobody's height is that of a person.
+        InputError: if nobody's height is that of a person, or there is nobody.
     """
+    if len(scenes.index.column("joints")) == 0:
+        raise InputError(
+            f"{scenes.index.folder.name}: there is nobody in it whose joints are all known"
+        )
     joints = scenes.index.column("joints").reshape(-1, scenes.joints, 3)
-    tall = np.median(np.ptp(joints[..., 2], axis=1)) if len(joints) else 0.0
+    tall = np.median(np.ptp(joints[..., 2], axis=1))
     if not 300 < tall < 3000:
         raise InputError(
             f"{scenes.index.folder.name}: people are {tall:,.0f} high; expected millimetres"
