@@ -77,13 +77,13 @@ class Letterbox:
         Returns:
             uint8 [height, width, 3].
         """
-        size, (left, top) = self.resized, self.pad
+        (width, height), (left, top) = self.resized, self.pad
         out = np.full((self.height, self.width, 3), 128, dtype=np.uint8)
-        out[top : top + size[1], left : left + size[0]] = self._shrink(image, size)
+        self._shrink(image, out[top : top + height, left : left + width])
         return out
 
-    def _shrink(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Resize the image to width and height.
+    def _shrink(self, image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+        """Resize the image to fill ``out``.
 
         Averaging whole factors and interpolating the rest takes a fifth of the time of averaging
         all the way (0.5 ms for 1280x720), and shows no aliasing either.
@@ -91,8 +91,11 @@ class Letterbox:
         factor = self.averaged
         if factor > 1:
             reduced = (max(1, self.image_width // factor), max(1, self.image_height // factor))
-            image = _resize(image, reduced, cv2.INTER_AREA)
-        return _resize(image, size, cv2.INTER_LINEAR)
+            image = np.asarray(cv2.resize(image, reduced, interpolation=cv2.INTER_AREA), np.uint8)
+        if image.shape == out.shape:
+            out[:] = image
+        else:
+            cv2.resize(image, out.shape[1::-1], dst=out, interpolation=cv2.INTER_LINEAR)
 
     def to_image(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
         """Network pixels [..., 2] to pixels of the original image (pixel centres kept)."""
@@ -103,9 +106,3 @@ class Letterbox:
         """Pixels of the original image [..., 2] to network pixels."""
         ratio = np.array(self.resized) / (self.image_width, self.image_height)
         return (points + 0.5) * ratio - 0.5 + self.pad
-
-
-def _resize(image: NDArray[np.uint8], size: tuple[int, int], method: int) -> NDArray[np.uint8]:
-    if size == image.shape[1::-1]:
-        return image
-    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
