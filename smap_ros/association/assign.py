@@ -67,20 +67,23 @@ def assign(
 
     chosen = np.full((len(order), JOINTS), -1, dtype=np.intp)  # number of the peak of its kind
     chosen[:, root] = order
+    stride, one = np.float32(config.stride), np.float32(1)
     # Joints on the same spot have no positive score, so a division by 0 is never used.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for limb in LIMB_ORDER:
             table, length, (source, target) = scores.table(limb), scores.length(limb), _ENDS[limb]
             if limb == TORSO and root == PELVIS:  # walked away from the root
                 table, length, source, target = table.T, length.T, target, source
-            people = (chosen[:, source] >= 0).nonzero()[0]
+            parents = chosen[:, source]
+            people = (parents >= 0).nonzero()[0]
             if len(people) == 0 or table.shape[1] == 0:
                 continue
-            parents = chosen[people, source]
+            parents = parents[people]
             candidates = table[parents]  # [people, targets]
             if reach is not None:
-                far = length[parents], reach[people, limb, None]
-                candidates = _penalised(candidates, *far, config.stride)
+                far = reach[people, limb, None] / length[parents] / stride
+                # What isn't positive is never chosen, so it may be lowered too.
+                candidates += np.fmin(far - one, 0)
             chosen[people, target] = _choose(candidates)
     return _people(peaks, chosen)
 
@@ -98,18 +101,6 @@ def _reach(depth: Float, config: AssociationConfig) -> Float:
         return reach.astype(np.float32)
 
 
-def _penalised(scores: Float, length: Float, reach: Float, stride: float) -> Float:
-    """Positive scores lowered where a limb is longer than its reach.
-
-    Args:
-        scores: float32 [people, targets].
-        length: float32 [people, targets], map cells.
-        reach: float32 [people, 1], network pixels.
-    """
-    penalty = np.minimum(reach / length / np.float32(stride) - np.float32(1), 0)
-    return np.where(scores > 0, scores + penalty, scores)
-
-
 def _choose(scores: Float) -> list[int]:
     """For each row in turn the free column of the highest score above 0, or -1.
 
@@ -117,7 +108,7 @@ def _choose(scores: Float) -> list[int]:
     taken at once and only a row that finds it gone looks again.
     """
     first = scores.argmax(axis=1)
-    best = scores[np.arange(len(first)), first] > 0
+    best = scores.max(axis=1) > 0
     picks: list[int] = []
     used: set[int] = set()
     for row, (column, positive) in enumerate(zip(first.tolist(), best.tolist(), strict=True)):

@@ -72,18 +72,19 @@ def _local_maxima(heatmaps: Float, threshold: float) -> Index:
     """Flat indices of the cells above the threshold that exceed all 8 neighbours, ascending."""
     width = heatmaps.shape[2]
     high = heatmaps > threshold
-    high[:, [0, -1]] = False
-    high[:, :, [0, -1]] = False
+    high[:, 0] = high[:, -1] = high[:, :, 0] = high[:, :, -1] = False
     cells = np.flatnonzero(high)
     flat = heatmaps.reshape(-1)
     value = flat[cells]
     keep = value <= EVIDENCE_LIMIT
-    # Few cells exceed the threshold and each comparison drops about half of them, so this is
+    # Few cells exceed the threshold and the first comparisons drop most of them, so this is
     # several times faster than comparing (or dilating) whole maps.
-    for offset in (1, -1, width, -width, width + 1, -width - 1, width - 1, 1 - width):
+    beside, others = (1, -1), (width, -width, width + 1, -width - 1, width - 1, 1 - width)
+    for offsets in (beside, others):
         cells, value = cells[keep], value[keep]
-        neighbour = flat[cells + offset]
-        keep = ~((neighbour >= value) & (neighbour <= EVIDENCE_LIMIT))  # NaN never holds it back
+        neighbours = flat[cells + np.array(offsets)[:, None]]  # [offsets, cells]
+        # NaN never holds a peak back.
+        keep = ~((neighbours >= value) & (neighbours <= EVIDENCE_LIMIT)).any(axis=0)
     return cells[keep]
 
 
