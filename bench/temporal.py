@@ -141,11 +141,13 @@ def identity_table(outcomes: dict[str, Outcome]) -> Table:
 
 
 def crowd(film: Film, people: int, pictures: int) -> list[list[Body]]:
-    """So many people in every picture: the first one found in a film, many times, side by side."""
+    """So many people in every picture: one found in a film, many times, side by side."""
     whole = next(p for p in range(len(film)) if film.detections(p))
     crowds, body = [], film.detections(whole)[0]
     for picture in range(pictures):
-        body = next(iter(film.detections(picture % len(film))), body)
+        round_, place = divmod(picture, len(film))  # to and fro, so that nobody jumps
+        found = film.detections(len(film) - 1 - place if round_ % 2 else place)
+        body = min(found, key=lambda one: np.linalg.norm(one.root - body.root), default=body)
         shift = np.array([body.joints_3d[MPI15.root, 2] * 0.25, 0, 0], np.float32)
         crowds.append(
             [

@@ -65,7 +65,12 @@ class BagOptions:
     @property
     def command(self) -> str:
         """The command line that does this."""
-        words = ["smap-ros", "bag", str(self.bag), "--report", str(self.report)]
+        return shlex.join(["smap-ros", *self.words])
+
+    @property
+    def words(self) -> list[str]:
+        """Its words, without the program's name."""
+        words = ["bag", str(self.bag), "--report", str(self.report)]
         if self.recorded:
             words.append("--recorded")
         else:
@@ -84,7 +89,7 @@ class BagOptions:
         }
         for word, value in optional.items():
             words += [] if value is None else [word, str(value)]
-        return shlex.join(words)
+        return words
 
 
 def run(options: BagOptions) -> None:

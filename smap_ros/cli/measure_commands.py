@@ -115,8 +115,8 @@ def evaluate(
 
 @takes_model(further=[RECTIFIED, *SMOOTHING])
 def bag(
-    path: Annotated[
-        Path, typer.Argument(metavar="BAG", help="Folder, .mcap or .db3 of a recording.")
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="BAG", help="Folder, .mcap or .db3 of a recording.")
     ],
     report: Annotated[
         Path, typer.Option("--report", "-r", help="Folder for the report: md, html, json, png.")
@@ -156,10 +156,14 @@ def bag(
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", min=1, help="Stop after so many images.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Of several bags, so many at a time.")
+    ] = 1,
 ) -> None:
-    """Replay a recording and report on it: latency, rates, gaps, people, identities, errors.
+    """Replay recordings and report on them: latency, rates, gaps, people, identities, errors.
 
-    A bag that was cut off is reported as far as it can be read, with a warning.
+    A bag that was cut off is reported as far as it can be read, with a warning. Several bags have a
+    folder each in the report's; one that can't be read costs none of the others.
 
     [bold]Examples[/bold]
 
@@ -168,24 +172,29 @@ def bag(
     [cyan]smap-ros bag run_17 --recorded --report report[/cyan]   what the robot itself published
 
     [cyan]smap-ros bag out/demo/bag --truth config/demo/truth.json --report report[/cyan]
+
+    [cyan]smap-ros bag monday/* --jobs 4 --threads 2 --report report[/cyan]   a folder each
     """
+    from smap_ros.cli import bags
     from smap_ros.cli.bag import BagOptions, run
 
-    run(
-        BagOptions(
-            bag=path,
-            report=report,
-            recorded=recorded,
-            model=model,
-            camera=camera,
-            fov_degrees=fov,
-            image_topic=image_topic,
-            topic=topic,
-            rectified=rectified,
-            truth=truth,
-            every=every,
-            max_frames=max_frames,
-            smoothing=SmootherConfig(smoother=smoothing, delay=smoothing_delay),
-            fixed_frame=fixed_frame,
-        )
+    options = BagOptions(
+        bag=paths[0],
+        report=report,
+        recorded=recorded,
+        model=model,
+        camera=camera,
+        fov_degrees=fov,
+        image_topic=image_topic,
+        topic=topic,
+        rectified=rectified,
+        truth=truth,
+        every=every,
+        max_frames=max_frames,
+        smoothing=SmootherConfig(smoother=smoothing, delay=smoothing_delay),
+        fixed_frame=fixed_frame,
     )
+    if len(paths) == 1:
+        run(options)
+    else:
+        bags.run(paths, options, jobs)

@@ -77,6 +77,11 @@ class CameraNodeOptions(ImageQuality):
         "without one launch files show the clip that ships, with its calibration",
     )
     image_topic: str = setting("", "topic of a bag's images; empty: that of its camera")
+    bag_tf: bool = setting(
+        True,
+        "say on /tf where a bag's frames were at each of its images; false where TF comes from "
+        "elsewhere",
+    )
     calibration: str = setting("", "calibration file of ROS, OpenCV or kalibr; empty: use fov_deg")
     rectified: Rectified = setting(
         "auto",

@@ -31,10 +31,12 @@ from smap_ros.nodes.conversions import (
 from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
 from smap_ros.nodes.pacing import POLL, ConsumerPace, PatientPace, RealTimePace
 from smap_ros.nodes.parameters import NodeParameters
+from smap_ros.nodes.recorded_tf import RecordedTransforms
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.statistics import FrameStatistics
 from smap_ros.offline.estimate import camera_of
 from smap_ros.sources import Frame, Mode, Source, open_source
+from smap_ros.sources.bag import BagSource
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +155,14 @@ class CameraNode(Node):
         )
         self._images = self.create_publisher(kind, topic, qos.images(self._settings))
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos.SENSOR)
+        self._transforms = self._recorded_transforms()
         self._end = self.create_publisher(Bool, "end_of_stream", qos.LATCHED)
         self._end.publish(Bool(data=False))
+
+    def _recorded_transforms(self) -> RecordedTransforms | None:
+        if not (self._settings.flag("bag_tf") and isinstance(self._source, BagSource)):
+            return None
+        return RecordedTransforms(self, self._source.transforms())
 
     # --- the thread -----------------------------------------------------------------------------
 
@@ -226,6 +234,8 @@ class CameraNode(Node):
         while not self._stopping.is_set():
             # The stamp is taken as late as possible: it is what latency is measured from.
             message.header.stamp = info.header.stamp = self.get_clock().now().to_msg()
+            if self._transforms is not None:
+                self._transforms.show(frame.stamp, message.header.stamp)
             self._infos.publish(info)
             self._images.publish(message)
             if self._pace.published(seconds(message.header.stamp)):

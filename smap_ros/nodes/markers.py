@@ -25,12 +25,8 @@ from smap_ros.nodes.marker_array import MarkerBuilder
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.runtime import run
 from smap_ros.nodes.statistics import FrameStatistics
+from smap_ros.nodes.tf_messages import TFMessage
 from smap_ros.settings import build
-
-try:  # comes with a ROS distribution; there is no wheel of it
-    from tf2_msgs.msg import TFMessage
-except ImportError:
-    TFMessage = None
 
 _NO_TF = (
     "tf is on, but tf2_msgs isn't installed: no TF frames. It comes with a ROS distribution "

@@ -7,21 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
 from smap_ros.errors import InputError
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.geometry.transforms import Transform, TransformTree
+from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds
-
-try:  # comes with a ROS distribution; PyPI has no wheel
-    from tf2_msgs.msg import TFMessage
-except ImportError:
-    TFMessage = None
-
-# As tf2 subscribes them: what is said once on /tf_static reaches those who come later.
-_TF = QoSProfile(depth=100)
-_TF_STATIC = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+from smap_ros.nodes.tf_messages import TFMessage
 
 
 class WorldFrame:
@@ -51,8 +43,8 @@ class WorldFrame:
         self._node, self._name = node, name
         self._tree = TransformTree()
         self._subscriptions = [
-            node.create_subscription(TFMessage, "/tf", self._take_moving, _TF),
-            node.create_subscription(TFMessage, "/tf_static", self._take_fixed, _TF_STATIC),
+            node.create_subscription(TFMessage, "/tf", self._take_moving, qos.TF),
+            node.create_subscription(TFMessage, "/tf_static", self._take_fixed, qos.TF_STATIC),
         ]
 
     def mounting(self, frame_id: str, stamp: float) -> Mounting:

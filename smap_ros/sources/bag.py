@@ -15,9 +15,11 @@ from smap_ros.bags.messages import image_from_message
 from smap_ros.bags.reader import NANOSECONDS, READ_ERRORS, open_bag, stamp_ns
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.bags.topics import choose_topic
+from smap_ros.bags.transforms import read_transforms
 from smap_ros.calibration import CameraInfos, rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
+from smap_ros.geometry.transforms import TransformTree
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)
@@ -80,6 +82,10 @@ class BagSource:
             text = f"bag {self._bag.path} is damaged after {index + 1} images: {error}"
             LOG.warning("%s", text)
             self.damage = [text]
+
+    def transforms(self) -> TransformTree:
+        """Everything that the bag has on TF."""
+        return read_transforms(self._bag.path)
 
     def close(self) -> None:
         """Nothing is held open between iterations."""

@@ -8,6 +8,8 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from smap_ros.cli.bags import report_folders
+
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types
 FOV = 80  # of the scene's camera
@@ -104,3 +106,43 @@ def test_what_the_user_must_change_is_said_in_one_line(smap_ros, scene, tmp_path
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def without_times(report: dict) -> dict:
+    """What doesn't depend on how fast the machine was, or on where the report is."""
+    return {k: v for k, v in report.items() if k not in ("latency_ms", "command")}
+
+
+def test_several_bags_at_a_time_are_each_what_they_are_alone_and_a_bad_one_costs_no_other(
+    smap_ros, bundle, scene, tmp_path
+):
+    for name, truncated in (("a/run", None), ("b/run", 1)):
+        (tmp_path / name).parent.mkdir()
+        write_bag(tmp_path / name, scene, calibrated=True, truncated=truncated)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bad.mcap").write_bytes(b"no bag")
+    words = ("--bundle", bundle, *ENGINE)
+    done = smap_ros("bag", "a/run", "bad", "b/run", *words, "--jobs", 2, "--report", "all")
+    assert done.returncode == 2
+    assert "1 of 3 bags couldn't be reported on, the others are in all: bad: " in done.stderr
+    for bag, folder, frames in (("a/run", "run", 4), ("b/run", "b_run", 3)):
+        assert smap_ros("bag", bag, *words, "--report", f"alone/{folder}").returncode == 0
+        ours, alone = (numbers(tmp_path / place / folder) for place in ("all", "alone"))
+        assert without_times(ours) == without_times(alone)
+        assert folder in done.stdout and ours["frames"] == frames
+    assert not (tmp_path / "all" / "bad" / "report.json").exists()
+
+
+def test_the_same_bag_twice_is_refused(smap_ros, scene, tmp_path):
+    write_bag(tmp_path / "bag", scene, calibrated=True)
+    done = smap_ros("bag", "bag", "./bag", "--report", "out")
+    assert done.returncode == 2 and "bag bag is given twice" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("bags", "names"),
+    [(["a", "b"], ["a", "b"]), (["x/a", "y/a"], ["a", "y_a"]), (["a/b", "a_b"], ["b", "a_b"])],
+)
+def test_bags_of_one_name_have_folders_of_their_own(tmp_path, bags, names):
+    folders = report_folders([tmp_path / bag for bag in bags], Path("out"))
+    assert [path.name for path in folders.values()] == names

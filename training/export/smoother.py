@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 import smap_ros
@@ -23,6 +23,8 @@ from smap_train.models.smoother.encoders import WINDOW
 from smap_train.models.smoother.network import LearnedSmoother
 from smap_train.models.smoother.tracks import PAST
 from smap_train.settings import bundle_settings
+from smap_train.smoother.calibration import calibrate
+from smap_train.smoother.data import HELD_EVERY, examples, split
 
 OUTPUTS = ("answer", "spread", "new_memory", "new_past", "new_sums")
 _TRACKS = 3  # of the examples; more than one, as their number is free
@@ -35,6 +37,8 @@ class SmootherSettings(BaseModel):
         films: folder of the recorded films that it learned from; they name their detector.
         detector: the bundle that recorded them.
         wins: delays at which it was measured to be better than every filter.
+        direction: see :class:`~smap_ros.bundles.manifest.smoother.SmootherManifest`.
+        held_every: as it learned: one film in so many was kept from it, and is so here.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -42,6 +46,8 @@ class SmootherSettings(BaseModel):
     films: Path
     detector: str = "smap_lite"
     wins: tuple[int, ...] = ()
+    direction: float = Field(0.0, ge=0, le=100)
+    held_every: int = Field(HELD_EVERY, ge=2)
 
 
 class StepGraph(nn.Module):
@@ -92,6 +98,9 @@ def export_smoother_kind(
             f"{chosen.detector} is {known[:12]}... now; name the one that recorded them with "
             "--set detector=NAME, or record and train again"
         )
+    paths = film_paths(chosen.films)
+    learned = split(paths, chosen.held_every, held=False) or paths
+    calibrate(network, examples([read_film(path) for path in learned]))
     manifest = bundle_manifest(bundle.name, network, chosen, detector)
     manifest |= stated_facts(half, provenance, licence, description)
     with tempfile.TemporaryDirectory() as folder:
@@ -160,5 +169,6 @@ def bundle_manifest(
         "detector_sha256": detector,
         "delays": DELAYS,
         "wins": chosen.wins,
+        "direction": chosen.direction,
         "window": WINDOW,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -21,7 +20,7 @@ from smap_train.models import create
 from smap_train.models.smoother.decoder import DELAYS, Answer
 from smap_train.models.smoother.tracks import ROOT
 from smap_train.recipes.base import Recipe
-from smap_train.smoother.data import Example, examples
+from smap_train.smoother.data import HELD_EVERY, Example, examples, split
 
 _SEEDS = 1_000_003  # steps apart are the seeds of two runs
 
@@ -35,7 +34,7 @@ class SmootherRunConfig(RunConfig):
     )
     films: Path | None = Field(None, description="folder of `smap-train record`")
     held_every: int = Field(
-        10, ge=2, description="one film in so many, by a hash of its name, measures the run"
+        HELD_EVERY, ge=2, description="one film in so many, by a hash of its name, measures the run"
     )
     length: int = Field(32, gt=8, description="pictures of an example")
     dropout: float = Field(0.1, ge=0, lt=1, description="share left out within the network")
@@ -133,11 +132,7 @@ class SmootherRecipe(Recipe[SmootherRunConfig]):
         config = self.config
         if config.films is None:
             raise InputError("no training data: set films to a folder of `smap-train record`")
-        return [
-            path
-            for path in film_paths(config.films)
-            if (zlib.crc32(path.stem.encode()) % config.held_every == 0) == held
-        ]
+        return split(film_paths(config.films), config.held_every, held=held)
 
 
 def _errors(answer: Answer, true: Tensor, scores: Tensor, delay: int) -> dict[str, Tensor]:

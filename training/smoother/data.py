@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from smap_ros.temporal import BodySmoother, SmootherConfig
 
 Float = NDArray[np.float32]
 
+HELD_EVERY = 10  # films of which one measures the run
 _SHORTEST = 12  # pictures of a track that is learned from
 # Metres: white noise of a joint that lies half-way between two found ones, so that it errs as much
 # as they do (16 to 18 mm an axis).
@@ -112,6 +115,11 @@ class Example:
             np.concatenate([self.true, np.full((short, 15, 3), np.nan, np.float32)]),
             np.concatenate([times, more]).astype(np.float32),
         )
+
+
+def split(paths: Sequence[Path], held_every: int, *, held: bool) -> list[Path]:
+    """Films to learn from, or those that measure the run: one in so many, by a hash of its name."""
+    return [p for p in paths if (zlib.crc32(p.stem.encode()) % held_every == 0) == held]
 
 
 def examples(films: Sequence[Film]) -> list[Example]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,13 +24,14 @@ from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.stopping import Asked, held
 from smap_train.virtual import surroundings
+from smap_train.virtual.bag import RobotBag
 from smap_train.virtual.cameras import view_from
 from smap_train.virtual.config import ClipConfig, ClipPerson
 from smap_train.virtual.movers import Mover, grounded, player, walker
 from smap_train.virtual.parts import Material, Part, merged
 from smap_train.virtual.people import Person
 from smap_train.virtual.preview import drawn, write_sheet
-from smap_train.virtual.renderer import Frame, Light
+from smap_train.virtual.renderer import Frame, Light, View
 from smap_train.virtual.scene import Studio
 from smap_train.virtual.sensor import Sensor
 from smap_train.virtual.surroundings import Extent
@@ -39,7 +41,7 @@ _SWAY_PERIOD = 6.0
 
 
 def write_clip(config: ClipConfig, preview: Path | None = None) -> None:
-    """Render the film and write ``clip.mp4``, ``camera.yaml`` and ``truth.json``.
+    """Render the film; write ``clip.mp4``, ``camera.yaml``, ``truth.json``, and ``bag`` if asked.
 
     Args:
         preview: write a contact sheet of twelve frames with skeletons there instead.
@@ -73,10 +75,16 @@ def _film(film: Film, config: ClipConfig, asked: Asked) -> None:
                 return
             rgb, truth = film.frame(k)
             truths.append(truth)
+            if bag is not None:
+                bag.add(rgb, film.view(k))
             yield rgb
 
     size = (config.width, config.height)
-    encode(pictures_in_order(), config.out / "clip.mp4", size, config.fps, config.crf)
+    with contextlib.ExitStack() as stack:
+        bag = None
+        if config.bag:
+            bag = stack.enter_context(RobotBag(config.out / "bag", film.view(0), config.fps))
+        encode(pictures_in_order(), config.out / "clip.mp4", size, config.fps, config.crf)
     write_camera(film.camera, config.out / "camera.yaml")
     document = {
         "camera": film.camera.to_json(),
@@ -116,9 +124,7 @@ class Film:
         parts = list(self._room)
         for k, person in enumerate(people):
             parts += person.parts(k + 1)
-        eye = np.array([self._sway(stamp), 0.0, config.camera_height])
-        pitch = float(np.radians(config.camera_pitch_deg))
-        view = view_from(self.camera, eye, pitch)
+        view = self.view(index)
         size = self.studio.renderer.size
         large = self.studio.renderer.render(
             parts, replace(view, camera=self.camera.resized(*size)), self._light, "plain"
@@ -137,8 +143,14 @@ class Film:
         rng = np.random.default_rng([config.seed, index])
         return self._sensor.expose(frame.rgb, rng), truth
 
-    def _sway(self, stamp: float) -> float:
-        return self.config.camera_sway * float(np.sin(2 * np.pi * stamp / _SWAY_PERIOD))
+    def view(self, index: int) -> View:
+        """Where the camera is at a frame."""
+        config, stamp = self.config, index / self.config.fps
+        across = config.camera_sway * float(np.sin(2 * np.pi * stamp / _SWAY_PERIOD))
+        turn = float(np.sin(2 * np.pi * stamp / config.camera_turn_period))
+        eye = np.array([across, config.camera_speed * stamp, config.camera_height])
+        pitch, yaw = np.radians([config.camera_pitch_deg, config.camera_turn_deg * turn])
+        return view_from(self.camera, eye, float(pitch), yaw=float(yaw))
 
     def _prepare(self, settings: ClipPerson) -> tuple[Person, Mover]:
         """Somebody dressed, and how they move."""
@@ -184,6 +196,10 @@ def _stage(config: ClipConfig, studio: Studio) -> tuple[list[Part], Light]:
     cloth = Material("fabric/folds", tint=(0.35, 0.42, 0.5))
     base = np.array([0.5 * (x0 + x1) + 0.9, y1 - 0.45, 0.0])
     parts += surroundings.sofa(base, cloth, 0.0, 1.7)
+    wall = Material("thing/books1", tint=(0.7, 0.68, 0.62), grey=0.8)
+    for x, y, width in config.pillars:
+        size = (width, width, height)
+        parts.append(surroundings.box((x, y, height / 2), size, wall, 0.0, None))
     parts += surroundings.plant(np.array([x1 - 0.5, y1 - 0.6, 0.0]), 0.42)
     light = Light(
         direction=np.array([-0.36, -0.48, 0.8]),

@@ -217,8 +217,12 @@ class ClipConfig(SourceSettings):
             many times larger and reduced.
         camera_height, camera_pitch_deg, camera_fov_deg: the camera's pose and lens.
         camera_sway: amplitude of its slow sideways movement, metres.
+        camera_speed: of a robot that drives ahead with it, metres a second; camera_turn_deg: how
+            far it turns to both sides, and camera_turn_period: seconds from side to side and back.
         room: x from, x to, y to, ceiling height in metres; room_seed: its look.
+        pillars: x, y and width in metres of what hides people, from the floor to the ceiling.
         people: who walks where.
+        bag: also write the film as a ROS bag, as the robot would have recorded it, with TF.
     """
 
     kind: Literal["clip"] = "clip"
@@ -231,9 +235,14 @@ class ClipConfig(SourceSettings):
     camera_pitch_deg: Annotated[float, Field(ge=-60, le=60)] = -8.0
     camera_fov_deg: Annotated[float, Field(gt=10, lt=150)] = 65.0
     camera_sway: float = 0.0
+    camera_speed: float = 0.0
+    camera_turn_deg: Annotated[float, Field(ge=0, le=90)] = 0.0
+    camera_turn_period: Annotated[float, Field(gt=0)] = 4.0
     room: tuple[float, float, float, float] = (-3.5, 3.5, 7.5, 2.8)
     room_seed: int = 0
+    pillars: tuple[tuple[float, float, float], ...] = ()
     people: tuple[ClipPerson, ...]
+    bag: bool = False
 
 
 def held_out(config: StillsConfig) -> StillsConfig:

@@ -21,8 +21,9 @@ class SmootherManifest(Manifest):
     row for the picture that is so many pictures back as ``delays`` says; ``memory`` [N, W - 1, M],
     ``past`` [N, W - 1, P] and ``sums`` [N, S, 2], zeros where there is nothing to remember.
     Out come ``answer`` [N, D, J, 3], joints of the pictures ``delays`` back, ``spread`` [N, D, J],
-    their standard deviations about the root, metres, and what is to be remembered of this picture:
-    ``new_memory`` [N, M], ``new_past`` [N, P], ``new_sums`` [N, S, 2].
+    metres, within which their places about the root are right in 68 of 100 pictures, and what is to
+    be remembered of this picture: ``new_memory`` [N, M], ``new_past`` [N, P], ``new_sums``
+    [N, S, 2].
 
     Attributes:
         detector: name of the bundle whose people it learned from.
@@ -30,6 +31,10 @@ class SmootherManifest(Manifest):
         delays: pictures that it may look ahead, ascending from 0.
         wins: those at which it was measured to be better than every filter.
         window: pictures that it looks at.
+        direction: 0: the network tells the root's viewing direction as well. Otherwise a Kalman
+            filter does, as of smoother ``rts``, and this is the density of the random acceleration
+            that it expects (of x/z and y/z, per second to the power 1.5): a network that was asked
+            not to tremble is late for people who walk.
     """
 
     kind: Literal["smoother"]
@@ -38,6 +43,7 @@ class SmootherManifest(Manifest):
     delays: tuple[Annotated[int, Field(ge=0, le=8)], ...]
     wins: tuple[int, ...]
     window: Annotated[int, Field(ge=6, le=128)]
+    direction: Annotated[float, Field(ge=0, le=100)] = 0.0
 
     @property
     def network_inputs(self) -> dict[str, tuple[int, ...]]:

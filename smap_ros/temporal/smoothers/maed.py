@@ -2,13 +2,14 @@
 
 Of each picture the network gives what later ones need: keys and values of its attention. They
 stay in a ring over the last pictures, so nothing is computed twice, and all people go through it
-at once.
+at once. Where its bundle says so, the direction in which people are seen comes from a Kalman filter
+instead, as that of ``rts``, which isn't late for people who walk.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from smap_ros.engines.factory import cpu_runtime, create_engine
 from smap_ros.errors import BundleError, EngineError, InputError
 from smap_ros.skeletons import SKELETONS
 from smap_ros.temporal.smoothers.base import Float, Seen, rows_before
+from smap_ros.temporal.smoothers.rts import RtsConfig, RtsSmoother
 
 Single = NDArray[np.float32]
 
@@ -86,8 +88,10 @@ class MaedSmoother:
         self.delay = delay
         self._engine = _engine(bundle.folder, bundle.model_hash, runtime, threads)
         self._delays, self._joints = manifest.delays, joints
+        self._root = SKELETONS[manifest.joint_set].root
         self._shapes = manifest.network_inputs
         self._before = manifest.window - 1
+        self._path = _direction_filter(manifest.direction, delay) if manifest.direction else None
         self.reset()
 
     def reset(self) -> None:
@@ -95,31 +99,39 @@ class MaedSmoother:
         self._count = 0  # pictures so far; number k is in slot k % before
         self._times = np.full(self._before, -np.inf)
         self._ids = np.zeros(0, np.int64)
+        self._unseen = np.zeros(0, np.int64)  # pictures since each person was seen
         self._state = {
             name: np.zeros((0, *self._shapes[name][1:]), np.float32)
             for name in ("memory", "past", "sums")
         }
         self._waiting: deque[_Picture] = deque()
+        if self._path is not None:
+            self._path.reset()
 
     def update(self, seen: Seen) -> Float | None:
         """See :meth:`Smoother.update`."""
         self._carry(seen.ids)
         there = np.isfinite(seen.joints).all(axis=2) & (seen.scores > 0)
+        self._unseen = np.where(there[:, seen.root], 0, self._unseen + 1)
         answers = self._run(seen, there)
         self._waiting.append(_Picture(seen.ids, there[:, seen.root], answers[:, 0]))
         for k, delay in enumerate(self._delays):
             if 0 < delay <= self.delay and delay < len(self._waiting):
                 self._learn(self._waiting[-1 - delay], answers[:, k])
-        return self._due() if len(self._waiting) > self.delay else None
+        path = None if self._path is None else self._path.update(_only_root(seen))
+        return self._due(path) if len(self._waiting) > self.delay else None
 
     def flush(self) -> list[Float]:
         """See :meth:`Smoother.flush`."""
-        return [self._due() for _ in range(len(self._waiting))]
+        paths = [None] * len(self._waiting) if self._path is None else self._path.flush()
+        return [self._due(path) for path in paths]
 
-    def _due(self) -> Float:
+    def _due(self, path: Float | None) -> Float:
+        """The oldest picture's joints, seen where ``path``, [N, 1, 3], says."""
         picture = self._waiting.popleft()
-        joints: Float = np.where(picture.seen[:, None, None], picture.joints, np.nan)
-        return joints
+        joints = picture.joints if path is None else _turned(picture.joints, path, self._root)
+        due: Float = np.where(picture.seen[:, None, None], joints, np.nan)
+        return due
 
     def _learn(self, picture: _Picture, joints: Float) -> None:
         """What is told now of the people of an earlier picture, of those who are still there."""
@@ -137,35 +149,67 @@ class MaedSmoother:
             state = np.zeros((len(ids), *before.shape[1:]), np.float32)
             state[old] = before[rows[old]]
             self._state[name] = state
+        # Of those who are new nothing earlier is asked.
+        self._unseen = np.where(old, self._unseen[rows] if len(self._unseen) else 0, self.delay)
         self._ids = ids
 
     def _run(self, seen: Seen, there: NDArray[np.bool_]) -> Float:
-        """What the network tells of the pictures ``delays`` back, [N, D, J, 3]; it remembers."""
+        """What the network tells of the pictures ``delays`` back, [N, D, J, 3]; it remembers.
+
+        It isn't asked of people of whom all pictures that wait for an answer show nothing: those
+        who are predicted for long cost nothing.
+        """
         slot = self._count % self._before
-        answers = np.zeros((len(seen.ids), len(self._delays), self._joints, 3))
-        if len(seen.ids):
-            outputs = self._engine.run(self._inputs(seen, there))
-            answers[:] = outputs["answer"]
-            self._state["memory"][:, slot] = outputs["new_memory"]
-            self._state["past"][:, slot] = outputs["new_past"]
-            self._state["sums"] = np.array(outputs["new_sums"])
+        answers = np.full((len(seen.ids), len(self._delays), self._joints, 3), np.nan)
+        asked = self._unseen <= self.delay
+        self._state["past"][~asked, slot] = 0
+        if asked.any():
+            rows = slice(None) if asked.all() else np.flatnonzero(asked)
+            outputs = self._engine.run(self._inputs(seen, there, rows))
+            answers[rows] = outputs["answer"]
+            self._state["memory"][rows, slot] = outputs["new_memory"]
+            self._state["past"][rows, slot] = outputs["new_past"]
+            self._state["sums"][rows] = outputs["new_sums"]
         self._times[slot] = seen.time
         self._count += 1
         return answers
 
-    def _inputs(self, seen: Seen, there: NDArray[np.bool_]) -> dict[str, Single]:
+    def _inputs(
+        self, seen: Seen, there: NDArray[np.bool_], rows: slice | NDArray[np.intp]
+    ) -> dict[str, Single]:
         age = np.minimum(seen.time - self._times, _OLDEST)
         back = np.zeros((len(self._delays) - 1, self._before), np.float32)
         for row, delay in enumerate(self._delays[1:]):
             if delay <= self._count:
                 back[row, (self._count - delay) % self._before] = 1
         return {
-            "joints": np.where(there[..., None], seen.joints, 0).astype(np.float32),
-            "scores": np.where(there, seen.scores, 0).astype(np.float32),
+            "joints": np.where(there[..., None], seen.joints, 0)[rows].astype(np.float32),
+            "scores": np.where(there, seen.scores, 0)[rows].astype(np.float32),
             "age": age.astype(np.float32),
             "back": back,
-            **self._state,
+            **{name: state[rows] for name, state in self._state.items()},
         }
+
+
+def _direction_filter(acceleration: float, delay: int) -> RtsSmoother:
+    usual = RtsConfig()
+    return RtsSmoother(
+        1, delay, replace(usual, acceleration=(acceleration, *usual.acceleration[1:]))
+    )
+
+
+def _only_root(seen: Seen) -> Seen:
+    """People of one joint."""
+    root = slice(seen.root, seen.root + 1)
+    return replace(seen, joints=seen.joints[:, root], scores=seen.scores[:, root], root=0)
+
+
+def _turned(joints: Float, path: Float, root: int) -> Float:
+    """People [N, J, 3] moved across the view to where their roots are seen, [N, 1, 3], if known."""
+    told = joints[:, root : root + 1]
+    moved = path / path[..., 2:] * told[..., 2:] - told
+    out: Float = joints + np.where(np.isfinite(moved), moved, 0.0)
+    return out
 
 
 @cache

@@ -83,7 +83,13 @@ class PerBone(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Along the kinematic tree, from tokens at a picture to people ``delay`` before it."""
+    """Along the kinematic tree, from tokens at a picture to people ``delay`` before it.
+
+    Three buffers are no weights: they are nothing while it learns, and
+    :func:`smap_train.smoother.calibration.calibrate` sets them when it has. ``prior``, [15, 2]:
+    what the sums of lengths begin with; ``depth_bias``, [len(DELAYS)]: to be taken off log depths;
+    ``variance_bias``, [len(DELAYS), 15]: to be added to the variances.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -99,6 +105,12 @@ class Decoder(nn.Module):
         self.variance = nn.Linear(width, 1)
         self.register_buffer("speed", periods(KEY // 2), persistent=False)
         self.register_buffer("chain", _chain(), persistent=False)
+        for name, shape in (
+            ("prior", (JOINTS, 2)),
+            ("depth_bias", (len(DELAYS),)),
+            ("variance_bias", (len(DELAYS), JOINTS)),
+        ):
+            self.register_buffer(name, torch.zeros(shape), persistent=False)
         for layer in (self.keys, self.queries, self.length, self.root[-1]):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
@@ -152,6 +164,7 @@ class Decoder(nn.Module):
         x = self.norm(x)  # [N, D, Q, J, C]
         means = self._means(x, keys, past, times, target_times, which)  # [N, D, Q, heads, 3]
         rays = rays_of(torch.stack(target_roots, 1))  # [N, D, Q, 3, 3]
+        sums = sums + self.prior
         settled = sums[..., 1] / sums[..., 0].clamp(min=1e-6)
         settled = torch.where(sums[..., 0] > 1e-6, settled, math.log(0.25))[
             :, None
@@ -159,8 +172,8 @@ class Decoder(nn.Module):
         bones = self._directions(x, means[..., : len(BONES), :] @ rays)
         bones = (bones * settled[..., : len(BONES), None].exp()) @ rays.transpose(-1, -2)
         about = torch.einsum("jk,...kc->...jc", self.chain, bones)
-        root = self._root(x, means, settled[..., -1])
-        variance = self.variance(x)[..., 0].clamp(-10, 2)
+        root = self._root(x, means, settled[..., -1], self.depth_bias[list(which), None])
+        variance = self.variance(x)[..., 0].clamp(-10, 2) + self.variance_bias[list(which), None]
         return [Answer(about[:, k], root[:, k], variance[:, k]) for k in range(len(which))]
 
     def _means(
@@ -211,7 +224,7 @@ class Decoder(nn.Module):
                 decoded[k] = directions[..., place, :]
         return torch.stack([d for d in decoded if d is not None], -2)
 
-    def _root(self, x: Tensor, means: Tensor, settled: Tensor) -> Tensor:
+    def _root(self, x: Tensor, means: Tensor, settled: Tensor, bias: Tensor) -> Tensor:
         """Pelvises [N, D, Q, 3], metres.
 
         The size on the retina is known better than the depth, and a person's size is constant: a
@@ -222,6 +235,7 @@ class Decoder(nn.Module):
         direction = direction + 0.05 * told[..., :2]
         share = torch.sigmoid(told[..., 3] - 1)
         log_z = depth[..., 0] - share * (depth[..., 1] - settled) + 0.3 * torch.tanh(told[..., 2])
+        log_z = log_z - bias
         z = log_z.clamp(-3, 5).exp()[..., None]
         return torch.cat([direction * z, z], -1)
 

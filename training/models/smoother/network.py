@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from smap_train.models.smoother.decoder import DELAYS, KEY, Answer, Decoder, mean_lengths
 from smap_train.models.smoother.encoders import ENCODERS, WIDTH, WINDOW, Times
-from smap_train.models.smoother.tracks import JOINTS, look, split_past
+from smap_train.models.smoother.tracks import JOINTS, Looks, Past, look, split_past
 
 _KEPT = JOINTS * (2 * KEY + WIDTH)  # numbers that the decoder needs of a picture
 
@@ -60,11 +60,7 @@ class LearnedSmoother(nn.Module):
             For each of these what is told at each picture t of the picture t - delay, [N, T].
         """
         looks = look(found, scores)
-        past = split_past(looks.past)
-        order = torch.arange(times.shape[1], device=times.device)
-        back = order[:, None] - order
-        near = (back >= 0) & (back < WINDOW)
-        when = Times(times, times, near & ((past.seen > 0)[:, None] | (back == 0)))
+        past, when, order = _within_window(looks, times)
         x = self.encoder(looks.features, when)
         rows = [(order - delay).clamp(min=0) for delay in (DELAYS[k] for k in which)]
         answers: list[Answer] = self.decoder(
@@ -73,6 +69,12 @@ class LearnedSmoother(nn.Module):
             mean_lengths(self.decoder.length_terms(x, looks), order), which,
         )  # fmt: skip
         return answers
+
+    def length_terms(self, found: Tensor, scores: Tensor, times: Tensor) -> Tensor:
+        """What each picture of whole tracks adds to the sums of lengths, [N, T, 15, 2]."""
+        looks = look(found, scores)
+        _, when, _ = _within_window(looks, times)
+        return self.decoder.length_terms(self.encoder(looks.features, when), looks)
 
     def step(
         self, found: Tensor, scores: Tensor, age: Tensor, back: Tensor, memory: Tensor,
@@ -116,3 +118,12 @@ class LearnedSmoother(nn.Module):
         joints = torch.cat([a.about + a.root[..., None, :] for a in answers], 1)
         spread = torch.cat([a.variance for a in answers], 1).mul(0.5).exp()
         return joints, spread, new[:, 0], looks.past[:, 0], sums
+
+
+def _within_window(looks: Looks, times: Tensor) -> tuple[Past, Times, Tensor]:
+    """What pictures leave for later ones, who may look at whom, and their order [T]."""
+    past = split_past(looks.past)
+    order = torch.arange(times.shape[1], device=times.device)
+    back = order[:, None] - order
+    near = (back >= 0) & (back < WINDOW)
+    return past, Times(times, times, near & ((past.seen > 0)[:, None] | (back == 0))), order
