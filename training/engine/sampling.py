@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 Record = TypeVar("Record")
 Sample = Any
 
+SKIPPED = "skipped.jsonl"  # of a run: the records that it left out
 _MOST_BAD = 100  # records in a row: then the data as a whole are wrong
 _BLOCK = 4096  # samples that hold every source by its weight
 _BLOCKS, _PASSES = 0x5EED, 0x5EEE  # tell the generators of orders from those of samples
@@ -133,7 +134,7 @@ class Mixture(Dataset[Sample]):
                     raise BadRecordError(
                         f"{error}; on_bad=skip goes on without such records"
                     ) from error
-                self._list(index, source.name, record, error)
+                list_skipped(self.skipped, source.name, record, error)
         raise InputError(
             f"{_MOST_BAD} bad records in a row, the last in {source.name}; the list of them says "
             "what is wrong: check that the data set is complete and of the layout that is stated"
@@ -160,18 +161,20 @@ class Mixture(Dataset[Sample]):
             self._orders[group] = (passes, rng.permutation(size))
         return int(self._orders[group][1][place])
 
-    def _list(self, index: int, source: str, record: int, error: BadRecordError) -> None:
-        LOG.warning("skipped: %s", error)
-        if self.skipped is None:
-            return
-        line = {"sample": index, "source": source, "record": record, "error": str(error)}
-        data = (json.dumps(line) + "\n").encode()
-        # One write each: processes of several workers and devices append to the same file.
-        handle = os.open(self.skipped, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(handle, data)
-        finally:
-            os.close(handle)
+
+def list_skipped(path: Path | None, source: str, record: int | str, error: BadRecordError) -> None:
+    """Warn of a record that is left out, and add it to the list of them if there is one."""
+    LOG.warning("skipped: %s", error)
+    if path is None:
+        return
+    data = (json.dumps({"source": source, "record": record, "error": str(error)}) + "\n").encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One write each: processes of several workers and devices append to the same file.
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(handle, data)
+    finally:
+        os.close(handle)
 
 
 def _counts(weights: np.ndarray, total: int) -> np.ndarray:

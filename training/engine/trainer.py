@@ -31,7 +31,7 @@ from smap_train.engine.config import RunConfig
 from smap_train.engine.estimate import estimate
 from smap_train.engine.module import RecipeModule
 from smap_train.engine.record import check_resumed, write_record
-from smap_train.engine.sampling import RunOrder, Share
+from smap_train.engine.sampling import SKIPPED, RunOrder, Share, skipped_records
 from smap_train.engine.validation import Validate
 from smap_train.recipes.base import Recipe
 
@@ -106,6 +106,9 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
     weights = config.out / f"{recipe.model}.pth"
     if trainer.is_global_zero and last.exists():
         save_averaged(last, weights, module)
+    skipped = skipped_records(config.out / SKIPPED) if trainer.is_global_zero else []
+    if skipped:
+        LOG.warning("%d records were left out; %s lists them", len(skipped), config.out / SKIPPED)
     if stopped is not None:
         stopped.during = f"the run stands at step {steps_done(last)}; the same command goes on"
         raise stopped

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from smap_ros.errors import InputError
 from smap_train.engine.config import RunConfig
-from smap_train.engine.sampling import Mixture, Source
+from smap_train.engine.sampling import SKIPPED, Mixture, Source
 from smap_train.models.checkpoint import (
     is_state_dict,
     load_checkpoint,
@@ -82,7 +82,7 @@ class Recipe(ABC, Generic[Config]):
             config.steps * config.batch_size,
             config.seed,
             config.on_bad,
-            config.out / "skipped.jsonl",
+            config.out / SKIPPED,
         )
 
     def collate(self) -> Callable[[list[Any]], Any] | None:

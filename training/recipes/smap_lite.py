@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from smap_train.data.augment import NONE, Augmentation
-from smap_train.data.dataset import MixedDataset, read_shards
+from smap_train.data.dataset import MixedDataset, VirtualScene, read_shards
 from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
+from smap_train.engine.sampling import SKIPPED
 from smap_train.losses.smap_lite import LossWeights, lite_losses
 from smap_train.losses.teacher import teacher_loss, two_looks
 from smap_train.models import create
@@ -207,7 +208,7 @@ def training_set(config: SmapLiteConfig) -> MixedDataset:
     if config.street:
         street = load_ccp(config.street.archive, config.street.pseudo)
     keep = -config.holdout if config.holdout else None
-    scenes = [scene for folder in config.virtual for scene in read_shards(folder)]
+    scenes = _scenes(config, config.virtual)
     return MixedDataset(
         sports[:keep],
         street[: -config.holdout // 5 if config.holdout else None],
@@ -220,6 +221,12 @@ def training_set(config: SmapLiteConfig) -> MixedDataset:
         sports_share=config.sports_share,
         two_rows=config.two_rows,
         more=config.more,
-        ordinary=[scene for folder in config.ordinary for scene in read_shards(folder)],
+        ordinary=_scenes(config, config.ordinary),
         ordinary_share=config.ordinary_share,
     )
+
+
+def _scenes(config: SmapLiteConfig, folders: list[Path]) -> list[VirtualScene]:
+    """The scenes of folders of shards that can be used."""
+    listed = config.out / SKIPPED
+    return [scene for f in folders for scene in read_shards(f, config.on_bad, listed)]

@@ -22,7 +22,8 @@ from smap_train.data.index import TEXT, Index, Row, fixed, open_index
 from smap_train.data.layouts.pictures import read_picture
 from smap_train.data.records import IndexedRecords
 
-_VERSION = 1
+_VERSION = 2
+_MOST_PX = 1e5
 _SCHEMA = {
     "image": TEXT, "keypoints": fixed("<f4", len(COCO17), 2), "place": TEXT, "problem": TEXT
 }  # fmt: skip
@@ -100,6 +101,10 @@ def _rows(names: Path, poses: Path, share: float) -> Iterator[dict[str, Any]]:
 
 def _keypoints(content: Any) -> NDArray[np.float32]:
     points = np.array(content[0][0]["keypoints"], np.float32)
-    if points.shape != (len(COCO17), 3) or not np.isfinite(points).all():
-        raise ValueError(f"keypoints have the shape {points.shape}, expected finite (17, 3)")
+    if points.shape != (len(COCO17), 3):
+        raise ValueError(f"keypoints have the shape {points.shape}, expected (17, 3)")
+    wrong = np.argwhere(~(np.abs(points) <= _MOST_PX))
+    if len(wrong):
+        joint, column = wrong[0]
+        raise ValueError(f"keypoints[{joint}][{column}] is {points[joint, column]:g}")
     return points[:, :2]

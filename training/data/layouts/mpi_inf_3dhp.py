@@ -55,6 +55,7 @@ CAMERAS = 9  # of the 14 those that look at the whole person from around, offici
 BOX_MARGIN = 1.1
 _VERSION, _CLIPS = 1, 1  # of people one by one, and of those over time
 _FILE = "annot.mat"
+_MOST = 1e5  # pixels or millimetres by which a camera is told
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def _camera(pixels: Float64, points_mm: Float64) -> Float64:
     """
     if len(pixels) != len(points_mm):
         raise ValueError(f"annot2 has {len(pixels)} frames, annot3 {len(points_mm)}")
-    known = np.isfinite(pixels).all(axis=-1) & (points_mm[..., 2] > 0)
+    usable = [(np.abs(values) < _MOST).all(axis=-1) for values in (pixels, points_mm)]
+    known = usable[0] & usable[1] & (points_mm[..., 2] > 0)
     flat, deep = pixels[known], points_mm[known]
     if len(flat) < 2:
         return np.zeros(4)

@@ -56,6 +56,7 @@ SIZE = (1920, 1080)  # of the HD cameras
 _FEWER = "hdPose3d_stage1"  # labels of 15 joints
 _VERSION = 1
 _FRAME = re.compile(r"body3DScene_(\d+)\.json")
+_FARTHEST_M = 50.0  # from a camera; the studio is 5 m wide
 _CM_PER_M = CENTIMETRES.of_a_metre
 
 
@@ -176,16 +177,17 @@ def _person(joints_cm: Float64, camera: Camera, image: Path, place: str) -> Pers
     """A person before a camera; None without a pelvis, or where the picture shows nobody."""
     known = joints_cm[:, 3] > 0
     points = joints_cm[:, :3] / _CM_PER_M
-    if not known[PANOPTIC19.root]:
-        return None
-    known &= ~(points[:, 2] <= 0)  # NaN stays, and is named
+    behind = (points[:, 2] <= 0) & (np.abs(points) < _FARTHEST_M).all(axis=1)
+    known &= ~behind  # what is absurd or NaN stays, and is named
     joints = np.zeros((len(points), COLUMNS))
     joints[:, :2] = np.where(known[:, None], camera.project(points), 0)
     joints[:, 2:5], joints[:, 5] = points, known
     size = (camera.width, camera.height)
     pixels = joints[known, :2]
-    if not known[PANOPTIC19.root] or not ((pixels >= 0) & (pixels < size)).all(axis=1).any():
-        return None if np.isfinite(points[known]).all() else bad_person(place, "isn't finite")
+    if not known[PANOPTIC19.root]:
+        return None
+    if np.isfinite(pixels).all() and not ((pixels >= 0) & (pixels < size)).all(axis=1).any():
+        return None
     return PersonRecord(
         image, *size, box_around(pixels), joints, PANOPTIC19,
         camera=np.array([camera.fx, camera.fy, camera.cx, camera.cy]), place=place,

@@ -64,14 +64,13 @@ def _rows(files: list[Path]) -> Iterator[dict[str, Any]]:
     for track, file in enumerate(files):
         try:
             content = read_mat(file, "x", "y", "visibility")
-            points = np.stack(
-                [np.asarray(content[n], np.float64) for n in ("x", "y", "visibility")], axis=-1
-            )
-            if points.shape[1:] != (len(JOINTS), 3):
+            columns = [np.asarray(content[n], np.float64) for n in ("x", "y", "visibility")]
+            shapes = [column.shape for column in columns]
+            if any(shape != (len(columns[0]), len(JOINTS)) for shape in shapes):
                 raise ValueError(
-                    f"x, y and visibility have the shape {points.shape[:-1]}, expected frames x "
-                    f"{len(JOINTS)}"
+                    f"x, y and visibility have the shapes {shapes}, expected frames x {len(JOINTS)}"
                 )
+            points = np.stack(columns, axis=-1)
             boxes = np.asarray(content["bbox"], np.float64) if "bbox" in content else None
         except (InputError, *MALFORMED) as error:
             yield bad_frame(str(file), track, f"can't be read: {error}")

@@ -30,6 +30,7 @@ COLUMN_NAMES = ("x (px)", "y (px)", "X (m)", "Y (m)", "Z (m)", "labelled")
 FIT = 72 + 10 + 3 + 9 + 3
 
 _MOST_M = 100.0
+_MOST_FIT = 1000.0
 _NEAR = 0.1  # overlap from which on people are near
 _MOST_PX = 100_000.0
 
@@ -326,8 +327,6 @@ def check_person(record: PersonRecord) -> str:
             return f"{name} is {value!r}; expected a whole number of pixels, 1 or more"
     if record.camera.shape != (4,) or not (np.abs(record.camera) <= _MOST_PX).all():
         return f"its camera is {record.camera.tolist()}; expected fx, fy, cx, cy in pixels"
-    if not (record.box.shape == (4,) and (np.abs(record.box) <= _MOST_PX).all()):
-        return f"bbox is {record.box.tolist()}; expected x, y, width and height in pixels"
     limits = np.array([_MOST_PX, _MOST_PX, _MOST_M, _MOST_M, _MOST_M, 1.0])
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(record.joints) <= limits)
@@ -343,6 +342,12 @@ def check_person(record: PersonRecord) -> str:
             f"joint {joint}, {COLUMN_NAMES[column]}, is {record.joints[joint, column]:g}; expected "
             f"a number within {limits[column]:g} of 0, and in front of the camera"
         )
-    if not np.isfinite(record.fit).all():
-        return "its SMPL parameters are no numbers"
+    if not (record.box.shape == (4,) and (np.abs(record.box) <= _MOST_PX).all()):
+        return f"bbox is {record.box.tolist()}; expected x, y, width and height in pixels"
+    if not (np.abs(record.fit) <= _MOST_FIT).all():
+        row, column = np.argwhere(~(np.abs(record.fit) <= _MOST_FIT))[0]
+        return (
+            f"number {column} of its SMPL parameters is {record.fit[row, column]:g}; expected one "
+            f"within {_MOST_FIT:g} of 0"
+        )
     return ""

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.common.shards import read_shards
+from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_ros.skeletons import MPI15, SPIN49
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
+from smap_train.data.layouts.coco_form import MALFORMED
 from smap_train.data.layouts.pictures import read_picture
 from smap_train.data.layouts.virtual import person_box, shown_people
 from smap_train.data.records import IndexedRecords, Measured
@@ -302,27 +303,37 @@ def _of_shards(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
     track = 0
     for folder in folders:
         for sample in read_shards(folder):
-            own = sample.labels.get("sequence")
+            try:
+                own = sample.labels.get("sequence")
+                people = {
+                    person["id"]: _of_sample(sample, person) for person in shown_people(sample)
+                }
+            except MALFORMED as error:
+                place = f"{sample.shard}, sample {sample.name}"
+                yield bad_frame(place, track, f"labels are malformed: {error!r}")
+                track += 1
+                continue
             if own is None or own != film:
                 for rows in waiting.values():
                     yield from ({**row, "track": track} for row in rows)
                     track += 1
                 film, waiting = own, {}
-            for person in shown_people(sample):
-                flat, deep = np.zeros((_JOINTS, 3)), np.zeros((_JOINTS, 4))
-                place = f"{sample.shard}, sample {sample.name}, person {person['id']}"
-                flat[_MPI15_ROWS, :2], flat[_MPI15_ROWS, 2] = person["joints_2d"], 1
-                deep[_MPI15_ROWS, :3], deep[_MPI15_ROWS, 3] = person["joints_3d"], 1
-                behind = deep[:, 2] < 0
-                flat[behind], deep[behind] = 0, 0
-                low, size = np.split(person_box(person, "joints"), 2)
-                box = np.concatenate([low + size / 2, np.full(2, 1.1 * size.max())])
-                waiting.setdefault(person["id"], []).append(
-                    frame_row(
-                        place, 0, str(sample.shard.resolve()), box, flat, deep,
-                        np.zeros((0, _FIT)), sample.offset, sample.size,
-                    )
-                )  # fmt: skip
+            for number, row in people.items():
+                waiting.setdefault(number, []).append(row)
     for rows in waiting.values():
         yield from ({**row, "track": track} for row in rows)
         track += 1
+
+
+def _of_sample(sample: Sample, person: Mapping[str, Any]) -> dict[str, Any]:
+    """A person of a scene, whose track isn't known yet."""
+    place = f"{sample.shard}, sample {sample.name}, person {person['id']}"
+    flat, deep = np.zeros((_JOINTS, 3)), np.zeros((_JOINTS, 4))
+    flat[_MPI15_ROWS, :2], flat[_MPI15_ROWS, 2] = person["joints_2d"], 1
+    deep[_MPI15_ROWS, :3], deep[_MPI15_ROWS, 3] = person["joints_3d"], 1
+    behind = deep[:, 2] < 0
+    flat[behind], deep[behind] = 0, 0
+    low, size = np.split(person_box(person, "joints"), 2)
+    box = np.concatenate([low + size / 2, np.full(2, 1.1 * size.max())])
+    shard = str(sample.shard.resolve())
+    return frame_row(place, 0, shard, box, flat, deep, no_fit(), sample.offset, sample.size)

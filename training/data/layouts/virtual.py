@@ -27,6 +27,7 @@ from smap_train.data.layouts.bodies import (
     bad_row,
     check_bodies,
 )
+from smap_train.data.layouts.coco_form import MALFORMED
 from smap_train.data.layouts.persons import COLUMNS as PERSON_COLUMNS
 from smap_train.data.layouts.persons import (
     PersonRecord,
@@ -62,12 +63,16 @@ def _rows(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for folder in folders:
         for sample in read_shards(folder):
             place = f"{sample.shard}, sample {sample.name}"
-            try:
-                record = _record(sample, place)
-            except (KeyError, TypeError, ValueError) as error:
-                yield bad_row(place, f"labels are malformed: {error!r}")
-            else:
-                yield record.row(check_bodies(record.bodies, DATASET))
+            problem = scene_problem(sample)
+            yield bad_row(place, problem) if problem else _record(sample, place).row()
+
+
+def scene_problem(sample: Sample) -> str:
+    """What is wrong with the labels of a scene; or nothing."""
+    try:
+        return check_bodies(_record(sample, "").bodies, DATASET)
+    except MALFORMED as error:
+        return f"labels are malformed: {error!r}"
 
 
 def open_virtual_people(
@@ -102,7 +107,7 @@ def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:
                     if np.sum(np.array(person["visibility"]) > 0) >= _FEWEST_JOINTS
                 ]
                 yield from with_neighbours(records)
-            except (KeyError, TypeError, ValueError) as error:
+            except MALFORMED as error:
                 yield bad_person(place, f"labels are malformed: {error!r}")
 
 

@@ -5,7 +5,7 @@ World millimetres, z up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ from smap_train.models.virtualpose.config import JOINT_SETS
 
 Float64 = NDArray[np.float64]
 
-_VERSION = 1
+_VERSION = 2
+_MOST = 1e5  # millimetres or pixels
 _MM = 1000.0
 _MM_PER_CM = 10.0
 _UP_OF_PANOPTIC = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])  # its y axis points down
@@ -94,7 +95,7 @@ def open_virtual_world(folders: Several[Path], cache: Path | None = None) -> Wor
     """
     files = shard_files(folders)
     rows = lambda: _of_shards(folders)  # noqa: E731
-    return WorldScenes(open_index("virtual-world", _VERSION, files, _SCHEMA, rows, cache), 15)
+    return _opened("virtual-world", files, rows, 15, cache)
 
 
 def open_muco_world(path: Path, cache: Path | None = None) -> WorldScenes:
@@ -104,7 +105,7 @@ def open_muco_world(path: Path, cache: Path | None = None) -> WorldScenes:
         InputError: if the file can't be read.
     """
     rows = lambda: _of_muco(path)  # noqa: E731
-    return WorldScenes(open_index("muco-world", _VERSION, [path], _SCHEMA, rows, cache), 17)
+    return _opened("muco-world", [path], rows, 17, cache)
 
 
 def open_panoptic_world(path: Path, every: int = 1, cache: Path | None = None) -> WorldScenes:
@@ -118,8 +119,30 @@ def open_panoptic_world(path: Path, every: int = 1, cache: Path | None = None) -
     found = sequences(path, every)
     files = [file for one in found for file in (one.calibration, *one.labels.values())]
     rows = lambda: (row for one in found for row in _of_sequence(one))  # noqa: E731
-    name = f"panoptic-world-{every}"
-    return WorldScenes(open_index(name, _VERSION, files, _SCHEMA, rows, cache), 15)
+    return _opened(f"panoptic-world-{every}", files, rows, 15, cache)
+
+
+def _opened(
+    layout: str,
+    files: Several[Path],
+    rows: Callable[[], Iterable[dict[str, Any]]],
+    joints: int,
+    cache: Path | None,
+) -> WorldScenes:
+    """Scenes through their index, what is wrong with their numbers told."""
+    checked = lambda: (_checked(row) for row in rows())  # noqa: E731
+    return WorldScenes(open_index(layout, _VERSION, files, _SCHEMA, checked, cache), joints)
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    for name in ("joints", "rotation", "position", "intrinsics"):
+        values = np.asarray(row[name], np.float64)
+        wrong = np.argwhere(~(np.abs(values) <= _MOST))
+        if len(wrong) and not row["problem"]:
+            value = values[tuple(wrong[0])]
+            problem = f"{name} holds {value:g}; expected numbers within {_MOST:g} of 0"
+            return _bad_row(row["place"], problem)
+    return row
 
 
 def _of_sequence(sequence: Sequence) -> Iterator[dict[str, Any]]:
@@ -154,7 +177,7 @@ def _of_shards(folders: Several[Path]) -> Iterator[dict[str, Any]]:
             try:
                 if sample.labels["people"]:
                     yield _virtual_row(sample, place)
-            except (KeyError, TypeError, ValueError) as error:
+            except MALFORMED as error:
                 yield _bad_row(place, f"labels are malformed: {error!r}")
 
 
