@@ -28,7 +28,7 @@ from smap_ros.errors import InputError
 from smap_ros.stopping import held, leave_to_parent
 from smap_train.engine.checkpoint import LAST, KeepLast, save_averaged, steps_done, warm_average
 from smap_train.engine.config import RunConfig
-from smap_train.engine.estimate import estimate
+from smap_train.engine.estimate import Rates, estimate
 from smap_train.engine.module import RecipeModule
 from smap_train.engine.record import check_resumed, write_record
 from smap_train.engine.sampling import SKIPPED, RunOrder, Share, skipped_records
@@ -70,6 +70,7 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         check_resumed(config, change)
     keep = KeepLast(last, config.checkpoint_every, config.keep_every)
     stop = StopWhenAsked(keep, config)
+    rates = Rates(config.batch_size / config.accumulate, config.workers)
     trainer = lightning.Trainer(
         **_devices(config),
         max_steps=min(config.steps, stop_after or config.steps),
@@ -79,6 +80,7 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
             keep,
             *([Validate(config)] if config.validate_every else []),
             stop,
+            rates,
             LearningRateMonitor("step"),
             Progress(refresh_rate=10),
         ],
@@ -98,7 +100,9 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
     module = RecipeModule(recipe)
     loader = _loader(recipe, trainer, done)
     if trainer.is_global_zero and done < trainer.max_steps:
-        LOG.info("%s", estimate(module.model, loader.dataset, config.ema_decay > 0))
+        expected = estimate(module.model, loader.dataset, config.ema_decay > 0)
+        rates.loader_rate = expected.loader_rate
+        LOG.info("%s", expected)
     with held() as asked:
         stop.asked = asked
         trainer.fit(module, loader, ckpt_path=str(last) if done else None, weights_only=True)
@@ -108,7 +112,7 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         save_averaged(last, weights, module)
     skipped = skipped_records(config.out / SKIPPED) if trainer.is_global_zero else []
     if skipped:
-        LOG.warning("%d records were left out; %s lists them", len(skipped), config.out / SKIPPED)
+        LOG.warning("records left out: %d; %s lists them", len(skipped), config.out / SKIPPED)
     if stopped is not None:
         stopped.during = f"the run stands at step {steps_done(last)}; the same command goes on"
         raise stopped
