@@ -169,4 +169,58 @@ def smap_muco(
     typer.echo(f"{out}: {write_smap_json(out, read_muco(source, folder)):,} pictures")
 
 
+@convert.command("smap")
+def smap(
+    source: Annotated[Path, typer.Argument(help="Labels as published, or shards.")],
+    out: Out,
+    layout: Annotated[
+        str | None, typer.Option(help="Of the source; by itself it is told from it.")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th frame or person.")] = 1,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures of shards; beside OUT if none.")
+    ] = None,
+    validation: Annotated[bool, typer.Option(help="Mark the records as held out.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out what can't be used.")
+    ] = False,
+) -> None:
+    """A data set of any layout as SMAP's unified JSON: 15 joints, pixels and centimetres.
+
+    COCO and MuCo-3DHP have commands of their own, which follow SMAP's rules for them.
+
+    Example: smap-train data convert smap data/panoptic data/panoptic/annotations.json --every 3
+    """
+    from smap_train.data.convert.forms_command import convert_smap
+
+    typer.echo(convert_smap(source, out, layout, every, pictures, validation, skip_bad))
+
+
+@convert.command("shards")
+def shards(
+    source: Annotated[Path, typer.Argument(help="SMAP's unified JSON.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    images: Annotated[Path, typer.Option(help="Folder that img_paths begins in.")] = Path(),
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out what can't be used.")
+    ] = False,
+) -> None:
+    """SMAP's unified JSON and its pictures as shards, as `smap-train synth` writes them.
+
+    Example: smap-train data convert shards data/muco/annotations/MuCo.json data/muco_shards
+    """
+    from smap_train.data.convert.forms_command import convert_shards
+
+    typer.echo(convert_shards(source, out, images, skip_bad))
+
+
+@app.command()
+def layouts() -> None:
+    """List the layouts that are read, and what their labels are."""
+    from smap_train.data.layouts.known import LAYOUTS, SUMMARIES
+
+    for name in sorted(LAYOUTS):
+        typer.echo(f"{name:20} {SUMMARIES[name]}")
+
+
 app.add_typer(convert, name="convert")

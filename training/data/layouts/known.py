@@ -109,6 +109,28 @@ LAYOUTS: dict[str, Callable[[DataSet], Records]] = {
 }
 
 
+SUMMARIES = {
+    "3dpw": "3DPW: sequenceFiles of .pkl, or 3DCrowdNet's 3DPW_latest_<split>.json",
+    "3dpw-clips": "the same, people over time",
+    "coco": "COCO: person_keypoints_<split>.json",
+    "crowdpose": "CrowdPose: crowdpose_train.json",
+    "h36m": "Human3.6M: folder of Human36M_subjectN_{data,camera,joint_3d}.json",
+    "luperson": "LUPerson: folder of cfs_list.pkl, LUPerson-data and LUPerson-pose",
+    "maed": "MAED's databases, their arrays as .npz",
+    "mpi_inf_3dhp": "MPI-INF-3DHP: folder of S1/Seq1/annot.mat, ...",
+    "mpi_inf_3dhp-clips": "the same, people over time",
+    "mpii": "MPII: train.json in the form of COCO",
+    "muco": "MuCo-3DHP: MuCo-3DHP.json",
+    "mupots": "MuPoTS-3D: MuPoTS-3D.json",
+    "pairs": "RefineNet's pairs: stage3_root2_generate_train_*.json",
+    "panoptic": "CMU Panoptic: folder of sequences, or HMOR's .pkl",
+    "penn_action": "Penn Action: folder of labels/*.mat and frames",
+    "posetrack": "PoseTrack 2018: annotations/<split>/*.json",
+    "shards": "virtual people of smap-train synth: *.tar",
+    "smap": "SMAP's unified annotation JSON",
+}
+
+
 def recognised(path: Path) -> str:
     """The layout of a path.
 

@@ -102,7 +102,7 @@ def open_everybody(data: PeopleData) -> PersonRecords:
         data.files(),
         lambda: _people(path, read_fits(data.fits), everybody=True),
     )
-    return PersonRecords(index, data.images, MUCO21)
+    return PersonRecords(index, data.images, MUCO21, np.arange(0, len(index), data.every))
 
 
 def _people(path: Path, fits: Fits, *, everybody: bool) -> Iterator[PersonRecord]:

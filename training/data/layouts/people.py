@@ -39,7 +39,8 @@ class PeopleData(BaseModel):
             that of the sequences, of MPI-INF-3DHP that of the subjects, of 3DPW ``sequenceFiles``
             or a folder in it.
         images: folder that the names of pictures are relative to.
-        every: take every n-th person; of Human3.6M the frames whose number is a multiple.
+        every: take every n-th person; of Human3.6M the frames whose number is a multiple, of films
+            every n-th frame.
         subjects: of Human3.6M; none: all that are there.
         fits: SMPL bodies that were fitted to the people: the JSON file, or Human3.6M's folder.
     """
@@ -68,13 +69,15 @@ class PeopleData(BaseModel):
         return [path for place in places for path in (sorted(place.glob("*.json")) or [place])]
 
     def open_pictures(self) -> PictureRecords:
-        """Its pictures, each with all of its people.
+        """Its pictures, each with all of its people; every n-th of them.
 
         Raises:
             InputError: if the labels can't be read.
         """
         layout = f"{self.layout}:all" if f"{self.layout}:all" in LAYOUTS else self.layout
-        return PictureRecords(self.opened(layout))
+        people = self.opened(layout)
+        thinned = len(people) < len(people.index)  # else only every n-th frame was indexed
+        return PictureRecords(people, self.every if thinned else 1)
 
     def open(self) -> PersonRecords:
         """Its people, in the order of the files.

@@ -205,17 +205,19 @@ class PersonRecords(IndexedRecords[PersonRecord]):
 
 
 class PictureRecords:
-    """The pictures of an index, each with its people.
+    """The pictures of an index, each with all of its people.
 
     Args:
-        people: all of them, in the order of the index.
+        people: of the index, whichever of them are taken.
+        every: take every n-th picture.
     """
 
-    def __init__(self, people: PersonRecords) -> None:
+    def __init__(self, people: PersonRecords, every: int = 1) -> None:
         self.people = people
         pictures = np.asarray(people.index.column("picture"))
-        self.starts = np.flatnonzero(np.diff(pictures, prepend=-1))
-        self.ends = np.append(self.starts[1:], len(pictures))
+        starts = np.flatnonzero(np.diff(pictures, prepend=-1))
+        self.starts = starts[::every]
+        self.ends = np.append(starts[1:], len(pictures))[::every]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -229,7 +231,7 @@ class PictureRecords:
         """
         if not 0 <= number < len(self):
             raise IndexError(f"picture {number} of {len(self)}")
-        return [self.people[k] for k in range(self.starts[number], self.ends[number])]
+        return [self.people.record(k) for k in range(self.starts[number], self.ends[number])]
 
 
 def open_persons(

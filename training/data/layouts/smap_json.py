@@ -34,14 +34,14 @@ _VERSION = 1  # of what is made of a file
 
 
 def open_smap_json(
-    path: Path, images: Path, *, validation: bool = False, cache: Path | None = None
+    path: Path, images: Path, *, validation: bool | None = False, cache: Path | None = None
 ) -> BodiesRecords:
     """The records of a file, through an index that is built at the first time.
 
     Args:
         path: of the JSON file.
         images: folder that ``img_paths`` is relative to.
-        validation: take the records with ``isValidation`` instead of those without.
+        validation: take the records with ``isValidation`` instead of those without; None for both.
         cache: folder of indexes; the user's cache folder if None.
 
     Raises:
