@@ -15,13 +15,14 @@ from smap_ros.engines.factory import create_engine, measure
 from smap_ros.engines.inspect.onnx_graph import OnnxGraph, read_graph
 from smap_ros.engines.inspect.tensorrt_operators import VERSIONS, check_operators, check_opset
 from smap_ros.engines.tensorrt.plans import clean_plans
-from smap_ros.estimators.options import ModelChoice
+from smap_ros.estimators.factory import create_chosen
+from smap_ros.estimators.options import OPTIONS, ModelChoice, crops_at_once
 
 _SECONDS = 1.0
 
 
 def build(bundle: str, model: ModelChoice, force: bool = False) -> None:
-    """Load a bundle's networks once, so that what the runtime makes of them is kept for later.
+    """Load all of a bundle's networks once, so that what runtimes make of them is kept for later.
 
     Args:
         bundle: name or folder.
@@ -38,25 +39,32 @@ def build(bundle: str, model: ModelChoice, force: bool = False) -> None:
         clean()
     started = time.perf_counter()
     options = model.model
+    rows = crops_at_once(loaded.kind, model.options)
     built = create_engine(
         loaded,
         options.engine,
         options.threads,
         options.precision,
         gpu=options.gpu_options,
+        rows=rows,
         remeasure=True,
     )
+    notes = built.notes
+    if loaded.kind in OPTIONS:  # the networks behind the first one, and those of the first stage
+        estimator = create_chosen(model, loaded)
+        notes = estimator.about.notes
+        estimator.close()
     seconds = time.perf_counter() - started
     timing = measure(built, _SECONDS)
-    rows = [
+    shown = [
         ("bundle", f"{loaded.name} {loaded.manifest.version}"),
         ("engine", f"{built.name} on {built.device}"),
         ("built in", f"{seconds:.1f} s; later starts are faster where the runtime keeps its work"),
-        *(("not used", note) for note in built.notes),
+        *(("not used", note) for note in notes),
         ("one image", f"{timing.median_ms:.1f} ms (p95 {timing.p95_ms:.1f} ms), network only"),
     ]
     built.close()
-    tables.console().print(tables.facts("engine", rows))
+    tables.console().print(tables.facts("engine", shown))
 
 
 def clean() -> None:

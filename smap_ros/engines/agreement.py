@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from smap_ros.bundles.manifest.common import ImageInput, ImageManifest, Manifest
-from smap_ros.engines.base import Array, Engine
+from smap_ros.engines.base import Array, Engine, TensorSpec, zeros
 from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError
 from smap_ros.paths import config_directory
@@ -18,17 +18,29 @@ from smap_ros.paths import config_directory
 LIMITS: dict[Precision, float] = {"f32": 1e-3, "tf32": 1e-2, "f16": 2e-2, "auto": 2e-2}
 
 
+Answers = Mapping[str, Array]
+
+
 def check_answers(
-    manifest: Manifest, engine: Engine, reference: Engine, precision: Precision
+    inputs: Answers,
+    engine: Engine,
+    reference: Engine,
+    precision: Precision,
+    shown: Callable[[Answers], Answers] = dict,
 ) -> float:
     """How far an engine's answer is from the reference's, see :func:`disagreement`.
+
+    Args:
+        inputs: what both are asked.
+        engine, reference: the two.
+        precision: of the engine.
+        shown: what of the answers is to be compared; all, if it is not stated.
 
     Raises:
         EngineError: if it is above the limit of the precision.
     """
-    inputs = picture_inputs(manifest)
-    expected = {name: array.copy() for name, array in reference.run(inputs).items()}
-    error, worst = disagreement(engine.run(inputs), expected)
+    expected = shown({name: array.copy() for name, array in reference.run(inputs).items()})
+    error, worst = disagreement(shown(engine.run(inputs)), expected)
     if not error <= LIMITS[precision]:
         finer = {"f32": "another engine", "tf32": "precision f32"}.get(precision, "precision tf32")
         raise EngineError(
@@ -37,6 +49,13 @@ def check_answers(
             f"expected with precision {precision}. Use {finer}"
         )
     return error
+
+
+def drawn_inputs(specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Inputs for a network that nothing is known of: 0 to 1, the same each time; free sizes 1."""
+    rng = np.random.default_rng(0)
+    empty = zeros(specs)
+    return {n: rng.random(a.shape, np.float32).astype(a.dtype) for n, a in empty.items()}
 
 
 def picture_inputs(manifest: Manifest) -> dict[str, Array]:

@@ -63,7 +63,9 @@ class Gpu:
     def __init__(self, device: int = 0, layer: CudaLayer | None = None) -> None:
         self._layer = layer or installed_layer()
         self._lock = threading.RLock()
-        self._taken = contextlib.ExitStack()
+        # What gives back each thing that was taken, by what the thing is.
+        self._taken: dict[tuple[str, int], Callable[[], Any]] = {}
+        self._first: list[Callable[[], Any]] = []
         self._closed = False
         self._name = f"GPU {device}"
         with self._reported("open"):
@@ -116,7 +118,7 @@ class Gpu:
         """Address of so many bytes on the device."""
         with self.current(f"give {size / 1e6:.1f} MB of memory") as layer:
             address, free = layer.allocate(max(size, 1))
-            self._taken.callback(free)
+            self._taken["memory", address] = free
             return address
 
     def pinned(self, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
@@ -129,14 +131,38 @@ class Gpu:
         size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
         with self.current(f"pin {size / 1e6:.1f} MB of the host's memory") as layer:
             raw, address, free = layer.pin(max(size, 1))
-            self._taken.callback(free)
+            self._taken["pinned", raw.ctypes.data] = free
             return raw[:size].view(kind).reshape(shape), address
+
+    def give_back(self, thing: int | NDArray[Any]) -> None:
+        """Give back memory of the device, by its address, or a pinned array, before closing.
+
+        Nothing may work on it any more.
+        """
+        if isinstance(thing, np.ndarray):
+            key = "pinned", int(thing.ctypes.data)
+        else:
+            key = "memory", thing
+        with self.current("give back memory"):
+            self._taken.pop(key)()
+
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Gives back what was taken inside, where it ends by an error."""
+        before = len(self._taken)
+        try:
+            yield
+        except BaseException:
+            with self.current("give back what was taken"):
+                while len(self._taken) > before:
+                    self._taken.popitem()[1]()
+            raise
 
     def stream(self) -> Any:
         """A stream: work in it goes in order. ``int`` of it is the driver's handle."""
         with self.current("make a stream") as layer:
             stream, free = layer.stream()
-            self._taken.callback(free)
+            self._taken["stream", id(stream)] = free
             return stream
 
     def upload(self, address: int, array: NDArray[Any], stream: Any) -> None:
@@ -158,7 +184,7 @@ class Gpu:
         """Kernels of a module (PTX or cubin) by name."""
         with self.current("load its kernels") as layer:
             module, free = layer.module(image)
-            self._taken.callback(free)
+            self._taken["module", id(free)] = free
             return {name: layer.function(module, name) for name in names}
 
     def launch(
@@ -177,7 +203,7 @@ class Gpu:
         """A mark in a stream, to tell times by."""
         with self.current("make an event") as layer:
             event, free = layer.event()
-            self._taken.callback(free)
+            self._taken["event", id(event)] = free
             return event
 
     def record(self, event: Any, stream: Any) -> None:
@@ -190,7 +216,7 @@ class Gpu:
         with self.current("tell a time") as layer:
             return layer.elapsed_ms(start, end)
 
-    def capture(self, work: Callable[[], None], stream: Any) -> Callable[[], None]:
+    def capture(self, work: Callable[[], None], stream: Any) -> Graph:
         """Record work in a stream as a graph.
 
         Returns:
@@ -211,30 +237,65 @@ class Gpu:
             graph = _end_capture(handle, recorded)
             flags = ctypes.c_ulonglong(0)
             call_driver("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, flags)
-            self._taken.callback(call_driver, "cuGraphExecDestroy", executable)
+            key = "graph", int(executable.value or 0)
+            self._taken[key] = lambda: call_driver("cuGraphExecDestroy", executable)
+        return Graph(self, executable, handle)
 
-        def replay() -> None:
-            with self.current("start its graph"):
-                call_driver("cuGraphLaunch", executable, handle)
-
-        return replay
+    def _forget_graph(self, executable: int) -> None:
+        with self.current("give back a graph"):
+            self._taken.pop(("graph", executable))()
 
     def on_close(self, release: Callable[[], Any]) -> None:
-        """Have something done first when the GPU is closed, in its context."""
-        self._taken.callback(release)
+        """Have something done when the GPU is closed, in its context, before all is given back.
+
+        What was stated last is done first.
+        """
+        self._first.append(release)
 
     def close(self) -> None:
-        """Give everything back; harmless when done twice."""
+        """Give everything back, when all work is done; harmless when done twice."""
         with self._lock:
             if self._closed:
                 return
             try:
-                with self.current("give back what was taken"):
-                    self._taken.close()
+                with self.current("give back what was taken") as layer:
+                    with contextlib.suppress(Failed):  # of work that failed: it was reported then
+                        layer.finish()
+                    self._give_all_back()
             finally:
                 self._closed = True
                 with self._reported("end"):
                     self._layer.release()
+
+    def _give_all_back(self) -> None:
+        """What was taken last goes first; what can't be given back keeps nothing else."""
+        failed: Failed | None = None
+        while self._first:
+            self._first.pop()()
+        while self._taken:
+            _, free = self._taken.popitem()
+            try:
+                free()
+            except Failed as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+
+class Graph:
+    """Recorded work; calling it starts all of it, in the stream it was recorded in."""
+
+    def __init__(self, gpu: Gpu, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> None:
+        self._gpu, self._executable, self._stream = gpu, executable, stream
+
+    def __call__(self) -> None:
+        """Start it."""
+        with self._gpu.current("start its graph"):
+            call_driver("cuGraphLaunch", self._executable, self._stream)
+
+    def give_back(self) -> None:
+        """Give it back before the GPU is closed; it must not be running."""
+        self._gpu._forget_graph(int(self._executable.value or 0))
 
 
 def gpu_identity(device: int = 0) -> str:

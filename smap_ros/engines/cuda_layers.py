@@ -86,7 +86,12 @@ class _PyCuda:
         flags = self._cuda.host_alloc_flags.DEVICEMAP
         array = self._call(self._cuda.pagelocked_empty, size, np.uint8, mem_flags=flags)
         owner = array.base
-        return array, int(self._call(owner.get_device_pointer)), lambda: self._call(owner.free)
+        try:
+            seen = int(self._call(owner.get_device_pointer))
+        except Failed:
+            self._call(owner.free)
+            raise
+        return array, seen, lambda: self._call(owner.free)
 
     def stream(self) -> tuple[Any, Free]:
         return self._held(self._call(self._cuda.Stream))
@@ -99,6 +104,9 @@ class _PyCuda:
 
     def wait(self, stream: Any) -> None:
         self._call(stream.it.synchronize)
+
+    def finish(self) -> None:
+        self._call(self._cuda.Context.synchronize)
 
     def module(self, image: bytes) -> tuple[Any, Free]:
         return self._held(self._call(self._cuda.module_from_buffer, image + b"\0"))
@@ -212,7 +220,11 @@ class _CudaPython:
     def pin(self, size: int) -> tuple[NDArray[np.uint8], int, Free]:
         host = int(self._call("cuMemHostAlloc", size, self._cuda.CU_MEMHOSTALLOC_DEVICEMAP))
         array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
-        seen = self._call("cuMemHostGetDevicePointer", host, 0)
+        try:
+            seen = self._call("cuMemHostGetDevicePointer", host, 0)
+        except Failed:
+            self._call("cuMemFreeHost", host)
+            raise
         return array, int(seen), lambda: self._call("cuMemFreeHost", host)
 
     def stream(self) -> tuple[Any, Free]:
@@ -228,6 +240,9 @@ class _CudaPython:
 
     def wait(self, stream: Any) -> None:
         self._call("cuStreamSynchronize", stream)
+
+    def finish(self) -> None:
+        self._call("cuCtxSynchronize")
 
     def module(self, image: bytes) -> tuple[Any, Free]:
         module = self._call("cuModuleLoadData", image + b"\0")

@@ -18,7 +18,7 @@ from typing import Any, get_args
 import numpy as np
 
 from smap_ros.bundles.bundle import Bundle
-from smap_ros.engines.agreement import check_answers
+from smap_ros.engines.agreement import check_answers, picture_inputs
 from smap_ros.engines.base import Engine, zeros
 from smap_ros.engines.cuda import gpu_identity
 from smap_ros.engines.names import EngineName, GpuOptions, Precision
@@ -215,7 +215,8 @@ def _check_answers(bundle: Bundle, engine: Any, precision: Precision) -> None:
         return
     reference = open_model(bundle.read(), runtime)
     try:
-        engine.believe(check_answers(bundle.manifest, engine, reference, precision))
+        inputs = picture_inputs(bundle.manifest)
+        engine.believe(check_answers(inputs, engine, reference, precision))
     except EngineError:
         engine.disbelieve()
         raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 EngineName = Literal["auto", "openvino", "onnxruntime", "tensorrt"]
@@ -20,7 +21,10 @@ class GpuOptions:
     Attributes:
         device: its number, as nvidia-smi counts.
         workspace_mb: MiB that a layer may take beside its inputs and outputs.
+        progress: is told in words, every second, how far a plan's builder is; by default the log
+            is, now and then.
     """
 
     device: int = 0
     workspace_mb: int = 1024
+    progress: Callable[[str], None] | None = field(default=None, compare=False, repr=False)

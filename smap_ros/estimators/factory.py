@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,11 @@ def create_estimator(
 
 
 def create_chosen(
-    choice: ModelChoice, bundle: Bundle | None = None, *, live: bool = False
+    choice: ModelChoice,
+    bundle: Bundle | None = None,
+    *,
+    live: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> Estimator:
     """The estimator that a user chose; see :func:`create_estimator`.
 
@@ -72,6 +77,7 @@ def create_chosen(
         bundle: the chosen bundle, where it is loaded already.
         live: images don't wait: budgets of time that aren't stated are the bundle's. Otherwise
             there are none, so that what is found doesn't depend on how fast a machine is.
+        progress: see :class:`smap_ros.engines.names.GpuOptions`.
     """
     model = choice.model
     bundle = bundle or load_bundle(model.bundle)
@@ -84,6 +90,6 @@ def create_chosen(
         threads=model.threads,
         precision=model.precision,
         image_up=model.image_up,
-        gpu=model.gpu_options,
+        gpu=replace(model.gpu_options, progress=progress),
         **options,
     )

@@ -254,6 +254,14 @@ class ModelChoice:
         return cls(build(ModelOptions, values), options)
 
 
+def crops_at_once(kind: str, stated: Mapping[str, Value]) -> int:
+    """How many crops the first network of a bundle of that kind is sent at once."""
+    schema = OPTIONS.get(kind)
+    if schema is None or "max_batch" not in schema.model_fields:
+        return 1
+    return int(str(stated.get("max_batch", schema.model_fields["max_batch"].default)))
+
+
 def _settings_of_models() -> tuple[Setting, ...]:
     """The settings of all kinds by name; what a user doesn't state is the model's own.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from typing import Any
 
 import cv2
@@ -24,9 +25,8 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.virtualpose import VirtualPoseManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
-from smap_ros.engines.factory import cpu_runtime, open_model
+from smap_ros.engines.further import open_further
 from smap_ros.engines.names import GpuOptions, Precision
-from smap_ros.errors import CameraError, EngineError
 from smap_ros.estimators.base import (
     FEW_JOINTS,
     INFERRED_SCORE,
@@ -42,6 +42,7 @@ from smap_ros.estimators.checks import check_network, manifest_of
 from smap_ros.estimators.options import VirtualPoseConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import NO_ROOT
+from smap_ros.estimators.virtualpose_asked import LENS_COEFFICIENTS, Asked, camera_inputs
 from smap_ros.estimators.virtualpose_networks import networks
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.geometry.mounting import Mounting
@@ -50,7 +51,6 @@ from smap_ros.skeletons import MPI15, Skeleton
 log = logging.getLogger(__name__)
 
 JOINTS = len(MPI15)
-LENS_COEFFICIENTS = 5  # k1, k2, p1, p2, k3
 ASSUMED_HEIGHT = 1.0  # metres, of a camera whose height isn't stated
 TWICE = "found_twice"  # reason under which copies of people are counted
 MIN_DEPTH = 0.05  # metres; nearer joints are not before the camera
@@ -120,11 +120,23 @@ class VirtualPoseEstimator:
         one of them it runs on the CPU, and the reason is among the engine's notes.
         """
         config = VirtualPoseConfig(**options)
-        manifest_of(bundle, VirtualPoseManifest)
+        manifest = manifest_of(bundle, VirtualPoseManifest)
         opened = [create_engine(bundle, engine, threads, precision, gpu=gpu)]
         try:
+            asked = Asked(bundle, manifest)
             for role in ("root", "pose"):  # if one fails, those before are closed
-                opened.append(_opened(bundle, role, opened[0], threads, precision, gpu))
+                network = open_further(
+                    bundle,
+                    role,
+                    opened[0],
+                    threads,
+                    precision,
+                    gpu=gpu,
+                    rows=manifest.max_people,
+                    inputs=partial(asked.of, role),
+                    shown=asked.shown(role),
+                )
+                opened.append(network)
             return cls(bundle, opened[0], opened[1], opened[2], config)
         except Exception:
             for network in opened:
@@ -256,35 +268,6 @@ def first_of_each(joints: Float, scores: Float, distance: float) -> NDArray[np.i
     return np.array(kept, np.intp)
 
 
-def camera_inputs(camera: Camera) -> dict[str, Float]:
-    """What the networks take of the intrinsics.
-
-    Returns:
-        ``intrinsics`` [1, 4] (fx, fy, cx, cy), ``distortion`` [1, 5] (k1, k2, p1, p2, k3) and
-        ``image_size`` [1, 2], pixels.
-
-    Raises:
-        CameraError: if the lens needs more coefficients, or another model.
-    """
-    lens = camera.distortion
-    while len(lens) > LENS_COEFFICIENTS and lens[-1] == 0:
-        lens = lens[:-1]
-    # The rational model begins with the coefficients of plumb_bob; the fisheye's are others.
-    if len(lens) > LENS_COEFFICIENTS or (lens and camera.distortion_model == "equidistant"):
-        raise CameraError(
-            f"the lens is {camera.distortion_model} with {len(lens)} coefficients; VirtualPose "
-            f"takes plumb_bob with up to {LENS_COEFFICIENTS}. Rectify the images (image_proc) "
-            "and give the rectified camera's calibration"
-        )
-    padded = (*lens, *(0.0,) * (LENS_COEFFICIENTS - len(lens)))
-    values = {
-        "intrinsics": (camera.fx, camera.fy, camera.cx, camera.cy),
-        "distortion": padded,
-        "image_size": (camera.width, camera.height),
-    }
-    return {name: np.array([value], np.float32) for name, value in values.items()}
-
-
 def network_fit(camera: Camera, width: int, height: int) -> NDArray[np.float64]:
     """The official warp from image to network pixels, float64 [2, 3]."""
     zoom = min(width / camera.width, height / camera.height)
@@ -323,26 +306,3 @@ def _cells(
 
 def _fitted(image: Image, fit: NDArray[np.float64], size: tuple[int, int]) -> Image:
     return np.asarray(cv2.warpAffine(image, fit, size, flags=cv2.INTER_LINEAR), np.uint8)
-
-
-def _opened(
-    bundle: Bundle,
-    role: str,
-    backbone: Engine,
-    threads: int,
-    precision: Precision,
-    gpu: GpuOptions | None,
-) -> Engine:
-    """A network behind the backbone: on its runtime, or where TensorRT can't, on a CPU's."""
-    model = bundle.read(role)
-    people = manifest_of(bundle, VirtualPoseManifest).max_people
-    try:
-        return open_model(model, backbone.name, threads, precision, gpu=gpu, rows=people)
-    except EngineError as error:
-        runtime = cpu_runtime(backbone.name)
-        if runtime is None or runtime == backbone.name:
-            raise
-        reason = f"{backbone.name} for {role}: {error}"
-        log.warning("the %s network runs on %s: %s", role, runtime, error)
-        backbone.notes = (*backbone.notes, reason)
-        return open_model(model, runtime, threads, precision)

@@ -106,6 +106,11 @@ class OnGpu:
         self._gpu = gpu = backbone.gpu
         self._stream = backbone.stream
         self._maps = {"maps": backbone.address(maps)}
+        with gpu.all_or_nothing():
+            self._take(maps)
+
+    def _take(self, maps: str) -> None:
+        gpu, backbone = self._gpu, self._backbone
         self._functions = gpu.functions(program.image(), ["count_bad", "take"])
         shape = next(spec.shape for spec in backbone.outputs if spec.name == maps)
         self._sizes = gpu.pinned((2,), np.int32)

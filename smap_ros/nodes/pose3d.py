@@ -81,6 +81,7 @@ class Pose3dNode(LifecycleNode):
         self._watch: ImageWatch | None = None
         self._said: set[str] = set()  # kinds of doubts about the images
         self._failure = ""
+        self._loading = ""  # how far the model's loading is, where that takes long
         self._problem: Problem | None = None  # of the newest image
         self._logged: dict[str, float] = {}
         self._settings = NodeParameters(
@@ -105,7 +106,7 @@ class Pose3dNode(LifecycleNode):
                 return self._refuse_to_configure("interrupted while loading the model")
             log.exception("unexpected error on configure")
             return self._refuse_to_configure(f"unexpected error: {error!r}")
-        self._failure = ""
+        self._failure = self._loading = ""
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -154,7 +155,7 @@ class Pose3dNode(LifecycleNode):
             rclpy.try_shutdown(context=self.context)
 
     def _refuse_to_configure(self, reason: str) -> TransitionCallbackReturn:
-        self._failure = reason
+        self._failure, self._loading = reason, ""
         self.get_logger().error(f"can't configure: {reason}")
         self._release()
         return FAILURE
@@ -181,7 +182,7 @@ class Pose3dNode(LifecycleNode):
         # A model that has no use for one of the options refuses it by name.
         choice = ModelChoice.of(settings.values())
         bundle = load_bundle(choice.model.bundle)
-        estimator = create_chosen(choice, bundle, live=True)
+        estimator = create_chosen(choice, bundle, live=True, progress=self._say_loading)
         self._pipeline = Pipeline(estimator, self._cameras)
         self._cameras.world = self._world(bundle)
         self._publisher = self.create_lifecycle_publisher(BodyArray, "bodies_raw", qos.RELIABLE)
@@ -191,6 +192,12 @@ class Pose3dNode(LifecycleNode):
         about = estimator.about
         self._info_publisher.publish(skeleton_info(estimator.skeleton, about))
         self.get_logger().info(f"model: {about}")
+
+    def _say_loading(self, words: str) -> None:
+        """Building takes minutes, in which the executor's timer of the diagnostics stands still."""
+        self._loading = words
+        self._diagnostics.publish()
+        self.get_logger().info(words, throttle_duration_sec=10.0)
 
     def _world(self, bundle: Bundle) -> WorldFrame | None:
         """What tells how the camera is mounted, if TF is to say so."""
@@ -324,6 +331,8 @@ class Pose3dNode(LifecycleNode):
     def _health(self) -> Health:
         pipeline = self._pipeline
         if pipeline is None:
+            if self._loading:
+                return Health(Level.WARN, f"not configured yet: {self._loading}")
             if self._failure:
                 return Health(Level.ERROR, f"not configured: {self._failure}")
             return Health(Level.OK, "not configured")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.association.cuda import layout, program
-from smap_ros.engines.cuda import Gpu
+from smap_ros.engines.cuda import Gpu, Graph
 from smap_ros.errors import EngineError
 from smap_ros.geometry.letterbox import Letterbox
 
@@ -83,13 +83,20 @@ class DeviceFrame:
         self._cells = int(record["height"]) * int(record["width"])
         self._channels = int(record["channels"])
         self._letterbox: Letterbox | None = None
-        self._go: Callable[[], None] = self._work
+        self._graph: Graph | None = None
+        self._image = self._whole = np.zeros(0, np.uint8)
+        self._room: list[Any] = []  # what an image takes: pinned memory, and the device's
+        with gpu.all_or_nothing():
+            self._take(outputs)
+
+    def _take(self, outputs: Mapping[str, str]) -> None:
+        """The kernels, and memory for all that doesn't depend on the image's size."""
+        gpu, network, picture, record = self._gpu, self._network, self._picture, self._record
         names = [step.kernel for step in self._launches()]
         self._functions = gpu.functions(program.image(), [*names, "letterbox", "mirror"])
         self._params = gpu.pinned((1,), layout.PARAMS)
         self._result = gpu.pinned((1,), layout.RESULT)
         self._bytes = self._result.view(np.uint8)
-        self._image, self._image_size = np.zeros(0, np.uint8), -1
         straight = {n: network.address(n) for n in (picture.name, *outputs.values())}
         self._mirrored = self._other_memory(outputs) if record["mirrored"] else {}
         self._tables = [self._table(of, outputs) for of in (straight, self._mirrored or straight)]
@@ -139,7 +146,7 @@ class DeviceFrame:
         if letterbox != self._letterbox:
             self._prepare(image, letterbox)
         self._image.reshape(image.shape)[...] = image
-        self._go()
+        (self._graph or self._work)()
         self._gpu.wait(self._stream)
         block = self._result[0]
         if int(block["people"]) + int(block["necks"]) > layout.FIRST_PEOPLE:
@@ -152,26 +159,41 @@ class DeviceFrame:
         """Get ready for images of another size: memory, parameters, graph."""
         gpu = self._gpu
         self._letterbox = None
+        if self._graph is not None:  # of the size before
+            graph, self._graph = self._graph, None
+            graph.give_back()
         layout.set_image(self._record, letterbox, self._picture.tables, self._picture.source)
-        if image.size > self._image_size:
-            pinned, seen = gpu.mapped((image.size,), np.uint8)
-            # A GPU that shares the host's memory reads the image where it is.
-            shared = gpu.facts.integrated
-            self._at["image"] = seen if shared else gpu.memory(image.size)
-            self._whole, self._image_size = pinned, image.size
+        self._make_room(image.size)
         self._image = self._whole[: image.size]
         self._image.reshape(image.shape)[...] = image
         self._params[0] = self._record
         gpu.upload(self._at["params"], self._params, self._stream)
-        self._go = self._work
         self._work()  # what is done on the first run can't be captured
         gpu.wait(self._stream)
         try:
-            self._go = gpu.capture(self._work, self._stream)
+            self._graph = gpu.capture(self._work, self._stream)
         except EngineError as error:
             log.warning("the frame isn't captured as a CUDA graph, and takes longer: %s", error)
-            self._network.notes = (*self._network.notes, f"CUDA graph: {error}")
+            note = f"CUDA graph: {error}"
+            if note not in self._network.notes:
+                self._network.notes = (*self._network.notes, note)
         self._letterbox = letterbox
+
+    def _make_room(self, size: int) -> None:
+        """Memory for images of so many bytes, in place of that for smaller ones."""
+        gpu = self._gpu
+        if size <= self._whole.size:
+            return
+        for thing in self._room:
+            gpu.give_back(thing)
+        self._room, self._whole = [], np.zeros(0, np.uint8)
+        pinned, seen = gpu.mapped((size,), np.uint8)
+        self._room.append(pinned)
+        # A GPU that shares the host's memory reads the image where it is.
+        if not gpu.facts.integrated:
+            seen = gpu.memory(size)
+            self._room.append(seen)
+        self._at["image"], self._whole = seen, pinned
 
     def _work(self) -> None:
         """All of a frame, in the stream."""

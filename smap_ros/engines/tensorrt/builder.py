@@ -7,15 +7,22 @@ is JSON, of how far it is or why it stops.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+_DIE_WITH_PARENT = 1  # of prctl
+
 
 def main(folder: Path) -> int:
     """Build what was ordered; the exit status."""
+    with contextlib.suppress(OSError, AttributeError):  # whoever ordered may be killed
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     order = json.loads((folder / "order.json").read_text())
     try:
         trt = importlib.import_module(order["module"])

@@ -22,7 +22,7 @@ from smap_ros.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-LOG_PERIOD = 5.0  # seconds between words on how far it is
+PERIOD = 1.0  # seconds between words on how far it is
 _LOOK = 0.5  # seconds between looks at the clock and the memory
 
 
@@ -74,7 +74,7 @@ def build_plan(
     order: Order,
     timing: Path | None = None,
     limits: Limits | None = None,
-    progress: Callable[[str], None] = log.info,
+    progress: Callable[[str], None] | None = None,
 ) -> bytes:
     """Build a plan; takes seconds to an hour.
 
@@ -83,7 +83,7 @@ def build_plan(
         order: how.
         timing: file of what was measured in earlier builds; read and brought up to date.
         limits: when to give up.
-        progress: takes a line of words now and then.
+        progress: takes a line of words every second; by default the log takes some of them.
 
     Raises:
         EngineError: if TensorRT refuses the network or dies of it, or a limit is reached.
@@ -95,7 +95,7 @@ def build_plan(
         if timing is not None and timing.is_file():
             with contextlib.suppress(OSError):
                 (folder / "timing").write_bytes(timing.read_bytes())
-        _run(folder, limits or Limits(), progress)
+        _run(folder, limits or Limits(), progress or Logged())
         if timing is not None and (folder / "timing").is_file():
             _keep(folder / "timing", timing)
         return (folder / "plan").read_bytes()
@@ -131,6 +131,7 @@ def _follow(
     reader.start()
     started = said = time.monotonic()
     reason: str | None = None
+    doing = "starting"
     for line in _arriving(lines):
         now = time.monotonic()
         taken = _resident(child.pid)
@@ -145,15 +146,30 @@ def _follow(
             )
         facts = _facts(line)
         reason = facts.get("error", reason)
-        if "phase" in facts and now - said >= LOG_PERIOD:
+        if "phase" in facts:
+            doing = f"{facts['phase']}, {facts['done']} of {facts['of']} steps"
+        if now - said >= PERIOD:  # also in phases that say nothing
             said = now
-            done = f"{facts['done']} of {facts['of']} steps"
-            progress(f"building a TensorRT plan, {now - started:.0f} s: {facts['phase']}, {done}")
+            progress(f"building a TensorRT plan, {now - started:.0f} s: {doing}")
     child.wait()
     return reason
 
 
 _OTHERWISE = "close other programs, lower workspace_mb, or choose another engine"
+
+
+class Logged:
+    """Tells the log how far a build is: ever more seldom, the last time a minute ago at most."""
+
+    def __init__(self) -> None:
+        self._began = self._said = time.monotonic()
+
+    def __call__(self, words: str) -> None:
+        """Tell it, if it is time to."""
+        now = time.monotonic()
+        if now - self._said >= min(max(5.0, (now - self._began) / 4), 60.0):
+            self._said = now
+            log.warning("%s", words)  # as that it is built at all: everybody waits
 
 
 def _read(child: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:

@@ -79,6 +79,7 @@ class TensorRtEngine:
     ) -> None:
         del threads
         options = gpu or GpuOptions()
+        self._progress = options.progress
         self._trt = import_tensorrt()
         self.gpu = Gpu(options.device)
         try:
@@ -129,7 +130,7 @@ class TensorRtEngine:
             timing = self.key.timing_path
         except OSError:
             timing = None
-        plan = build_plan(model, self._order, timing)
+        plan = build_plan(model, self._order, timing, progress=self._progress)
         try:
             log.info("kept the TensorRT plan in %s", save_plan(plan, self.key))
         except OSError as error:
@@ -149,7 +150,7 @@ class TensorRtEngine:
             if context is None:
                 raise EngineError(f"TensorRT can't run the network: {self._reasons()}")
             self._engine, self._context = engine, context
-            # TensorRT wants them gone in this order, and before their memory.
+            # TensorRT wants them gone in this order, and before the memory that they work on.
             held = [logger, runtime, engine, context]
             self.gpu.on_close(lambda: [held.pop() for _ in range(len(held))])
             self.gpu.on_close(self._let_go)

@@ -15,7 +15,7 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest import MANIFEST
 from smap_ros.bundles.manifest.common import CropManifest
 from smap_ros.engines import Engine, create_engine
-from smap_ros.engines.factory import open_model
+from smap_ros.engines.further import open_further
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import (
@@ -109,7 +109,7 @@ class SecondStage(Generic[Kind, Config]):
             )
             further = {
                 role: opened.enter_context(
-                    closing(open_model(bundle.read(role), network.name, *common[1:], **batch))
+                    closing(open_further(bundle, role, network, *common[1:], **batch))
                 )
                 for role in cls._further_networks
             }

@@ -15,7 +15,7 @@ from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine
 from smap_ros.engines.base import zeros
-from smap_ros.engines.factory import open_model
+from smap_ros.engines.further import open_further
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.estimators.base import Image
 from smap_ros.estimators.checks import check_network
@@ -96,14 +96,14 @@ class SecondLook:
         cls,
         bundle: Bundle,
         spec: SecondLookSpec,
-        runtime: str,
+        first: Engine,
         threads: int,
         precision: Precision,
         gpu: GpuOptions | None,
         budget_ms: float,
     ) -> SecondLook:
-        """Load a bundle's second network with a runtime."""
-        engine = open_model(bundle.read("second"), runtime, threads, precision, gpu=gpu)
+        """Load a bundle's second network, where the first one runs if it can."""
+        engine = open_further(bundle, "second", first, threads, precision, gpu=gpu)
         try:
             return cls(bundle, spec, engine, budget_ms)
         except Exception:

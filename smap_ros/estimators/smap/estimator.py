@@ -154,7 +154,7 @@ class SmapEstimator:
                 refine = opened.enter_context(closing(open_refine(bundle, network.name)))
             if spec is not None:
                 budget = config.second_look_budget or 0.0
-                loaded = network.name, threads, precision, gpu
+                loaded = network, threads, precision, gpu
                 second = SecondLook.open(bundle, spec, *loaded, budget_ms=budget)
                 opened.enter_context(closing(second))
             estimator = cls(bundle, network, refine, config, second)

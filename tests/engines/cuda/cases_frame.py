@@ -198,3 +198,92 @@ def test_out_of_memory_for_the_frame(scene, make_bundle):
     gpu = create_estimator(bundle, "tensorrt")
     assert "out of memory" in gpu.about.notes[0]
     gpu.close()
+
+
+TAKING = (
+    "cuDevicePrimaryCtxRetain", "cuMemAlloc_v2", "cuMemHostAlloc", "cuMemHostGetDevicePointer_v2",
+    "cuStreamCreate", "cuModuleLoadData", "cuModuleGetFunction", "cuMemcpyHtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize",
+)  # fmt: skip
+OUT_OF_MEMORY = 2
+
+
+def calls() -> dict[str, int]:
+    return {name: FAKE.fake_calls(name.encode()) for name in TAKING}
+
+
+def test_whatever_fails_half_way_everything_is_given_back(scene, make_bundle):
+    """Each call that takes something, in turn; the next estimator is whole."""
+    bundle = make_bundle(scene)
+    on_gpu(bundle).close()  # its plan is there
+    before = calls()
+    on_gpu(bundle).close()
+    needed = {name: count - before[name] for name, count in calls().items()}
+    assert all(needed.values()) and sum(needed.values()) > 40
+    for name, count in needed.items():
+        for after in range(count):
+            FAKE.fake_fail(name.encode(), after, OUT_OF_MEMORY)
+            with pytest.raises(EngineError, match="out of memory"):
+                on_gpu(bundle)
+            FAKE.fake_work()
+            assert (FAKE.fake_live(), FAKE.fake_depth()) == (0, 0), (name, after)
+
+
+def test_without_memory_for_the_frame_what_it_took_is_given_back(scene, make_bundle):
+    """``auto`` goes on with the CPU's association, and with no more than the network holds."""
+    bundle = make_bundle(scene)
+    before = calls()
+    plain = create_estimator(bundle, "tensorrt", association="cpu")
+    held, taken = FAKE.fake_live(), calls()
+    plain.close()
+    for name in ("cuMemAlloc_v2", "cuMemHostAlloc"):
+        for after in (0, 2, 3):
+            FAKE.fake_fail(name.encode(), taken[name] - before[name] + after, OUT_OF_MEMORY)
+            gpu = create_estimator(bundle, "tensorrt")
+            FAKE.fake_work()
+            assert "out of memory" in gpu.about.notes[0] and FAKE.fake_live() == held
+            gpu.close()
+
+
+def test_a_frame_that_fails_is_followed_by_one_that_works(scene, make_bundle):
+    gpu, image = on_gpu(make_bundle(scene)), scene.image(250)
+    held = FAKE.fake_live()
+    names = ["cuMemHostAlloc", "cuMemAlloc_v2", "cuLaunchKernel", "cuStreamSynchronize"]
+    if "FAKE_INTEGRATED" in os.environ:  # it reads the image where the host has it
+        names.remove("cuMemAlloc_v2")
+    for name in names:
+        FAKE.fake_fail(name.encode(), 0, OUT_OF_MEMORY)
+        for _ in range(3):
+            with pytest.raises(EngineError, match="out of memory"):
+                gpu.estimate(image, scene.camera)
+        FAKE.fake_work()
+        assert FAKE.fake_live() <= held + 2  # an image's memory, once
+    assert len(gpu.estimate(image, scene.camera).bodies) == len(scene.joints)
+    gpu.close()
+
+
+def test_memory_does_not_grow_with_changes_of_size(scene, make_bundle):
+    gpu, held = on_gpu(make_bundle(scene)), set()
+    for k in range(4):
+        size = ((1280, 720), (640, 360))[k % 2]
+        image = np.full((size[1], size[0], 3), 128, np.uint8)
+        gpu.estimate(image, scene.camera.resized(*size))
+        held.add(FAKE.fake_live())
+    assert len(held) == 1
+    gpu.close()
+
+
+def test_two_estimators_in_two_threads(scene, make_bundle):
+    bundle, image, found = make_bundle(scene), scene.image(250), []
+
+    def work() -> None:
+        gpu = on_gpu(bundle)
+        found.extend(len(gpu.estimate(image, scene.camera).bodies) for _ in range(2))
+        gpu.close()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [len(scene.joints)] * 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import threading
 
 import numpy as np
@@ -16,7 +17,7 @@ from smap_ros.engines import create_engine, cuda_layers, factory
 from smap_ros.engines.base import zeros
 from smap_ros.engines.factory import open_model
 from smap_ros.engines.names import GpuOptions
-from smap_ros.engines.tensorrt import plans
+from smap_ros.engines.tensorrt import building, plans
 from smap_ros.engines.tensorrt.building import Limits, Order, build_plan
 from smap_ros.errors import EngineError
 from smap_ros.estimators import create_estimator
@@ -194,6 +195,22 @@ def test_the_limits_of_a_build(model, monkeypatch):
         build_plan(model, Order(False), limits=Limits(memory=600_000_000))
 
 
+def test_how_far_a_build_is_is_told_also_while_nothing_happens(model, monkeypatch, caplog):
+    monkeypatch.setenv("TENSORRT_DOES", "hang")
+    said: list[str] = []
+    with pytest.raises(EngineError, match="it took over 4 s"):
+        open_model_in(4, model, GpuOptions(progress=said.append), monkeypatch)
+    assert len(said) >= 2
+    assert re.fullmatch(r"building a TensorRT plan, \d s: Building Engine, 1 of 2 steps", said[-1])
+
+
+def open_model_in(seconds, model, options, monkeypatch):
+    monkeypatch.setattr(building.Limits, "__init__", lambda self: None)
+    monkeypatch.setattr(building.Limits, "seconds", seconds, raising=False)
+    monkeypatch.setattr(building.Limits, "memory", 0, raising=False)
+    return open_model(model, "tensorrt", gpu=options)
+
+
 def test_what_is_no_network_is_refused():
     with pytest.raises(EngineError, match="TensorRT can't read the network"):
         open_model(b"no network", "tensorrt")
@@ -345,6 +362,26 @@ def test_maps_that_can_not_stay_on_it_pass_through_the_host():
     gpu = create_estimator(bundle, "tensorrt", **MOUNTED)
     (note,) = gpu.about.notes
     assert note.startswith("maps on the GPU: ") and "out of memory" in note
+    assert len(gpu.estimate(images[0], camera).bodies) > 0
+    gpu.close()
+
+
+def test_all_plans_answers_are_those_of_the_cpu():
+    create_estimator(load_bundle("virtualpose_lite"), "tensorrt", **MOUNTED).close()
+    noted = [json.loads(path.with_suffix(".json").read_text()) for path in kept()]
+    assert [facts["error"] for facts in noted] == [0, 0, 0]
+
+
+def test_networks_that_answer_wrong_run_on_the_cpu(monkeypatch):
+    bundle, images, camera = virtualpose_case()
+    create_engine(bundle, "tensorrt", 1).close()  # the backbone's plan is there, and believed
+    monkeypatch.setenv("TENSORRT_DOES", "wrong")
+    gpu = create_estimator(bundle, "tensorrt", **MOUNTED)
+    root, pose = gpu.about.notes
+    assert root.startswith("tensorrt for root: tensorrt's answer to a test picture is wrong")
+    assert pose.startswith("tensorrt for pose: tensorrt's answer to a test picture is wrong")
+    assert len(kept()) == 1
+    monkeypatch.delenv("TENSORRT_DOES")
     assert len(gpu.estimate(images[0], camera).bodies) > 0
     gpu.close()
 

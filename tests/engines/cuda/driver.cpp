@@ -26,6 +26,7 @@ struct Function { std::string name; int block = 0; };
 struct Module { std::vector<std::unique_ptr<Function>> functions; };
 
 static std::recursive_mutex mutex;
+static std::mutex one_kernel;  // the fibres that stand in for threads are one block's at a time
 static std::map<std::string, int> counts, failures;  // calls; calls until they fail
 static std::map<std::string, int> statuses;
 static std::map<Address, size_t> device, pinned;
@@ -119,6 +120,7 @@ int cuCtxPopCurrent_v2(void** out) {
   if (stack.empty()) return INVALID_CONTEXT;
   return *out = stack.back(), stack.pop_back(), OK;
 }
+int cuCtxSynchronize() { ENTER; return OK; }
 int cuCtxGetCurrent(void** out) { return *out = stack.empty() ? nullptr : stack.back(), OK; }
 int cuCtxGetDevice(int* out) { return *out = 0, OK; }
 
@@ -232,7 +234,10 @@ int cuLaunchKernel(Function* function, unsigned gx, unsigned gy, unsigned, unsig
   else  // a buffer, its address behind the first of three keys
     memcpy(values.data(), extra[1], *(size_t*)extra[3]);
   const std::string name = function->name;
-  return later(stream, [=]() mutable { return run(name.c_str(), gx, gy, values.data()) ? NOT_FOUND : OK; });
+  return later(stream, [=]() mutable {
+    std::lock_guard<std::mutex> lock(one_kernel);
+    return run(name.c_str(), gx, gy, values.data()) ? NOT_FOUND : OK;
+  });
 }
 int cuLaunchHostFunc(Stream* stream, void (*work)(void*), void* data) {
   if (int status = begun(__func__)) return status;  // not locked: it may wait for another thread
