@@ -173,6 +173,8 @@ class Builder:
             os.kill(os.getpid(), 11)
         if _does("be_killed"):
             os.kill(os.getpid(), 9)
+        if _does("slowly"):
+            time.sleep(4)
         if _does("hang"):
             time.sleep(600)
         if _does("take_memory"):
