@@ -46,6 +46,10 @@ class GpuFacts:
     layer: str
 
 
+class GpuError(EngineError):
+    """The GPU or its driver fails now, which may pass: memory is taken, a module isn't loaded."""
+
+
 class Gpu:
     """A GPU, and what was taken of it.
 
@@ -112,7 +116,7 @@ class Gpu:
         try:
             yield
         except Failed as error:
-            raise EngineError(f"{self._name} can't {doing}: {error}{_advice(error)}") from error
+            raise GpuError(f"{self._name} can't {doing}: {error}{_advice(error)}") from error
 
     def memory(self, size: int) -> int:
         """Address of so many bytes on the device."""

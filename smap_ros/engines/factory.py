@@ -20,9 +20,9 @@ import numpy as np
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.engines.agreement import check_answers, picture_inputs
 from smap_ros.engines.base import Engine, zeros
-from smap_ros.engines.cuda import gpu_identity
+from smap_ros.engines.cuda import GpuError, gpu_identity
 from smap_ros.engines.names import EngineName, GpuOptions, Precision
-from smap_ros.errors import BundleError, EngineError, SmapError
+from smap_ros.errors import BundleError, EngineError
 from smap_ros.paths import cache_directory
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,9 @@ def create_engine(
             return engine
         except EngineError as error:
             log.warning("engine %s, chosen earlier, fails now: %s", chosen, error)
-    engine = _fastest(bundle, list(candidates), how)
-    _remember(key, engine)
+    engine, lasting = _fastest(bundle, list(candidates), how)
+    if lasting:
+        _remember(key, engine)
     return engine
 
 
@@ -185,7 +186,7 @@ def _open_checked(bundle: Bundle, name: str, how: Opening) -> Engine:
         _check_against_manifest(bundle, engine)
         if name == "tensorrt":
             _check_answers(bundle, engine, how.precision)
-    except SmapError:
+    except BaseException:
         engine.close()
         raise
     return engine
@@ -254,20 +255,28 @@ def _check_against_manifest(bundle: Bundle, engine: Engine) -> None:
             )
 
 
-def _fastest(bundle: Bundle, names: list[str], how: Opening) -> Engine:
-    """Open and time each runtime; the fastest stays open, the others' reasons are logged."""
+def _fastest(bundle: Bundle, names: list[str], how: Opening) -> tuple[Engine, bool]:
+    """Open and time each runtime; the fastest stays open, the others' reasons are logged.
+
+    Returns:
+        The engine, and whether that lasts: a GPU without memory now may have some next time.
+    """
+    lasting = True
     best: Engine | None = None
     best_ms = np.inf
     failures: list[str] = []
     for name in names:
         try:
-            engine = _open_checked(bundle, name, how)
+            engine, time_ms = _timed(bundle, name, how)
         except EngineError as error:
             failures.append(f"{name}: {error}")
+            lasting = lasting and not isinstance(error, GpuError)
             log.warning("engine %s can't be used: %s", name, error)
             continue
-        # The least, not the median: what else runs on the machine only ever adds.
-        time_ms = measure(engine, MEASURE_SECONDS).least_ms
+        except BaseException:
+            if best is not None:
+                best.close()
+            raise
         log.info("engine %s (%s): %.1f ms a frame", name, engine.device, time_ms)
         slower = best if time_ms < best_ms else engine
         if time_ms < best_ms:
@@ -281,7 +290,17 @@ def _fastest(bundle: Bundle, names: list[str], how: Opening) -> Engine:
         )
     best.notes = tuple(failures)
     log.info("engine %s chosen: the fastest here with %.1f ms a frame", best.name, best_ms)
-    return best
+    return best, lasting
+
+
+def _timed(bundle: Bundle, name: str, how: Opening) -> tuple[Engine, float]:
+    """A runtime's engine, open, and its milliseconds: the least, as other load only ever adds."""
+    engine = _open_checked(bundle, name, how)
+    try:
+        return engine, measure(engine, MEASURE_SECONDS).least_ms
+    except BaseException:
+        engine.close()
+        raise
 
 
 def _module(name: str) -> ModuleType:

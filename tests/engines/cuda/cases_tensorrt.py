@@ -45,6 +45,7 @@ def the_layer(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_plans(own_cache):
     plans.clean_plans()
+    factory._choice_path().unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -156,6 +157,9 @@ def test_a_plan_that_tensorrt_refuses_is_built_anew_once(model, monkeypatch, cap
         ("host_shapes", "as a number on the host"),
         ("take_no_memory", "TensorRT can't take memory on Host standing in"),
         ("not_run", "TensorRT can't run the network on Host standing in"),
+        ("wrong", "answer to a test picture is wrong"),
+        ("nan", "answer to a test picture is wrong"),
+        ("refuse_plans", "refuses the plan that it built itself"),
     ],
 )
 def test_each_failure_is_a_message_and_the_next_engine(bundle, monkeypatch, does, message):
@@ -171,6 +175,48 @@ def test_each_failure_is_a_message_and_the_next_engine(bundle, monkeypatch, does
     recalled = create_engine(bundle, threads=1)
     assert recalled.notes == engine.notes  # what the diagnostics say
     assert ModelInfo.of(bundle.manifest, recalled).notes == engine.notes
+
+
+@pytest.mark.parametrize(
+    ("function", "after", "status", "message"),
+    [
+        ("cuInit", 0, 100, "GPU 0 can't open"),  # no device
+        ("cuInit", 0, 999, "GPU 0 can't open"),
+        ("cuDevicePrimaryCtxRetain", 0, 2, "out of memory"),
+        ("cuDeviceGetAttribute", 0, 999, "can't ask for its properties"),
+        ("cuMemAlloc_v2", 1, 2, "out of memory"),
+        ("cuMemHostAlloc", 1, 2, "out of memory"),
+        ("cuStreamCreate", 0, 2, "out of memory"),
+        ("cuMemcpyHtoDAsync_v2", 0, 700, "can't copy to the device"),
+        ("cuStreamSynchronize", 0, 700, "can't finish its work"),
+        ("cuStreamSynchronize", 4, 700, "can't finish its work"),  # while it is timed
+    ],
+)
+def test_each_failure_of_the_gpu_is_the_next_engine(
+    bundle, monkeypatch, function, after, status, message
+):
+    create_engine(bundle, "tensorrt", 1).close()  # its plan is there, and believed
+    monkeypatch.setattr(factory, "MEASURE_SECONDS", 0.01)
+    FAKE.fake_fail(function.encode(), after, status)
+    engine = create_engine(bundle, threads=1, remeasure=True)
+    assert engine.name != "tensorrt"
+    (note,) = engine.notes
+    assert note.startswith("tensorrt: ") and re.search(message, note), note
+    assert ModelInfo.of(bundle.manifest, engine).notes == engine.notes
+    FAKE.fake_work()
+    assert FAKE.fake_live() == 0
+    again = create_engine(bundle, threads=1)  # measured anew: it may have passed
+    assert again.notes == ()
+    again.close()
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "9.3.0"])
+def test_a_tensorrt_that_is_too_old_is_the_next_engine(bundle, monkeypatch, version):
+    monkeypatch.setattr(factory, "MEASURE_SECONDS", 0.01)
+    monkeypatch.setattr("tensorrt.__version__", version)
+    engine = create_engine(bundle, threads=1, remeasure=True)
+    (note,) = engine.notes
+    assert note == f"tensorrt: TensorRT is {version}; expected 10 to 11. Update it"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def opened(monkeypatch):
 
         return open_and_note
 
-    for name in ("create_engine", "create_estimator", "open_model"):
+    for name in ("create_engine", "create_estimator", "open_further"):
         monkeypatch.setattr(first_stage, name, recording(getattr(first_stage, name)))
     return parts
 
