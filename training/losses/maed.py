@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from smap_ros.skeletons import SPIN49
+from smap_train.losses.shared import devices, mean, norm
 from smap_train.models.layers.rotations import axis_angle_to_matrix
 
 WEIGHTS = {"joints_2d": 300.0, "joints_3d": 600.0, "pose": 60.0, "shape": 0.06, "norm": 1.0}
@@ -39,17 +39,12 @@ def maed_losses(found: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> di
     shape = theta[..., -labels["shape"].shape[-1] :]
     return {
         "joints_2d": (flat[..., 2:] * (found["kp_2d"] - flat[..., :2]).square()).mean(),
-        "joints_3d": _mean(error[has_3d], theta),
-        "pose": _mean((found["rotmat"] - rotations).square()[fits], theta),
-        "shape": _mean((shape - labels["shape"]).square()[fits], theta),
-        "norm": theta[..., _CAMERA:].norm() / theta[..., 0].numel(),
+        "joints_3d": mean(error[has_3d]),
+        "pose": mean((found["rotmat"] - rotations).square()[fits]),
+        "shape": mean((shape - labels["shape"]).square()[fits]),
+        "norm": norm(theta[..., _CAMERA:]) / (devices() * theta[..., 0].numel()),
     }
 
 
 def _about_hips(joints: Tensor) -> Tensor:
     return joints - joints[..., _HIPS, :].mean(-2, keepdim=True)
-
-
-def _mean(values: Tensor, like: Tensor) -> Tensor:
-    """Mean of what may be nothing, whose mean is 0; ``like`` keeps the graph whole."""
-    return values.mean() if values.numel() else torch.zeros_like(like).sum()

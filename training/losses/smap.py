@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from smap_train.losses.shared import mean
 from smap_train.models.smap import KEYPOINTS, MAPS_2D, StageMaps
 
 # Channels that count in hard mining: the worst 8 of 15 heatmaps, 16 of 28 affinity channels,
@@ -101,7 +102,7 @@ def root_depth_loss(prediction: Tensor, rows: Tensor) -> Tensor:
     image, person = torch.nonzero(rows[..., 2] > 0, as_tuple=True)
     row, column, depth = rows[image, person].unbind(-1)
     at_roots = prediction[image, 0, row.long(), column.long()]
-    return (at_roots - depth).abs().sum() / max(len(image), 1)
+    return mean((at_roots - depth).abs())
 
 
 def split_labels(labels: Tensor) -> tuple[Tensor, Tensor]:

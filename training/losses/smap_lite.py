@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from smap_train.losses.shared import mean, mean_count
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -38,7 +40,7 @@ def keypoint_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     focus = (logits.sigmoid() - target).square()
-    peaks = (target > 0.5).sum().clamp(min=1)
+    peaks = mean_count((target > 0.5).sum(), target)
     return 4.0 * (focus * cross_entropy * weight).sum() / peaks
 
 
@@ -54,12 +56,12 @@ def affinity_loss(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     on_limb = (target[:, 0::2].square() + target[:, 1::2].square()) > 0
     # Limbs cover about 1 % of the map: the rest counts a tenth per cell.
     weight = weight * torch.where(on_limb, 1.0, 0.1)
-    return (error * weight).sum() / on_limb.sum().clamp(min=1)
+    return (error * weight).sum() / mean_count(on_limb.sum(), output)
 
 
 def bone_depth_loss(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """L1 in metres over the labelled limb area; [B, 14, h, w] each."""
-    return ((output - target).abs() * weight).sum() / weight.sum().clamp(min=1)
+    return ((output - target).abs() * weight).sum() / mean_count(weight.sum(), output)
 
 
 def root_depth_loss(log_depth: Tensor, roots: Tensor) -> Tensor:
@@ -70,10 +72,8 @@ def root_depth_loss(log_depth: Tensor, roots: Tensor) -> Tensor:
         roots: [B, N, 3], rows of (row, column, depth over focal length); depth 0 is no person.
     """
     found = _at_roots(log_depth, roots)[..., 0]
-    if len(found) == 0:
-        return log_depth.sum() * 0.0
     depth = roots[..., 2][roots[..., 2] > 0]
-    return (found - depth.log()[:, None, None]).abs().mean()
+    return mean((found - depth.log()[:, None, None]).abs())
 
 
 def spread_loss(log_spread: Tensor, log_depth: Tensor, roots: Tensor) -> Tensor:
@@ -86,11 +86,9 @@ def spread_loss(log_spread: Tensor, log_depth: Tensor, roots: Tensor) -> Tensor:
         roots: [B, N, 3] as in :func:`root_depth_loss`.
     """
     spread = _at_roots(log_spread, roots)[..., 0]
-    if len(spread) == 0:
-        return log_spread.sum() * 0.0
     depth = roots[..., 2][roots[..., 2] > 0]
     error = (_at_roots(log_depth, roots)[..., 0] - depth.log()[:, None, None]).abs().detach()
-    return (error * (-spread).exp() + spread).mean()
+    return mean(error * (-spread).exp() + spread)
 
 
 def pose_loss(output: Tensor, roots: Tensor, poses: Tensor) -> Tensor:
@@ -104,9 +102,7 @@ def pose_loss(output: Tensor, roots: Tensor, poses: Tensor) -> Tensor:
     found = _at_roots(output, roots)
     true = poses[roots[..., 2] > 0][:, None, None]
     known = torch.isfinite(true).expand_as(found)
-    if not known.any():
-        return output.sum() * 0.0
-    return (found - true.nan_to_num()).abs()[known].mean()
+    return mean((found - true.nan_to_num()).abs()[known])
 
 
 def _at_roots(maps: Tensor, roots: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from smap_train.losses.shared import mean_count
 from smap_train.models.smoother.decoder import Answer
 from smap_train.models.smoother.tracks import ROOT
 
@@ -76,4 +77,4 @@ def _difference(error: Tensor, there: Tensor, order: int) -> Tensor:
 
 
 def _mean(values: Tensor, there: Tensor) -> Tensor:
-    return (values * there).sum() / there.sum().clamp(min=1)
+    return (values * there).sum() / mean_count(there.sum(), values)

@@ -42,6 +42,10 @@ class SmootherRunConfig(RunConfig):
     batch_size: int = Field(16, gt=0, description="tracks a step, over all devices together")
     learning_rate: float = Field(3e-3, gt=0, description="at the peak")
     weight_decay: float = Field(0.02, ge=0, description="factor on the weights")
+    strategy: str = Field(
+        "ddp_find_unused_parameters_true",
+        description="of Lightning, for several devices: a step learns one delay",
+    )
     clip: float = Field(1.0, ge=0, description="largest norm of a step's gradient; 0: any")
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from smap_train.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
+from smap_train.losses.shared import devices, mean_count
 from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm
 from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
 from smap_train.models.virtualpose.detection import gather
@@ -59,6 +60,10 @@ class VirtualPoseLiteConfig(RunConfig):
     warmup: int = Field(50, ge=0, description="steps that warm up")
     ema_decay: float = Field(0.995, gt=0, lt=1, description="of the averaged weights")
     workers: int = Field(0, ge=0, description="processes that prepare samples")
+    strategy: str = Field(
+        "ddp_find_unused_parameters_true",
+        description="of Lightning, for several devices: PEN waits for people in view",
+    )
 
 
 class VirtualPoseLiteRecipe(Recipe[VirtualPoseLiteConfig]):
@@ -118,8 +123,10 @@ class VirtualPoseLiteRecipe(Recipe[VirtualPoseLiteConfig]):
     ) -> Tensor:
         """PEN's: mean absolute error of coordinates, mm, of some of the people in view."""
         image, person = torch.nonzero(truth.people & (truth.in_view > 0), as_tuple=True)
-        some = torch.randperm(len(image), generator=random)[: self.config.people]
+        most = max(self.config.people // devices(), 1)
+        some = torch.randperm(len(image), generator=random)[:most]
         if len(some) == 0:
+            mean_count(0, heatmaps)  # the other devices ask as well
             return heatmaps.sum() * 0.0
         image, person = image[some], person[some]
         joints, weight = truth.joints_mm[image, person], truth.joints_weight[image, person]
@@ -127,7 +134,7 @@ class VirtualPoseLiteRecipe(Recipe[VirtualPoseLiteConfig]):
         roots = displaced(joints[:, ROOT], seen_by.position_mm, random)
         error = (network.PEN(heatmaps[image], roots, seen_by) - joints).abs().mean(-1)
         weight = weight.clamp(min=_OUTSIDE_WEIGHT)
-        return (error * weight).sum() / weight.sum()
+        return (error * weight).sum() / mean_count(weight.sum(), error, least=1e-6)
 
 
 def root_losses(

@@ -10,6 +10,8 @@ import pytest
 from smap_train.recipes.registry import RECIPES, recipe_class
 
 from .test_acceptance import WITH_BUNDLE
+from .test_two_ranks import DRAWS
+from .test_two_ranks import RECIPES as TWO_RANKS
 from .tiny import TINY
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +39,5 @@ def test_a_row_is_true(name):
     assert ("`test_acceptance`" in learns) == (name in TINY)
     assert ("`test_acceptance`" in runs) == (name in WITH_BUNDLE)
     assert (runs == "part of a bundle") == (not recipe_class(name).bundle_kind)
-    if two != "no":
-        (file,) = re.findall(r"`([\w/]+\.py)`", two)
-        text = (TESTS / file).read_text()
-        assert "nproc_per_node=2" in text and name in text
+    assert ("`test_two_ranks`" in two) == (name in TWO_RANKS)
+    assert ("draws" in two) == (name in DRAWS)

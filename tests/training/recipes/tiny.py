@@ -13,6 +13,7 @@ from smap_train.recipes.registry import recipe_class
 from ..data.bodies import write_scenes, write_set
 from ..data.test_tracks import film
 from ..refining.people import shrunken
+from ..test_smoother import film_of_two
 from .pairs import pair
 
 STEPS = 30
@@ -90,6 +91,30 @@ def maed(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def smap_lite(folder: Path) -> dict[str, Any]:
+    return {
+        "virtual": [shards(folder)], "virtual_share": 1.0, "width": 96, "height": 64,
+        "batch_size": 2, "backbone": "efficientnet_lite0",
+    }  # fmt: skip
+
+
+def virtualpose_lite(folder: Path) -> dict[str, Any]:
+    network = {
+        "image_size": [96, 64], "map_size": [24, 16], "space_bins": [12, 12, 4], "person_bins": 8,
+        "v2v_width": 4, "depth_stem_width": 4, "depth_head_width": 4, "widening": [1, 3],
+    }  # fmt: skip
+    return {"network": network, "poses": 20, "batch_size": 2, "people": 4}
+
+
+def smoother(folder: Path) -> dict[str, Any]:
+    films = folder / "recorded"
+    if not films.exists():
+        films.mkdir()
+        for k in range(8):
+            film_of_two().save(films / f"shard-{k:05d}.npz")
+    return {"films": films, "batch_size": 4, "warmup": 5, "length": 12, "held_every": 4}
+
+
 def shards(folder: Path) -> Path:
     """Virtual people, written once."""
     return folder / "virtual" if (folder / "virtual").exists() else write_scenes(folder / "virtual")
@@ -107,9 +132,16 @@ TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "virtualpose_synthetic": virtualpose_synthetic,
 }
 
+# Those whose acceptance has files of its own.
+FURTHER: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "smap_lite": smap_lite,
+    "virtualpose_lite": virtualpose_lite,
+    "smoother": smoother,
+}
+
 
 def tiny(name: str, folder: Path, **settings: Any) -> Recipe[Any]:
     """A recipe with its data in the folder and its run in ``folder/run``."""
     chosen = recipe_class(name)
-    own = {**RUN, "out": folder / "run", **TINY[name](folder), **settings}
+    own = {**RUN, "out": folder / "run", **{**TINY, **FURTHER}[name](folder), **settings}
     return chosen(chosen.config_type(**own))

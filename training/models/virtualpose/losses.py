@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from smap_train.losses.shared import mean, mean_count
 from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm
 from smap_train.models.virtualpose.config import VirtualPoseConfig
 from smap_train.models.virtualpose.detection import gather
@@ -78,9 +79,9 @@ def _joint_loss(pred: Tensor, truth: Truth) -> Tensor:
     person = pred[image, candidate, 0, 3].long()
     error = pred[image, candidate, :, :3] - truth.joints_mm[image, person]
     weighted = error.abs() * truth.joints_weight[image, person][..., None]
-    return weighted.sum() / max(weighted.numel(), 1)
+    return mean(weighted)
 
 
 def masked_l1(got: Tensor, expected: Tensor, mask: Tensor) -> Tensor:
     """Mean absolute error where the mask is 1; all of one shape."""
-    return ((got - expected).abs() * mask).sum() / (mask.sum() + 1e-4)
+    return ((got - expected).abs() * mask).sum() / (mean_count(mask.sum(), got, least=0) + 1e-4)

@@ -1,0 +1,52 @@
+"""Trains recipes on their tiny settings, some steps of each: in this process, or under torchrun.
+
+A program: ``two_ranks.py FOLDER OUT RECIPE...`` reads data in FOLDER/RECIPE and trains into
+OUT/RECIPE. What depends on who shares a device is fixed, so that two devices can do what one does:
+batch norms keep their statistics (`sync_bn` needs GPUs), and nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from smap_train.engine.trainer import train
+from smap_train.recipes.base import Recipe
+
+STEPS = 2
+BATCH_SIZE = 4  # in all
+
+
+def fixed(recipe: Recipe[Any]) -> Recipe[Any]:
+    """The recipe with batch norms that don't look at the batch, and networks that draw nothing."""
+    made = recipe.network
+
+    def network() -> nn.Module:
+        built = made()
+        for layer in built.modules():
+            drops = isinstance(layer, nn.Dropout | nn.Dropout3d) or "Drop" in type(layer).__name__
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) or drops:
+                layer.eval()
+                layer.train = lambda mode=True, layer=layer: layer
+        return built
+
+    recipe.network = network
+    return recipe
+
+
+def trained(name: str, folder: Path, out: Path) -> Recipe[Any]:
+    """A recipe's run of some steps into ``out / name``."""
+    from tests.training.recipes.tiny import tiny
+
+    settings = {"steps": STEPS, "batch_size": BATCH_SIZE, "warmup": 0, "ema_decay": 0.5}
+    recipe = fixed(tiny(name, folder / name, out=out / name, **settings))
+    train(recipe)
+    return recipe
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[3:]:
+        trained(chosen, Path(sys.argv[1]), Path(sys.argv[2]))
