@@ -26,7 +26,7 @@ DEVELOPMENT := $(VENV)/.development-$(HASH)
 
 OUT ?= out/demo
 
-.PHONY: help demo test test-fast docs lint fmt parameters bench lock clean
+.PHONY: help demo test test-fast docs lint fmt parameters changelog bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -61,6 +61,9 @@ fmt: $(DEVELOPMENT) ## Format the code and mend what can be mended
 parameters: $(RUNTIME) ## Write config/pose3d.yaml and docs/parameters.md from the code
 	@$(BIN)/smap-ros parameters --yaml --out config/pose3d.yaml
 	@$(BIN)/smap-ros parameters --markdown --out docs/parameters.md
+
+changelog: ## Write CHANGELOG.rst, which bloom reads, from CHANGELOG.md; part of a release
+	@$(PYTHON) .ci/changelog.py > .changelog.new && mv .changelog.new CHANGELOG.rst
 
 bench: $(DEVELOPMENT) ## Run the benchmarks; each prints a table
 	@$(BIN)/smap-ros bench

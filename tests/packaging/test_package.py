@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -12,9 +11,7 @@ from pathlib import Path
 
 import pytest
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
-from catkin_pkg.changelog import get_changelog_from_path
 from catkin_pkg.package import parse_package
-from catkin_pkg.package_version import get_forthcoming_label, update_changelog_sections
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -38,19 +35,6 @@ def test_all_manifests_state_one_version(manifest):
     assert re.search(
         rf"^## {re.escape(smap_ros.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M
     )
-
-
-def test_bloom_finds_the_version_to_release_in_the_changelog(manifest, tmp_path):
-    """As catkin_prepare_release makes a release, and bloom reads it."""
-    forthcoming = get_changelog_from_path(str(ROOT), "smap_ros")
-    assert forthcoming is not None
-    assert get_forthcoming_label(forthcoming.rst) == "Forthcoming"
-    file = Path(shutil.copy(ROOT / "CHANGELOG.rst", tmp_path))
-    update_changelog_sections({"smap_ros": (file, forthcoming, "Forthcoming")}, manifest.version)
-    changelog = get_changelog_from_path(str(tmp_path), "smap_ros")
-    ((version, date, content),) = changelog.foreach_version()
-    assert version == manifest.version and date is not None
-    assert "metric 3D skeletons" in str(content[0]) and "CHANGELOG.md" in str(content[0])
 
 
 @pytest.mark.parametrize(
