@@ -103,7 +103,9 @@ def leave_to_parent(worker: int = 0) -> None:
 def stoppable() -> Iterator[None]:
     """Let the signals raise :class:`Stopped` in here; those that are ignored (nohup) stay so.
 
-    Signals belong to the main thread; in any other this does nothing.
+    Where one hits a native module that is being imported, Python makes an ImportError of it: what
+    goes back to :class:`Stopped` is raised as that. Signals belong to the main thread; in any
+    other this does nothing.
     """
     global _asked
     if threading.current_thread() is not threading.main_thread():
@@ -117,10 +119,23 @@ def stoppable() -> Iterator[None]:
         signal.signal(number, _asked)
     try:
         yield
+    except Exception as error:
+        stop = _origin(error)
+        if stop is None:
+            raise
+        raise stop from error
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _asked = outer
+
+
+def _origin(error: BaseException) -> Stopped | None:
+    """The stop that an error was made of, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, Stopped):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 @contextlib.contextmanager

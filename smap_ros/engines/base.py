@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import EngineError, InputError
+from smap_ros.stopping import held
 
 Array = NDArray[Any]
 
@@ -127,7 +128,8 @@ def import_runtime(name: str) -> Any:
         EngineError: if it isn't installed, saying how to get it.
     """
     try:
-        return importlib.import_module(name)
+        with held():  # a signal would make it look as if it weren't there
+            return importlib.import_module(name)
     except ImportError as error:
         raise EngineError(f"{name} is not importable ({error}); pip install {name}") from error
 
@@ -135,7 +137,8 @@ def import_runtime(name: str) -> Any:
 def runtime_version(name: str) -> str | None:
     """Version of a runtime's Python module, or None where it isn't installed."""
     try:
-        return str(importlib.import_module(name).__version__)
+        with held():
+            return str(importlib.import_module(name).__version__)
     except (ImportError, OSError):  # OSError: a library it needs is missing
         return None
 

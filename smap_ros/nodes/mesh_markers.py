@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration
@@ -44,11 +44,18 @@ class MeshMarkers:
     Args:
         publisher: of MarkerArray.
         rate: meshes of a person per second; 0 for none.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, publisher: LifecyclePublisher, rate: float) -> None:
+    def __init__(
+        self,
+        publisher: LifecyclePublisher,
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.publisher = publisher
         self.rate = rate
+        self._clock = clock
         self._last = -np.inf
         self._shown: set[int] = set()
 
@@ -62,7 +69,7 @@ class MeshMarkers:
         if self.publisher.get_subscription_count() == 0:
             self._shown = set()
             return
-        now = time.monotonic()
+        now = self._clock()
         if self.rate <= 0 or (now - self._last) * self.rate < 1:
             return
         meshes = {

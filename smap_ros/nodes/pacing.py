@@ -25,23 +25,31 @@ class RealTimePace:
 
     Args:
         rate: frames per second; 0 shows each as it comes.
+        clock: seconds, monotonic.
+        pause: waits for so many seconds; ended by :meth:`stop`, if it isn't stated.
     """
 
     missed = 0
 
-    def __init__(self, rate: float) -> None:
+    def __init__(
+        self,
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], object] | None = None,
+    ) -> None:
         self._period = 1 / rate if rate > 0 else 0.0
         self._next = 0.0
         self._stopped = threading.Event()
+        self._clock, self._pause = clock, pause or self._stopped.wait
 
     def start(self, ready: Callable[[], bool]) -> None:
         """Begin at once: a camera doesn't wait."""
 
     def wait(self) -> None:
         """Wait for a frame's turn."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next:
-            self._stopped.wait(self._next - now)
+            self._pause(self._next - now)
         late = now > self._next + self._period
         self._next = (now if late else self._next) + self._period
 

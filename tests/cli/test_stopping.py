@@ -169,7 +169,8 @@ def test_streams_that_are_closed_at_the_start_cost_nothing(bundle, clip, tmp_pat
 def test_a_stopped_bench_shows_what_it_measured(start, bundle, tmp_path):
     words = ("--bundle", bundle, "--seconds", 3, "--threads", 1, "--out", tmp_path / "b.json")
     process = start("bench", *words, "--engine", "onnxruntime")
-    time.sleep(2.0)
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: "onnxruntime" in maps.read_text(), process)
     process.send_signal(signal.SIGTERM)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM

@@ -55,10 +55,10 @@ def start(*words: object, **where: Path) -> tuple[subprocess.Popen[str], str]:
 def test_it_serves_a_recording_until_it_is_told_to_stop(recording, number):
     process, address = start(recording, "--port", 0)
     try:
-        with urllib.request.urlopen(address, timeout=20) as page:
+        with urllib.request.urlopen(address, timeout=60) as page:
             assert b"<!doctype html>" in page.read(200).lower()
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 0 and out == err == ""
@@ -67,7 +67,7 @@ def test_it_serves_a_recording_until_it_is_told_to_stop(recording, number):
 def test_a_warning_tells_who_serves_everybody(recording):
     process, _ = start(recording, "--port", 0, "--host", "127.0.0.1")
     process.terminate()
-    _, quiet = process.communicate(timeout=20)
+    _, quiet = process.communicate(timeout=60)
     assert "warning" not in quiet
     done = subprocess.Popen(
         [
@@ -87,7 +87,7 @@ def test_a_warning_tells_who_serves_everybody(recording):
     assert done.stderr is not None
     line = done.stderr.readline()
     done.terminate()
-    done.communicate(timeout=20)
+    done.communicate(timeout=60)
     assert "everybody who reaches this machine" in line
 
 

@@ -135,7 +135,7 @@ class NodeProcess:
         if self.alive:
             self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(15)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

@@ -151,7 +151,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """End a process that a test needed beside it; what it does at its end is not what is tested."""
     process.terminate()
     try:
-        process.wait(15)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -79,7 +79,7 @@ def record(path: Path, observing, make_eye, scene) -> None:
             time.sleep(0.15)  # the recorder compresses them
         time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
 
 
 def report_of(capsys, *words: object) -> tuple[dict, str]:

@@ -71,6 +71,7 @@ class Consumer:
 
 def test_as_consumed_leaves_no_frame_out_however_slow_the_consumer(start, observer, clip):
     infos = observer.collect(CameraInfo, "camera_info", qos.SENSOR)
+    begun = time.time()
     node = start(NODE, source=str(clip), pacing="as_consumed", fov_deg=60.0, frame_id="eye")
     time.sleep(1.0)  # the consumer comes later than the camera
     consumer = Consumer(observer, delay=0.04)
@@ -79,7 +80,7 @@ def test_as_consumed_leaves_no_frame_out_however_slow_the_consumer(start, observ
     shown = consumer.brightness()
     assert len(shown) == FRAMES and shown == sorted(set(shown))
     stamps = [seconds(message.header.stamp) for message in consumer.images]
-    assert stamps == sorted(set(stamps)) and abs(stamps[-1] - time.time()) < 10
+    assert stamps == sorted(set(stamps)) and begun < stamps[0] < stamps[-1] < time.time()
     info = infos[-1]
     assert info.header.frame_id == consumer.images[-1].header.frame_id == "eye"
     assert camera_from_info(info).fov == pytest.approx(np.deg2rad(60))
@@ -105,7 +106,8 @@ def test_real_time_keeps_the_videos_pace(start, observer, clip):
     start(NODE, source=str(clip), pacing="real_time", loop=True)
     observer.wait(lambda: len(images) >= 30, "images")
     stamps = [seconds(message.header.stamp) for message in images]
-    assert np.median(np.diff(stamps)) == pytest.approx(0.05, abs=0.015)
+    # A machine that is busy can only be slower.
+    assert stamps[-1] - stamps[0] > 0.05 * (len(stamps) - 2)
 
 
 def test_the_first_image_waits_for_subscribers_who_come_late(start, observer, clip):
@@ -221,34 +223,70 @@ def test_diagnostics_name_the_source_and_its_rate(start, observer, clip):
 # --- pacing -------------------------------------------------------------------------------------
 
 
-def test_real_time_pace_neither_bursts_nor_drifts():
-    pace = RealTimePace(50)
-    times = []
-    for k in range(12):
+class SimulatedTime:
+    """A clock that only waiting and working move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def shown_at(rate: float, work: list[float]) -> list[float]:
+    """When images are shown, from the first on, if working on each takes so long."""
+    clock = SimulatedTime()
+    pace, times = RealTimePace(rate, clock, clock.pass_by), []
+    for duration in work:
         pace.wait()
-        times.append(time.monotonic())
-        if k == 5:
-            time.sleep(0.1)  # a slow frame
-    gaps = np.diff(times)
-    assert gaps.min() > 0.003  # a burst has none
-    assert times[5] - times[0] == pytest.approx(0.1, abs=0.03)
+        times.append(clock.now - 100.0)
+        clock.pass_by(duration)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("work", "expected"),
+    [
+        ([0.0] * 4, [0.0, 0.1, 0.2, 0.3]),
+        # Images that take nearly as long, or vary, don't shift those that follow.
+        ([0.09, 0.02, 0.09, 0.0], [0.0, 0.1, 0.2, 0.3]),
+        # A little late: the next one is on time again.
+        ([0.15, 0.0, 0.0], [0.0, 0.15, 0.2]),
+        # More than a period late: the schedule begins anew, no burst catches up.
+        ([0.0, 0.45, 0.0, 0.0, 0.0], [0.0, 0.1, 0.55, 0.65, 0.75]),
+    ],
+)
+def test_real_time_pace_neither_bursts_nor_drifts(work, expected):
+    assert shown_at(10, work) == pytest.approx(expected)
+
+
+def test_no_rate_shows_each_image_as_it_comes():
+    assert shown_at(0, [0.3, 0.0, 0.2, 0.0]) == pytest.approx([0.0, 0.3, 0.3, 0.5])
 
 
 def test_patient_pace_waits_for_people_and_keeps_the_source_s_pace():
-    consumer = ConsumerPace(timeout=5.0, retry=0.05)
+    consumer = ConsumerPace(timeout=600.0, retry=0.05)
     signs = iter([False, False])
-    pace = PatientPace(consumer, RealTimePace(20), lambda: next(signs, True), pytest.fail)
-    begun = time.monotonic()
+    waits = []
+    real_time = RealTimePace(20, lambda: 100.0, waits.append)
+    pace = PatientPace(consumer, real_time, lambda: next(signs, True), pytest.fail)
     pace.start(lambda: True)
     pace.wait()
     assert not pace.published(1.0)  # nobody answers yet
     pace.consumed(1.0)
     assert pace.published(1.0)
     pace.wait()
-    threading.Timer(0.2, pace.consumed, [2.0]).start()
-    before = time.monotonic()
-    assert pace.published(2.0) and time.monotonic() - before > 0.1
-    assert pace.missed == 0 and before - begun > 0.05
+    assert waits == pytest.approx([0.05])
+    went_on = threading.Event()
+    thread = threading.Thread(target=lambda: pace.published(2.0) and went_on.set())
+    thread.start()
+    assert not went_on.wait(0.2)  # the people of an earlier image are no answer
+    pace.consumed(2.0)
+    assert went_on.wait(60) and pace.missed == 0
+    thread.join()
     pace.stop()
 
 
@@ -265,8 +303,9 @@ def test_patient_pace_plays_on_where_nobody_looks_for_people():
 
 
 def test_consumer_pace_counts_what_nobody_answers():
-    pace = ConsumerPace(timeout=0.05, retry=0.1)
-    assert not pace.published(1.0)  # nobody there yet: show it again
+    impatient = ConsumerPace(timeout=0.05, retry=0.05)
+    assert not impatient.published(1.0)  # nobody there yet: show it again
+    pace = ConsumerPace(timeout=0.05, retry=600.0)
     threading.Timer(0.02, pace.consumed, [1.0]).start()
     assert pace.published(1.2)  # the answer to the first showing will do, at the start only
     assert pace.published(1.5)

@@ -146,7 +146,7 @@ def test_up_runs_the_live_graph_until_ctrl_c(tmp_path, clip, scene_bundle, obser
         try:
             observer.wait(lambda: any(len(m.bodies) == 3 for m in list(bodies)), "three people")
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0, (tmp_path / "up.log").read_text()
+            assert process.wait(60) == 0, (tmp_path / "up.log").read_text()
         finally:
             if process.poll() is None:
                 process.kill()

@@ -31,6 +31,6 @@ def test_the_nearest_person_in_python(observer, tmp_path):
         observer.wait(lambda: "away" in log.read_text(), "a line of the example")
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)
     assert "person 3 is 3.0 m away" in log.read_text()
     assert log.read_text().count("away") == 1

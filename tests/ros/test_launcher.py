@@ -127,7 +127,7 @@ def test_an_interrupt_ends_the_starter_and_all_its_nodes(clip, scene_bundle, tmp
     time.sleep(2)
     os.kill(pid, 0)  # there
     starter.send_signal(signal.SIGINT)
-    assert starter.wait(20) == 0
+    assert starter.wait(60) == 0
     starter.stdout.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -144,7 +144,7 @@ def driver(*words, source=""):
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
 
 
 CAMERA = ("-r", "image:=camera/image_raw", "-r", "camera_info:=camera/camera_info")

@@ -71,17 +71,15 @@ class Recorder:
 
 def test_meshes_come_at_the_rate_and_vanish_once():
     recorder = Recorder()
-    meshes = MeshMarkers(recorder, rate=20.0)
+    times = iter([0.0, 0.04, 0.06, 0.12, 0.18])
+    meshes = MeshMarkers(recorder, rate=20.0, clock=lambda: next(times))
     one, two = body(surface(1)), body(surface(2))
     meshes.show([one, two], HEADER)
     meshes.show([one, two], HEADER)
     assert [len(a) for a in recorder.arrays] == [2]
-    time.sleep(0.06)
     meshes.show([one], HEADER)
     assert [(m.id, m.action) for m in recorder.arrays[1]] == [(0, Marker.ADD), (1, Marker.DELETE)]
-    time.sleep(0.06)
     meshes.show([], HEADER)
-    time.sleep(0.06)
     meshes.show([], HEADER)
     assert [(m.id, m.action) for m in recorder.arrays[2]] == [(0, Marker.DELETE)]
     assert len(recorder.arrays) == 3

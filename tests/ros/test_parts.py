@@ -123,7 +123,7 @@ def test_the_newest_item_wins_and_the_rest_is_counted():
     gate, done, replaced = threading.Event(), [], []
 
     def work(item):
-        gate.wait(5)
+        gate.wait(60)
         done.append(item)
 
     worker = NewestWins(work, lambda: replaced.append(1), "test")
@@ -154,7 +154,7 @@ def test_an_error_costs_its_item_and_the_thread_goes_on(caplog):
         while "broken item" not in caplog.text:
             pass
     worker.put("good")
-    assert done.wait(5)
+    assert done.wait(60)
     worker.stop()
 
 

@@ -231,7 +231,7 @@ def test_the_command_runs_the_node_until_ctrl_c(observer):
         line = next(line for line in process.stderr if "open http" in line)
         there = re.search(r"http://\S+", line)
         assert there is not None
-        with urllib.request.urlopen(there[0], timeout=20) as page:
+        with urllib.request.urlopen(there[0], timeout=60) as page:
             assert b"viser" in page.read().lower()
         names = observer.wait(
             lambda: [n for n in observer.node.get_node_names_and_namespaces() if NODE in n],
@@ -239,7 +239,7 @@ def test_the_command_runs_the_node_until_ctrl_c(observer):
         )
         assert names == [(NODE, "/robot")]
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -181,7 +181,7 @@ def hello(page: Page, **headers: str) -> bytes | str:
         max_size=None,
         proxy=None,
     ) as client:
-        return client.recv(timeout=20)
+        return client.recv(timeout=60)
 
 
 def test_only_our_own_page_is_told_anything(page, frames):
