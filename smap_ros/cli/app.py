@@ -92,6 +92,15 @@ def estimate(
         float | None,
         typer.Option("--fps", help="A folder's images, by name, are a film of so many a second."),
     ] = None,
+    camera_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--camera-timeout",
+            min=1,
+            help="Give up on a live camera that gives no image for so many seconds.",
+            show_default="waits for ever",
+        ),
+    ] = None,
     rectified: str = "auto",
     smoothing: str = "none",
     smoothing_delay: int = 0,
@@ -128,6 +137,7 @@ def estimate(
             max_frames=max_frames,
             topic=topic,
             fps=fps,
+            camera_timeout=camera_timeout,
             rectified=rectified,
             smoothing=SmootherConfig(smoother=smoothing, delay=smoothing_delay),
         )

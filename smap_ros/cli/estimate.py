@@ -40,6 +40,7 @@ class EstimateOptions:
         fps: images per second of folders that are films.
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
         smoothing: what smooths the people of films.
+        camera_timeout: give up on a live camera without an image for so many seconds.
     """
 
     inputs: tuple[str, ...]
@@ -53,6 +54,7 @@ class EstimateOptions:
     fps: float | None = None
     rectified: str = "auto"
     smoothing: SmootherConfig = IDS_ONLY
+    camera_timeout: float | None = None
 
 
 def run(options: EstimateOptions) -> None:
@@ -65,7 +67,13 @@ def run(options: EstimateOptions) -> None:
     """
     choice = CameraChoice.of(options.camera, options.fov_degrees, options.rectified)
     sources = [
-        open_source(spec, topic=options.topic, rectified=options.rectified, fps=options.fps)
+        open_source(
+            spec,
+            topic=options.topic,
+            rectified=options.rectified,
+            fps=options.fps,
+            patience=options.camera_timeout,
+        )
         for spec in options.inputs
     ]
     for source in sources:

@@ -52,6 +52,7 @@ def open_source(
     rectified: str = "auto",
     fps: float | None = None,
     mode: Mode | None = None,
+    patience: float | None = None,
 ) -> Source:
     """The reader that fits an input as a user names it.
 
@@ -63,6 +64,8 @@ def open_source(
         rectified: whether the images of a bag were rectified: ``auto``, ``yes`` or ``no``.
         fps: images per second of a folder whose images, in order of their names, are a film.
         mode: what a V4L2 device is asked for.
+        patience: seconds that a live camera may give no image before reading it fails; None
+            waits, and opens it again, for ever.
 
     Raises:
         InputError: if there is no such input, or it can't be opened.
@@ -82,7 +85,7 @@ def open_source(
     if is_camera(spec):
         from smap_ros.sources.device import open_camera
 
-        return open_camera(spec, mode or Mode())
+        return open_camera(spec, mode or Mode(), patience)
     if mode is not None and mode.stated:
         raise InputError(f"{mode} is for V4L2 devices; {spec} is none")
     if not path.exists():

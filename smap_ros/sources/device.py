@@ -25,12 +25,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to open i
 TIMEOUT = 5000  # milliseconds
 
 
-def open_camera(spec: str, mode: Mode) -> Source:
+def open_camera(spec: str, mode: Mode, patience: float | None = None) -> Source:
     """The reader of a camera, or of a film behind a URL.
 
     Args:
         spec: index, device file or a link to one, or URL.
         mode: what a device is asked for.
+        patience: see :class:`DeviceSource`.
 
     Raises:
         InputError: if it can't be opened, or a URL is asked for what only devices can give.
@@ -42,7 +43,7 @@ def open_camera(spec: str, mode: Mode) -> Source:
     if "://" in spec and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         capture.release()
         return VideoSource(spec)
-    return DeviceSource(spec, mode, capture)
+    return DeviceSource(spec, mode, capture, patience)
 
 
 class DeviceSource:
@@ -56,6 +57,8 @@ class DeviceSource:
         spec: how it was named.
         mode: what it is asked for, each time it is opened.
         capture: opened.
+        patience: the iteration ends with an error after so many seconds without an image; None
+            waits for ever.
 
     Attributes:
         problem: that it gives no images, while it doesn't.
@@ -66,8 +69,15 @@ class DeviceSource:
     calibrated = False
     camera_source = ""
 
-    def __init__(self, spec: str, mode: Mode, capture: cv2.VideoCapture) -> None:
+    def __init__(
+        self,
+        spec: str,
+        mode: Mode,
+        capture: cv2.VideoCapture,
+        patience: float | None = None,
+    ) -> None:
         self.name = spec
+        self._patience = math.inf if patience is None else patience
         self.count: int | None = None
         self.problem = ""
         self._mode = mode
@@ -80,15 +90,18 @@ class DeviceSource:
     def __iter__(self) -> Iterator[Frame]:
         capture, self._capture = self._capture, None
         self._reader = reader = _Reader(self.name, self._mode, capture)
-        index = 0
+        index, alone = 0, 0.0  # images, and seconds since the last one
         try:
             while True:
-                taken = reader.take(self._stall)
+                wait = min(self._stall, max(self._patience - alone, 0.0))
+                taken = reader.take(wait)
                 if taken is None and (reader.stopped or reader.refusal):
                     break
                 if taken is None:
-                    self._miss(reader)
+                    alone += wait
+                    self._miss(reader, index, alone)
                     continue
+                alone = 0.0
                 if self.problem:
                     LOG.warning("camera %s gives images again", self.name)
                     self.problem = ""
@@ -108,13 +121,18 @@ class DeviceSource:
             self._capture.release()
             self._capture = None
 
-    def _miss(self, reader: _Reader) -> None:
+    def _miss(self, reader: _Reader, images: int, alone: float) -> None:
         lost = reader.lost
         if lost and lost != self.problem:
             self.problem = lost  # the reader has logged it
         elif not self.problem:
             self.problem = f"camera {self.name} gives no image for {self._stall:g} s"
             LOG.warning("%s", self.problem)
+        if alone >= self._patience:
+            raise InputError(
+                f"camera {self.name} gave no image for {alone:g} s, after {images} images; check "
+                "its cable, power and network, or wait longer for it"
+            )
 
 
 class _Reader:

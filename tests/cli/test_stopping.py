@@ -12,6 +12,7 @@ import av
 import pytest
 
 from smap_ros.viz.video import VideoWriter
+from tests.mjpeg_server import NetworkCamera
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = ("--engine", "onnxruntime", "--threads", 1)
@@ -88,6 +89,34 @@ def test_a_stopped_estimate_leaves_whole_files(start, bundle, film, tmp_path, nu
     (line,) = complaint.splitlines()
     assert line.startswith("smap-ros: ") and f"the {count} images so far are in {out}" in line
     assert f"of {count}" in printed
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_camera_that_vanishes_is_told_at_once_and_given_up_at_the_limit(
+    start, bundle, tmp_path, limited
+):
+    camera, out = NetworkCamera((320, 240)), tmp_path / "out"
+    words = ("--fov", 80, "--bundle", bundle, *RUNTIME, "--out", out)
+    limit = ("--camera-timeout", 3) if limited else ()
+    process = start("estimate", f"{camera.url}/stream", *words, *limit)
+    wait_for(lambda: frames_in(out / "bodies.json.part") >= 5, process)
+    camera.vanish()
+    lines = iter(process.stderr.readline, "")
+    assert "is lost after" in next(line for line in lines if line.startswith("warning: "))
+    if limited:
+        last = [line for line in lines if line.startswith("smap-ros: ")]
+        assert process.wait(60) == 2
+        assert len(last) == 1 and "gave no image for 3 s" in last[0]
+        assert f"images before are in {out}" in last[0]
+    else:
+        assert any("opening it again every 2 s" in line for line in lines)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 0  # how a live camera is expected to be ended
+    count = frames_in(out / "bodies.json")
+    assert count >= 5 and shown(out / "annotated.mp4") == count
+    assert not list(out.glob("*.part"))
 
 
 def test_what_nohup_ignores_stays_ignored(start, bundle, clip, tmp_path):

@@ -83,6 +83,19 @@ def test_a_stream_that_stalls_is_told_and_the_iteration_can_be_ended_meanwhile(c
     assert "gives no image" in caplog.text
 
 
+@pytest.mark.parametrize("silence", ["vanishes", "stalls"])
+def test_patience_with_a_camera_has_a_limit_if_one_is_stated(camera, silence):
+    source = open_source(f"{camera.url}/stream", patience=1.2)
+    frames = iter(source)
+    next(frames)
+    if silence == "vanishes":
+        camera.vanish()
+    else:
+        camera.stalled.set()
+    with pytest.raises(InputError, match=r"gave no image for 1\.2 s, after \d+ images; check its"):
+        list(frames)
+
+
 def test_a_film_behind_a_url_is_a_film_with_an_end(camera):
     source = open_source(f"{camera.url}/film.mp4")
     assert (source.live, source.count, source.rate) == (False, 90, 15.0)
