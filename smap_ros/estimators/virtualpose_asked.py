@@ -48,8 +48,8 @@ class Asked:
         return {**root, "roots": np.ascontiguousarray(roots[:_PEOPLE])}
 
     def shown(self, role: str) -> Callable[[Answers], Answers]:
-        """What of an answer is compared: candidates with equal scores may change places."""
-        return _best if role == "root" else dict
+        """What of an answer is compared: candidates with nearly equal scores may change places."""
+        return _where_people_are if role == "root" else dict
 
     def _run(self, role: str, inputs: Answers) -> dict[str, Float]:
         runtime = cpu_runtime("onnxruntime")
@@ -75,8 +75,11 @@ class Asked:
         }
 
 
-def _best(answer: Answers) -> Answers:
-    return {"scores": answer["scores"], "root": answer["roots"][:, :1]}
+def _where_people_are(answer: Answers) -> Answers:
+    """Candidates' scores, and their mean position weighted by these, whatever their order."""
+    scores, roots = answer["scores"], answer["roots"]
+    weights = np.clip(scores, 1e-6, None)[..., None]
+    return {"scores": scores, "roots": (roots * weights).sum(axis=1) / weights.sum(axis=1)}
 
 
 def camera_inputs(camera: Camera) -> dict[str, Float]:

@@ -186,7 +186,8 @@ class DeviceFrame:
             return
         for thing in self._room:
             gpu.give_back(thing)
-        self._room, self._whole = [], np.zeros(0, np.uint8)
+        self._room = []
+        self._image = self._whole = np.zeros(0, np.uint8)  # nobody looks into what was given back
         pinned, seen = gpu.mapped((size,), np.uint8)
         self._room.append(pinned)
         # A GPU that shares the host's memory reads the image where it is.

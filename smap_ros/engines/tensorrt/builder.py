@@ -24,18 +24,20 @@ def main(folder: Path) -> int:
     with contextlib.suppress(OSError, AttributeError):  # whoever ordered may be killed
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     order = json.loads((folder / "order.json").read_text())
+    words: list[str] = []
     try:
         trt = importlib.import_module(order["module"])
-        plan = _plan(trt, order, (folder / "model.onnx").read_bytes(), folder / "timing")
+        model = (folder / "model.onnx").read_bytes()
+        plan = _plan(trt, order, model, folder / "timing", words)
     except Exception as error:  # whatever it is, its words are what the user needs
-        _say(error=f"{error}" or repr(error))
+        said = f"{error}" or repr(error)
+        _say(error="; ".join([said, *(word for word in words if word not in said)]))
         return 1
     (folder / "plan").write_bytes(plan)
     return 0
 
 
-def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path) -> bytes:
-    words: list[str] = []
+def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path, words: list[str]) -> bytes:
     logger = make_logger(trt, words)
     builder = trt.Builder(logger)
     # Types are those of the ONNX file, in TensorRT 10 as in 11, which knows no other way.
@@ -58,7 +60,8 @@ def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path) -> bytes:
     monitor = _monitor(trt)
     config.progress_monitor = monitor
     cache = config.create_timing_cache(timing.read_bytes() if timing.is_file() else b"")
-    config.set_timing_cache(cache, False)
+    if cache is None or not config.set_timing_cache(cache, False):  # damaged, or another TensorRT's
+        config.set_timing_cache(config.create_timing_cache(b""), False)
     serialised = builder.build_serialized_network(network, config)
     if serialised is None:
         reason = "; ".join(words) or "no reason"

@@ -86,8 +86,25 @@ def build_plan(
         progress: takes a line of words every second; by default the log takes some of them.
 
     Raises:
-        EngineError: if TensorRT refuses the network or dies of it, or a limit is reached.
+        EngineError: if TensorRT refuses the network or dies of it, a limit is reached, or there
+            is no room for files.
     """
+    try:
+        return _built(model, order, timing, limits or Limits(), progress or Logged())
+    except OSError as error:
+        raise EngineError(
+            f"no TensorRT plan could be built: {error}. It takes room for the network and the plan "
+            f"in {tempfile.gettempdir()}; set TMPDIR to a folder that has it"
+        ) from error
+
+
+def _built(
+    model: bytes,
+    order: Order,
+    timing: Path | None,
+    limits: Limits,
+    progress: Callable[[str], None],
+) -> bytes:
     with tempfile.TemporaryDirectory(prefix="smap_ros_plan") as name:
         folder = Path(name)
         (folder / "model.onnx").write_bytes(model)
@@ -95,7 +112,7 @@ def build_plan(
         if timing is not None and timing.is_file():
             with contextlib.suppress(OSError):
                 (folder / "timing").write_bytes(timing.read_bytes())
-        _run(folder, limits or Limits(), progress or Logged())
+        _run(folder, limits, progress)
         if timing is not None and (folder / "timing").is_file():
             _keep(folder / "timing", timing)
         return (folder / "plan").read_bytes()

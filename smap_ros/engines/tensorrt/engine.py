@@ -24,7 +24,7 @@ from smap_ros.engines.tensorrt.plans import (
     only_one,
     save_plan,
 )
-from smap_ros.errors import EngineError
+from smap_ros.errors import EngineError, SmapError
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class TensorRtEngine:
         self._progress = options.progress
         self._trt = import_tensorrt()
         self.gpu = Gpu(options.device)
+        self._words: list[str] = []
         try:
             self._order = Order(
                 precision != "f32", rows, options.workspace_mb << 20, self._trt.__name__
@@ -89,7 +90,6 @@ class TensorRtEngine:
             version, facts = str(self._trt.__version__), self.gpu.facts
             self.key = PlanKey.of(model, version, facts, self._order.flags)
             self.device = f"{facts.name}, {precision}"
-            self._words: list[str] = []
             self._load(model)
             self.stream = self.gpu.stream()
             self.tensors = {name: self._tensor(name) for name in self._names}
@@ -99,6 +99,15 @@ class TensorRtEngine:
             self.inputs = tuple(self.tensors[name].spec for name in given)
             self.outputs = tuple(t.spec for name, t in self.tensors.items() if name not in given)
             self.run(zeros(self.inputs))
+        except SmapError:
+            self.gpu.close()
+            raise
+        except Exception as error:  # its bindings raise what they like
+            self.gpu.close()
+            raise EngineError(
+                f"TensorRT fails on {self.gpu.facts.name}: {error!r}; {self._reasons()}. Choose "
+                "engine auto, openvino or onnxruntime"
+            ) from error
         except BaseException:
             self.gpu.close()
             raise

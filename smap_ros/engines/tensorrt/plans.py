@@ -83,13 +83,16 @@ def load_plan(key: PlanKey) -> bytes | None:
     if not path.is_file():
         return None
     try:
-        plan = path.read_bytes()
-        expected = side_car(key)["plan_sha256"]
+        plan, facts = path.read_bytes(), side_car(key)
+        expected = facts["plan_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("ignoring the plan %s, its side-car is unusable (%r)", path, error)
         return None
     if hashlib.sha256(plan).hexdigest() != expected:
         log.warning("ignoring the plan %s: it is not the one that was built here", path)
+        return None
+    if any(facts.get(name) != value for name, value in asdict(key).items()):
+        log.warning("ignoring the plan %s: it was built for something else", path)
         return None
     return plan
 

@@ -157,6 +157,8 @@ def test_a_plan_that_tensorrt_refuses_is_built_anew_once(model, monkeypatch, cap
         ("host_shapes", "as a number on the host"),
         ("take_no_memory", "TensorRT can't take memory on Host standing in"),
         ("not_run", "TensorRT can't run the network on Host standing in"),
+        ("builder_not_started", "returned nullptr; CUDA initialization failure with error: 35"),
+        ("runtime_not_started", "returned nullptr.*; CUDA initialization failure with error: 35"),
         ("wrong", "answer to a test picture is wrong"),
         ("nan", "answer to a test picture is wrong"),
         ("refuse_plans", "refuses the plan that it built itself"),
@@ -230,6 +232,35 @@ def test_out_of_memory_half_way_gives_everything_back(model, function, after):
             open_model(model, "tensorrt")
     else:
         open_model(model, "tensorrt").close()
+
+
+def test_what_was_measured_earlier_may_be_damaged(model):
+    first = open_model(model, "tensorrt")
+    first.close()
+    first.key.timing_path.write_bytes(b"damaged")
+    plans.forget_plan(first.key)
+    again = open_model(model, "tensorrt")
+    assert again.fresh and again.key.timing_path.read_bytes() == b"measured "
+    again.close()
+
+
+def test_a_plan_for_something_else_is_not_taken(model, caplog):
+    """Files of another machine or setting, under the name of ours."""
+    other = open_model(model, "tensorrt", gpu=GpuOptions(workspace_mb=64))
+    mine = open_model(model, "tensorrt")
+    for engine in (other, mine):
+        engine.close()
+    for suffix in (".plan", ".json"):
+        os.replace(other.key.path.with_suffix(suffix), mine.key.path.with_suffix(suffix))
+    engine = open_model(model, "tensorrt")
+    assert engine.fresh and "it was built for something else" in caplog.text
+    engine.close()
+
+
+def test_without_room_for_its_files_a_build_is_an_error(model, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
+    with pytest.raises(EngineError, match=r"No such file.*in /proc/nowhere; set TMPDIR"):
+        open_model(model, "tensorrt")
 
 
 def test_the_limits_of_a_build(model, monkeypatch):

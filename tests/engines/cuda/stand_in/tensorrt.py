@@ -142,18 +142,27 @@ class IBuilderConfig:
         self.profile = profile
 
     def create_timing_cache(self, content):
-        return ITimingCache(content)
+        whole = content == b"measured " * (len(content) // 9)
+        return ITimingCache(content) if whole else None
 
     def set_timing_cache(self, cache, ignore_mismatch):
         self.cache = cache
+        return True
 
     def get_timing_cache(self):
         return self.cache
 
 
+def _started(logger, what):
+    if _does(f"{what}_not_started"):
+        logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+    return logger
+
+
 class Builder:
     def __init__(self, logger):
-        self.logger = logger
+        self.logger = _started(logger, "builder")
 
     def create_network(self, flags):
         assert flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
@@ -191,7 +200,7 @@ class Builder:
 
 class Runtime:
     def __init__(self, logger):
-        self.logger = logger
+        self.logger = _started(logger, "runtime")
 
     def deserialize_cuda_engine(self, plan):
         if _does("refuse_plans"):
