@@ -31,4 +31,20 @@ def reason(error: Exception) -> str:
         return f"{error} is missing"
     if isinstance(error, TypeError | IndexError | AttributeError):
         return "a part of it is of another form"
-    return str(error)
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    if isinstance(error, OverflowError):
+        return "a number of it is infinite or too large"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if "inhomogeneous" in str(error):  # numpy
+        return "its lists are of different lengths"
+    return str(error) or "a part of it is of another form"
+
+
+def unexpected(error: Exception) -> str:
+    """What to say of an error that nobody foresaw; here its name helps those who mend it."""
+    return (
+        f"unexpected error ({type(error).__name__}: {error}), which is a bug in smap_ros: please "
+        "report it, with the log"
+    )

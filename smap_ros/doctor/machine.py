@@ -29,7 +29,7 @@ from smap_ros.engines import tensorrt
 from smap_ros.engines.cuda import Gpu
 from smap_ros.engines.cuda_layers import installed_layer
 from smap_ros.engines.factory import available_engines, cpu_name
-from smap_ros.errors import SmapError
+from smap_ros.errors import SmapError, unexpected
 from smap_ros.graph.middleware import fast_dds, middleware_environment, ros_distro
 
 ROS_TIMEOUT = 20.0  # seconds; discovery is not involved, importing is
@@ -137,7 +137,7 @@ def _guarded(look: Callable[[], list[Check]]) -> list[Check]:
     try:
         return look()
     except Exception as error:  # a diagnosis must survive whatever it meets
-        return [Check(look.__name__.strip("_"), False, f"can't be examined: {error!r}")]
+        return [Check(look.__name__.strip("_"), False, f"can't be examined: {unexpected(error)}")]
 
 
 def _machine() -> list[Check]:

@@ -18,7 +18,7 @@ from std_msgs.msg import Bool, Header
 
 from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError, SmapError
+from smap_ros.errors import InputError, SmapError, unexpected
 from smap_ros.graph.node_types import CAMERA_NODE, POSE3D_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
@@ -174,7 +174,7 @@ class CameraNode(Node):
         except Exception as error:  # the thread's outermost frame: nobody else would hear of it
             if rclpy.ok():
                 log.exception("the camera's thread failed")
-                self._fail(f"unexpected error: {error!r}")
+                self._fail(unexpected(error))
         if not self._stopping.is_set() and rclpy.ok():
             self._finish()
 

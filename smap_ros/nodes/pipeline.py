@@ -16,7 +16,7 @@ from smap_ros.bags.messages import image_from_message
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.calibration import RECTIFIED_INFO, CameraChoice, CameraInfos, rectification
 from smap_ros.camera import Camera
-from smap_ros.errors import CameraError, SmapError
+from smap_ros.errors import CameraError, SmapError, unexpected
 from smap_ros.estimators import Estimator
 from smap_ros.estimators.base import NON_FINITE, network_ms
 from smap_ros.msg import BodyArray
@@ -202,7 +202,7 @@ class Pipeline:
             return self._failed(type(error).__name__, str(error))
         except Exception as error:  # a bug must cost a frame, not the robot its eyes
             log.exception("unexpected error on an image")
-            return self._failed(type(error).__name__, f"unexpected error: {error!r}")
+            return self._failed(type(error).__name__, unexpected(error))
         stages = {
             "transport": arrival.transport_ms,
             "waiting": waiting * 1e3,

@@ -28,7 +28,7 @@ from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.errors import InputError, SmapError
+from smap_ros.errors import InputError, SmapError, unexpected
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.graph.node_types import POSE3D_NODE
@@ -105,7 +105,7 @@ class Pose3dNode(LifecycleNode):
             if not self.context.ok():
                 return self._refuse_to_configure("interrupted while loading the model")
             log.exception("unexpected error on configure")
-            return self._refuse_to_configure(f"unexpected error: {error!r}")
+            return self._refuse_to_configure(unexpected(error))
         self._failure = self._loading = ""
         return super().on_configure(state)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_train.engine.config import RunConfig
 
 RECORD = "run.json"
@@ -43,7 +43,7 @@ def check_resumed(config: RunConfig, change: bool = False) -> None:
         before = json.loads(path.read_text())["config"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is damaged ({error!r}); remove it to resume all the same"
+            f"{path} is damaged ({reason(error)}); remove it to resume all the same"
         ) from error
     now = config.determining()
     unset = object()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_train.convert import TWO_FILES
 from smap_train.export.half_graph import add_half_graph
 from smap_train.export.maed import export_video_kind
@@ -47,8 +47,8 @@ def _provenance(run: Path | None, command: str, data: str, metrics: Path | None)
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{run} is not the record of a training run ({error!r}); expected run.json as written "
-            "by smap-train fit"
+            f"{run} is not the record of a training run ({reason(error)}); expected run.json as "
+            "written by smap-train fit"
         ) from error
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_train.virtual.bodies import Body, BodyModel
 from smap_train.virtual.geometry import triangles, unweld, vertex_normals
 from smap_train.virtual.outfits import HAIR_TONES, Outfit, Piece, cloth_colour, scaled, skin_piece
@@ -262,7 +262,8 @@ def _load(path: Path, model: BodyModel, textures: TextureBank) -> Garment | None
         vertices = _parse_obj(path.parent / head["obj_file"][0])
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise InputError(
-            f"can't read the MakeHuman garment {path}: {error!r}; remove its folder or restore it"
+            f"can't read the MakeHuman garment {path}: {reason(error)}; remove its folder or "
+            "restore it"
         ) from error
     uv, faces, uv_faces = vertices
     texture = "plain" if bare else f"garment/{path.parent.name}"

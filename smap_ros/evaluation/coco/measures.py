@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.coco.truth import NUMBERS, PERSON, CocoPhoto, Json
 from smap_ros.evaluation.common.jsonfiles import read_json
 from smap_ros.skeletons import COCO17, MPI15
@@ -91,8 +91,8 @@ class OfficialResults:
                 self._by_photo.setdefault(int(entry["image_id"]), []).append(found)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(
-                    f"{path}, entry {k} is malformed ({error!r}); expected image_id, keypoints "
-                    "[51] and score, or a bodies.json"
+                    f"{path}, entry {k} is malformed ({reason(error)}); expected image_id, "
+                    "keypoints [51] and score, or a bodies.json"
                 ) from error
 
     @staticmethod

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.jsonfiles import read_json
 from smap_ros.evaluation.common.views import View
 from smap_ros.skeletons import COCO17
@@ -62,7 +62,7 @@ def read_coco(path: Path) -> list[CocoPhoto]:
         photos = [_photo(file, image, people[number]) for number, image in images.items()]
     except _MALFORMED as error:
         raise InputError(
-            f"{file} is malformed ({error!r}); expected COCO's person_keypoints_*.json with "
+            f"{file} is malformed ({reason(error)}); expected COCO's person_keypoints_*.json with "
             "images, categories, and annotations of 17 keypoints"
         ) from error
     if not photos:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float32]
@@ -138,7 +138,8 @@ def read_film(path: Path) -> Film:
             data = {f.name: file[f.name] for f in fields(Film)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path} is no film of detections ({error!r}); expected a file of `smap-train record`"
+            f"{path} is no film of detections ({reason(error)}); expected a file of `smap-train "
+            "record`"
         ) from error
     return Film(**{**data, "detector": str(data["detector"])})
 

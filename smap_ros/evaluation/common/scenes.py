@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError, SmapError
+from smap_ros.errors import InputError, SmapError, reason
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
 
@@ -122,7 +122,8 @@ def make_scene(
         )
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, SmapError) as error:
         raise InputError(
-            f"{source}: the labels of {key} are incomplete or malformed ({error!r}); expected "
+            f"{source}: the labels of {key} are incomplete or malformed ({reason(error)}); "
+            "expected "
             "a camera and people with id, joints_3d [15][3], joints_2d [15][2], visibility [15] "
             "and box [4]"
         ) from error

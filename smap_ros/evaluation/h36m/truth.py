@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
-from smap_ros.errors import CameraError, InputError
+from smap_ros.errors import CameraError, InputError, reason
 from smap_ros.evaluation.common.jsonfiles import read_json
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.h36m.measures import ACTIONS, EVERY, Protocol, with_thorax
@@ -84,7 +84,7 @@ class OfficialResults:
                 raise ValueError(f"joint_cam of {sorted(sizes)} joints")
         except _MALFORMED as error:
             raise InputError(
-                f"{path} is malformed ({error!r}); expected a list of image_id and joint_cam "
+                f"{path} is malformed ({reason(error)}); expected a list of image_id and joint_cam "
                 "[17][x, y, z], or a bodies.json"
             ) from error
 
@@ -115,7 +115,8 @@ def _read_subject(folder: Path, subject: int) -> Iterator[H36mImage]:
                 yield _image(image, cameras, joints, folder.parent / "images")
     except _MALFORMED as error:
         raise InputError(
-            f"the labels of subject {subject} in {folder} are malformed ({error!r}); expected "
+            f"the labels of subject {subject} in {folder} are malformed ({reason(error)}); "
+            "expected "
             "MobileHumanPose's Human36M_subjectN_data.json, _camera.json and _joint_3d.json"
         ) from error
 

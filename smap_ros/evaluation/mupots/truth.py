@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
-from smap_ros.errors import CameraError, InputError
+from smap_ros.errors import CameraError, InputError, reason
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.mupots.matfiles import read_mat
 from smap_ros.evaluation.mupots.measures import (
@@ -200,8 +200,8 @@ def _read_sequence(folder: Path, *, alone: bool) -> MupotsSequence:
         camera = _camera(folder, [person for people in frames for person in people])
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise InputError(
-            f"{folder / _ANNOTATIONS} is malformed ({error!r}); expected annot2 [2, 17], annot3 "
-            "and univ_annot3 [3, 17] and isValidFrame in each cell"
+            f"{folder / _ANNOTATIONS} is malformed ({reason(error)}); expected annot2 [2, 17], "
+            "annot3 and univ_annot3 [3, 17] and isValidFrame in each cell"
         ) from error
     stems = [f"img_{k:06d}" for k in range(len(frames))]
     keys = stems if alone else [f"{folder.name}/{stem}" for stem in stems]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
-from smap_ros.errors import CameraError, InputError
+from smap_ros.errors import CameraError, InputError, reason
 from smap_ros.evaluation.common.jsonfiles import read_json
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.panoptic.measures import VISIBLE
@@ -88,8 +88,8 @@ def _read_smap(path: Path) -> list[PanopticImage]:
         return [_smap_image(entry, path.parent, alone) for entry in tested]
     except _MALFORMED as error:
         raise InputError(
-            f"{path} is malformed ({error!r}); expected root: img_paths, img_width, img_height and "
-            "bodys [N][15][11] of each image"
+            f"{path} is malformed ({reason(error)}); expected root: img_paths, img_width, "
+            "img_height and bodys [N][15][11] of each image"
         ) from error
 
 
@@ -156,8 +156,8 @@ def read_cameras(path: Path) -> dict[str, Mounted]:
         }
     except _MALFORMED as error:
         raise InputError(
-            f"{path} is malformed ({error!r}); expected cameras with name, type, resolution, K, "
-            "distCoef, R and t"
+            f"{path} is malformed ({reason(error)}); expected cameras with name, type, "
+            "resolution, K, distCoef, R and t"
         ) from error
 
 
@@ -208,5 +208,5 @@ def world_people(path: Path) -> list[Float]:
         ]
     except _MALFORMED as error:
         raise InputError(
-            f"{path} is malformed ({error!r}); expected bodies with joints19 [19][x, y, z, c]"
+            f"{path} is malformed ({reason(error)}); expected bodies with joints19 [19][x, y, z, c]"
         ) from error

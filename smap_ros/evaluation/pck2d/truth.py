@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.images import decode_compressed
 from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
@@ -141,8 +141,8 @@ def read_lspet(path: Path) -> list[Photo]:
         return photos
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
-            f"{ANNOTATIONS} of {path} is malformed ({error!r}); expected joint_names and images "
-            "with image, width, height and joints [14][x, y, labelled]"
+            f"{ANNOTATIONS} of {path} is malformed ({reason(error)}); expected joint_names and "
+            "images with image, width, height and joints [14][x, y, labelled]"
         ) from error
 
 

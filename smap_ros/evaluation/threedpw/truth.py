@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
-from smap_ros.errors import CameraError, InputError
+from smap_ros.errors import CameraError, InputError, reason
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.threedpw.measures import H36M_ROWS, JOINTS
 from smap_ros.evaluation.threedpw.smpl import BodyModel
@@ -117,8 +117,8 @@ def _read_sequence(path: Path, *, alone: bool) -> Sequence3dpw:
         camera = _camera(np.array(data["cam_intrinsics"], np.float64), pictures)
     except _MALFORMED as error:
         raise InputError(
-            f"{path} is malformed ({error!r}); expected a sequence of 3DPW with cam_intrinsics, "
-            "cam_poses, jointPositions, poses, betas, trans and campose_valid"
+            f"{path} is malformed ({reason(error)}); expected a sequence of 3DPW with "
+            "cam_intrinsics, cam_poses, jointPositions, poses, betas, trans and campose_valid"
         ) from error
     stems = [f"image_{k:05d}" for k in range(len(extrinsics))]
     views = tuple(

@@ -275,7 +275,7 @@ def test_the_command_measures_a_bodies_json_and_a_bundle(tmp_path, scene_maker, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.pop("images"), r"malformed \(KeyError\('images'\)\)"),
+        (lambda c: c.pop("images"), r"malformed \('images' is missing\)"),
         (lambda c: c["annotations"][0].update(keypoints=[1, 2, 3]), "annotation 0 has 3 numbers"),
         (lambda c: c["annotations"][1].update(area=float("nan")), "all finite: False"),
         (lambda c: c["annotations"][1].update(image_id=7), "malformed"),

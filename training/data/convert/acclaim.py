@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_train.data.convert.bvh import END, Recording
 
 Float = NDArray[np.float64]
@@ -61,7 +61,9 @@ def read_asf(path: Path) -> Skeleton:
         }  # the hierarchy states parents first
         return Skeleton(ordered, _INCH_M / float(units["length"]))
     except (KeyError, IndexError, ValueError) as error:
-        raise InputError(f"{path} is no Acclaim skeleton that can be read: {error!r}") from error
+        raise InputError(
+            f"{path} is no Acclaim skeleton that can be read: {reason(error)}"
+        ) from error
 
 
 def read_amc(path: Path, skeleton: Skeleton) -> Recording:
@@ -81,7 +83,7 @@ def read_amc(path: Path, skeleton: Skeleton) -> Recording:
                 turns[:, k] = _turns(bone, np.array([frame[name] for frame in frames]))
     except (OSError, KeyError, IndexError, ValueError) as error:
         raise InputError(
-            f"{path} is no Acclaim motion of this skeleton: {error!r}; expected each frame's "
+            f"{path} is no Acclaim motion of this skeleton: {reason(error)}; expected each frame's "
             "number, and a line of degrees for each bone that turns"
         ) from error
     offsets, ends = [np.zeros(3)], []

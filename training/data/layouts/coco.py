@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import coco
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
 from smap_train.data.layouts.bodies import (
@@ -111,7 +111,7 @@ def read_coco(path: Path, folder: str, *, validation: bool = False) -> Iterator[
                     np.array(people), int(validation), place=place,
                 )  # fmt: skip
         except MALFORMED as error:
-            raise InputError(f"{place} is malformed: {error!r}") from error
+            raise InputError(f"{place} is malformed: {reason(error)}") from error
 
 
 def _usable(annotation: dict[str, Any]) -> bool:

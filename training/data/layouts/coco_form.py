@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from smap_ros.errors import reason
 from smap_train.data.layouts.json_stream import entries
 
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
@@ -63,12 +64,12 @@ def pictures(path: Path, read: Callable[[dict[str, Any]], One]) -> Iterator[Pict
             key = entry["image_id"]
             hash(key)
         except MALFORMED as error:
-            lost.append((place, f"is malformed: {error!r}"))
+            lost.append((place, f"is malformed: {reason(error)}"))
             continue
         try:
             people[key].append(read(entry))
         except MALFORMED as error:
-            bad[key].append((place, f"is malformed: {error!r}"))
+            bad[key].append((place, f"is malformed: {reason(error)}"))
     for number, image in enumerate(entries(path, "images")):
         if not isinstance(image, dict) or not isinstance(image.get("id"), int | str):
             lost.append((f"{path}, image {number}", "is malformed: expected an object with an id"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.markup import json_value
 from smap_ros.skeletons import H36M17, H36M18
 from smap_train.data.layouts.coco_form import MALFORMED
@@ -95,7 +95,7 @@ def _people(data: PeopleData, subjects: tuple[int, ...]) -> Iterator[PersonRecor
                 yield replace(person, fit=fit_row(fit, camera)) if fit else person
             except MALFORMED as error:
                 yield bad_person(
-                    place, f"is malformed, or its joints or box are missing: {error!r}"
+                    place, f"is malformed, or its joints or box are missing: {reason(error)}"
                 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.errors import reason
 from smap_ros.skeletons import COCO17, Skeleton
 from smap_train.data.layouts.coco import open_coco
 from smap_train.data.layouts.coco_form import MALFORMED, file_of
@@ -110,7 +111,7 @@ def _people(path: Path, form: Form, fits: Fits) -> Iterator[PersonRecord]:
                 person = _person(annotation, image, size[::-1] if swapped else size, form, place)
                 people.append(fits.of(annotation["id"], person))
             except MALFORMED as error:
-                bad.append(bad_person(place, f"is malformed: {error!r}", file_of(image)))
+                bad.append(bad_person(place, f"is malformed: {reason(error)}", file_of(image)))
         yield from [*bad, *with_neighbours(people)]
 
 

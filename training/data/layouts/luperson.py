@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.plain_pickle import read_plain_pickle
 from smap_ros.skeletons import COCO17
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index
@@ -95,7 +95,7 @@ def _rows(names: Path, poses: Path, share: float) -> Iterator[dict[str, Any]]:
         try:
             row["keypoints"] = _keypoints(read_plain_pickle(path))
         except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
-            row["problem"] = f"holds no 17 keypoints: {error!r}"
+            row["problem"] = f"holds no 17 keypoints: {reason(error)}"
         yield row
 
 

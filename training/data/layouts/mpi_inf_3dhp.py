@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.mupots.matfiles import read_mat
 from smap_ros.evaluation.mupots.truth import fitted_line
 from smap_train.data.layouts.coco_form import MALFORMED
@@ -125,7 +125,7 @@ def videos(file: Path) -> Iterator[Video]:
             points = np.array(deep, np.float64).reshape(-1, len(MPI28), 3)
             yield Video(place, folder, pixels, points, _camera(pixels, points))
         except MALFORMED as error:
-            yield Video(place, folder, *nobody, problem=f"is malformed: {error!r}")
+            yield Video(place, folder, *nobody, problem=f"is malformed: {reason(error)}")
 
 
 def _camera(pixels: Float64, points_mm: Float64) -> Float64:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.skeletons import MPI15, MUCO21
 from smap_train.data.layouts.bodies import (
     CAMERA_X,
@@ -77,7 +77,7 @@ def read_muco(path: Path, folder: str = "") -> Iterator[BodiesRecord]:
                     bodies, place=picture.place,
                 )  # fmt: skip
         except MALFORMED as error:
-            raise InputError(f"{picture.place} is malformed: {error!r}") from error
+            raise InputError(f"{picture.place} is malformed: {reason(error)}") from error
 
 
 def open_people(data: PeopleData) -> PersonRecords:
@@ -117,7 +117,7 @@ def _people(path: Path, fits: Fits, *, everybody: bool) -> Iterator[PersonRecord
             try:
                 records.append(fits.of(number, _person(picture.image, box, joints, own)))
             except MALFORMED as error:
-                records.append(bad_person(own, f"is malformed: {error!r}", picture.file))
+                records.append(bad_person(own, f"is malformed: {reason(error)}", picture.file))
         records = with_neighbours(records)
         yield from (records[k] for k in chosen)
 

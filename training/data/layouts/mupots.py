@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smap_ros.errors import reason
 from smap_ros.skeletons import MPI17
 from smap_train.data.layouts.coco_form import MALFORMED, pictures
 from smap_train.data.layouts.persons import (
@@ -52,7 +53,7 @@ def _people(path: Path) -> Iterator[PersonRecord]:
                 if annotation["is_valid"]:
                     made.append(_person(annotation, picture.image, place))
             except MALFORMED as error:
-                made.append(bad_person(place, f"is malformed: {error!r}", picture.file))
+                made.append(bad_person(place, f"is malformed: {reason(error)}", picture.file))
         yield from with_neighbours(made)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.panoptic.truth import (
     CERTAIN,
     POSES,
@@ -205,7 +205,7 @@ def _listed(path: Path) -> Iterator[PersonRecord]:
             image = Path(entry["image_name"])
             joints, camera = listed_people(entry)
         except MALFORMED as error:
-            yield bad_person(place, f"is malformed: {error!r}")
+            yield bad_person(place, f"is malformed: {reason(error)}")
             continue
         made = (_person(one, camera, image, f"{place}, person {k}") for k, one in enumerate(joints))
         yield from with_neighbours([record for record in made if record])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_train.data.layouts.coco_form import MALFORMED, pictures
 from smap_train.data.layouts.json_stream import first_entry
 from smap_train.data.layouts.tracks import (
@@ -95,7 +95,7 @@ def _read(
                 number, name = int(image["frame_id"]), str(image["file_name"])
                 people[annotation["track_id"]].append((number, name, annotation))
             except MALFORMED as error:
-                bad.append((picture.place, f"is malformed: {error!r}"))
+                bad.append((picture.place, f"is malformed: {reason(error)}"))
     return names, people, bad
 
 
@@ -118,5 +118,5 @@ def _row(
         box = np.array([x + width / 2, y + height / 2, side, side])
         flat, deep = labelled(names, points)
     except MALFORMED as error:
-        return bad_frame(place, track, f"is malformed: {error!r}")
+        return bad_frame(place, track, f"is malformed: {reason(error)}")
     return frame_row(place, track, image, box, flat, deep, no_fit())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.threedpw.truth import Sequence3dpw, read_threedpw
 from smap_ros.skeletons import SMPL24
 from smap_train.data.layouts.coco_form import MALFORMED, pictures
@@ -125,7 +125,7 @@ def _of_frame(file: Path, sequence: Sequence3dpw, frame: int) -> Iterator[Person
         try:
             row = fit_row(fit, seen_by)
         except MALFORMED as error:
-            yield bad_person(place, f"its body is malformed: {error!r}")
+            yield bad_person(place, f"its body is malformed: {reason(error)}")
             continue
         yield PersonRecord(
             image_name(sequence, frame), *size,
@@ -144,7 +144,7 @@ def _listed(path: Path) -> Iterator[PersonRecord]:
             try:
                 made.append(_person(annotation, picture.image, place))
             except MALFORMED as error:
-                made.append(bad_person(place, f"is malformed: {error!r}", picture.file))
+                made.append(bad_person(place, f"is malformed: {reason(error)}", picture.file))
         yield from with_neighbours(made)
 
 

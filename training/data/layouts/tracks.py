@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_ros.skeletons import MPI15, SPIN49
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
@@ -310,7 +310,7 @@ def _of_shards(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
                 }
             except MALFORMED as error:
                 place = f"{sample.shard}, sample {sample.name}"
-                yield bad_frame(place, track, f"labels are malformed: {error!r}")
+                yield bad_frame(place, track, f"labels are malformed: {reason(error)}")
                 track += 1
                 continue
             if own is None or own != film:

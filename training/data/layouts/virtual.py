@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.errors import reason
 from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_ros.skeletons import MPI15
 from smap_train.data.index import open_index
@@ -72,7 +73,7 @@ def scene_problem(sample: Sample) -> str:
     try:
         return check_bodies(_record(sample, "").bodies, DATASET)
     except MALFORMED as error:
-        return f"labels are malformed: {error!r}"
+        return f"labels are malformed: {reason(error)}"
 
 
 def open_virtual_people(
@@ -108,7 +109,7 @@ def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:
                 ]
                 yield from with_neighbours(records)
             except MALFORMED as error:
-                yield bad_person(place, f"labels are malformed: {error!r}")
+                yield bad_person(place, f"labels are malformed: {reason(error)}")
 
 
 def _person(sample: Sample, person: Mapping[str, Any], place: str, boxes: Boxes) -> PersonRecord:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_ros.evaluation.panoptic.truth import CERTAIN, read_cameras, world_people
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
@@ -178,7 +178,7 @@ def _of_shards(folders: Several[Path]) -> Iterator[dict[str, Any]]:
                 if sample.labels["people"]:
                     yield _virtual_row(sample, place)
             except MALFORMED as error:
-                yield _bad_row(place, f"labels are malformed: {error!r}")
+                yield _bad_row(place, f"labels are malformed: {reason(error)}")
 
 
 def _virtual_row(sample: Sample, place: str) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def _of_muco(path: Path) -> Iterator[dict[str, Any]]:
                 "problem": "",
             }  # fmt: skip
         except MALFORMED as error:
-            yield _bad_row(picture.place, f"is malformed: {error!r}")
+            yield _bad_row(picture.place, f"is malformed: {reason(error)}")
 
 
 def _bad_row(place: str, problem: str) -> dict[str, Any]:
