@@ -20,7 +20,7 @@ from smap_ros.evaluation.bags import replay as bag_replay
 from smap_ros.evaluation.bags.measures import BagRun
 from smap_ros.evaluation.bags.report import BagReport, write_pages
 from smap_ros.evaluation.common.report import Origin, claim_folder, write_report
-from smap_ros.evaluation.virtual.truth import read_truth
+from smap_ros.evaluation.virtual.truth import read_clip
 from smap_ros.offline.estimate import require_camera
 from smap_ros.sources.bag import BagSource
 from smap_ros.stopping import Stopped, held
@@ -42,6 +42,7 @@ class BagOptions:
         topic: of the people with ``recorded``; else the same as ``image_topic``.
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
         truth: the truth of the clip that the bag shows.
+        truth_topic: of the bag, that has it instead.
         every, max_frames: take every N-th image, and stop after so many.
         smoothing: what the people are smoothed with before they are compared once more.
         fixed_frame: of TF, that stands still; empty: odom, map or world, where the bag has it.
@@ -57,6 +58,7 @@ class BagOptions:
     topic: str | None = None
     rectified: str = "auto"
     truth: Path | None = None
+    truth_topic: str | None = None
     every: int = 1
     max_frames: int | None = None
     smoothing: SmootherConfig = field(default_factory=SmootherConfig)
@@ -82,6 +84,7 @@ class BagOptions:
             "--topic": self.topic,
             "--rectified": None if self.rectified == "auto" else self.rectified,
             "--truth": self.truth,
+            "--truth-topic": self.truth_topic,
             "--max-frames": self.max_frames,
             "--fixed-frame": self.fixed_frame or None,
             "--smoothing": None if self.smoothing.smoother == AUTO else self.smoothing.smoother,
@@ -102,10 +105,16 @@ def run(options: BagOptions) -> None:
     if not options.bag.exists():
         raise InputError(f"there is no bag {options.bag}; expected a folder, .mcap, .db3 or .bag")
     choice = CameraChoice.of(options.camera, options.fov_degrees, options.rectified)
-    truth = None if options.truth is None else read_truth(options.truth)
+    if options.truth is not None and options.truth_topic is not None:
+        raise InputError("--truth and --truth-topic are two truths; give one of them")
+    truth = None if options.truth is None else read_clip(options.truth)
     claim_folder(options.report)
     stop: Stopped | None = None
     bag = ReadableBag(options.bag)
+    if options.truth_topic is not None:
+        truth = bag_replay.recorded_truth(
+            bag.path, options.truth_topic, options.image_topic, options.rectified
+        )
     measured = bag_replay.inspect_bag(bag.path, bag.note)
     try:
         if options.recorded:

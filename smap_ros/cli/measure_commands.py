@@ -152,6 +152,10 @@ def bag(
     truth: Annotated[
         Path | None, typer.Option("--truth", help="truth.json of the clip that the bag shows.")
     ] = None,
+    truth_topic: Annotated[
+        str | None,
+        typer.Option("--truth-topic", help="Topic of BodyArray in the bag that is the truth."),
+    ] = None,
     every: Annotated[int, typer.Option("--every", min=1, help="Take every N-th image.")] = 1,
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", min=1, help="Stop after so many images.")
@@ -189,6 +193,7 @@ def bag(
         topic=topic,
         rectified=rectified,
         truth=truth,
+        truth_topic=truth_topic,
         every=every,
         max_frames=max_frames,
         smoothing=SmootherConfig(smoother=smoothing, delay=smoothing_delay),

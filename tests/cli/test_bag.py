@@ -5,14 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from smap_ros.cli.bags import report_folders
+from smap_ros.evaluation.common.scenes import VISIBLE
+from smap_ros.evaluation.virtual.truth import read_clip
+from tests.bag_messages import STORE as TRUTH_STORE
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types
 FOV = 80  # of the scene's camera
+ROBOT = Path(__file__).parents[1] / "robot_bag"
 ENGINE = ("--engine", "onnxruntime", "--threads", 1)
 
 
@@ -146,3 +151,71 @@ def test_the_same_bag_twice_is_refused(smap_ros, scene, tmp_path):
 def test_bags_of_one_name_have_folders_of_their_own(tmp_path, bags, names):
     folders = report_folders([tmp_path / bag for bag in bags], Path("out"))
     assert [path.name for path in folders.values()] == names
+
+
+def with_truth_on_a_topic(folder: Path, out: Path) -> Path:
+    """The robot's recording with its truth as messages beside the images."""
+    scenes = read_clip(folder / "truth.json")
+    with AnyReader([folder / "bag"]) as reader, Writer(out, version=9) as writer:
+        topics = {
+            c.id: writer.add_connection(c.topic, c.msgtype, typestore=TRUTH_STORE)
+            for c in reader.connections
+        }
+        people = writer.add_connection("/truth", "smap_ros/msg/BodyArray", typestore=TRUTH_STORE)
+        images = iter(scenes)
+        for connection, stamp, raw in reader.messages():
+            writer.write(topics[connection.id], stamp, raw)
+            if connection.msgtype == "sensor_msgs/msg/CompressedImage":
+                header = reader.deserialize(raw, connection.msgtype).header
+                message = true_people(next(images), header)
+                data = TRUTH_STORE.serialize_cdr(message, "smap_ros/msg/BodyArray")
+                writer.write(people, stamp, data)
+    return out
+
+
+def true_people(scene, header):
+    types = TRUTH_STORE.types
+    bodies = []
+    for body, visible in zip(scene.frame, scene.visibility, strict=True):
+        joints = np.flatnonzero((visible == VISIBLE) | (np.arange(15) == 2))
+        points = [types["geometry_msgs/msg/Point"](*map(float, p)) for p in body.joints_3d[joints]]
+        pose = types["geometry_msgs/msg/Pose"](
+            position=points[0], orientation=types["geometry_msgs/msg/Quaternion"](0, 0, 0, 1)
+        )
+        bodies.append(
+            types["smap_ros/msg/Body"](
+                id=body.id, score=1.0, box=np.zeros(4, np.float32), joints=joints.astype(np.uint8),
+                positions=points, pixels=body.joints_2d[joints].reshape(-1),
+                scores=np.ones(len(joints), np.float32), pose=pose, pose_oriented=False,
+                predicted=False, depth_std=0.0,
+            )
+        )  # fmt: skip
+    return types["smap_ros/msg/BodyArray"](
+        header=header, skeleton="mpi15", image_width=448, image_height=256, bodies=bodies
+    )
+
+
+def test_a_robots_recording_is_judged_by_a_file_or_a_topic_with_the_camera_from_tf(
+    smap_ros, tmp_path
+):
+    bag = with_truth_on_a_topic(ROBOT, tmp_path / "bag")
+    words = ("bag", bag, "--bundle", "smap_lite", *ENGINE, "--flip-test", "off")
+    found = {}
+    truths = {"file": ("--truth", ROBOT / "truth.json"), "topic": ("--truth-topic", "/truth")}
+    for out, truth in truths.items():
+        done = smap_ros(*words, *truth, "--report", out)
+        assert done.returncode == 0, done.stderr
+        assert "after our tracker and smoother maed" in done.stdout
+        found[out] = numbers(tmp_path / out)["truth"]
+    for truth in found.values():
+        before, after = truth["before_smoothing"], truth["after_smoothing"]
+        assert truth["smoother"] == "maed"
+        assert after["motion"]["switches"] == 0
+        for measure in ("mpjpe_mm", "acceleration", "bones_percent", "jerk"):
+            assert after["motion"][measure] < before["motion"][measure], measure
+        if after["identities"] is not None:
+            assert after["identities"]["hota"] > 70 and after["identities"]["switches"] == 0
+    lags = [truth["after_smoothing"]["motion"]["lag"] for truth in found.values()]
+    assert lags[0] == pytest.approx(lags[1], abs=0.5)
+    done = smap_ros(*words, "--truth-topic", "/nothing", "--report", "no")
+    assert done.returncode == 2 and "has no people on topic /nothing; it has truth" in done.stderr

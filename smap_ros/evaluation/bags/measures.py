@@ -253,6 +253,7 @@ def against_truth(
     true: Sequence[BodyFrame],
     smoothing: SmootherConfig | None = None,
     pose: Callable[[BodyFrame], Float | None] = lambda _: None,
+    counted: Mapping[int, NDArray[np.bool_]] | None = None,
 ) -> Truth:
     """Errors and changed identities; frames are compared where their indices are equal.
 
@@ -261,10 +262,13 @@ def against_truth(
         true: who was there.
         smoothing: settings of the smoother.
         pose: of the camera at a frame, where it is known.
+        counted: who must be found, bool [people] of a true frame by its index; the measures over
+            time leave the others out. Everybody without it.
 
     Raises:
         InputError: if no index is on both sides.
     """
+    counts = counted or {}
     truth = {frame.index: frame for frame in true}
     reported = [(frame, frame.bodies) for frame in frames]
     smooth = [
@@ -274,24 +278,26 @@ def against_truth(
     detector = next((frame.detector for frame in frames), "")
     return Truth(
         accuracy=compare(frames, true),
-        switches=(before := _over_time(reported, truth)).motion.switches,
+        switches=(before := _over_time(reported, truth, counts)).motion.switches,
         before=before,
-        after=_over_time(smooth, truth),
+        after=_over_time(smooth, truth, counts),
         smoother=BodySmoother(smoothing, detector).smoother,
     )
 
 
 def _over_time(
-    frames: Sequence[tuple[BodyFrame, Sequence[Body]]], truth: Mapping[int, BodyFrame]
+    frames: Sequence[tuple[BodyFrame, Sequence[Body]]],
+    truth: Mapping[int, BodyFrame],
+    counts: Mapping[int, NDArray[np.bool_]],
 ) -> OverTime:
     """Measures of the people of frames, which the truth is looked up for by index."""
     tracks, identities = TrackCollector(), IdentityCollector()
     for frame, people in frames:
         there = truth.get(frame.index)
         if there is not None:
-            everybody = np.ones(len(there), np.bool_)
-            tracks.add(there.stamp, people, there.bodies, everybody)
-            identities.add(people, there.bodies, everybody)
+            counted = counts.get(frame.index, np.ones(len(there), np.bool_))
+            tracks.add(there.stamp, people, there.bodies, counted)
+            identities.add(people, there.bodies, counted)
     motion = motion_numbers(tracks.tracks())
     return OverTime(motion, identity_numbers([identities]) if has_trackeval() else None)
 

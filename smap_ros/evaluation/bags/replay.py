@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,11 @@ from smap_ros.evaluation.bags.measures import (
     latencies,
     read_topics,
 )
+from smap_ros.evaluation.common.predictions import in_mpi15
+from smap_ros.evaluation.common.scenes import VISIBLE, Scene
 from smap_ros.offline.estimate import estimate_frames, require_camera
 from smap_ros.offline.results import Latency
+from smap_ros.skeletons import MPI15
 from smap_ros.sources import Frame
 from smap_ros.sources.bag import BagSource
 from smap_ros.temporal import SmootherConfig
@@ -136,7 +140,7 @@ def recorded(
 
 def judge(
     run: BagRun,
-    true: Sequence[BodyFrame],
+    scenes: Sequence[Scene],
     *,
     cut: bool,
     motion: CameraMotion | None = None,
@@ -146,7 +150,7 @@ def judge(
 
     Args:
         run: what is filled in.
-        true: the people of the clip.
+        scenes: the clip, picture by picture, with its people.
         cut: whether the end of the bag is known to be lost.
         motion: of the camera.
         smoothing: settings of the smoother.
@@ -156,20 +160,67 @@ def judge(
     """
     if not run.frames:
         return
+    true = [scene.frame for scene in scenes]
     start = run.frames[0].stamp
     counted = [replace(frame, stamp=frame.stamp - start) for frame in run.frames]
     places = index_by_truth(counted, true, run.images, cut=cut)
     renamed = [
-        replace(frame, index=places[frame.index]) for frame in run.frames if frame.index in places
+        in_mpi15(replace(frame, index=places[frame.index]))
+        for frame in run.frames
+        if frame.index in places
     ]
     when = {places.get(frame.index): run.started + frame.stamp for frame in run.frames}
 
     def pose(frame: BodyFrame) -> NDArray[np.float64] | None:
         return None if motion is None else motion.pose(frame.frame_id, when[frame.index])
 
-    run.truth = against_truth(renamed, true, smoothing, pose)
+    must = {scene.frame.index: scene.counted for scene in scenes}
+    run.truth = against_truth(renamed, true, smoothing, pose, must)
     if motion is not None and motion.problem:
         run.warnings.append(f"the camera's motion is unknown at the end: {motion.problem}")
+
+
+def recorded_truth(
+    path: Path, topic: str, image_topic: str | None = None, rectified: str = "auto"
+) -> list[Scene]:
+    """The true people of a bag's images, from a topic of theirs.
+
+    Joints that a message leaves out are hidden; who is hidden for the most part needn't be found.
+
+    Args:
+        path: the bag.
+        topic: its last part.
+        image_topic: of the images; None takes those that the people are of.
+        rectified: whether these were rectified: ``auto``, ``yes`` or ``no``.
+
+    Raises:
+        InputError: if there is no such topic.
+    """
+    recording = read_recording(path, image_topic, rectified)
+    name = topic.rpartition("/")[2]
+    if not recording.bodies.get(name):
+        there = sorted(name for name, people in recording.bodies.items() if people)
+        raise InputError(
+            f"bag {path} has no people on topic {topic}; it has "
+            f"{', '.join(there) or f'no messages of type {BODIES}'}"
+        )
+    scenes = []
+    for image, frame in recording.frames(name):
+        frame = in_mpi15(frame)
+        joints = len(MPI15)
+        scenes.append(
+            Scene(
+                key=frame.index,
+                frame=frame,
+                visibility=np.array([VISIBLE * body.present for body in frame], np.uint8).reshape(
+                    -1, joints
+                ),
+                boxes=np.array([body.box for body in frame]).reshape(-1, 4),
+                read=partial(np.copy, image),
+                sequence=path.name,
+            )
+        )
+    return scenes
 
 
 class _Usable:

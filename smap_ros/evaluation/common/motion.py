@@ -201,7 +201,7 @@ def _jerk(tracks: Iterable[Track]) -> float:
     for track in tracks:
         ours = np.linalg.norm(np.diff(track.found, 3, axis=0), axis=2)
         theirs = np.linalg.norm(np.diff(track.true, 3, axis=0), axis=2)
-        there = np.isfinite(ours)
+        there = np.isfinite(ours) & np.isfinite(theirs)
         found.append(ours[there].sum())
         true.append(theirs[there].sum())
     total = sum(true)

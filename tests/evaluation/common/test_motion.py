@@ -40,6 +40,15 @@ def test_noise_raises_acceleration_by_the_root_of_six_and_bones_spread():
     assert numbers.mpjpe_mm == pytest.approx(20 * math.sqrt(2) * mean_norm * 14 / 15, rel=0.05)
 
 
+def test_a_truth_that_lacks_joints_is_measured_by_the_others():
+    true = TRUE.copy()
+    true[10:30, 5] = np.nan
+    shaky = TRUE + np.random.default_rng(0).normal(0, 0.02, TRUE.shape)
+    numbers = motion_numbers([Track(true, shaky, np.zeros(T, np.int64), STAMPS)])
+    assert all(math.isfinite(v) for v in vars(numbers).values())
+    assert numbers.jerk > 1
+
+
 def test_depth_errors_are_shares_and_do_not_count_as_pose():
     numbers = motion_numbers([track(TRUE + [0, 0, 0.4])])
     assert numbers.depth_percent == pytest.approx(10, abs=1e-6)

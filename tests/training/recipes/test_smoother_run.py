@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,7 +14,7 @@ from smap_train.engine.trainer import train
 from smap_train.models.checkpoint import load_checkpoint, load_model
 from smap_train.recipes.registry import open_recipe
 from smap_train.recipes.smoother import SmootherRecipe, SmootherRunConfig
-from tests.training.test_smoother import film_of_two
+from tests.training.test_smoother import film_of_two, shaky_film
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 
@@ -26,12 +25,7 @@ def films(tmp_path):
     folder = tmp_path / "films"
     folder.mkdir()
     for k in range(16):
-        rng = np.random.default_rng(k)
-        film = film_of_two()
-        joints = film.joints_3d.copy()
-        joints[:, 4:6] = 0.7 * joints[:, 4:6] + 0.3 * joints[:, 3:4]
-        joints += rng.normal(0, 0.01, joints.shape).astype(np.float32)
-        replace(film, joints_3d=joints).save(folder / f"shard-{k:05d}.npz")
+        shaky_film(k).save(folder / f"shard-{k:05d}.npz")
     return folder
 
 

@@ -1,0 +1,121 @@
+"""A robot's recording with TF through the whole graph, and straight through the estimator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Bool
+
+from smap_ros.bags.transforms import CameraMotion, read_transforms
+from smap_ros.bodies import BodyFrame
+from smap_ros.calibration import CameraChoice
+from smap_ros.estimators import create_estimator
+from smap_ros.evaluation.bags.measures import against_truth
+from smap_ros.evaluation.virtual.truth import read_clip
+from smap_ros.graph.plan import REPLAY, plan
+from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
+from smap_ros.nodes.conversions import bodies_from_message, seconds
+from smap_ros.offline.estimate import camera_of
+from smap_ros.sources.bag import BagSource
+from smap_ros.temporal import smooth_frames
+
+FOLDER = Path(__file__).parents[1] / "robot_bag"
+MODEL = {"bundle": "smap_lite", "engine": "onnxruntime", "threads": 1, "flip_test": False}
+TOLERANCE = 1e-4  # metres
+_MANY = QoSProfile(depth=200)  # nothing is lost while this process is busy
+
+
+@pytest.fixture(scope="module")
+def straight() -> list[BodyFrame]:
+    """Everybody whom the estimator finds, image by image, with the bag's stamps."""
+    estimator = create_estimator(**MODEL)
+    frames = [
+        replace(
+            estimator.estimate(frame.image, camera_of(CameraChoice(), frame), frame.stamp),
+            frame_id=frame.frame_id,
+            index=frame.index,
+            detector=estimator.about.sha256,
+        )
+        for frame in BagSource(FOLDER / "bag")
+    ]
+    estimator.close()
+    return frames
+
+
+@pytest.fixture(scope="module")
+def motion() -> CameraMotion:
+    return CameraMotion(read_transforms(FOLDER / "bag"))
+
+
+@pytest.fixture
+def replayed(observer, start, with_tf2) -> tuple[list[BodyArray], list[BodyArray]]:
+    """What comes on ``bodies_raw`` and ``bodies`` when `replay.launch.py` plays the bag."""
+    raw = observer.collect(BodyArray, "bodies_raw", _MANY)
+    smooth = observer.collect(BodyArray, "bodies", _MANY)
+    ends = observer.collect(Bool, "end_of_stream", qos.LATCHED)
+    images = {"image_reliability": "reliable", "image_depth": 100}
+    arguments = {"source": str(FOLDER / "bag"), "pacing": "as_consumed", "consume_timeout": 60.0}
+    chosen = plan(REPLAY, {**MODEL, **arguments, "fixed_frame": "odom", "markers": False, **images})
+    for process in chosen.processes:
+        (name,) = process.nodes
+        start(name, **process.parameters[name])
+    observer.wait(lambda: any(m.data for m in ends), "the end of the bag", 240)
+    count = len(list(BagSource(FOLDER / "bag")))
+    observer.wait(lambda: len(smooth) == len(raw) >= count, "the people of all images")
+    return raw, smooth
+
+
+def test_the_graph_says_what_the_estimator_and_the_smoother_say(replayed, straight, motion):
+    raw, smooth = replayed
+    # The first image is shown again until somebody answers.
+    shown = [straight[0]] * (len(raw) - len(straight)) + straight
+    told = []
+    for message, frame in zip(raw, shown, strict=True):
+        bodies = bodies_from_message(message)
+        placed = [body for body in frame if np.isfinite(body.root).all()]
+        assert len(bodies) == len(placed)
+        for body, own in zip(bodies, placed, strict=True):
+            there = body.present
+            np.testing.assert_allclose(body.joints_3d[there], own.joints_3d[there], atol=TOLERANCE)
+        told.append(replace(frame, bodies=bodies, stamp=seconds(message.header.stamp)))
+    poses = {
+        now.stamp: motion.pose(then.frame_id, then.stamp)
+        for now, then in zip(told, shown, strict=True)
+    }
+    expected = smooth_frames(told, pose=lambda frame: poses[frame.stamp])
+    for message, (_, people) in zip(smooth, expected, strict=True):
+        assert [(b.id, b.predicted) for b in message.bodies] == [
+            (p.body.id, p.predicted) for p in people
+        ]
+        for body, own in zip(bodies_from_message(message), people, strict=True):
+            there = body.present
+            np.testing.assert_allclose(
+                body.joints_3d[there], own.body.joints_3d[there], atol=TOLERANCE
+            )
+    # Who is hidden for half a second is carried on under the same id.
+    assert {b.id for m in smooth for b in m.bodies if not b.predicted} == {0, 1}
+    assert sum(b.predicted for m in smooth for b in m.bodies) >= 4
+
+
+def test_the_people_are_near_the_truth_and_keep_their_ids_through_crossing_and_hiding(
+    straight, motion
+):
+    scenes = read_clip(FOLDER / "truth.json")
+    truth = against_truth(
+        straight,
+        [scene.frame for scene in scenes],
+        pose=lambda frame: motion.pose(frame.frame_id, frame.stamp),
+        counted={scene.frame.index: scene.counted for scene in scenes},
+    )
+    assert truth.smoother == "maed"
+    assert truth.after.motion.switches == 0
+    assert truth.after.motion.mpjpe_mm < min(120, truth.before.motion.mpjpe_mm + 5)
+    assert truth.after.motion.acceleration < 0.5 * truth.before.motion.acceleration
+    assert truth.after.motion.bones_percent < 0.5 * truth.before.motion.bones_percent
+    if truth.after.identities is not None:
+        assert truth.after.identities.assa > 70
