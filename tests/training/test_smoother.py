@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -158,6 +160,16 @@ def film_of_two(hidden=()):
         for k, (bodies, stamp) in enumerate(frames)
     ]
     return make_film(found, true, [np.ones(2, np.bool_)] * 20, "ab" * 32)
+
+
+def shaky_film(seed, detector="ab" * 32):
+    """A film of two whose detector pulls everybody's left arm to the body, and trembles."""
+    rng = np.random.default_rng(seed)
+    film = film_of_two()
+    joints = film.joints_3d.copy()
+    joints[:, 4:6] = 0.7 * joints[:, 4:6] + 0.3 * joints[:, 3:4]
+    joints += rng.normal(0, 0.01, joints.shape).astype(np.float32)
+    return replace(film, joints_3d=joints, detector=detector)
 
 
 def test_a_film_survives_its_file_and_gives_a_track_a_person(tmp_path):

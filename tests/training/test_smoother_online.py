@@ -169,22 +169,6 @@ def test_direction_is_the_filters_where_the_bundle_says_so(bundle, network):
         np.testing.assert_allclose(seen_from, filtered[:, 2, :2] / filtered[:, 2, 2:], atol=1e-9)
 
 
-def test_what_is_exported_is_the_network_through_an_engine(tmp_path):
-    """Writing a graph of 800 nodes takes half a minute."""
-    known = load_bundle("smap_lite").model_hash
-    settings = {"films": str(films(tmp_path / "films", known)), "wins": [0, 2]}
-    made, error = export_smoother_kind(
-        weights(tmp_path), tmp_path / "mine", half=False, provenance=PROVENANCE, licence="none",
-        description="", settings=settings,
-    )  # fmt: skip
-    assert error < 1e-4 and made.manifest.wins == (0, 2)
-    times, found, scores = stream()
-    network = load_model(tmp_path / "smoother.pth").eval()
-    for delay in DELAYS:
-        answers = played(MaedSmoother(15, delay, made), times, found, scores)
-        expect_the_network(network, answers, delay, times, found, scores)
-
-
 def test_the_last_pictures_have_the_answers_of_shorter_delays(bundle):
     times, found, scores = stream()
     at = {d: played(MaedSmoother(15, d, bundle), times, found, scores) for d in DELAYS}

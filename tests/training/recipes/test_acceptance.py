@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.camera import Camera
 from smap_ros.estimators import create_estimator
+from smap_ros.temporal import BodySmoother, SmootherConfig
 from smap_train.cli import app
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.trainer import train
@@ -29,6 +30,7 @@ from smap_train.models.golden_body import synthetic_regressor
 from smap_train.recipes.base import Recipe
 from smap_train.recipes.registry import recipe_class
 from tests.conftest import BRIGHT
+from tests.training.test_smoother import shaky_film
 
 from .tiny import STEPS, TINY, tiny
 
@@ -184,17 +186,42 @@ AFTER_ANOTHER = ("topdown", "mesh", "video")  # kinds that look at people whom a
 WITH_BUNDLE = [name for name in TINY if recipe_class(name).bundle_kind not in ("", "virtualpose")]
 
 
+def smooths_the_people_of_a_film(bundle: Bundle) -> None:
+    """With every delay, through the engine; wherever somebody was found, they are told."""
+    film = shaky_film(0)
+    for delay in bundle.manifest.delays:
+        config = SmootherConfig(smoother="maed", delay=delay, smoother_bundle=str(bundle.folder))
+        smoother, answers = BodySmoother(config), []
+        for k, stamp in enumerate(film.stamps):
+            answers += smoother.update(film.detections(k), float(stamp), k)
+        answers += smoother.flush()
+        assert [answer.note for answer in answers] == list(range(len(film)))
+        for answer in answers:
+            told = {person.body.joints_2d[0, 0]: person.body for person in answer.people}
+            for body in film.detections(answer.note):
+                mine = told[body.joints_2d[0, 0]].joints_3d
+                assert not np.array_equal(mine, body.joints_3d)
+                np.testing.assert_allclose(mine, body.joints_3d, atol=1.0)
+
+
 @pytest.mark.parametrize("name", WITH_BUNDLE)
-def test_its_bundle_runs_in_an_estimator(name, trained, tmp_path, scene_maker, make_bundle):
+def test_its_bundle_runs_in_an_estimator(name, folder, trained, tmp_path, scene_maker, make_bundle):
     """On a picture in which the first stage, where there is one, finds three people.
 
     The exporter itself compares ONNX with torch.
     """
     scene = scene_maker([[-1.2, 0.2, 3.0], [0.4, 0.1, 4.5], [2.0, 0.3, 6.0]])
     kind = recipe_class(name).bundle_kind
-    further = [] if kind != "mesh" else ["--smpl", str(smpl_folder(tmp_path / "smpl"))]
+    further = []
+    if kind == "mesh":
+        further = ["--smpl", str(smpl_folder(tmp_path / "smpl"))]
+    elif kind == "smoother":
+        further = ["--set", f"films={folder(name) / 'recorded'}", "--set", "direction=0.2"]
     bundle = exported(trained(name), tmp_path / name, *further)
     assert bundle.manifest.kind == kind
+    if kind == "smoother":
+        smooths_the_people_of_a_film(bundle)
+        return
     options = {}
     if kind in AFTER_ANOTHER:
         options["first_stage"] = str(make_bundle(scene).folder)

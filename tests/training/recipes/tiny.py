@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from smap_ros.bundles.bundle import load_bundle
 from smap_train.recipes.base import Recipe
 from smap_train.recipes.registry import recipe_class
 
@@ -111,7 +112,8 @@ def smoother(folder: Path) -> dict[str, Any]:
     if not films.exists():
         films.mkdir()
         for k in range(8):
-            shaky_film(k).save(films / f"shard-{k:05d}.npz")
+            detector = load_bundle("smap_lite").model_hash  # which export asks for
+            shaky_film(k, detector).save(films / f"shard-{k:05d}.npz")
     return {"films": films, "batch_size": 4, "warmup": 5, "length": 12, "held_every": 4}
 
 
