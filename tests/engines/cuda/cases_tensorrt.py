@@ -11,8 +11,9 @@ import threading
 import numpy as np
 import pytest
 
-from smap_ros.bundles.bundle import load_bundle
+from smap_ros.bundles.bundle import load_bundle, write_bundle
 from smap_ros.camera import Camera
+from smap_ros.cli.engine import build
 from smap_ros.engines import create_engine, cuda_layers, factory
 from smap_ros.engines.base import zeros
 from smap_ros.engines.factory import open_model
@@ -22,7 +23,9 @@ from smap_ros.engines.tensorrt.building import Limits, Order, build_plan
 from smap_ros.errors import EngineError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import NON_FINITE, ModelInfo
+from smap_ros.estimators.options import ModelChoice
 from smap_ros.sources import open_source
+from tests.conftest import spot_model, topdown_manifest
 
 LAYER = os.environ["LAYER"]
 FAKE = ctypes.CDLL("libcuda.so.1")
@@ -447,6 +450,26 @@ def test_all_plans_answers_are_those_of_the_cpu():
     create_estimator(load_bundle("virtualpose_lite"), "tensorrt", **MOUNTED).close()
     noted = [json.loads(path.with_suffix(".json").read_text()) for path in kept()]
     assert [facts["error"] for facts in noted] == [0, 0, 0]
+
+
+def topdown(folder):
+    """A bundle whose network takes any number of crops, behind the scene's."""
+    (folder / "spot.onnx").write_bytes(spot_model(18))
+    return write_bundle(folder / "spot", topdown_manifest(), folder / "spot.onnx")
+
+
+@pytest.mark.parametrize(("kind", "count"), [("virtualpose", 3), ("topdown", 2)])
+def test_engine_build_builds_the_plans_that_are_used_later(
+    scene, make_bundle, tmp_path, caplog, kind, count
+):
+    make_bundle(scene)
+    name = "virtualpose_lite" if kind == "virtualpose" else str(topdown(tmp_path).folder)
+    stated = MOUNTED if kind == "virtualpose" else {}
+    build(name, ModelChoice.of({"bundle": name, "engine": "tensorrt", **stated}), force=True)
+    assert len(kept()) == count
+    caplog.clear()
+    create_estimator(load_bundle(name), "tensorrt", **stated).close()
+    assert "building a TensorRT plan" not in caplog.text and len(kept()) == count
 
 
 def test_networks_that_answer_wrong_run_on_the_cpu(monkeypatch):
