@@ -87,7 +87,9 @@ class Bar:
         value: Any = steps.get(self.path[0], {}).get("answers", {})
         for key in self.path[1:]:
             value = value.get(key) if isinstance(value, dict) else None
-        met = None if value is None else bool((value >= self.limit) == self.above)
+        met = None
+        if value is not None:
+            met = bool(value >= self.limit if self.above else value <= self.limit)
         told = {"what": self.what, "bar": self.limit, "measured": value, "met": met}
         if self.floor is not None:
             told |= {"floor": self.floor}

@@ -88,6 +88,7 @@ def test_all_of_it_fits_the_window():
         (Bar("less", ("a", "b"), 100), 120, False),
         (Bar("more", ("a", "b"), 300, above=True, floor=2000), 500, True),
         (Bar("more", ("a", "b"), 300, above=True), 200, False),
+        (Bar("as much", ("a", "b"), 300), 300, True),
         (Bar("not asked", ("a", "c"), 1), 1, None),
     ],
 )
