@@ -5,6 +5,7 @@ Records are read as training reads them, so what is found here is what training 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -198,7 +199,7 @@ def guessed_folder(index: Index, path: Path) -> Path | None:
     if not names or Path(names[0]).is_absolute():
         return Path()
     base = path if path.is_dir() else path.parent
-    found = [sum((base / near / name).is_file() for name in names) for near in _FOLDERS]
+    found = [sum(os.path.isfile(base / near / name) for name in names) for near in _FOLDERS]
     best = int(np.argmax(found))
     return base / _FOLDERS[best] if found[best] else None
 
@@ -219,7 +220,7 @@ def _picture_rows(index: Index, most: int | None = None) -> Iterator[tuple[int, 
 
 def _picture_problem(path: Path, row: dict[str, Any], decode: bool) -> str:
     """What is wrong with a picture; nothing if it is there, and whole."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return "is missing"
     if path.stat().st_size < max(row["offset"] + row["length"], 1):
         return "is cut off, or empty"

@@ -222,14 +222,36 @@ def _write(folder: Path, schema: Schema, rows: Iterable[Row]) -> int:
         totals = dict.fromkeys(ends, 0)
         count = 0
         for row in _reported(rows, folder.name):
-            for name, column in schema.items():
-                array = _encoded(row[name], column)
+            for name, array in _fitting(row, schema).items():
                 values[name].write(array.tobytes())
                 if name in ends:
                     totals[name] += len(array)
                     ends[name].write(np.array(totals[name], "<i8").tobytes())
             count += 1
     return count
+
+
+def _fitting(row: Row, schema: Schema) -> dict[str, NDArray[Any]]:
+    """A row's values as its columns have them.
+
+    What doesn't fit is the row's problem, where the schema has such a column.
+
+    Raises:
+        ValueError, TypeError, OverflowError: where it has none.
+    """
+    arrays, problem = {}, ""
+    for name, column in schema.items():
+        try:
+            arrays[name] = _encoded(row[name], column)
+        except (ValueError, TypeError, OverflowError, AttributeError) as error:
+            if "problem" not in schema:
+                raise
+            problem = problem or f"{name} is malformed: {error}"
+            shape = column.shape if column.kind == "fixed" else (0, *column.shape)
+            arrays[name] = np.zeros(shape, column.dtype)
+    if problem and not len(arrays["problem"]):
+        arrays["problem"] = _encoded(problem, schema["problem"])
+    return arrays
 
 
 def _reported(rows: Iterable[Row], name: str) -> Iterator[Row]:

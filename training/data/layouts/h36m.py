@@ -77,7 +77,7 @@ def _people(data: PeopleData, subjects: tuple[int, ...]) -> Iterator[PersonRecor
         boxes = {
             entry.get("image_id"): entry
             for entry in entries(path, "annotations")
-            if isinstance(entry, dict)
+            if isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str)
         }
         for number, image in enumerate(entries(path, "images")):
             named = isinstance(image, dict) and "id" in image

@@ -14,6 +14,7 @@ from smap_ros.errors import InputError
 # Python writes these where JSON knows no such numbers. A text with one between commas would be
 # changed as well; paths of pictures have none.
 _NO_NUMBER = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\s,\]}])")
+_DEEP = b"[" * 500  # no data set has these; the reader would take gigabytes for 100,000
 _LONGEST = 16  # bytes of such a match with what surrounds it
 
 
@@ -63,6 +64,8 @@ class _WithoutNan:
             if not data:
                 self.rest = b""
                 return text
+            if _DEEP in text:
+                raise ijson.JSONError("it is nested too deeply")
             if b"NaN" in text or b"Infinity" in text:
                 text = _NO_NUMBER.sub(b"null", text)
             # What may be cut in the middle waits for its other half.

@@ -99,7 +99,7 @@ def _people(path: Path, form: Form, fits: Fits) -> Iterator[PersonRecord]:
     found, malformed = open_coco(path)
     yield from (bad_person(*one) for one in malformed)
     swapped = form.sizes_swapped and _swapped(found.imgs, found.anns.values())
-    for key in sorted(found.imgs):
+    for key in sorted(found.imgs, key=lambda key: (isinstance(key, str), key)):
         image = found.imgs[key]
         people, bad = [], []
         for annotation in found.imgToAnns[key]:

@@ -165,6 +165,11 @@ def _of_frame(labels: Path, mounted: Mounted, image: Path) -> Iterator[PersonRec
     records = []
     for number, joints in enumerate(people):
         place = f"{labels}, body {number}, {image.name}"
+        if not np.isfinite(joints).all():
+            joint, column = np.argwhere(~np.isfinite(joints))[0]
+            problem = f"joints{len(joints)}[{4 * joint + column}] is {joints[joint, column]:g}"
+            records.append(bad_person(place, problem, image))
+            continue
         placed = np.zeros((len(PANOPTIC19), 4))
         placed[: len(joints), :3] = mounted.seen(joints[:, :3])
         placed[: len(joints), 3] = joints[:, 3] > CERTAIN

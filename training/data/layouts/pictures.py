@@ -56,8 +56,9 @@ def decoded(path: Path, offset: int = 0, length: int = 0) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(length or -1)
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: of a name with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"can't read {path}: {reason}") from error
     if data.startswith(_CHECKED):
         try:
             check_complete(data)  # OpenCV fills what is missing with grey

@@ -6,6 +6,7 @@ are loaded), or from virtual people. Joints are SPIN's 49; data sets label the l
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,8 +183,8 @@ def _of_database(path: Path) -> Iterator[dict[str, Any]]:
         flat = arrays.get("joints2D", np.zeros((count, _JOINTS, 3))).reshape(count, _JOINTS, 3)
         deep = arrays.get("joints3D", np.zeros((count, _JOINTS, 4))).reshape(count, _JOINTS, 4)
         fits = _fits(arrays, count)
-        videos = arrays.get("vid_name", np.arange(count).astype(str))
-    except (OSError, ValueError, KeyError) as error:
+        videos = arrays.get("vid_name", np.arange(count).astype(str)).reshape(count)
+    except (OSError, zipfile.BadZipFile, EOFError, *MALFORMED) as error:
         raise InputError(
             f"{path} is none of MAED's databases as .npz ({error}); expected img_name, bbox, "
             "joints2D and more, as docs/training.md says"

@@ -121,8 +121,8 @@ def _person(sample: Sample, person: Mapping[str, Any], place: str, boxes: Boxes)
     return PersonRecord(
         image=sample.shard.resolve(), width=int(camera["width"]), height=int(camera["height"]),
         box=box, joints=joints, skeleton=MPI15,
-        camera=np.array([camera[k] for k in ("fx", "fy", "cx", "cy")]), offset=sample.offset,
-        size=sample.size, place=place,
+        camera=np.array([camera[k] for k in ("fx", "fy", "cx", "cy")], np.float64),
+        offset=sample.offset, size=sample.size, place=place,
     )  # fmt: skip
 
 

@@ -136,7 +136,10 @@ def _opened(
 
 def _checked(row: dict[str, Any]) -> dict[str, Any]:
     for name in ("joints", "rotation", "position", "intrinsics"):
-        values = np.asarray(row[name], np.float64)
+        try:
+            values = np.asarray(row[name], np.float64)
+        except MALFORMED as error:
+            return _bad_row(row["place"], f"{name} is malformed: {error!r}")
         wrong = np.argwhere(~(np.abs(values) <= _MOST))
         if len(wrong) and not row["problem"]:
             value = values[tuple(wrong[0])]
