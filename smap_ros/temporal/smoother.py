@@ -15,7 +15,7 @@ from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.learned import Learned
 from smap_ros.temporal.options import SmootherConfig
 from smap_ros.temporal.smoothers import create_smoother, resolve
-from smap_ros.temporal.smoothers.base import Seen
+from smap_ros.temporal.smoothers.base import LEAST_DEPTH, Seen
 from smap_ros.temporal.tracker import TrackedBody, Tracker
 
 Float = NDArray[np.float64]
@@ -232,6 +232,8 @@ class _Run:
     def _moved_body(self, person: TrackedBody, smooth: Float) -> TrackedBody:
         raw, identity = person.body.joints_3d, person.body.id
         assert identity is not None
+        if not (person.predicted or _in_front(person.body)):
+            return person
         if not person.predicted:
             self._moved[identity] = np.nan_to_num(smooth - raw)
         if person.predicted and not np.isfinite(smooth).any():
@@ -246,8 +248,13 @@ def _seen(frame: Answer, joints: int) -> Seen:
     points = np.full((len(people), joints, 3), np.nan)
     scores = np.zeros((len(people), joints))
     for k, person in enumerate(people):
-        if not person.predicted:
+        if not person.predicted and _in_front(person.body):
             points[k], scores[k] = person.body.joints_3d, person.body.scores
     ids = np.array([person.body.id for person in people], np.int64)
     root = people[0].body.skeleton.root if people else 0
     return Seen(ids, points, scores, frame.time, root)
+
+
+def _in_front(body: Body) -> bool:
+    """Whether a person is before the camera: what is known of others is no motion of theirs."""
+    return bool(body.root[2] > LEAST_DEPTH)

@@ -155,15 +155,16 @@ class Tracker:
     def _reported(self, time: float) -> list[int]:
         """Rows by ascending identity."""
         tracks = self._tracks
-        shown = (tracks.id >= 0) & (time - tracks.seen <= self.config.fill_time)
+        filled = (time - tracks.seen <= self.config.fill_time) & (self.config.fill_time > 0)
+        shown = (tracks.id >= 0) & (~tracks.fading | filled)
         return sorted(np.flatnonzero(shown), key=lambda row: int(tracks.id[row]))
 
     def _report(self, row: int, time: float) -> TrackedBody:
         tracks = self._tracks
         body, identity = tracks.body[row], int(tracks.id[row])
-        gap = time - tracks.seen[row]
-        if gap == 0:
+        if not tracks.fading[row]:
             return TrackedBody(replace(body, id=identity), predicted=False)
+        gap = time - tracks.seen[row]
         fading = 1 - gap / (2 * self.config.fill_time)
         body = replace(
             body,

@@ -121,6 +121,8 @@ class Tracks:
 
     def advance(self, step: float) -> None:
         """Move everybody on by ``step`` seconds, at fading velocity."""
+        unseen = self.fading[:, None].copy()
+        self.fading[:] = True  # until they are seen
         if step <= 0 or not len(self):
             return
         ray = self.position / np.maximum(np.linalg.norm(self.position, axis=1, keepdims=True), 1e-6)
@@ -128,13 +130,11 @@ class Tracks:
         across = self.velocity - along
         self._shift(across * _reach(step, FADE_ACROSS) + along * _reach(step, FADE_ALONG))
         self.pixels += self.drift[:, None] * _reach(step, FADE_ACROSS)
-        unseen = self.fading[:, None]
         fading = np.where(unseen, math.exp(-step / FADE_ACROSS), 1.0)
         self.velocity = across * fading + along * np.where(
             unseen, math.exp(-step / FADE_ALONG), 1.0
         )
         self.drift = self.drift * fading
-        self.fading[:] = True  # until they are seen
 
     def move(self, moved: Motion) -> None:
         """The camera moved: everything is seen from elsewhere."""

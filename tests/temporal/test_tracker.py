@@ -221,3 +221,15 @@ def test_ids_are_not_used_again():
 def test_rules_out_of_range_are_refused_by_name(field, value):
     with pytest.raises(InputError, match=field):
         TrackerConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("fill_time", "shown"), [(1.0, [(0, False), (1, True)]), (0.0, [(0, False)])]
+)
+def test_of_two_images_with_one_stamp_the_second_has_its_own_people(fill_time, shown):
+    tracker = Tracker(TrackerConfig(fill_time=fill_time))
+    tracker.update([person((0, 0, 4)), person((1.5, 0, 4))], 1.0)
+    tracked = tracker.update([person((0, 0, 4))], 1.0)
+    assert [(one.body.id, one.predicted) for one in tracked] == shown
+    tracked = tracker.update([person((0, 0, 4)), person((1.5, 0, 4))], 1.1)
+    assert [(one.body.id, one.predicted) for one in tracked] == [(0, False), (1, False)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-_LEAST_DEPTH = 0.01  # metres before the camera
+LEAST_DEPTH = 0.01  # metres before the camera
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def split_position(joints: Float, root: int) -> tuple[Float, Float, Float]:
         [N, 1, 1]; joints about it [N, J, 3], metres. NaN of a pelvis that isn't before the camera.
     """
     position = joints[:, root : root + 1]
-    depth = np.where(position[..., 2:] > _LEAST_DEPTH, position[..., 2:], np.nan)
+    depth = np.where(position[..., 2:] > LEAST_DEPTH, position[..., 2:], np.nan)
     return position[..., :2] / depth, np.log(depth), joints - position
 
 

@@ -1,0 +1,134 @@
+"""Streams as no robot should send them: nothing raises, nothing is lost, nothing is invented."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
+from tests.temporal.people import person
+
+OWN = load_bundle("maed_smoother").manifest.detector_sha256
+WAYS = [
+    ("none", 0),
+    ("one_euro", 0),
+    ("split", 0),
+    ("rts", 0),
+    ("rts", 3),
+    ("maed", 0),
+    ("maed", 4),
+]
+
+
+def crowd(rng, k):
+    """Nobody, somebody or forty people, some new in every picture; joints missing at random."""
+    count = int(rng.choice([0, 1, 3, 40], p=[0.2, 0.3, 0.3, 0.2]))
+    bodies = []
+    for n in range(count):
+        place = (n % 8 - 4 + rng.normal(0, 0.05), 0.1 * (n // 8), 3 + n // 8 + rng.normal(0, 0.1))
+        if n % 3 == 0:
+            place = (rng.uniform(-4, 4), 0, rng.uniform(1, 9))
+        missing = tuple(np.flatnonzero(rng.random(15) < 0.15))
+        body = person(place, score=float(rng.uniform(0.05, 1)), missing=missing)
+        if rng.random() < 0.05:  # found with a score, and nowhere
+            joints = body.joints_3d.copy()
+            joints[int(rng.integers(15))] = np.nan
+            body = replace(body, joints_3d=joints)
+        if rng.random() < 0.03:  # behind the camera
+            body = replace(body, joints_3d=body.joints_3d * np.float32([1, 1, -1]))
+        bodies.append(body)
+    return bodies
+
+
+def stamps(rng, count):
+    """From 5 to 30 Hz, uneven; long gaps, the same stamp twice, steps back short and long."""
+    time, out = 1.7e9, []
+    for _ in range(count):
+        kind = rng.random()
+        if kind < 0.85:
+            time += rng.uniform(1 / 30, 1 / 5)
+        elif kind < 0.88:
+            time += rng.uniform(3, 100)
+        elif kind < 0.91:
+            time += 0.0
+        elif kind < 0.97:
+            time -= rng.uniform(0, 0.3)
+        else:
+            time -= rng.uniform(5, 50)
+        out.append(time)
+    return out
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_comes_each_image_has_its_own_people_once(way, seed):
+    rng = np.random.default_rng(seed)
+    name, delay = way
+    smoother = BodySmoother(SmootherConfig(smoother=name, delay=delay), OWN)
+    sent, answers, newest = {}, [], -1
+    for k, time in enumerate(stamps(rng, 80)):
+        bodies = crowd(rng, k)
+        sent[k] = (time, bodies)
+        view = "left" if (k // 25) % 2 else "right"
+        late = smoother.late
+        answers += smoother.update(bodies, time, k, view=view)
+        if smoother.late > late:
+            del sent[k]  # too late: dropped, and counted
+    answers += smoother.flush()
+    assert [answer.note for answer in answers] == list(sent)
+    for answer in answers:
+        time, bodies = sent[answer.note]
+        assert answer.time == time
+        ids = [person.body.id for person in answer.people]
+        assert ids == sorted(set(ids))
+        newest = max(newest, *ids, -1)
+        raw = {body.joints_2d.tobytes(): body for body in bodies}
+        for someone in answer.people:
+            told = someone.body.joints_3d
+            if someone.predicted:
+                continue
+            found = raw[someone.body.joints_2d.tobytes()]
+            np.testing.assert_array_equal(np.isfinite(told), np.isfinite(found.joints_3d))
+            there = np.isfinite(told)
+            assert np.abs(told[there] - found.joints_3d[there]).max(initial=0) < 5
+            np.testing.assert_array_equal(someone.body.scores, found.scores)
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_settings_and_detectors_may_change_at_any_picture(delay):
+    rng = np.random.default_rng(5)
+    smoother = BodySmoother(SmootherConfig(delay=delay), OWN)
+    answers = []
+    for k in range(60):
+        if k % 7 == 3:
+            smoother.detector = OWN if k % 2 else "0" * 64
+        if k % 11 == 5:
+            config = SmootherConfig(
+                smoother=str(rng.choice(["auto", "rts"])), delay=int(rng.choice([0, 2, 4])),
+                tracker=TrackerConfig(death_time=float(rng.uniform(0.5, 3)), fill_time=0.4),
+            )  # fmt: skip
+            smoother.config = config
+        answers += smoother.update([person((0.02 * k, 0, 4)), person((1.5, 0, 5))], k / 15, k)
+    answers += smoother.flush()
+    assert [answer.note for answer in answers] == list(range(60))
+    assert {p.body.id for answer in answers for p in answer.people} == {0, 1}
+
+
+@pytest.mark.parametrize("rate", [5, 10, 30])
+def test_the_learned_smoother_holds_at_every_rate_and_lags_nobody(rate):
+    rng = np.random.default_rng(rate)
+    times = np.cumsum(rng.uniform(0.6, 1.4, 6 * rate) / rate)
+    smoother = BodySmoother(SmootherConfig(smoother="maed"), OWN)
+    roots = []
+    for time in times:
+        place = np.array([1.2 * (time - 3), 0.2, 5.0])
+        shaken = person(place + rng.normal(0, 0.02, 3))
+        ((answer),) = smoother.update([shaken], float(time))
+        roots.append(answer.people[0].body.root[:2] / answer.people[0].body.root[2] * 5.0)
+    found, true = np.array(roots)[rate:, 0], 1.2 * (times[rate:] - 3)
+    late = np.polyfit(true, true - found, 0)[0] / 1.2  # seconds
+    assert abs(late) < 0.06, late
+    assert np.std(true - found) < 0.04
