@@ -1,4 +1,4 @@
-"""Whether the learned smoother knows the detector whose people come."""
+"""Whether what learned to smooth knows the people who come: a network, or an image-based model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from smap_ros.bundles.manifest.smoother import SmootherManifest
-from smap_ros.errors import SmapError
+from smap_ros.bundles.manifest.video import VideoManifest
+from smap_ros.errors import BundleError, SmapError
 from smap_ros.temporal.options import SmootherConfig
-from smap_ros.temporal.smoothers import AUTO
+from smap_ros.temporal.smoothers import AUTO, IMAGE_BASED
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,21 @@ class Learned:
 
     Attributes:
         manifest: of its bundle; None where there is none, or where it isn't asked for.
+        video: of the image-based model that smooths instead, which the pose node runs.
     """
 
     manifest: SmootherManifest | None
+    video: VideoManifest | None = None
 
     @classmethod
     def of(cls, config: SmootherConfig) -> Learned:
         """What settings name. ``auto`` does without a bundle that can't be used.
 
         Raises:
-            BundleError: if ``maed`` is asked for and its bundle can't be used.
+            BundleError: if ``maed`` or ``maed_video`` is asked for and its bundle can't be used.
         """
+        if config.smoother == IMAGE_BASED:
+            return cls(None, _video(config.smoother_bundle))
         if config.smoother not in (AUTO, "maed"):
             return cls(None)
         try:
@@ -46,6 +51,15 @@ class Learned:
 
     def problem(self, detector: str) -> str:
         """What to say of its use for a detector's people; empty if it knows how that one errs."""
+        if self.video is not None:
+            own = self.video.files.model.sha256
+            if not detector or detector == own:
+                return ""
+            return (
+                f"{self.video.name} ({own[:12]}) is to find smooth people in the images, but these "
+                f"are found by another network ({detector[:12]}) and stay as they are; run the "
+                f"pose node with bundle:={self.video.name}, or take smoother auto"
+            )
         manifest = self.manifest
         if manifest is None or not detector or manifest.detector_sha256 == detector:
             return ""
@@ -63,3 +77,22 @@ def _manifest(bundle: str) -> SmootherManifest:
     from smap_ros.temporal.smoothers.maed import smoother_manifest
 
     return smoother_manifest(load_bundle(bundle))
+
+
+def _video(bundle: str) -> VideoManifest:
+    """The manifest of a model of kind ``video``.
+
+    Raises:
+        BundleError: if the bundle is none.
+    """
+    from smap_ros.bundles.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    if not isinstance(loaded.manifest, VideoManifest):
+        raise BundleError(
+            f"smoother {IMAGE_BASED} is the image-based MAED, a bundle of kind video, but "
+            f"smoother_bundle {loaded.name!r} is of kind {loaded.kind!r}. Make one of the official "
+            "checkpoint (smap-train convert maed, smap-train export), and give it to the pose node "
+            "(bundle) and as smoother_bundle; smoother maed needs no images"
+        )
+    return loaded.manifest

@@ -144,7 +144,7 @@ class SmootherConfig(Options):
     smoother: str = setting(
         AUTO,
         "what smooths the joints; auto: the best that was measured for the delay and the model; "
-        "none: only track",
+        "none: only track; maed_video: the pose node's model, of kind video",
         choices=SMOOTHERS,
         changes=Changes.ANY_TIME,
     )
@@ -158,7 +158,7 @@ class SmootherConfig(Options):
     )
     smoother_bundle: str = setting(
         "maed_smoother",
-        "of maed: the bundle of its network, by name or path",
+        "of maed: the bundle of its network, by name or path; of maed_video: the model's",
         changes=Changes.ANY_TIME,
     )
     filter: OneEuroConfig = OneEuroConfig()

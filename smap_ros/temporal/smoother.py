@@ -14,7 +14,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.learned import Learned
 from smap_ros.temporal.options import SmootherConfig
-from smap_ros.temporal.smoothers import create_smoother, resolve
+from smap_ros.temporal.smoothers import IMAGE_BASED, create_smoother, resolve
 from smap_ros.temporal.smoothers.base import LEAST_DEPTH, Seen
 from smap_ros.temporal.tracker import TrackedBody, Tracker
 
@@ -91,7 +91,8 @@ class BodySmoother:
     @property
     def problem(self) -> str:
         """Why the smoother may be a bad one for these people; empty when all is well."""
-        return self._learned.problem(self._detector) if self.smoother == "maed" else ""
+        learned = self.smoother in ("maed", IMAGE_BASED)
+        return self._learned.problem(self._detector) if learned else ""
 
     def _restart(self) -> None:
         """Take another smoother; frames that wait go through it again, and ids stay."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smap_ros.errors import InputError
+from smap_ros.errors import BundleError, InputError
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
 from tests.temporal.people import STEP, identities, person
+from tests.video_bundle import write_video_bundle
 
 
 def people(answers):
@@ -109,3 +110,34 @@ def test_a_prediction_goes_on_from_where_the_smooth_person_was():
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(InputError, match="choose auto or rts"):
         SmootherConfig(smoother="split", delay=2)
+
+
+@pytest.fixture
+def video_bundle(tmp_path, crop_manifest):
+    return write_video_bundle(tmp_path, crop_manifest())
+
+
+def test_people_of_the_image_based_model_are_tracked_and_left_alone(video_bundle):
+    config = SmootherConfig(smoother="maed_video", smoother_bundle=str(video_bundle.folder))
+    smoother = BodySmoother(config, video_bundle.model_hash)
+    for k in range(5):
+        body = person((0.1 * k, 0, 4 + 0.1 * (k % 2)))
+        (tracked,) = people(smoother.update([body], k / 15))
+        np.testing.assert_array_equal(tracked.body.joints_3d, body.joints_3d)
+        assert tracked.body.id == 0
+    assert (smoother.smoother, smoother.problem) == ("maed_video", "")
+    smoother.detector = "0" * 64
+    assert "run the pose node with bundle:=" in smoother.problem
+
+
+def test_the_image_based_model_is_refused_where_it_is_not_given():
+    with pytest.raises(BundleError, match=r"'maed_smoother' is of kind 'smoother'.*convert maed"):
+        BodySmoother(SmootherConfig(smoother="maed_video"))
+    with pytest.raises(BundleError, match="no bundle 'nothing'"):
+        BodySmoother(SmootherConfig(smoother="maed_video", smoother_bundle="nothing"))
+    with pytest.raises(InputError, match="doesn't look ahead"):
+        SmootherConfig(smoother="maed_video", delay=2)
+    smoother = BodySmoother()
+    with pytest.raises(BundleError):
+        smoother.config = SmootherConfig(smoother="maed_video")
+    assert smoother.smoother == "split"  # what it was

@@ -15,9 +15,12 @@ from smap_ros.errors import InputError
 if TYPE_CHECKING:  # numpy comes with it, which a command's help does without
     from smap_ros.temporal.smoothers.base import Smoother
 
-__all__ = ["AUTO", "MAX_DELAY", "SMOOTHERS", "check_delay", "create_smoother"]
+__all__ = ["AUTO", "IMAGE_BASED", "MAX_DELAY", "SMOOTHERS", "check_delay", "create_smoother"]
 
 AUTO = "auto"
+# The image-based MAED: a model of kind video looks at people's crops over time, where the images
+# are, and what it finds is smooth. Nothing is left to do but to say who is who.
+IMAGE_BASED = "maed_video"
 MAX_DELAY = 8  # pictures; later people are of no use, and nothing gets better
 _HERE = "smap_ros.temporal.smoothers"
 # name -> module and class, and the delays that it can use.
@@ -30,7 +33,8 @@ _SMOOTHERS: dict[str, tuple[str, str, Collection[int]]] = {
 # What auto means where the learned one isn't better, or learned from another detector: the best
 # filter that was measured at no delay, and with one; see docs/temporal.md.
 _BEST_AT_ONCE, _BEST_DELAYED = "split", "rts"
-SMOOTHERS = (AUTO, "none", *_SMOOTHERS)
+_WITHOUT = ("none", IMAGE_BASED)  # a smoother of their own
+SMOOTHERS = (AUTO, "none", *_SMOOTHERS, IMAGE_BASED)
 
 
 def resolve(name: str, delay: int, learned: Collection[int] = ()) -> str:
@@ -59,7 +63,7 @@ def check_delay(name: str, delay: int) -> None:
     if not 0 <= delay <= MAX_DELAY:
         raise InputError(f"delay is {delay}; expected 0 to {MAX_DELAY} pictures")
     chosen = resolve(name, delay)
-    delays = (0,) if chosen == "none" else _SMOOTHERS[chosen][2]
+    delays = (0,) if chosen in _WITHOUT else _SMOOTHERS[chosen][2]
     if delay not in delays:
         able = [other for other, (_, _, known) in _SMOOTHERS.items() if delay in known]
         ahead = "doesn't look" if len(delays) == 1 else f"looks {' or '.join(map(str, delays))}"
@@ -70,7 +74,7 @@ def check_delay(name: str, delay: int) -> None:
 
 
 def create_smoother(name: str, joints: int, delay: int = 0, **settings: Any) -> Smoother | None:
-    """A smoother by name; None for ``none``.
+    """A smoother by name; None for ``none`` and for :data:`IMAGE_BASED`.
 
     Args:
         name: one of :data:`SMOOTHERS`.
@@ -83,7 +87,7 @@ def create_smoother(name: str, joints: int, delay: int = 0, **settings: Any) -> 
     """
     check_delay(name, delay)
     name = resolve(name, delay)
-    if name == "none":
+    if name in _WITHOUT:
         return None
     module, kind, delays = _SMOOTHERS[name]
     create = getattr(importlib.import_module(module), kind)
