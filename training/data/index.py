@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ LOG = logging.getLogger(__name__)
 _FORMAT = 1  # of the files of an index
 _MANIFEST = "index.json"
 _REPORT_EVERY = 100_000  # records
+_READS_KEPT = 64  # records whose pages stay mapped
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Index:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self._reads = folder, 0
         try:
             manifest = json.loads((folder / _MANIFEST).read_text())
             self._count = int(manifest["count"])
@@ -94,6 +96,16 @@ class Index:
             raise InputError(
                 f"the index {folder} is damaged ({error}); remove it to build it anew"
             ) from error
+
+    def _let_go(self) -> None:
+        """Give the pages that were looked at back to the system, which may keep them cached.
+
+        Else the whole index would count as this process's memory in the end.
+        """
+        for array in (*self._values.values(), *self._ends.values()):
+            mapped = getattr(array, "_mmap", None)  # nothing is mapped of empty columns
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def __reduce__(self) -> tuple[type[Index], tuple[Path]]:
         """Other processes map the same files; nothing is copied to them."""
@@ -135,6 +147,9 @@ class Index:
         """
         if not 0 <= number < self._count:
             raise IndexError(f"record {number} of {self._count}")
+        self._reads += 1
+        if self._reads % _READS_KEPT == 0:
+            self._let_go()
         record: dict[str, Any] = {}
         for name in names:
             column, values = self.schema[name], self._values[name]
@@ -279,4 +294,7 @@ def _mapped(path: Path, dtype: str, shape: tuple[int, ...], rows: int) -> NDArra
         raise ValueError(f"{path.name} has {got} bytes, expected {expected}")
     if expected == 0:  # nothing can't be mapped
         return np.empty(whole, dtype)
-    return np.memmap(path, dtype, "r", shape=whole)
+    values = np.memmap(path, dtype, "r", shape=whole)
+    # Records are drawn in any order: pages beside those that are looked at would only fill memory.
+    values._mmap.madvise(mmap.MADV_RANDOM)
+    return values

@@ -106,3 +106,37 @@ def test_many_records_take_no_memory(source):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6e6
+
+
+def test_any_number_of_records_is_read_in_any_order(source):
+    """Beyond what stays mapped, while others hold a column."""
+    index = build(source, lambda: rows(300))
+    sizes = index.column("size")
+    for number in np.random.default_rng(0).permutation(np.repeat(np.arange(300), 3)):
+        record = index[int(number)]
+        assert record["size"].tolist() == [number, -number] == sizes[number].tolist()
+        assert len(record["points"]) == number and (record["points"] == number + 0.1).all()
+    assert index.some(7, ["name"]) == {"name": "ä" * 7}
+    assert index.sizes("points").tolist() == list(range(300))
+    some, owners = index.rows("points", 2, 5)
+    assert owners.tolist() == [2] * 2 + [3] * 3 + [4] * 4
+    np.testing.assert_array_equal(some[:, 0], owners + 0.1)
+
+
+def test_what_does_not_fit_a_column_is_the_records_problem(source):
+    schema = {**SCHEMA, "place": TEXT, "problem": TEXT}
+    good = {"name": "a", "size": [1, 2], "points": np.zeros((1, 3)), "place": "", "problem": ""}
+
+    def made():
+        yield good
+        yield {**good, "size": [1, 2, 3]}
+        yield {**good, "size": 10**30, "problem": "told before"}
+        yield {**good, "points": [["x", 1, 2]]}
+        yield {**good, "name": "\ud800"}
+
+    problems = [record["problem"] for record in build(source, made, schema=schema)]
+    assert problems[0] == "" and problems[2] == "told before"
+    for problem, name in zip(problems[1:], ("size", "told", "points", "name"), strict=True):
+        assert problem.startswith(name)
+    with pytest.raises(ValueError, match=r"doesn't fit the column"):  # of our own making
+        build(source, lambda: [{**good, "size": [1]}])
