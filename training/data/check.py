@@ -27,10 +27,10 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 # Beside and below the annotations, where data sets have their pictures.
 _FOLDERS = (
     "", "images", "images/train2017", "train2017", "..", "../images", "../images/train2017",
-    "../train2017", "../..", "../../images",
+    "../train2017", "../..", "../../images", "imageFiles", "../imageFiles", "../../imageFiles",
 )  # fmt: skip
 
-Progress = Callable[[int], object]
+Progress = Callable[[int, int], object]
 
 
 @dataclass
@@ -103,13 +103,13 @@ class Report:
         }  # fmt: skip
 
 
-def check(data: DataSet, *, decode: bool = False, progress: Progress = lambda _: None) -> Report:
+def check(data: DataSet, *, decode: bool = False, progress: Progress = lambda *_: None) -> Report:
     """Look at every record of a data set.
 
     Args:
         data: which.
         decode: decode the pictures, too; that takes as long as reading all of them.
-        progress: is told how many records more were looked at.
+        progress: is told how many records more were looked at, and how many there are.
     """
     report = Report(data.path, data.layout)
     try:
@@ -170,18 +170,18 @@ def _pictures(
     """Pictures that are missing, or damaged."""
     index = records.index
     if "image" not in index.schema:
-        progress(len(index))
+        progress(len(index), len(index))
         return
     folder = data.images if data.images is not None else guessed_folder(index, data.path)
     if folder is None:
         report.notes.append(
             "its pictures weren't found near it and not looked at; say where they are with --images"
         )
-        progress(len(index))
+        progress(len(index), len(index))
         return
     last, problem = None, ""
     for number, row in _picture_rows(index):
-        progress(1)
+        progress(1, len(index))
         place = (row["image"], row["offset"])
         if place != last:
             last = place

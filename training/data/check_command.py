@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -40,14 +41,12 @@ def check_paths(
         raise InputError(
             f"layout {layout!r} is unknown; expected one of {', '.join(sorted(LAYOUTS))}"
         )
+    # The first time an index is built, which says how far it is.
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     console, reports = Console(soft_wrap=True, highlight=False, markup=False), []
     for path in paths:
         for data in _data_sets(path, layout, images):
-            if isinstance(data, Report):
-                report = data
-            else:
-                with tqdm(desc=str(data.path), unit=" records", disable=None, leave=False) as bar:
-                    report = check(data, decode=decode, progress=bar.update)
+            report = data if isinstance(data, Report) else _watched(data, decode)
             _print(console, report, show)
             reports.append(report)
     if json_file is not None:
@@ -60,6 +59,17 @@ def check_paths(
     if any(report.unreadable for report in reports):
         return UNREADABLE
     return FOUND if any(report.found for report in reports) else DONE
+
+
+def _watched(data: DataSet, decode: bool) -> Report:
+    """Check a data set under a bar."""
+    with tqdm(desc=str(data.path), unit=" records", disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done)
+
+        return check(data, decode=decode, progress=progress)
 
 
 def _data_sets(path: Path, layout: str | None, images: Path | None) -> Iterator[DataSet | Report]:
