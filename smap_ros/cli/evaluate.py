@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from smap_ros import __version__
 from smap_ros.cli import tables
@@ -15,12 +15,14 @@ from smap_ros.errors import InputError
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.common.predictions import Predictions, open_predictions
 from smap_ros.evaluation.common.report import Origin, Report, claim_folder, write_report
+from smap_ros.evaluation.common.spread_predictions import Reel, open_spread, reels_of
 from smap_ros.evaluation.pck2d import measures as pck2d
 from smap_ros.evaluation.pck2d.report import Pck2dReport
 from smap_ros.evaluation.pck2d.truth import read_lspet
 from smap_ros.evaluation.virtual import measures as virtual
 from smap_ros.evaluation.virtual.report import VirtualReport
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_ros.spread import Workers
 from smap_ros.stopping import Stopped
 
 Step = Callable[[], None]
@@ -69,6 +71,7 @@ class EvaluateOptions:
         last: photos at the end of the set to use, 0 for all; None is the protocol's default.
         body_model: folder of the user's SMPL files.
         found_by: the bundle that found the people of files.
+        workers: who runs a bundle.
     """
 
     protocol: str
@@ -79,6 +82,7 @@ class EvaluateOptions:
     last: int | None = None
     body_model: Path | None = None
     found_by: str | None = None
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def command(self) -> str:
@@ -95,6 +99,10 @@ class EvaluateOptions:
             words += ["--found-by", self.found_by]
         if self.body_model is not None:
             words += ["--body-model", str(self.body_model)]
+        if self.workers.jobs > 1:
+            words += ["--jobs", str(self.workers.jobs)]
+        if self.workers.ray:
+            words += ["--ray", self.workers.ray]
         return shlex.join(words)
 
 
@@ -143,25 +151,30 @@ def _protocol(options: EvaluateOptions) -> Measurement:
         )
     if options.body_model is not None and options.protocol != "3dpw":
         raise InputError("--body-model is for --protocol 3dpw; the others compare no meshes")
+    if options.workers.ray:  # workers start elsewhere
+        options = replace(options, truth=options.truth.resolve())
     return _PROTOCOLS[options.protocol](options)
 
 
-def _open(options: EvaluateOptions) -> Predictions:
+def _open(options: EvaluateOptions, reels: Sequence[Reel]) -> Predictions:
+    """The predictions; reels are the pictures that will be asked for, for others to look at."""
     model = options.model.model
-    return open_predictions(
-        options.predictions,
-        model.engine,
-        model.threads,
-        model.precision,
-        model.image_up,
-        options.found_by,
+    choice: dict[str, Any] = {
+        "engine": model.engine,
+        "threads": model.threads,
+        "precision": model.precision,
+        "image_up": model.image_up,
+        "found_by": options.found_by,
         **options.model.options,
-    )
+    }
+    if options.workers.several:
+        return open_spread(options.predictions, reels, options.workers, **choice)
+    return open_predictions(options.predictions, **choice)
 
 
 def _virtual(options: EvaluateOptions) -> Measurement:
     scenes = open_scenes(options.truth)
-    found = _open(options)
+    found = _open(options, reels_of(scenes))
     return Measurement(
         len(scenes), found, lambda step: VirtualReport(virtual.evaluate(found, scenes, step))
     )
@@ -170,7 +183,7 @@ def _virtual(options: EvaluateOptions) -> Measurement:
 def _pck2d(options: EvaluateOptions) -> Measurement:
     count = HELD_OUT if options.last is None else options.last
     photos = pck2d.last(read_lspet(options.truth), count)
-    found = _open(options)
+    found = _open(options, reels_of(photos))
     return Measurement(
         len(photos), found, lambda step: Pck2dReport(pck2d.evaluate(found, photos, step))
     )
@@ -182,8 +195,10 @@ def _views(options: EvaluateOptions) -> Measurement:
     from smap_ros.evaluation.views.truth import read_labelled
 
     count = VIEWS_HELD_OUT if options.last is None else options.last
+    if options.workers.several:
+        raise InputError("--protocol views is measured by this process; leave --jobs and --ray out")
     photos = read_labelled(options.truth)[-count:]
-    found = _open(options)
+    found = _open(options, [])
     return Measurement(
         len(photos), found, lambda step: views_report(views.evaluate(found, photos, step))
     )
@@ -195,7 +210,8 @@ def _mupots(options: EvaluateOptions) -> Measurement:
 
     sequences = read_mupots(options.truth)
     folder = Path(options.predictions)
-    found = OfficialResults(folder) if OfficialResults.found(folder) else _open(options)
+    reels = [Reel([i.view for i in s.images], mupots_report.FRAME_RATE) for s in sequences]
+    found = OfficialResults(folder) if OfficialResults.found(folder) else _open(options, reels)
     return Measurement(
         sum(len(sequence.images) for sequence in sequences),
         found,
@@ -208,7 +224,7 @@ def _panoptic(options: EvaluateOptions) -> Measurement:
     from smap_ros.evaluation.panoptic.truth import read_panoptic
 
     images = read_panoptic(options.truth)
-    found = _open(options)
+    found = _open(options, reels_of(image.view for image in images))
     return Measurement(
         len(images),
         found,
@@ -223,8 +239,8 @@ def _h36m(options: EvaluateOptions) -> Measurement:
 
     protocol = PROTOCOLS[options.protocol]
     images = read_h36m(options.truth, protocol)
-    file = Path(options.predictions)
-    found = OfficialResults(file) if OfficialResults.found(file) else _open(options)
+    file, reels = Path(options.predictions), reels_of(image.view for image in images)
+    found = OfficialResults(file) if OfficialResults.found(file) else _open(options, reels)
     return Measurement(
         len(images),
         found,
@@ -239,7 +255,7 @@ def _threedpw(options: EvaluateOptions) -> Measurement:
 
     sequences = read_threedpw(options.truth)
     body = None if options.body_model is None else read_body_model(options.body_model)
-    found = _open(options)
+    found = _open(options, [Reel(s.views, threedpw_report.FRAME_RATE) for s in sequences])
     return Measurement(
         sum(len(sequence.views) for sequence in sequences),
         found,
@@ -254,8 +270,8 @@ def _coco(options: EvaluateOptions) -> Measurement:
 
     require_pycocotools()  # said before hours of looking at photos
     photos = read_coco(options.truth)
-    file = Path(options.predictions)
-    found = OfficialResults(file) if OfficialResults.found(file) else _open(options)
+    file, reels = Path(options.predictions), reels_of(photo.view for photo in photos)
+    found = OfficialResults(file) if OfficialResults.found(file) else _open(options, reels)
     return Measurement(
         len(photos),
         found,

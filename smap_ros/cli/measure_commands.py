@@ -10,6 +10,7 @@ import typer
 
 from smap_ros.cli.model_options import RECTIFIED, SMOOTHING, takes_model
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.spread import Workers
 from smap_ros.temporal.options import SmootherConfig
 
 
@@ -77,6 +78,23 @@ def evaluate(
             help="Bundle that found the people of a bodies.json; they are smoothed as its are.",
         ),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=0,
+            help="Processes that run a bundle; 0: one, or with --ray one a CPU of the cluster.",
+        ),
+    ] = 0,
+    ray: Annotated[
+        str,
+        typer.Option(
+            "--ray",
+            help="Ray cluster that runs a bundle: HOST:PORT, auto, or local to "
+            "start one. It sees the files under the same paths.",
+        ),
+    ] = "",
 ) -> None:
     """Measure people found, or a bundle, against the truth.
 
@@ -109,6 +127,7 @@ def evaluate(
             last=last,
             body_model=body_model,
             found_by=found_by,
+            workers=Workers(jobs, ray),
         )
     )
 

@@ -35,6 +35,7 @@ HEIGHTS = {
             "plain_pickle",
             "privacy",
             "stopping",
+            "spread",
         ),
         0,
     ),

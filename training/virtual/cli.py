@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing as mp
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from queue import Empty
 from typing import Annotated
 
 import numpy as np
@@ -15,7 +14,8 @@ import typer
 from tqdm import tqdm
 
 from smap_ros.errors import InputError
-from smap_ros.stopping import Stopped, stoppable
+from smap_ros.spread import Tick, Workers, spread
+from smap_ros.stopping import Stopped
 from smap_train.virtual.bodies import BodyPool
 from smap_train.virtual.clip import write_clip
 from smap_train.virtual.config import (
@@ -27,6 +27,7 @@ from smap_train.virtual.config import (
 )
 from smap_train.virtual.preview import drawn, write_sheet
 from smap_train.virtual.shards import (
+    Maker,
     ShardConfig,
     claim_folder,
     missing_shards,
@@ -52,6 +53,13 @@ def run(
         bool, typer.Option("--held-out", help="Stills with bodies, motions and clothes for tests.")
     ] = False,
     preview: Annotated[Path | None, typer.Option(help="Only write this contact sheet.")] = None,
+    ray: Annotated[
+        str,
+        typer.Option(
+            help="Ray cluster to work on: HOST:PORT, auto, or local to start one. It sees the "
+            "folders under the same paths; --workers says how many work, 1: one a CPU.",
+        ),
+    ] = "",
 ) -> None:
     """Make pictures of virtual people with exact ground truth.
 
@@ -73,11 +81,17 @@ def run(
         typer.echo(f"wrote {preview}")
     else:
         try:
-            rate = _write_shards(settings)
+            rate = _write_shards(_anywhere(settings) if ray else settings, ray)
         except Stopped as stop:
             stop.during = f"the same command makes the rest of the shards in {settings.out}"
             raise
         typer.echo(f"{settings.out}: complete, {rate:.1f} pictures a second in this run")
+
+
+def _anywhere(config: ShardConfig) -> ShardConfig:
+    """The settings with whole paths, for workers that start in other folders."""
+    paths = {name: value.resolve() for name, value in config if isinstance(value, Path)}
+    return config.model_copy(update=paths)
 
 
 def _write_preview(config: ShardConfig, path: Path) -> None:
@@ -91,7 +105,7 @@ def _write_preview(config: ShardConfig, path: Path) -> None:
     write_sheet([drawn(s.rgb, s.truth) for s in samples], path, _PREVIEW_COLUMNS)
 
 
-def _write_shards(config: ShardConfig) -> float:
+def _write_shards(config: ShardConfig, ray: str = "") -> float:
     """Make the missing shards; pictures a second."""
     claim_folder(config)
     todo = missing_shards(config)
@@ -101,46 +115,25 @@ def _write_shards(config: ShardConfig) -> float:
             return 0.0
         BodyPool(config.bodies, config.body_seed)  # made once, before processes ask for it
         start = time.perf_counter()
-        if config.workers == 1:
-            maker = open_maker(config)
-            for shard in todo:
-                write_shard(maker, shard, lambda: bar.update())
-        else:
-            _in_parallel(config, todo, bar)
+        jobs = 0 if ray and config.workers == 1 else config.workers
+        workers = Workers(jobs, ray)
+        opener = partial(_opened if workers.several else _opened_here, config)
+        for _ in spread(opener, todo, workers, bar.update):
+            pass
     return sum(sizes) / (time.perf_counter() - start)
 
 
-def _in_parallel(config: ShardConfig, todo: list[int], bar: tqdm) -> None:
-    """Whole shards in several processes; OpenGL contexts don't survive a fork, so spawn."""
-    context = mp.get_context("spawn")
-    shards, ticks = context.Queue(), context.Queue()
-    processes = [
-        context.Process(target=_work, args=(config, shards, ticks), daemon=True)
-        for _ in range(min(config.workers, len(todo)))
-    ]
-    for shard in todo:
-        shards.put(shard)
-    try:
-        for process in processes:
-            shards.put(None)
-            process.start()
-        while any(p.is_alive() for p in processes) or not ticks.empty():
-            with contextlib.suppress(Empty):
-                bar.update(ticks.get(timeout=0.5))
-    except BaseException:
-        for process in processes:
-            if process.is_alive():
-                process.terminate()
-                process.join()
-        raise
-    failed = [p.exitcode for p in processes if p.exitcode]
-    if failed:
-        raise RuntimeError(f"{len(failed)} of {len(processes)} processes ended with {failed}")
+def _opened_here(config: ShardConfig) -> Callable[[int, Tick], None]:
+    """The same in this process, which may render with all its threads."""
+    return partial(_written, open_maker(config))
 
 
-def _work(config: ShardConfig, shards: mp.Queue, ticks: mp.Queue) -> None:
+def _opened(config: ShardConfig) -> Callable[[int, Tick], None]:
+    """What a worker does with a shard."""
     os.environ["LP_NUM_THREADS"] = "1"
-    with contextlib.suppress(Stopped), stoppable():  # the shard under way leaves nothing behind
-        maker = open_maker(config)
-        while (shard := shards.get()) is not None:
-            write_shard(maker, shard, lambda: ticks.put(1))
+    maker = open_maker(config)
+    return partial(_written, maker)
+
+
+def _written(maker: Maker, shard: int, tick: Tick) -> None:
+    write_shard(maker, shard, lambda: tick(1))

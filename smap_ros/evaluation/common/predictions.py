@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,14 @@ class Predictions(Protocol):
 
     def close(self) -> None:
         """Release what is held; harmless when done twice."""
+
+
+@runtime_checkable
+class FilmPredictions(Protocol):
+    """Predictions that are told of films."""
+
+    def film(self, pictures: Iterable[Picture], fps: float) -> None:
+        """See :meth:`BundlePredictions.film`."""
 
 
 class BundlePredictions:

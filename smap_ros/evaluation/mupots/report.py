@@ -10,7 +10,7 @@ import numpy as np
 
 from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, named
 from smap_ros.evaluation.common.panels import Panel
-from smap_ros.evaluation.common.predictions import BundlePredictions, Predictions
+from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions
 from smap_ros.evaluation.common.report import shown
 from smap_ros.evaluation.common.views import Coverage
 from smap_ros.evaluation.mupots import measures as mupots
@@ -80,7 +80,7 @@ def evaluate(
     for sequence in sequences:
         seen_before, missing_before = coverage.seen, coverage.missing
         pairs[sequence.name] = []
-        if isinstance(predictions, BundlePredictions):
+        if isinstance(predictions, FilmPredictions):
             predictions.film([image.view for image in sequence.images], FRAME_RATE)
         for image in sequence.images:
             found = _detected(predictions, sequence.name, image, coverage)

@@ -49,6 +49,10 @@ class PhotoFiles:
                 f"file or a folder of images/ and {ANNOTATIONS}"
             ) from error
 
+    def __reduce__(self) -> tuple[type[PhotoFiles], tuple[Path]]:
+        """Opened again in another process."""
+        return PhotoFiles, (self._path,)
+
     def names(self) -> list[str]:
         """Names of all files, sorted, with ``/`` between folders."""
         if self._zip is not None:

@@ -12,7 +12,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, mean, named
 from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis
 from smap_ros.evaluation.common.panels import Panel
-from smap_ros.evaluation.common.predictions import BundlePredictions, Predictions
+from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions
 from smap_ros.evaluation.common.report import shown
 from smap_ros.evaluation.common.views import Coverage, View
 from smap_ros.evaluation.threedpw import measures as threedpw
@@ -83,7 +83,7 @@ def evaluate(
     tracks: list[Track] = []
     for sequence in sequences:
         people = [Track(sequence.name) for _ in sequence.actors]
-        if isinstance(predictions, BundlePredictions):
+        if isinstance(predictions, FilmPredictions):
             predictions.film(sequence.views, FRAME_RATE)
         for k, view in enumerate(sequence.views):
             frame = predictions.of(view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -228,12 +229,18 @@ class TestShards:
         with pytest.raises(InputError, match=r"other settings \(seed\)"):
             claim_folder(config.model_copy(update={"seed": 99}))
 
-    @pytest.mark.slow  # starts two Python processes
-    def test_two_processes_write_the_same_bytes_as_one(self, stills, config, tmp_path):
+    @pytest.mark.slow  # starts two Python processes, or a cluster
+    @pytest.mark.parametrize("ray", ["", "local"])
+    def test_two_workers_write_the_same_bytes_as_one(
+        self, stills, config, tmp_path, ray, monkeypatch
+    ):
+        if ray:
+            pytest.importorskip("ray", reason="pip install 'smap-ros[ray]'")
+        monkeypatch.chdir(tmp_path)
         text = "\n".join(f"{k}: {v}" for k, v in SMALL.items())
         path = tmp_path / "config.yaml"
         path.write_text(f"{text}\npeople: [2, 4]\nsamples: 4\nshard_size: 2\n")
-        run(path, out=tmp_path / "two", workers=2)
+        run(path, out=Path("two"), workers=2, ray=ray)
         one = config.model_copy(update={"samples": 4})
         claim_folder(one)
         for k in (0, 1):
