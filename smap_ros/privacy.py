@@ -15,14 +15,16 @@ def keep_private() -> None:
 
     - ONNX Runtime keeps a device id and an event store below the cache folder and uploads from it,
       unless its variable says no; it looks only when it is imported.
+    - Ray reports the use of a cluster that it starts, unless its variable says no.
     - OpenVINO sends an event at each import through the package openvino_telemetry, in a process
       of its own, with an id below the home folder. Without that package it takes a stub: the
       package is made to look uninstalled, which leaves nothing in the user's home, as its own
       opt-out file would.
 
-    Child processes inherit the first and, once they import smap_ros, do the second.
+    Child processes inherit the variables and, once they import smap_ros, do the second.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     absent: Any = None
     sys.modules.setdefault("openvino_telemetry", absent)
     runtime = sys.modules.get("onnxruntime")  # somebody imported it before us
