@@ -15,7 +15,7 @@ from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.learned import Learned
 from smap_ros.temporal.options import SmootherConfig
 from smap_ros.temporal.smoothers import IMAGE_BASED, create_smoother, resolve
-from smap_ros.temporal.smoothers.base import LEAST_DEPTH, Seen
+from smap_ros.temporal.smoothers.base import LEAST_DEPTH, Certain, Seen
 from smap_ros.temporal.tracker import TrackedBody, Tracker
 
 Float = NDArray[np.float64]
@@ -226,6 +226,10 @@ class _Run:
         frame = self._waiting.popleft()
         pairs = zip(frame.people, joints, strict=True)
         people = [self._moved_body(person, smooth) for person, smooth in pairs]
+        smoother: object = self._smoother
+        if isinstance(smoother, Certain):
+            spreads = smoother.take_spread()
+            people = [_with_spread(*pair) for pair in zip(people, spreads, strict=True)]
         ids = {person.body.id for person in people}
         self._moved = {k: v for k, v in self._moved.items() if k in ids}
         return replace(frame, people=people)
@@ -254,6 +258,13 @@ def _seen(frame: Answer, joints: int) -> Seen:
     ids = np.array([person.body.id for person in people], np.int64)
     root = people[0].body.skeleton.root if people else 0
     return Seen(ids, points, scores, frame.time, root)
+
+
+def _with_spread(person: TrackedBody, spread: Float) -> TrackedBody:
+    known = person.body.present & np.isfinite(spread)
+    if person.predicted or not known.any():
+        return person
+    return replace(person, spread=np.where(known, spread, np.nan))
 
 
 def _in_front(body: Body) -> bool:

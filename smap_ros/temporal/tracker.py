@@ -39,10 +39,14 @@ class TrackedBody:
     Attributes:
         body: the body; ``body.id`` is the identity.
         predicted: True when the person was not seen in this frame.
+        spread: float64 [J], metres within which 68 of 100 joints about the root are right; NaN
+            where a joint is missing. None where nobody knows: smoother ``maed`` tells it of those
+            who were seen.
     """
 
     body: Body
     predicted: bool
+    spread: NDArray[np.float64] | None = None
 
 
 class Tracker:

@@ -95,6 +95,11 @@ def test_whatever_comes_each_image_has_its_own_people_once(way, seed):
             there = np.isfinite(told)
             assert np.abs(told[there] - found.joints_3d[there]).max(initial=0) < 5
             np.testing.assert_array_equal(someone.body.scores, found.scores)
+            assert (someone.spread is None) or name == "maed"
+            if someone.spread is not None:
+                known = np.isfinite(someone.spread)
+                np.testing.assert_array_equal(known, someone.body.present)
+                assert (someone.spread[known] > 0).all() and someone.spread[known].max() < 1
 
 
 @pytest.mark.parametrize("delay", [0, 2])

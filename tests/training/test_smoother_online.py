@@ -233,6 +233,26 @@ def test_a_detector_that_shows_later_changes_the_smoother_and_keeps_ids(bundle):
     assert all(np.isfinite(p.body.joints_3d).all() for answer in answers for p in answer.people)
 
 
+def test_each_answer_comes_with_how_far_it_errs_at_its_delay(bundle, network):
+    times, found, scores = stream()
+    for delay in (0, 4):
+        smoother = MaedSmoother(15, delay, bundle)
+        answers = played(smoother, times, found, scores)
+        spreads = [smoother.take_spread() for _ in answers]
+        with torch.no_grad():
+            told = network(
+                torch.tensor(np.nan_to_num(found[None, :, 2]), dtype=torch.float32),
+                torch.tensor(scores[None, :, 2], dtype=torch.float32),
+                torch.tensor((times - times[0])[None], dtype=torch.float32),
+                [DELAYS.index(delay)],
+            )[0]
+        want = (0.5 * told.variance[0]).exp().numpy()
+        for k in range(30 - delay):  # the third person is seen all along
+            np.testing.assert_allclose(spreads[k][-1], want[k + delay], rtol=1e-3)
+        for answer, spread in zip(answers, spreads, strict=True):
+            np.testing.assert_array_equal(np.isnan(answer[..., 0]), np.isnan(spread))
+
+
 def test_missing_joints_stay_missing(bundle):
     config = SmootherConfig(smoother="maed", smoother_bundle=str(bundle.folder))
     smoother = BodySmoother(config)

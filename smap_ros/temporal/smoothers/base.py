@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,14 @@ class Smoother(Protocol):
 
     def reset(self) -> None:
         """Forget everybody."""
+
+
+@runtime_checkable
+class Certain(Protocol):
+    """A smoother that knows how far it errs."""
+
+    def take_spread(self) -> Float:
+        """Of the oldest answer that it wasn't asked of yet, [N, J], metres; NaN where unknown."""
 
 
 def rows_before(ids: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -38,12 +38,13 @@ class _Picture:
     Attributes:
         ids: int64 [N], of its people.
         seen: bool [N], who was seen in it.
-        joints: float64 [N, J, 3], what is known by now.
+        joints: float64 [N, J, 3], what is known by now; spread: float64 [N, J], how far it errs.
     """
 
     ids: NDArray[np.int64]
     seen: NDArray[np.bool_]
     joints: Float
+    spread: Float
 
 
 class MaedSmoother:
@@ -105,6 +106,7 @@ class MaedSmoother:
             for name in ("memory", "past", "sums")
         }
         self._waiting: deque[_Picture] = deque()
+        self._spreads: deque[Float] = deque()
         if self._path is not None:
             self._path.reset()
 
@@ -113,11 +115,11 @@ class MaedSmoother:
         self._carry(seen.ids)
         there = np.isfinite(seen.joints).all(axis=2) & (seen.scores > 0)
         self._unseen = np.where(there[:, seen.root], 0, self._unseen + 1)
-        answers = self._run(seen, there)
-        self._waiting.append(_Picture(seen.ids, there[:, seen.root], answers[:, 0]))
+        answers, spreads = self._run(seen, there)
+        self._waiting.append(_Picture(seen.ids, there[:, seen.root], answers[:, 0], spreads[:, 0]))
         for k, delay in enumerate(self._delays):
             if 0 < delay <= self.delay and delay < len(self._waiting):
-                self._learn(self._waiting[-1 - delay], answers[:, k])
+                self._learn(self._waiting[-1 - delay], answers[:, k], spreads[:, k])
         path = None if self._path is None else self._path.update(_only_root(seen))
         return self._due(path) if len(self._waiting) > self.delay else None
 
@@ -131,13 +133,18 @@ class MaedSmoother:
         picture = self._waiting.popleft()
         joints = picture.joints if path is None else _turned(picture.joints, path, self._root)
         due: Float = np.where(picture.seen[:, None, None], joints, np.nan)
+        self._spreads.append(np.where(picture.seen[:, None], picture.spread, np.nan))
         return due
 
-    def _learn(self, picture: _Picture, joints: Float) -> None:
+    def take_spread(self) -> Float:
+        """See :meth:`Certain.take_spread`."""
+        return self._spreads.popleft()
+
+    def _learn(self, picture: _Picture, joints: Float, spread: Float) -> None:
         """What is told now of the people of an earlier picture, of those who are still there."""
         rows = rows_before(picture.ids, self._ids)
         known = rows >= 0
-        picture.joints[known] = joints[rows[known]]
+        picture.joints[known], picture.spread[known] = joints[rows[known]], spread[rows[known]]
 
     def _carry(self, ids: NDArray[np.int64]) -> None:
         """Make the state that of these people, forgetting all others."""
@@ -153,26 +160,30 @@ class MaedSmoother:
         self._unseen = np.where(old, self._unseen[rows] if len(self._unseen) else 0, self.delay)
         self._ids = ids
 
-    def _run(self, seen: Seen, there: NDArray[np.bool_]) -> Float:
-        """What the network tells of the pictures ``delays`` back, [N, D, J, 3]; it remembers.
+    def _run(self, seen: Seen, there: NDArray[np.bool_]) -> tuple[Float, Float]:
+        """What the network tells of the pictures ``delays`` back, and its spread; it remembers.
+
+        Returns:
+            [N, D, J, 3] and [N, D, J].
 
         It isn't asked of people of whom all pictures that wait for an answer show nothing: those
         who are predicted for long cost nothing.
         """
         slot = self._count % self._before
         answers = np.full((len(seen.ids), len(self._delays), self._joints, 3), np.nan)
+        spreads = answers[..., 0].copy()
         asked = self._unseen <= self.delay
         self._state["past"][~asked, slot] = 0
         if asked.any():
             rows = slice(None) if asked.all() else np.flatnonzero(asked)
             outputs = self._engine.run(self._inputs(seen, there, rows))
-            answers[rows] = outputs["answer"]
+            answers[rows], spreads[rows] = outputs["answer"], outputs["spread"]
             self._state["memory"][rows, slot] = outputs["new_memory"]
             self._state["past"][rows, slot] = outputs["new_past"]
             self._state["sums"][rows] = outputs["new_sums"]
         self._times[slot] = seen.time
         self._count += 1
-        return answers
+        return answers, spreads
 
     def _inputs(
         self, seen: Seen, there: NDArray[np.bool_], rows: slice | NDArray[np.intp]
