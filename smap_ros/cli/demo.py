@@ -125,7 +125,12 @@ def demo_plan(options: DemoOptions) -> Plan:
         module=RECORDER_NODE.module,
         nodes=(RECORDER_NODE.name,),
         namespace="",
-        parameters={RECORDER_NODE.name: {"output": str((options.out / BAG).absolute())}},
+        parameters={
+            RECORDER_NODE.name: {
+                "output": str((options.out / BAG).absolute()),
+                "image_depth": 100,  # a slow disk must not cost images
+            }
+        },
         remappings=(),
         parameter_file=planned.processes[0].parameter_file,
         log_level="info",

@@ -214,7 +214,7 @@ class MarkersNodeOptions(ImageQuality):
     )
 
 
-class ViewNodeOptions(ImageTopic, Intrinsics, FloorOptions):
+class ViewNodeOptions(ImageQuality, Intrinsics, FloorOptions):
     """Settings of the viewer, which shows people in a browser."""
 
     view_host: str = setting(
@@ -243,7 +243,7 @@ class ViewNodeOptions(ImageTopic, Intrinsics, FloorOptions):
     )
 
 
-class RecorderNodeOptions(ImageTopic):
+class RecorderNodeOptions(ImageQuality):
     """Settings of the recorder, which only ``smap-ros demo`` starts."""
 
     output: str = setting("", "folder of the bag; it must not exist yet")

@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -18,6 +17,7 @@ from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import array_to_image
 from smap_ros.nodes.diagnostics import STEADY
+from smap_ros.nodes.image_watch import ImageInput
 from smap_ros.viz.draw import draw_frame
 
 LOOK_PERIOD = 0.25  # seconds between two looks at who subscribes
@@ -32,15 +32,11 @@ class Annotator:
 
     Args:
         node: the node.
-        compressed: the images are CompressedImage.
-        profile: quality of service that they are subscribed with.
+        images: what is drawn on.
     """
 
-    def __init__(self, node: Node, compressed: bool, profile: QoSProfile) -> None:
-        self._node, self._profile = node, profile
-        image = node.resolve_topic_name("image")
-        self._kind: type[Image | CompressedImage] = CompressedImage if compressed else Image
-        self._topic: str = f"{image}/compressed" if compressed else image
+    def __init__(self, node: Node, images: ImageInput) -> None:
+        self._node, self._input = node, images
         self._images: OrderedDict[_Stamp, Image | CompressedImage] = OrderedDict()
         self._subscription: Subscription | None = None
         self._publisher = node.create_publisher(Image, "image_annotated", qos.SENSOR)
@@ -74,7 +70,7 @@ class Annotator:
         watched = self._publisher.get_subscription_count() > 0
         if watched and self._subscription is None:
             self._subscription = self._node.create_subscription(
-                self._kind, self._topic, self._keep, self._profile
+                self._input.kind, self._input.topic, self._keep, self._input.profile
             )
         elif not watched and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+import struct
 from collections.abc import Iterable
 
 import numpy as np
@@ -29,6 +30,19 @@ NANOSECONDS = 1_000_000_000
 def seconds(stamp: Time) -> float:
     """A stamp in seconds."""
     return float(stamp.sec) + stamp.nanosec / NANOSECONDS
+
+
+def stamp_of_bytes(message: bytes) -> Time:
+    """The stamp of a serialised message that begins with a header, without reading the rest.
+
+    CDR, the serialisation of ROS messages: four bytes, of which the second says the byte order,
+    then the seconds and nanoseconds. No time where there is no room for one.
+    """
+    if len(message) < 12:
+        return Time()
+    order = "<" if message[1] & 1 else ">"
+    sec, nanosec = struct.unpack_from(f"{order}iI", message, 4)
+    return Time(sec=sec, nanosec=nanosec)
 
 
 def array_to_image(image: NDArray[np.uint8], header: Header) -> Image:

@@ -6,16 +6,20 @@ import os
 import time
 from dataclasses import dataclass
 
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.utilities import get_rmw_implementation_identifier
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from smap_ros.graph.middleware import lost_images_advice
+from smap_ros.nodes import qos
 from smap_ros.nodes.clocks import clock_trouble, now, simulated
 from smap_ros.nodes.conversions import seconds
 from smap_ros.nodes.diagnostics import SILENCE, Level
 from smap_ros.nodes.loss import Loss, LossMeter
 from smap_ros.nodes.offers import Offer, mismatch, offers
+from smap_ros.nodes.parameters import NodeParameters
 
 # Below that share a lost image now and then is nobody's trouble.
 LOSSY = 0.1
@@ -36,36 +40,73 @@ class Doubt:
     text: str
 
 
+@dataclass(frozen=True)
+class ImageInput:
+    """How a node has its images.
+
+    Attributes:
+        topic: its full name.
+        kind: of the messages.
+        profile: quality of service that they are subscribed with.
+    """
+
+    topic: str
+    kind: type[Image | CompressedImage]
+    profile: QoSProfile
+
+    @classmethod
+    def of(cls, node: Node, settings: NodeParameters) -> ImageInput:
+        """As the parameters of ``ImageQuality`` say."""
+        image: str = node.resolve_topic_name("image")
+        if settings.flag("compressed"):
+            return cls(f"{image}/compressed", CompressedImage, qos.images(settings))
+        return cls(image, Image, qos.images(settings))
+
+    @property
+    def compressed(self) -> bool:
+        """Whether they are compressed."""
+        return self.kind is CompressedImage
+
+    @property
+    def reliable(self) -> bool:
+        """Whether reliable ones are asked for."""
+        return bool(self.profile.reliability == QoSReliabilityPolicy.RELIABLE)
+
+
 class ImageWatch:
     """Watches the images of a topic.
 
     Args:
         node: subscribes them.
-        topic: of the images, its full name.
-        kind: of the messages.
-        reliable: whether the subscription asks for reliable ones.
+        images: what it subscribes.
     """
 
-    def __init__(
-        self, node: Node, topic: str, kind: type[Image | CompressedImage], reliable: bool
-    ) -> None:
-        self._node, self._topic, self._reliable = node, topic, reliable
-        self._compressed = kind is CompressedImage
-        self._kind = f"sensor_msgs/msg/{kind.__name__}"
+    def __init__(self, node: Node, images: ImageInput) -> None:
+        self._node, self._images, self._topic = node, images, images.topic
+        self._kind = f"sensor_msgs/msg/{images.kind.__name__}"
         self._meter = LossMeter()
         self._last = time.monotonic()
         self._clocks = ""  # what is wrong with the newest stamp
+        self._said: set[str] = set()  # kinds of doubts
 
-    def image(self, message: Image | CompressedImage) -> None:
-        """An image arrived."""
+    def image(self, stamp: Time) -> None:
+        """An image of that stamp arrived."""
         self._last = time.monotonic()
-        stamp = seconds(message.header.stamp)
-        self._clocks = clock_trouble(stamp, now(self._node), simulated(self._node))
-        self._meter.image(stamp)
+        at = seconds(stamp)
+        self._clocks = clock_trouble(at, now(self._node), simulated(self._node))
+        self._meter.image(at)
 
-    def info(self, message: CameraInfo) -> None:
-        """A CameraInfo arrived."""
-        self._meter.info(seconds(message.header.stamp))
+    def info(self, stamp: Time) -> None:
+        """A CameraInfo of that stamp arrived."""
+        self._meter.info(seconds(stamp))
+
+    def report(self) -> tuple[Doubt | None, dict[str, str]]:
+        """As :meth:`look`; what is wrong is logged, each kind once."""
+        doubt, values = self.look()
+        if doubt is not None and doubt.kind not in self._said:
+            self._said.add(doubt.kind)
+            self._node.get_logger().warning(doubt.text)
+        return doubt, values
 
     def look(self) -> tuple[Doubt | None, dict[str, str]]:
         """What is wrong, None when images come; and what is known, for diagnostics."""
@@ -86,7 +127,7 @@ class ImageWatch:
         return Doubt("lost", Level.WARN, text), values
 
     def _silence(self, found: tuple[Offer, ...]) -> Doubt:
-        wrong = mismatch(found, self._topic, self._kind, self._reliable)
+        wrong = mismatch(found, self._topic, self._kind, self._images.reliable)
         if wrong:
             return Doubt("mismatch", Level.ERROR, wrong)
         text = f"no image on {self._topic} for {SILENCE:g} s; "
@@ -110,7 +151,7 @@ class ImageWatch:
             get_rmw_implementation_identifier(),
             os.environ,
             remote=bool(found) and all(offer.remote for offer in found),
-            compressed=self._compressed,
+            compressed=self._images.compressed,
         )
 
 

@@ -21,6 +21,7 @@ from smap_ros.nodes.annotator import Annotator
 from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import bodies_from_message
 from smap_ros.nodes.diagnostics import Diagnostics, Feed, Health, Level
+from smap_ros.nodes.image_watch import ImageInput
 from smap_ros.nodes.marker_array import MarkerBuilder
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.runtime import run
@@ -57,9 +58,7 @@ class MarkersNode(Node):
         self._prefix = self._frame_prefix()
         self._humans = self._make_humans()
         self._detections = self._make_detections()
-        self._annotator = Annotator(
-            self, self._settings.flag("compressed"), qos.images(self._settings)
-        )
+        self._annotator = Annotator(self, ImageInput.of(self, self._settings))
         self.create_subscription(BodyArray, "bodies", self._on_bodies, qos.RELIABLE)
         self._feed = Feed(self, "bodies", SMOOTHER_NODE.name)
         self._diagnostics = Diagnostics(self, "visualization", self._health)

@@ -21,7 +21,6 @@ from rclpy.lifecycle import (
     TransitionCallbackReturn,
 )
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
@@ -37,7 +36,7 @@ from smap_ros.nodes import qos
 from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import skeleton_info
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
-from smap_ros.nodes.image_watch import ImageWatch
+from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.mesh_markers import MeshMarkers
 from smap_ros.nodes.parameters import NodeParameters, Values
@@ -79,7 +78,6 @@ class Pose3dNode(LifecycleNode):
         self._cameras = LiveCameras()
         self._active, self._enabled = False, True  # by the life cycle; by the service
         self._watch: ImageWatch | None = None
-        self._said: set[str] = set()  # kinds of doubts about the images
         self._failure = ""
         self._loading = ""  # how far the model's loading is, where that takes long
         self._problem: Problem | None = None  # of the newest image
@@ -216,18 +214,12 @@ class Pose3dNode(LifecycleNode):
         return WorldFrame(self, name)
 
     def _subscribe(self) -> None:
-        image = self.resolve_topic_name("image")
-        kind: type[Image | CompressedImage] = Image
-        topic: str = image
-        if self._settings.flag("compressed"):
-            kind, topic = CompressedImage, f"{image}/compressed"
-        info = self.resolve_topic_name("camera_info")
+        image, info = (self.resolve_topic_name(name) for name in ("image", "camera_info"))
         beside = self._cameras.decide(self._settings.text("rectified"), image, info)
-        profile = qos.images(self._settings)
-        reliable = profile.reliability == QoSReliabilityPolicy.RELIABLE
-        self._watch, self._said = ImageWatch(self, topic, kind, reliable), set()
+        images = ImageInput.of(self, self._settings)
+        self._watch = ImageWatch(self, images)
         self._subscriptions_made = [
-            self.create_subscription(kind, topic, self._on_image, profile),
+            self.create_subscription(images.kind, images.topic, self._on_image, images.profile),
             self.create_subscription(CameraInfo, info, self._on_info, qos.SENSOR),
         ]
         if beside:
@@ -237,10 +229,8 @@ class Pose3dNode(LifecycleNode):
                 )
             )
         decision = self._cameras.rectification
-        self.get_logger().info(
-            f"images of {topic} are taken as {'rectified' if decision.rectified else 'raw'}: "
-            f"{decision.reason}"
-        )
+        taken = "rectified" if decision.rectified else "raw"
+        self.get_logger().info(f"images of {images.topic} are taken as {taken}: {decision.reason}")
 
     def _resume(self) -> None:
         assert self._pipeline is not None
@@ -281,13 +271,13 @@ class Pose3dNode(LifecycleNode):
         if pipeline is None or worker is None:
             return
         if self._watch is not None:
-            self._watch.image(message)
+            self._watch.image(message.header.stamp)
         pipeline.statistics.arrived()
         worker.put(Arrival(message, latency_ms(self, message.header.stamp), time.monotonic()))
 
     def _on_info(self, message: CameraInfo) -> None:
         if self._watch is not None:
-            self._watch.info(message)
+            self._watch.info(message.header.stamp)
         self._cameras.take_info(message)
 
     def _work(self, arrival: Arrival) -> None:
@@ -346,16 +336,13 @@ class Pose3dNode(LifecycleNode):
             paused = self._active and not self._enabled
             reason = "disabled by the enable service" if paused else "inactive"
             return Health(Level.OK, reason, values)
-        doubt, seen = self._watch.look()
+        doubt, seen = self._watch.report()
         values |= seen
         problem = self._problem
         if problem is not None and time.monotonic() - problem.time < PROBLEM_MEMORY:
             return Health(Level.ERROR, problem.text, values)
         if doubt is None:
             return Health(Level.OK, "running", values)
-        if doubt.kind not in self._said:
-            self._said.add(doubt.kind)
-            self.get_logger().warning(doubt.text)
         return Health(doubt.level, doubt.text, values)
 
 

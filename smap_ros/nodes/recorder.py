@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
@@ -39,7 +40,9 @@ from smap_ros.bags.messages import image_from_message
 from smap_ros.errors import InputError
 from smap_ros.graph.node_types import RECORDER_NODE
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
-from smap_ros.nodes.conversions import array_to_compressed
+from smap_ros.nodes.conversions import array_to_compressed, stamp_of_bytes
+from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
+from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import BAD_INPUT, run
 
@@ -125,9 +128,13 @@ class RecorderNode(Node):
         for kind in (Body, BodyArray, SkeletonInfo):
             name = _type_name(kind)
             self._store.register(get_types_from_msg(message_definition(kind), name))
+        images = ImageInput.of(self, settings)
+        self._watch = ImageWatch(self, images)
         for topic in TOPICS:
-            self._record_raw(topic)
-        self._record_images(settings.flag("compressed"))
+            seen = self._watch.info if topic.name == "camera_info" else None
+            self._record_raw(topic, topic.profile, seen)
+        self._record_images(images)
+        self._diagnostics = Diagnostics(self, "recorder", self._health)
         self.get_logger().info(f"recording to {settings.text('output')}")
 
     def destroy_node(self) -> None:
@@ -157,29 +164,30 @@ class RecorderNode(Node):
                 "(smap-ros bag, smap-ros estimate)"
             )
 
-    def _record_raw(self, topic: Topic) -> None:
-        """Write a topic's messages as they come over the wire."""
+    def _record_raw(
+        self, topic: Topic, profile: QoSProfile, seen: Callable[[Time], None] | None = None
+    ) -> None:
+        """Write a topic's messages as they come over the wire; tell somebody their stamps."""
         connection = self._connection(topic, self.resolve_topic_name(topic.name))
 
         def write(data: bytes) -> None:
             self._write(connection, time.time_ns(), data)
+            if seen is not None:
+                seen(stamp_of_bytes(data))
 
-        self.create_subscription(topic.kind, topic.name, write, topic.profile, raw=True)
+        self.create_subscription(topic.kind, topic.name, write, profile, raw=True)
 
-    def _record_images(self, compressed: bool) -> None:
-        image = self.resolve_topic_name("image")
-        jpeg = Topic(f"{image}/compressed", CompressedImage, reliable=False)
-        if compressed:
-            self._record_raw(jpeg)
+    def _record_images(self, images: ImageInput) -> None:
+        topic = Topic(images.topic, images.kind, reliable=images.reliable)
+        if images.compressed or self._quality == 0:
+            self._record_raw(topic, images.profile, self._watch.image)
             return
-        raw = Topic(image, Image, reliable=False)
-        if self._quality == 0:
-            self._record_raw(raw)
-            return
-        connection = self._connection(jpeg, jpeg.name)
+        name = f"{images.topic}/compressed"
+        connection = self._connection(replace(topic, name=name, kind=CompressedImage), name)
 
         def write(message: Image) -> None:
             arrived = time.time_ns()
+            self._watch.image(message.header.stamp)
             try:
                 image = image_from_message(message)
             except InputError as error:
@@ -190,7 +198,13 @@ class RecorderNode(Node):
             small = array_to_compressed(image, message.header, self._quality)
             self._write(connection, arrived, serialize_message(small))
 
-        self.create_subscription(Image, raw.name, write, raw.profile)
+        self.create_subscription(Image, images.topic, write, images.profile)
+
+    def _health(self) -> Health:
+        doubt, values = self._watch.report()
+        if doubt is None:
+            return Health(Level.OK, "recording", values)
+        return Health(doubt.level, doubt.text, values)
 
     def _connection(self, topic: Topic, name: str) -> Connection:
         return self._writer.add_connection(

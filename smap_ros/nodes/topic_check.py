@@ -28,7 +28,7 @@ from smap_ros.doctor.machine import Check
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds
-from smap_ros.nodes.image_watch import ImageWatch
+from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.offers import Offer, offers
 from smap_ros.nodes.pipeline import LiveCameras
 
@@ -56,7 +56,7 @@ class Listener:
         self, node: Node, topic: str, kind: type[Image | CompressedImage], info_topic: str
     ) -> None:
         self._topic, self._info_topic = topic, info_topic
-        self.watch = ImageWatch(node, topic, kind, reliable=False)
+        self.watch = ImageWatch(node, ImageInput(topic, kind, qos.SENSOR))
         self.cameras = LiveCameras()
         base = topic.removesuffix(COMPRESSED)
         self.cameras.rectification = rectification("auto", base, info_topic)
@@ -74,12 +74,12 @@ class Listener:
         self.bytes += len(message.data)
         self.shapes[_shape(message)] += 1
         self.image = message
-        self.watch.image(message)
+        self.watch.image(message.header.stamp)
 
     def _on_info(self, message: CameraInfo) -> None:
         self.infos += 1
         self.info = message
-        self.watch.info(message)
+        self.watch.info(message.header.stamp)
         self.cameras.take_info(message)
 
     # --- findings -------------------------------------------------------------------------------

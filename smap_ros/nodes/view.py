@@ -33,6 +33,7 @@ from smap_ros.nodes import qos
 from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import bodies_from_message, seconds
 from smap_ros.nodes.diagnostics import DEPTH, STEADY, TOPIC, Diagnostics, Health, Level
+from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.pipeline import LiveCameras
 from smap_ros.nodes.runtime import run
@@ -80,6 +81,7 @@ class ViewNode(Node):
         self._welder = Welder()
         self._notes: dict[str, str] = {}  # for the panel, by topic
         self._made: list[Subscription] = []
+        self._watch: ImageWatch | None = None
         self._stopped = threading.Event()
         self._last_bodies = self._last_status = 0.0
         self.shown = 0
@@ -126,17 +128,15 @@ class ViewNode(Node):
             self._page.show_status(panel(vitals, self._notes), latency(vitals))
 
     def _subscribe(self) -> None:
-        image = self.resolve_topic_name("image")
-        kind, topic = Image, image
-        if self._settings.flag("compressed"):
-            kind, topic = CompressedImage, f"{image}/compressed"
-        info = self.resolve_topic_name("camera_info")
+        image, info = (self.resolve_topic_name(name) for name in ("image", "camera_info"))
+        images = ImageInput.of(self, self._settings)
+        self._watch = ImageWatch(self, images)
         beside = self._cameras.decide(self._settings.text("rectified"), image, info)
         create = self.create_subscription
         self._made = [
             create(BodyArray, "bodies", self._on_bodies, NEWEST),
-            create(kind, topic, self._on_image, NEWEST),
-            create(CameraInfo, info, self._cameras.take_info, NEWEST),
+            create(images.kind, images.topic, self._on_image, images.profile),
+            create(CameraInfo, info, self._on_info, NEWEST),
             create(SkeletonInfo, "skeleton_info", self._on_skeleton, qos.LATCHED),
             create(MarkerArray, "meshes", self._on_meshes, NEWEST, raw=True),
             create(DiagnosticArray, TOPIC, self._on_diagnostics, DEPTH),
@@ -147,7 +147,7 @@ class ViewNode(Node):
     def _leave(self) -> None:
         for subscription in self._made:
             self.destroy_subscription(subscription)
-        self._made = []
+        self._made, self._watch = [], None
         self._pictures.clear()
 
     def _on_bodies(self, message: BodyArray) -> None:
@@ -156,7 +156,14 @@ class ViewNode(Node):
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         stamp = message.header.stamp
+        if self._watch is not None:
+            self._watch.image(stamp)
         self._pictures.keep((stamp.sec, stamp.nanosec), message)
+
+    def _on_info(self, message: CameraInfo) -> None:
+        if self._watch is not None:
+            self._watch.info(message.header.stamp)
+        self._cameras.take_info(message)
 
     def _on_skeleton(self, message: SkeletonInfo) -> None:
         version = f" {message.model_version}" if message.model_version else ""
@@ -251,11 +258,15 @@ class ViewNode(Node):
             self._live.mounting = Mounting(float(height), pitch, roll)
 
     def _health(self) -> Health:
-        return Health(
-            Level.OK,
-            "somebody looks" if self._made else "nobody looks",
-            {"port": str(self.port), "frames shown": str(self.shown)},
-        )
+        values = {"port": str(self.port), "frames shown": str(self.shown)}
+        if self._watch is None:
+            return Health(Level.OK, "nobody looks", values)
+        doubt, seen = self._watch.report()
+        if doubt is None:
+            self._notes.pop("images", None)
+            return Health(Level.OK, "somebody looks", values | seen)
+        self._notes["images"] = doubt.text
+        return Health(doubt.level, doubt.text, values | seen)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
