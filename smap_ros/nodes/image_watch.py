@@ -23,6 +23,7 @@ from smap_ros.nodes.parameters import NodeParameters
 
 # Below that share a lost image now and then is nobody's trouble.
 LOSSY = 0.1
+SILENT = "silent"  # kind of doubt: nobody sends any
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,15 @@ class ImageWatch:
         """A CameraInfo of that stamp arrived."""
         self._meter.info(seconds(stamp))
 
-    def report(self) -> tuple[Doubt | None, dict[str, str]]:
-        """As :meth:`look`; what is wrong is logged, each kind once."""
+    def report(self, silence: bool = True) -> tuple[Doubt | None, dict[str, str]]:
+        """As :meth:`look`; what is wrong is logged, each kind once.
+
+        Args:
+            silence: whether a camera that sends nothing is worth a word.
+        """
         doubt, values = self.look()
+        if doubt is not None and doubt.kind == SILENT and not silence:
+            doubt = None
         if doubt is not None and doubt.kind not in self._said:
             self._said.add(doubt.kind)
             self._node.get_logger().warning(doubt.text)
@@ -133,7 +140,7 @@ class ImageWatch:
         text = f"no image on {self._topic} for {SILENCE:g} s; "
         if not found:
             return Doubt(
-                "silent", Level.WARN, f"{text}nobody publishes it: check the camera and the name"
+                SILENT, Level.WARN, f"{text}nobody publishes it: check the camera and the name"
             )
         if self._meter.info_rate:
             return Doubt(
@@ -142,9 +149,7 @@ class ImageWatch:
                 f"{text}its CameraInfo comes at {self._meter.info_rate:.3g} Hz, so the images get "
                 f"lost: {self._advice(found)}",
             )
-        return Doubt(
-            "silent", Level.WARN, f"{text}check the camera: {found[0].node} publishes none"
-        )
+        return Doubt(SILENT, Level.WARN, f"{text}check the camera: {found[0].node} publishes none")
 
     def _advice(self, found: tuple[Offer, ...]) -> str:
         return lost_images_advice(

@@ -261,7 +261,8 @@ class ViewNode(Node):
         values = {"port": str(self.port), "frames shown": str(self.shown)}
         if self._watch is None:
             return Health(Level.OK, "nobody looks", values)
-        doubt, seen = self._watch.report()
+        # A graph that stands still can be looked at as well.
+        doubt, seen = self._watch.report(silence=False)
         if doubt is None:
             self._notes.pop("images", None)
             return Health(Level.OK, "somebody looks", values | seen)
