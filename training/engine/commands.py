@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.table import Table
 
 from smap_train.engine.config import described
 from smap_train.recipes.registry import RECIPES, open_recipe, recipe_class
+
+if TYPE_CHECKING:
+    from smap_train.recipes.base import Recipe
 
 
 def fit(
@@ -33,11 +37,23 @@ def fit(
 
     Example: smap-train fit training/configs/smap_lite.yaml steps=5000 out=runs/a
     """
-    from smap_train.engine.trainer import train  # torch and Lightning take seconds to import
+    # torch and Lightning take seconds to import
+    from smap_train.engine.checkpoint import LAST, steps_done
+    from smap_train.engine.trainer import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    weights = train(open_recipe(config, overrides or []), stop_after, change)
+    recipe = open_recipe(config, overrides or [])
+    weights = train(recipe, stop_after, change)
     typer.echo(f"weights: {weights}")
+    if steps_done(recipe.config.out / LAST) < recipe.config.steps:
+        typer.echo("the run isn't at its end; the same command goes on")
+    typer.echo(f"next: {next_step(recipe, weights)}")
+
+
+def next_step(recipe: Recipe[Any], weights: Path) -> str:
+    """The command that makes a bundle of a run's weights; words in capitals are the user's."""
+    words = {"weights": shlex.quote(str(weights)), "run": shlex.quote(recipe.config.out.name)}
+    return recipe.next_step.format(**words)
 
 
 def recipes(

@@ -34,12 +34,16 @@ class Recipe(ABC, Generic[Config]):
         options: what the registry builds it with.
         input_size: width and height of the pictures, where the network takes any size.
         bundle_kind: kind of the bundle that it is exported to; empty for parts of one.
+        optimiser: class of the optimiser.
+        next_step: what makes a bundle of the weights, for the end of a run.
     """
 
     config_type: ClassVar[type[RunConfig]]
     summary: ClassVar[str]
     model: ClassVar[str]
     bundle_kind: ClassVar[str] = ""
+    optimiser: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.AdamW
+    next_step: ClassVar[str] = "smap-train export {weights} models/{run}"
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -90,13 +94,13 @@ class Recipe(ABC, Generic[Config]):
         return None
 
     def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
-        """What is trained, as an optimiser takes it."""
-        return network.parameters()
+        """What is trained, as an optimiser takes it: all that isn't held."""
+        return [p for p in network.parameters() if p.requires_grad]
 
     def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
-        """AdamW, unless a recipe says otherwise."""
+        """The recipe's, with the run's rate and decay."""
         config = self.config
-        return torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
+        return self.optimiser(groups, config.learning_rate, weight_decay=config.weight_decay)
 
     def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
         """Measures on held-out records, the one to be lowest first; none where there are none.

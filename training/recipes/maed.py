@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -85,6 +85,8 @@ class MaedRecipe(Recipe[MaedConfig]):
     """maed with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = MaedConfig
+    optimiser = torch.optim.Adam  # as officially
+    next_step = "smap-train export {weights} models/{run} --smpl SMPL"
     summary = "MAED: a person's body over time, from clips of crops (Wan et al. 2021)"
     model = "maed"
     bundle_kind = "video"
@@ -198,11 +200,6 @@ class MaedRecipe(Recipe[MaedConfig]):
     def loss_weights(self) -> Mapping[str, float]:
         """The official ones."""
         return WEIGHTS
-
-    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
-        """Adam, the decay in its gradients."""
-        config = self.config
-        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
 
     def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
         """Errors of labelled joints after the best similarity transform, mm, frame by frame."""

@@ -5,10 +5,10 @@ Half of the samples are people with labelled depths, half come from photos with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -64,6 +64,7 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
     """mobilehuman with its loss."""
 
     config_type: ClassVar[type[RunConfig]] = MobileHumanConfig
+    optimiser = torch.optim.Adam  # as officially
     summary = "MobileHumanPose: one person's joints from a crop, on a phone (Choi et al. 2021)"
     model = "mobilehuman"
     bundle_kind = "topdown"
@@ -121,11 +122,6 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
     def loss_weights(self) -> Mapping[str, float]:
         """There is one."""
         return {"cells": 1.0}
-
-    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
-        """Adam, as officially."""
-        config = self.config
-        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
 
     def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
         """Mean distance of the joints about the root, mm, of held-out virtual people.

@@ -72,6 +72,7 @@ class RefineLiteRecipe(Recipe[RefineLiteConfig]):
     """refinenet that sees scores and told poses, and moves the root."""
 
     config_type: ClassVar[type[RunConfig]] = RefineLiteConfig
+    next_step = "smap-train export SMAP.pth models/{run} --refine {weights}"
     summary = "a RefineNet for one bundle, from its errors over simulated poses"
     model = "refinenet"
 

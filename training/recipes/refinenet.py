@@ -5,9 +5,9 @@ For a bundle of this project recipe ``refine_lite`` is the better way: it sees m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ class RefineNetRecipe(Recipe[RefineNetConfig]):
     """refinenet with its loss."""
 
     config_type: ClassVar[type[RunConfig]] = RefineNetConfig
+    optimiser = torch.optim.Adam  # as officially
+    next_step = "smap-train export SMAP.pth models/{run} --refine {weights}"
     summary = "SMAP's RefineNet, from its file of pairs"
     model = "refinenet"
 
@@ -77,11 +79,6 @@ class RefineNetRecipe(Recipe[RefineNetConfig]):
     def loss_weights(self) -> Mapping[str, float]:
         """There is one."""
         return {"square": 1.0}
-
-    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
-        """Adam, as officially."""
-        config = self.config
-        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
 
     def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
         """Mean distance of the joints other than the root, cm, of the held-out pairs."""

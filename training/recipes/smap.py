@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -80,6 +80,7 @@ class SmapRecipe(Recipe[SmapConfig]):
     """smap with its loss."""
 
     config_type: ClassVar[type[RunConfig]] = SmapConfig
+    optimiser = torch.optim.Adam  # the decay in its gradients
     summary = "SMAP: all people of an image in centimetres, bottom-up (Zhen et al. 2020)"
     model = "smap"
     bundle_kind = "smap"
@@ -135,11 +136,6 @@ class SmapRecipe(Recipe[SmapConfig]):
     def loss_weights(self) -> Mapping[str, float]:
         """The total is optimised; its terms are watched."""
         return {"total": 1.0, "maps_2d": 0.0, "bone": 0.0, "root": 0.0}
-
-    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
-        """Adam, the decay in its gradients."""
-        config = self.config
-        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
 
     def files(self) -> list[Path]:
         """Annotations and shards."""

@@ -5,7 +5,7 @@ Joint heatmaps, and the sides of people's boxes at their roots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -83,6 +83,8 @@ class VirtualPoseBackboneRecipe(Recipe[VirtualPoseBackboneConfig]):
     """virtualpose_backbone with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = VirtualPoseBackboneConfig
+    optimiser = torch.optim.Adam  # its rate constant: the official schedule is never called
+    next_step = "smap-train export VIRTUALPOSE.pth models/{run} --backbone {weights}"
     summary = "VirtualPose's network that sees the picture (Su et al. 2022, stage 1)"
     model = "virtualpose_backbone"
 
@@ -175,15 +177,6 @@ class VirtualPoseBackboneRecipe(Recipe[VirtualPoseBackboneConfig]):
     def loss_weights(self) -> Mapping[str, float]:
         """The official ones."""
         return {"loss_2d": WEIGHT_HEATMAP, "loss_bbox": WEIGHT_BOX}
-
-    def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
-        """All but the depth head."""
-        return [p for p in network.parameters() if p.requires_grad]
-
-    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
-        """Adam, its rate constant: the official schedule is never called."""
-        config = self.config
-        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
 
     def files(self) -> list[Path]:
         """Annotations and shards."""

@@ -5,7 +5,7 @@ Su et al., ECCV 2022, stage 2: both see heatmaps and boxes only, so poses and ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -81,6 +81,8 @@ class VirtualPoseSyntheticRecipe(Recipe[VirtualPoseSyntheticConfig]):
     """virtualpose with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = VirtualPoseSyntheticConfig
+    optimiser = torch.optim.Adam  # its rate constant, as in stage 1
+    next_step = "smap-train export {weights} models/{run} --backbone BACKBONE.pth"
     summary = "VirtualPose's 3D networks, from poses and cameras alone (Su et al. 2022, stage 2)"
     model = "virtualpose"
     bundle_kind = "virtualpose"
@@ -141,15 +143,6 @@ class VirtualPoseSyntheticRecipe(Recipe[VirtualPoseSyntheticConfig]):
     def loss_weights(self) -> Mapping[str, float]:
         """The official ones."""
         return {"loss_depth": WEIGHT_DEPTH, "loss_3d": WEIGHT_CUBE, "loss_cord": WEIGHT_JOINTS}
-
-    def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
-        """All that is used."""
-        return [p for p in network.parameters() if p.requires_grad]
-
-    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
-        """Adam, its rate constant."""
-        config = self.config
-        return torch.optim.Adam(groups, config.learning_rate, weight_decay=config.weight_decay)
 
     def files(self) -> list[Path]:
         """Annotations and shards."""
