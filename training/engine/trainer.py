@@ -105,7 +105,10 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         LOG.info("%s", expected)
     with held() as asked:
         stop.asked = asked
-        trainer.fit(module, loader, ckpt_path=str(last) if done else None, weights_only=True)
+        try:
+            trainer.fit(module, loader, ckpt_path=str(last) if done else None, weights_only=True)
+        except InputError as error:
+            raise told_by_worker(error) from error
         stopped = asked.take()
     weights = config.out / f"{recipe.model}.pth"
     if trainer.is_global_zero and last.exists():
@@ -117,6 +120,13 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         stopped.during = f"the run stands at step {steps_done(last)}; the same command goes on"
         raise stopped
     return weights
+
+
+def told_by_worker(error: InputError) -> InputError:
+    """A user's mistake as it was told: torch wraps what a worker raises in its traceback."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}: "
+    _, wrapped, message = str(error).rpartition(name)
+    return type(error)(message.strip()) if wrapped else error
 
 
 def _loader(recipe: Recipe[Any], trainer: lightning.Trainer, done: int) -> DataLoader[Any]:

@@ -66,6 +66,22 @@ def test_every_recipe_says_what_comes_next(name):
     assert (words[2] == "w.pth") == bool(kind), "a part of a bundle is named by an option"
 
 
+@pytest.mark.slow  # a process of its own, for it forks a worker
+def test_a_bad_record_that_a_worker_meets_is_told_in_one_line(tmp_path):
+    config = configuration(tmp_path, workers=1)
+    bad = [pair(k) for k in range(39)] + [pair(39, gt_3d=[[0, 0, float("nan")]] * 15)]
+    (tmp_path / "pairs.json").write_text(json.dumps({"3d_pairs": bad}))
+    done = subprocess.run(
+        [sys.executable, "-m", "smap_train", "fit", str(config)],
+        cwd=ROOT, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ") and "record 39: gt_3d[0][2] is nan" in last
+    assert last.endswith("on_bad=skip goes on without such records")
+    assert "Traceback" not in done.stderr
+
+
 def program(folder: Path, name: str, text: str) -> None:
     path = folder / name
     path.write_text(f"#!/bin/bash\n{text}\n")

@@ -169,3 +169,17 @@ def test_the_configurations_are_accepted(name):
 def test_impossible_networks_are_refused(tmp_path, options):
     with pytest.raises(InputError, match="expected positive numbers, four of blocks"):
         recipe(tmp_path, network={**SMALL, **options}).network()
+
+
+def test_a_virtual_joint_beside_the_camera_is_not_labelled(tmp_path):
+    """Where it is seen is any number, 2e8 pixels for one; the others of that person are learnt."""
+    labels = scene(body()[None])
+    labels["people"][0]["joints_3d"][8] = [-0.4, 0.3, 1e-7]
+    labels["people"][0]["joints_2d"][8] = [-7.2e8, 5.4e8]
+    labels["people"][0]["visibility"][8] = 0
+    write_shard(tmp_path / "shards", [(labels, picture(body()[None]))])
+    made = recipe(tmp_path, data=[], virtual=[tmp_path / "shards"])
+    record = made.dataset().groups[0][0].records[0]
+    assert not record.bodies[0, 8, [0, 1, 3]].any()
+    assert (record.bodies[0, :8, 3] == 2).all()
+    assert torch.isfinite(made.sample(record, np.random.default_rng(0))["labels"]).all()

@@ -43,7 +43,7 @@ from smap_train.data.shards import shard_files
 Boxes = Literal["labelled", "joints"]
 
 DATASET = "VIRTUAL"
-_VERSION = 2
+_VERSION = 3
 _FEWEST_JOINTS = 5  # in the picture, of people who are looked at one by one
 _NEAREST = 0.3  # metres
 _CM = 100.0  # a metre
@@ -151,6 +151,8 @@ def _record(sample: Sample, place: str) -> BodiesRecord:
         body[:, [X, Y]] = person["joints_2d"]
         body[:, DEPTH], body[:, CAMERA_X : CAMERA_Z + 1] = points_cm[:, 2], points_cm
         body[:, SEEN] = person["visibility"]
+        beside = body[:, CAMERA_Z] <= _NEAREST * _CM  # where such are seen says nothing
+        body[np.ix_(beside, (X, Y, SEEN))] = 0
         body[:, FX:] = [camera[name] for name in ("fx", "fy", "cx", "cy")]
     return BodiesRecord(
         image=sample.shard.resolve(), width=int(camera["width"]), height=int(camera["height"]),
