@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import EngineError
+
+# Of a stream: others' work in the default stream isn't waited for, and can't spoil a capture.
+_NON_BLOCKING = 1
 
 Array = NDArray[Any]
 Free = Callable[[], Any]
@@ -36,16 +39,17 @@ class _PyCuda:
         self._context: Any = None
         self._device: Any = None
 
-    @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except self._cuda.Error as error:
-            raise Failed(str(error)) from error
-
     def _call(self, function: Any, *arguments: Any, **named: Any) -> Any:
-        with self._reported():
+        try:
             return function(*arguments, **named)
+        except self._cuda.Error as error:
+            reason = str(error)
+        except UnicodeDecodeError:  # it reads a log that the driver didn't write
+            reason = "the driver gives no reason that can be read"
+        # An error keeps the frames that it passed, and these what they hold: what pycuda gives back
+        # by forgetting would live on, and with it the context.
+        del function, arguments, named
+        raise Failed(reason)
 
     def open(self, device: int) -> None:
         self._call(self._cuda.init)
@@ -94,7 +98,7 @@ class _PyCuda:
         return array, seen, lambda: self._call(owner.free)
 
     def stream(self) -> tuple[Any, Free]:
-        return self._held(self._call(self._cuda.Stream))
+        return self._held(self._call(self._cuda.Stream, _NON_BLOCKING))
 
     def upload(self, address: int, array: Array, stream: Any) -> None:
         self._call(self._cuda.memcpy_htod_async, address, array, stream.it)
@@ -228,8 +232,7 @@ class _CudaPython:
         return array, int(seen), lambda: self._call("cuMemFreeHost", host)
 
     def stream(self) -> tuple[Any, Free]:
-        flags = self._cuda.CUstream_flags.CU_STREAM_NON_BLOCKING
-        stream = self._call("cuStreamCreate", flags.value)
+        stream = self._call("cuStreamCreate", _NON_BLOCKING)
         return stream, lambda: self._call("cuStreamDestroy", stream)
 
     def upload(self, address: int, array: Array, stream: Any) -> None:

@@ -169,8 +169,9 @@ int cuMemcpyDtoHAsync_v2(void* target, Address source, size_t size, Stream* stre
 }
 
 // --- streams and events -----------------------------------------------------------------------
-int cuStreamCreate(Stream** out, unsigned) {
+int cuStreamCreate(Stream** out, unsigned flags) {
   ENTER;
+  if (flags != 1) return INVALID_VALUE;  // one that waits for the default stream, as captures can't
   return *out = new Stream, streams.insert(*out), OK;
 }
 int cuStreamDestroy_v2(Stream* stream) {
@@ -207,7 +208,11 @@ int cuModuleLoadData(Module** out, const void* image) {
   if (strncmp((const char*)image, ".version", 8)) return INVALID_IMAGE;
   return *out = new Module, modules.insert(*out), OK;
 }
-int cuModuleLoadDataEx(Module** out, const void* image, unsigned, void*, void*) {
+int cuModuleLoadDataEx(Module** out, const void* image, unsigned count, int* options, void** values) {
+  for (unsigned k = 0; k < count; ++k) {  // logs of information and of errors, and their sizes
+    if (options[k] == 3 || options[k] == 5) *(char*)values[k] = 0;
+    if (options[k] == 4 || options[k] == 6) values[k] = nullptr;
+  }
   return cuModuleLoadData(out, image);
 }
 int cuModuleUnload(Module* module) {
