@@ -7,13 +7,17 @@ exporter traces each, and the builder goes through as many kernels as it would f
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.engines.factory import HALF
 from smap_ros.engines.tensorrt.building import Order, build_plan
+from smap_train.export.half_graph import add_half_graph
 from smap_train.export.maed import CLIP_OUTPUTS, TokenGraph
 from smap_train.export.mesh import EXTRA_ROWS, MeshGraph, mesh_export
 from smap_train.export.networks import one_input
@@ -101,3 +105,15 @@ def test_attention_over_space_and_time_builds(tmp_path):
     """MAED's ``parallel`` mode; of two attentions on one projection the builder used to die."""
     _, plan = build(maed_clip(network("maed", **SMALL)), tmp_path / "clip.onnx")
     assert plan > 0
+
+
+@pytest.mark.parametrize("name", ["smap_lite", "virtualpose_lite"])
+def test_graphs_of_half_precision_build(name, tmp_path):
+    """Strongly typed, as TensorRT 11 has it: what the file says is what is computed."""
+    shipped = load_bundle(name)
+    made, _ = add_half_graph(load_bundle(shutil.copytree(shipped.folder, tmp_path / name)))
+    full, half = (
+        len(build_plan(made.read(role), Order(tf32=True, module=RTX, capability="SM89")))
+        for role in ("model", HALF)
+    )
+    assert half < 0.7 * full
