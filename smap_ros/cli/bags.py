@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,7 @@ from smap_ros.cli import tables
 from smap_ros.cli.bag import BagOptions
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.report import NUMBERS, number_table, shown
+from smap_ros.spread import Tick, Workers, spread
 from smap_ros.stopping import Stopped
 
 _POLL = 0.1  # seconds
@@ -36,18 +37,16 @@ class _Job:
     def reason(self) -> str:
         """Its last line."""
         self.said.seek(0)
-        lines = self.said.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1] if lines else f"ended with {self.process.returncode}"
-        return last.removeprefix("smap-ros: ")
+        return _last_words(self.said.read().decode(errors="replace"), self.process.returncode)
 
 
-def run(bags: Sequence[Path], options: BagOptions, jobs: int) -> None:
+def run(bags: Sequence[Path], options: BagOptions, workers: Workers) -> None:
     """Report on bags, each in a folder of its name in the report's.
 
     Args:
         bags: they.
         options: of each; its ``bag`` is nobody's, its ``report`` the folder of all.
-        jobs: how many at a time.
+        workers: how many at a time, and where.
 
     Raises:
         InputError: for bags that couldn't be reported on, after all others were.
@@ -57,12 +56,11 @@ def run(bags: Sequence[Path], options: BagOptions, jobs: int) -> None:
     failed: dict[Path, str] = {}
     with tables.progress() as bar:
         task = bar.add_task(f"{len(waiting)} bags", total=len(waiting))
-        for job in _finished(waiting, jobs):
+        for one, wrong in _on_cluster(waiting, workers) if workers.ray else _here(waiting, workers):
             bar.advance(task)
-            how = "done"
-            if job.process.returncode:
-                how = failed[job.options.bag] = job.reason
-            bar.console.print(f"{job.options.bag}: {how}", highlight=False, markup=False)
+            if wrong:
+                failed[one.bag] = wrong
+            bar.console.print(f"{one.bag}: {wrong or 'done'}", highlight=False, markup=False)
     done = [one for one in waiting if one.bag not in failed]
     if done:
         tables.console().print(_summary(done))
@@ -92,6 +90,50 @@ def report_folders(bags: Sequence[Path], report: Path) -> dict[Path, Path]:
             length += 1
         names[name] = bag
     return {bag: report / name for name, bag in names.items()}
+
+
+def _here(waiting: Sequence[BagOptions], workers: Workers) -> Iterator[tuple[BagOptions, str]]:
+    """Each bag when it is done, and why it couldn't be."""
+    for job in _finished(waiting, max(workers.jobs, 1)):
+        yield job.options, job.reason if job.process.returncode else ""
+
+
+def _on_cluster(
+    waiting: Sequence[BagOptions], workers: Workers
+) -> Iterator[tuple[BagOptions, str]]:
+    """The same by a cluster's workers, who start in other folders, in order."""
+    words = [_anywhere(one).words for one in waiting]
+    yield from zip(waiting, spread(_reporter, words, workers), strict=True)
+
+
+def _anywhere(options: BagOptions) -> BagOptions:
+    """The options with whole paths."""
+    given = vars(options).items()
+    changes: dict[str, Any] = {name: v.resolve() for name, v in given if isinstance(v, Path)}
+    model = options.model.model
+    if (bundle := Path(model.bundle)).exists():
+        whole = model.model_copy(update={"bundle": str(bundle.resolve())})
+        changes["model"] = replace(options.model, model=whole)
+    return replace(options, **changes)
+
+
+def _reporter() -> Callable[[list[str], Tick], str]:
+    """What a worker does with a bag."""
+    return _reported
+
+
+def _reported(words: list[str], tick: Tick) -> str:
+    """Report on a bag; why that can't be."""
+    command = [sys.executable, "-m", "smap_ros", *words]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    return _last_words(done.stderr, done.returncode) if done.returncode else ""
+
+
+def _last_words(said: str, status: int) -> str:
+    lines = said.strip().splitlines()
+    return (lines[-1] if lines else f"ended with {status}").removeprefix("smap-ros: ")
 
 
 def _finished(waiting: Sequence[BagOptions], jobs: int) -> Iterator[_Job]:

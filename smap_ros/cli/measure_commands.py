@@ -180,8 +180,18 @@ def bag(
         int | None, typer.Option("--max-frames", min=1, help="Stop after so many images.")
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Of several bags, so many at a time.")
-    ] = 1,
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=0,
+            help="Of several bags, so many at a time; 0: one, or with --ray one a CPU.",
+        ),
+    ] = 0,
+    ray: Annotated[
+        str,
+        typer.Option("--ray", help="Of several bags: Ray cluster, as for evaluate."),
+    ] = "",
 ) -> None:
     """Replay recordings and report on them: latency, rates, gaps, people, identities, errors.
 
@@ -221,4 +231,4 @@ def bag(
     if len(paths) == 1:
         run(options)
     else:
-        bags.run(paths, options, jobs)
+        bags.run(paths, options, Workers(jobs, ray))

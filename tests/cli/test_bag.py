@@ -1,5 +1,6 @@
 """`smap-ros bag` on recordings of other people's drivers: no calibration, bad pictures."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -118,8 +119,23 @@ def without_times(report: dict) -> dict:
     return {k: v for k, v in report.items() if k not in ("latency_ms", "command")}
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        (),
+        pytest.param(
+            ("--ray", "local"),
+            marks=[
+                pytest.mark.slow,  # a cluster starts in seconds
+                pytest.mark.skipif(
+                    importlib.util.find_spec("ray") is None, reason="pip install 'smap-ros[ray]'"
+                ),
+            ],
+        ),
+    ],
+)
 def test_several_bags_at_a_time_are_each_what_they_are_alone_and_a_bad_one_costs_no_other(
-    smap_ros, bundle, scene, tmp_path
+    smap_ros, bundle, scene, tmp_path, where
 ):
     for name, truncated in (("a/run", None), ("b/run", 1)):
         (tmp_path / name).parent.mkdir()
@@ -127,7 +143,7 @@ def test_several_bags_at_a_time_are_each_what_they_are_alone_and_a_bad_one_costs
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "bad.mcap").write_bytes(b"no bag")
     words = ("--bundle", bundle, *ENGINE)
-    done = smap_ros("bag", "a/run", "bad", "b/run", *words, "--jobs", 2, "--report", "all")
+    done = smap_ros("bag", "a/run", "bad", "b/run", *words, "--jobs", 2, *where, "--report", "all")
     assert done.returncode == 2
     assert "1 of 3 bags couldn't be reported on, the others are in all: bad: " in done.stderr
     for bag, folder, frames in (("a/run", "run", 4), ("b/run", "b_run", 3)):
