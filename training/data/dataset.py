@@ -14,16 +14,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.common.shards import Sample
-from smap_ros.evaluation.common.shards import read_shards as samples
-from smap_ros.images import check_complete
 from smap_ros.skeletons import MPI15
 from smap_train.data import augment, compose
 from smap_train.data.augment import NONE, Augmentation, Border, covered
-from smap_train.data.layouts.virtual import scene_problem
+from smap_train.data.layouts.virtual import usable_samples
 from smap_train.data.people import PhotoPerson
 from smap_train.data.picture import Picture, inside_of
-from smap_train.engine.sampling import BadRecordError, list_skipped
 from smap_train.targets.smap_lite import make_targets
 
 MEAN, STD = 127.5, 127.5  # values 0..255 to -1..1
@@ -131,32 +127,8 @@ def read_shards(
         InputError: if there are none, or one is damaged.
         BadRecordError: if a scene can't be used, and none may be left out.
     """
-    scenes = []
-    for number, sample in enumerate(samples(folder)):
-        try:
-            scenes.append(VirtualScene(checked_picture(sample), sample.labels))
-        except BadRecordError as error:
-            if on_bad == "stop":
-                raise
-            list_skipped(skipped, str(folder), number, error)
-    return scenes
-
-
-def checked_picture(sample: Sample) -> bytes:
-    """The encoded picture of a scene whose labels and picture can be used.
-
-    Raises:
-        BadRecordError: if they can't.
-    """
-    place, data = f"{sample.shard}, sample {sample.name}", sample.encoded()
-    problem = scene_problem(sample)
-    try:
-        check_complete(data)
-    except InputError as error:
-        problem = problem or f"its picture is damaged: {error}"
-    if problem:
-        raise BadRecordError(f"{place}: {problem}")
-    return data
+    usable = usable_samples([folder], on_bad, skipped)
+    return [VirtualScene(sample.encoded(), sample.labels) for sample in usable]
 
 
 class MixedDataset(Dataset[dict[str, Tensor]]):

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,9 +26,10 @@ from smap_ros.camera import Camera
 from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.evaluation.common.shards import Sample, read_shards
+from smap_ros.evaluation.common.shards import Sample
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
+from smap_train.data.layouts.virtual import usable_samples
 from smap_train.models.virtualpose.cameras import Cameras, make_camera, project, to_cells
 from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
 from smap_train.models.virtualpose.model import Truth
@@ -290,18 +292,26 @@ class SeenScenes:
         backbone: name or path of a bundle of kind ``smap``.
         config: of the network; pictures and heatmaps must have its sizes.
         limit: most pictures.
+        on_bad: whether a picture that can't be used is an error, or left out.
+        skipped: file that lists those left out.
 
     Raises:
         InputError: if there are no such pictures, or it is no such bundle.
     """
 
     def __init__(
-        self, folders: Sequence[Path], backbone: str, config: VirtualPoseConfig, limit: int
+        self,
+        folders: Sequence[Path],
+        backbone: str,
+        config: VirtualPoseConfig,
+        limit: int,
+        on_bad: Literal["stop", "skip"] = "stop",
+        skipped: Path | None = None,
     ) -> None:
         bundle = load_bundle(backbone)
         if not isinstance(bundle.manifest, SmapManifest):
             raise InputError(f"bundle {backbone} is of kind {bundle.kind!r}; expected smap")
-        samples = [sample for folder in folders for sample in read_shards(folder)]
+        samples = list(usable_samples(folders, on_bad, skipped))
         self._samples = samples[:: max(1, math.ceil(len(samples) / limit))]
         self._heatmaps = np.empty((len(self._samples), 15, *config.map_size[::-1]), np.uint8)
         spec, output = bundle.manifest.input, bundle.manifest.outputs["maps"]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from smap_train.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, collate
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
+from smap_train.engine.sampling import SKIPPED
 from smap_train.losses.shared import devices, mean_count
 from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm
 from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
@@ -167,7 +168,10 @@ def training_set(config: VirtualPoseLiteConfig, settings: VirtualPoseConfig) -> 
     """The mixture a configuration asks for."""
     seen = None
     if config.virtual and config.seen_share > 0:
-        seen = SeenScenes(config.virtual, config.backbone, settings, config.seen_limit)
+        seen = SeenScenes(
+            config.virtual, config.backbone, settings, config.seen_limit, config.on_bad,
+            config.out / SKIPPED,
+        )  # fmt: skip
     return LevelScenes(
         RandomScenes(sample_poses(config.motion, config.poses, config.seed), settings),
         seen,

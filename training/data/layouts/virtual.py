@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import reason
+from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.shards import Sample, read_shards
+from smap_ros.images import check_complete
 from smap_ros.skeletons import MPI15
 from smap_train.data.index import open_index
 from smap_train.data.layouts.bodies import (
@@ -39,6 +40,7 @@ from smap_train.data.layouts.persons import (
 )
 from smap_train.data.records import METRES
 from smap_train.data.shards import shard_files
+from smap_train.engine.sampling import BadRecordError, list_skipped
 
 Boxes = Literal["labelled", "joints"]
 
@@ -74,6 +76,36 @@ def scene_problem(sample: Sample) -> str:
         return check_bodies(_record(sample, "").bodies, DATASET)
     except MALFORMED as error:
         return f"labels are malformed: {reason(error)}"
+
+
+def usable_samples(
+    folders: Sequence[Path], on_bad: Literal["stop", "skip"] = "stop", skipped: Path | None = None
+) -> Iterator[Sample]:
+    """The scenes whose labels and picture can be used, for those who keep them in memory.
+
+    Args:
+        folders: of shards.
+        on_bad: whether a scene that can't be used is an error, or left out.
+        skipped: file that lists those left out.
+
+    Raises:
+        InputError: if there are no shards, or one is damaged.
+        BadRecordError: if a scene can't be used, and none may be left out.
+    """
+    for folder in folders:
+        for number, sample in enumerate(read_shards(folder)):
+            problem = scene_problem(sample)
+            try:
+                check_complete(sample.encoded())
+            except InputError as error:
+                problem = problem or f"its picture is damaged: {error}"
+            if not problem:
+                yield sample
+                continue
+            bad = BadRecordError(f"{sample.shard}, sample {sample.name}: {problem}")
+            if on_bad == "stop":
+                raise bad
+            list_skipped(skipped, str(folder), number, bad)
 
 
 def open_virtual_people(
