@@ -18,7 +18,9 @@ Float64 = NDArray[np.float64]
 LIMBS_M = (0.09, 0.65)  # mean of the long bones; a small child's are 0.1, a giant's 0.5
 _TYPICAL_M = 0.33
 _FARTHEST_M = 20.0  # median depth of the pelvises of a data set
-_APART, _APART_PX = 0.25, 5.0  # of a person's extent: labelled pixels from projected points
+# Labelled pixels from projected points: share of a person's extent and of the picture, for lenses
+# bend what a pinhole doesn't.
+_APART, _BENT = 0.25, 0.05
 _FEWEST = 4  # joints by which a camera is judged
 _DEPTHS_APART = 0.05  # share
 _BONES = [
@@ -156,13 +158,13 @@ def _camera_doubts(people: Measured) -> Iterator[Doubt]:
         pixels = people.pixels[k][known[k]]
         extent = float(np.ptp(pixels, axis=0).max())
         median = float(np.median(apart[k][known[k]]))
-        if median > _APART * extent + _APART_PX:
+        most = _APART * extent + _BENT * 2 * float(people.camera[k, 2:].max())
+        if median > most:
             camera = [round(float(v), 1) for v in people.camera[k]]
             yield Doubt(
                 int(people.record[k]), "camera",
                 f"its joints in space are seen {median:,.0f} pixels beside its joints in the "
-                f"picture, by the camera {camera}; expected within "
-                f"{_APART * extent + _APART_PX:,.0f}",
+                f"picture, by the camera {camera}; expected within {most:,.0f}",
             )  # fmt: skip
 
 

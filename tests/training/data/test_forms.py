@@ -54,8 +54,7 @@ def test_panoptic_as_smap_trains_on_it(tmp_path):
     )
     assert (record.bodies[1, told, 2] == record.bodies[1, told, 6]).all()
     assert (record.bodies[..., 7:] == [HD.fx, HD.fy, HD.cx, HD.cy]).all()
-    report = check(DataSet("smap", out, folder))
-    assert set(report.groups) <= {g for g in report.groups if g[0] == "camera"}  # of its lens
+    assert check(DataSet("smap", out, folder)).found == 0  # though its lens bends a little
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,7 @@ def test_posetracks_tracks(tmp_path):
     assert one.joints_2d[SPIN49.index("neck"), :2].tolist() == [109, 58]
     assert one.joints_2d[SPIN49.index("r_ankle"), :2].tolist() == [184, 178]
     assert one.box.tolist() == [140, 120, 128, 128] and len(one.fit) == 0
+    assert clips("posetrack", published.posetrack(tmp_path / "boxless", bbox=None))[4].box[2] > 50
 
 
 def test_penn_actions_order_is_its_own(tmp_path):

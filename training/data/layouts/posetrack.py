@@ -1,7 +1,8 @@
 """PoseTrack 2018: ``annotations/<split>/<video>.json``, in the form of COCO with ``track_id``.
 
 The order of the keypoints is that of ``categories[0].keypoints``. Pictures have a ``frame_id``;
-confidences say nothing, keypoints at (0, 0) aren't labelled.
+confidences say nothing, keypoints at (0, 0) aren't labelled. Where there is no box it is that of
+the keypoints.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from smap_ros.errors import InputError, reason
 from smap_train.data.layouts.coco_form import MALFORMED, pictures
 from smap_train.data.layouts.json_stream import first_entry
+from smap_train.data.layouts.persons import box_around
 from smap_train.data.layouts.tracks import (
     Frames,
     bad_frame,
@@ -113,7 +115,8 @@ def _row(
             raise ValueError(f"keypoints are {points.size} numbers, expected {3 * len(names)}")
         points = points.reshape(-1, 3)
         points[:, 2] = ~(points[:, :2] == 0).all(axis=1)
-        x, y, width, height = (float(v) for v in annotation["bbox"])
+        labelled_box = annotation.get("bbox") or box_around(points[points[:, 2] > 0, :2])
+        x, y, width, height = (float(v) for v in labelled_box)
         side = _BOX_SHARE * max(width, height)
         box = np.array([x + width / 2, y + height / 2, side, side])
         flat, deep = labelled(names, points)
