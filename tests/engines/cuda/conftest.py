@@ -75,7 +75,7 @@ def run_cases(driver):
                 **os.environ, **environment, "LD_LIBRARY_PATH": str(driver), "LAYER": layer,
                 "PYTHONPATH": os.pathsep.join([str(HERE / "stand_in"), *sys.path]),
             },
-            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+            cwd=ROOT, capture_output=True, text=True, timeout=550, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-60000:] + done.stderr[-2000:]
         assert " passed" in done.stdout and "failed" not in done.stdout
