@@ -61,9 +61,13 @@ def replayed(observer, start, with_tf2) -> tuple[list[BodyArray], list[BodyArray
     images = {"image_reliability": "reliable", "image_depth": 100}
     arguments = {"source": str(FOLDER / "bag"), "pacing": "as_consumed", "consume_timeout": 60.0}
     chosen = plan(REPLAY, {**MODEL, **arguments, "fixed_frame": "odom", "markers": False, **images})
-    for process in chosen.processes:
-        (name,) = process.nodes
-        start(name, **process.parameters[name])
+    nodes = {process.nodes[0]: process for process in chosen.processes}
+    for name in ("pose3d_node", "smoother_node", "camera_node"):
+        if name == "camera_node":  # when the others have found one another: nothing is sent twice
+            for other in ("pose3d_node", "smoother_node"):
+                observer.wait(lambda: observer.values(other), f"{other} to be up")  # noqa: B023
+            observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+        start(name, **nodes[name].parameters[name])
     observer.wait(lambda: any(m.data for m in ends), "the end of the bag", 240)
     count = len(list(BagSource(FOLDER / "bag")))
     observer.wait(lambda: len(smooth) == len(raw) >= count, "the people of all images")
