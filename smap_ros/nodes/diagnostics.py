@@ -15,6 +15,8 @@ PERIOD = 1.0  # seconds
 SILENCE = 2.0  # seconds without images after which they are missed
 # The same of people: those who make them report what they miss themselves, and sooner.
 UNFED = 5.0  # seconds
+# A node that was killed is still seen for as long as the middleware waits for it: 20 s.
+TWINS = 30.0  # seconds
 TOPIC = "/diagnostics"
 DEPTH = 10
 # For timers that must run although the simulation's clock stands still.
@@ -59,12 +61,13 @@ class Diagnostics:
         self._hardware = node.get_fully_qualified_name().lstrip("/")
         self._name = f"{self._hardware}: {task}"
         self._health = health
+        self._alone = time.monotonic()  # when nobody else had our name
         self._publisher = node.create_publisher(DiagnosticArray, TOPIC, DEPTH)
         self._timer = node.create_timer(PERIOD, self.publish, clock=STEADY)
 
     def publish(self) -> None:
         """Publish now, outside the period."""
-        health = self._health()
+        health = self._with_twin(self._health())
         message = DiagnosticArray(
             status=[
                 DiagnosticStatus(
@@ -78,6 +81,22 @@ class Diagnostics:
         )
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
+
+    def _with_twin(self, health: Health) -> Health:
+        """The health, with a warning if another node has had our name for long."""
+        me = self._node.get_name(), self._node.get_namespace()
+        if self._node.get_node_names_and_namespaces().count(me) < 2:
+            self._alone = time.monotonic()
+            return health
+        if health.level is Level.ERROR or time.monotonic() - self._alone < TWINS:
+            return health
+        text = (
+            f"another node is called {self._node.get_fully_qualified_name()} too: parameters, "
+            "services and diagnostics of both get mixed up; stop it, or give one of them another "
+            "name or namespace (__node:=, __ns:=)"
+        )
+        said = text if health.level is Level.OK else f"{health.message}; {text}"
+        return Health(Level.WARN, said, health.values)
 
 
 class Feed:

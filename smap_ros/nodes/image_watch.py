@@ -125,6 +125,9 @@ class ImageWatch:
         }
         if time.monotonic() - self._last > SILENCE:
             return self._silence(found), values
+        several = self._several(found)
+        if several:
+            return Doubt("several", Level.WARN, several), values
         if loss is None or loss.share < LOSSY:
             return (Doubt("clocks", Level.WARN, self._clocks) if self._clocks else None), values
         text = (
@@ -132,6 +135,16 @@ class ImageWatch:
             f"arrive; {self._advice(found)}"
         )
         return Doubt("lost", Level.WARN, text), values
+
+    def _several(self, found: tuple[Offer, ...]) -> str:
+        """That images of several cameras come mixed; empty if they don't."""
+        nodes = sorted({offer.node for offer in found if offer.kind == self._kind})
+        if len(nodes) < 2:
+            return ""
+        return (
+            f"{len(nodes)} nodes publish images on {self._topic} ({', '.join(nodes)}), which are "
+            "taken for those of one camera: stop all but one, or give each a topic of its own"
+        )
 
     def _silence(self, found: tuple[Offer, ...]) -> Doubt:
         wrong = mismatch(found, self._topic, self._kind, self._images.reliable)
