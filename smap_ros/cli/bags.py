@@ -153,14 +153,12 @@ def _finished(waiting: Sequence[BagOptions], jobs: int) -> Iterator[_Job]:
                 job.said.close()
             time.sleep(_POLL)
     except Stopped as stop:
-        for job in running:
-            with contextlib.suppress(ProcessLookupError):
-                job.process.send_signal(signal.SIGINT)
-        for job in running:
-            _end(job)
         stop.during = f"{len(rest)} bags were not begun, {len(running)} not read to their end"
         raise
     finally:
+        for job in running:
+            with contextlib.suppress(ProcessLookupError):
+                job.process.send_signal(signal.SIGINT)
         for job in running:
             _end(job)
 

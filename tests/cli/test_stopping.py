@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,3 +219,23 @@ def test_frames_are_whole_in_the_file_after_each(tmp_path, scene):
     file.close()
     assert frames_in(tmp_path / "bodies.json") == 3
     assert [path.name for path in tmp_path.iterdir()] == ["bodies.json"]
+
+
+def test_several_bags_that_are_stopped_end_with_their_processes(start, tmp_path):
+    """The first two are under way; the third is not begun."""
+    bags = []
+    for name in "abc":
+        bags.append(tmp_path / name)
+        shutil.copytree(ROOT / "tests" / "robot_bag" / "bag", bags[-1])
+    words = ("bag", *bags, "--bundle", "smap_lite", *RUNTIME, "--jobs", 2, "--report", "out")
+    process = start(*words)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_for(lambda: len(children.read_text().split()) == 2, process)
+    under_way = children.read_text().split()
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=90)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM; 1 bags were not begun, 2 not read to their end" in told
+    assert len(told.strip().splitlines()) == 1, told
+    assert not any(Path(f"/proc/{child}").exists() for child in under_way)
