@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -45,6 +46,8 @@ def listen(topic: str, duration: float, info_topic: str = "") -> Section:
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        # Without Python's name of the error and the line of ROS's source.
+        reason = re.sub(r"^[\w.]+(Error|Exception): |, at /\S+:\d+$", "", reason)
         raise InputError(
             f"can't listen to {topic}: {reason}. `smap-ros doctor` says what ROS lacks"
         )

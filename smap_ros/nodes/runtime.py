@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import (
     Executor,
     ExternalShutdownException,
@@ -26,6 +27,9 @@ from smap_ros.errors import SmapError
 from smap_ros.graph.launcher import FAILURE_FILE
 
 BAD_INPUT = 2  # exit status
+
+_LOG_FOLDER = "; set HOME, or ROS_LOG_DIR to a folder that can be written"
+_SHOWN = 60  # letters of a wrong name
 
 NodeFactory = Callable[[], Node]
 
@@ -107,7 +111,8 @@ def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
     try:
         rclpy.init(args=None if argv is None else list(argv))
     except RuntimeError as error:  # rclpy's errors: ROS arguments it can't read
-        logger.fatal(f"ROS can't start: {error}")
+        advice = _LOG_FOLDER if "logging" in str(error) else ""
+        logger.fatal(f"ROS can't start: {error}{advice}")
         return BAD_INPUT
     handler = RosLogHandler(logger)
     library = logging.getLogger("smap_ros")
@@ -120,11 +125,16 @@ def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
         _spin(nodes)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (SmapError, ParameterException) as error:
-        _say_why(str(error))
-        logger.fatal(str(error))
+    except (SmapError, ParameterException, NameValidationException) as error:
+        reason = bad_name(error) if isinstance(error, NameValidationException) else str(error)
+        _say_why(reason)
+        logger.fatal(reason)
         return BAD_INPUT
-    except RuntimeError:  # rclpy's errors
+    except RuntimeError as error:  # rclpy's errors
+        if rclpy.ok() and "resolve name" in str(error):
+            _say_why(bad_name(error))
+            logger.fatal(bad_name(error))
+            return BAD_INPUT
         if rclpy.ok():
             raise
         # Interrupted while a node was being made: nothing can be made in a context that is down.
@@ -137,6 +147,19 @@ def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
         if getattr(node, "failure", ""):
             _say_why(node.failure)
     return max((int(getattr(node, "exit_status", 0)) for node in nodes), default=0)
+
+
+def bad_name(error: Exception) -> str:
+    """What is wrong with a name that ROS refuses, in one line: without marks below the name."""
+    what, *name = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    what = re.sub(r", at /\S+:\d+$", "", what).rstrip(":")
+    told = (
+        "" if not name else f" ({name[0] if len(name[0]) <= _SHOWN else name[0][:_SHOWN] + '...'})"
+    )
+    return (
+        f"ROS refuses a name: {what}{told}. Choose another topic, name or namespace (remappings, "
+        "and the arguments image, camera_info, bodies, namespace)"
+    )
 
 
 def _say_why(failure: str) -> None:
