@@ -45,7 +45,7 @@ class Learned:
 
     def wins(self, detector: str) -> Collection[int]:
         """Delays at which it is the best for a detector's people: none, if it doesn't know it."""
-        if self.manifest is None or self.manifest.detector_sha256 != detector:
+        if self.manifest is None or not self.manifest.knows(detector):
             return ()
         return self.manifest.wins
 
@@ -61,7 +61,7 @@ class Learned:
                 f"pose node with bundle:={self.video.name}, or take smoother auto"
             )
         manifest = self.manifest
-        if manifest is None or not detector or manifest.detector_sha256 == detector:
+        if manifest is None or not detector or manifest.knows(detector):
             return ""
         return (
             f"{manifest.name} learned how {manifest.detector} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -214,6 +215,18 @@ def test_auto_takes_it_for_its_own_detector_where_it_wins(bundle):
     assert chosen(0, "").smoother == chosen(0, "0" * 64).smoother == "split"
     assert chosen(0, own, "maed").problem == "" == chosen(0, "0" * 64).problem
     assert "learned how smap_lite" in chosen(0, "0" * 64, "maed").problem
+
+
+def test_auto_takes_it_for_networks_that_it_was_measured_on(bundle, tmp_path):
+    folder, other = tmp_path / "smoother", "1" * 64
+    shutil.copytree(bundle.folder, folder)
+    with (folder / "bundle.yaml").open("a") as file:
+        file.write(f"also_sha256: ['{other}']\n")
+    chosen = [
+        BodySmoother(SmootherConfig(delay=2, smoother_bundle=str(path)), other).smoother
+        for path in (bundle.folder, folder)
+    ]
+    assert chosen == ["rts", "maed"]
 
 
 def test_a_detector_that_shows_later_changes_the_smoother_and_keeps_ids(bundle):

@@ -12,6 +12,9 @@ from smap_ros.skeletons import SKELETONS
 Count = Annotated[int, Field(gt=0, le=1 << 20)]
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class SmootherManifest(Manifest):
     """A network that takes the newest picture of tracks beside what it remembers of those before.
 
@@ -28,6 +31,8 @@ class SmootherManifest(Manifest):
     Attributes:
         detector: name of the bundle whose people it learned from.
         detector_sha256: of that bundle's network; another errs otherwise.
+        also_sha256: of networks whose people it didn't learn from, but was measured to smooth
+            better than every filter at ``wins``.
         delays: pictures that it may look ahead, ascending from 0.
         wins: those at which it was measured to be better than every filter.
         window: pictures that it looks at.
@@ -39,11 +44,16 @@ class SmootherManifest(Manifest):
 
     kind: Literal["smoother"]
     detector: Name
-    detector_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    detector_sha256: Sha256
+    also_sha256: tuple[Sha256, ...] = ()
     delays: tuple[Annotated[int, Field(ge=0, le=8)], ...]
     wins: tuple[int, ...]
     window: Annotated[int, Field(ge=6, le=128)]
     direction: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+    def knows(self, detector: str) -> bool:
+        """Whether it was made for, or measured on, the people of a network, by its SHA-256."""
+        return detector in (self.detector_sha256, *self.also_sha256)
 
     @property
     def network_inputs(self) -> dict[str, tuple[int, ...]]:
