@@ -15,11 +15,12 @@ from smap_ros.skeletons import MPI15, MPI17, SMPL24, SPIN49
 from smap_train.data.check import check
 from smap_train.data.layouts.clips import ClipData
 from smap_train.data.layouts.known import DataSet, recognised
+from smap_train.data.layouts.maed_database import open_database
 from smap_train.data.layouts.mpi_inf_3dhp import MPI28
 from smap_train.data.layouts.panoptic import PANOPTIC19
 from smap_train.data.layouts.people import PeopleData
 from smap_train.data.layouts.threedpw import OPENPOSE18
-from smap_train.data.layouts.tracks import Chunks, open_database
+from smap_train.data.layouts.tracks import Chunks
 from smap_train.data.layouts.world import check_scenes, open_panoptic_world
 from smap_train.models.virtualpose.cameras import project
 

@@ -9,7 +9,8 @@ import pytest
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15, SPIN49
 from smap_train.data.clip_crop import ClipView, coloured, erase, matrix_of, seen
-from smap_train.data.layouts.tracks import Chunks, clip, open_database, open_virtual_frames
+from smap_train.data.layouts.maed_database import open_database
+from smap_train.data.layouts.tracks import Chunks, clip, open_virtual_frames
 from smap_train.engine.sampling import BadRecordError
 from smap_train.recipes.maed import labels_of
 

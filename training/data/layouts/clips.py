@@ -15,7 +15,7 @@ ClipLayout = Literal["maed", "3dpw", "mpi_inf_3dhp", "posetrack", "penn_action"]
 
 # layout -> module and the function that opens it; a new one adds a line here and a name above.
 CLIPS: dict[str, str] = {
-    "maed": "smap_train.data.layouts.tracks:open_clips",
+    "maed": "smap_train.data.layouts.maed_database:open_clips",
     "3dpw": "smap_train.data.layouts.threedpw_clips:open_clips",
     "mpi_inf_3dhp": "smap_train.data.layouts.mpi_inf_3dhp:open_clips",
     "posetrack": "smap_train.data.layouts.posetrack:open_clips",

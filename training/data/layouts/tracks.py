@@ -1,21 +1,20 @@
 """People in frames, one after the other: what networks that look at clips learn from.
 
-From MAED's database files (their arrays as .npz: the published joblib pickles run code when they
-are loaded), or from virtual people. Joints are SPIN's 49; data sets label the last 24.
+Layouts of data sets write their rows; virtual people are read here. Joints are SPIN's 49; data sets
+label the last 24.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError, reason
+from smap_ros.errors import reason
 from smap_ros.evaluation.common.shards import Sample, read_shards
 from smap_ros.skeletons import MPI15, SPIN49
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
@@ -25,24 +24,18 @@ from smap_train.data.layouts.virtual import person_box, shown_people
 from smap_train.data.records import IndexedRecords, Measured
 from smap_train.data.shards import shard_files
 
-if TYPE_CHECKING:
-    from smap_train.data.layouts.clips import ClipData
-
 Float64 = NDArray[np.float64]
 
 CHUNK, CHUNK_STEP = 128, 64  # frames that clips are drawn from, and how far apart these begin
 _VERSION = 2
 _MOST_PX, _MOST_M = 1e5, 1e3
 _JOINTS = len(SPIN49)
-# InstaVariety's people have no box: their pictures are crops already.
-_CROP, _BOX_MARGIN = 224, 1.3
-_WHOLE_FRAME = np.array([_CROP / 2, _CROP / 2, _CROP / _BOX_MARGIN, _CROP / _BOX_MARGIN])
-_FIT = 72 + 10
+FIT = 72 + 10
 _MPI15_ROWS = [SPIN49.index(name) for name in MPI15.joints]
 _SCHEMA = {
     "image": TEXT, "offset": fixed("<i8"), "size": fixed("<i8"), "track": fixed("<i8"),
     "box": fixed("<f8", 4), "joints_2d": fixed("<f8", _JOINTS, 3),
-    "joints_3d": fixed("<f8", _JOINTS, 4), "fit": ragged("<f8", _FIT), "place": TEXT,
+    "joints_3d": fixed("<f8", _JOINTS, 4), "fit": ragged("<f8", FIT), "place": TEXT,
     "problem": TEXT,
 }  # fmt: skip
 
@@ -151,60 +144,6 @@ def clip(
     return [frames.record(start + int(k)) for k in np.where(at < count, at, period - at)]
 
 
-def open_database(path: Path, folder: Path, every: int = 1, cache: Path | None = None) -> Frames:
-    """One of MAED's databases, its arrays saved as .npz.
-
-    Args:
-        path: with img_name, bbox, joints2D, and joints3D, pose, shape, vid_name where there are.
-            Without bbox (InstaVariety) pictures are crops of 224 x 224.
-        folder: that ``img_name`` is relative to.
-        every: take every n-th row.
-        cache: folder of indexes; the user's cache folder if None.
-
-    Raises:
-        InputError: if it can't be read, or lacks an array.
-    """
-    index = open_index("maed", _VERSION, [path], _SCHEMA, lambda: _of_database(path), cache)
-    return Frames(index, folder, every)
-
-
-def open_clips(data: ClipData) -> Frames:
-    """One of MAED's databases, as configurations name it."""
-    return open_database(data.database, data.images, data.every)
-
-
-def _of_database(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        count = len(arrays["img_name"])
-        names = arrays["img_name"]
-        boxes = arrays.get("bbox", np.tile(_WHOLE_FRAME, (count, 1))).reshape(count, 4)
-        flat = arrays.get("joints2D", np.zeros((count, _JOINTS, 3))).reshape(count, _JOINTS, 3)
-        deep = arrays.get("joints3D", np.zeros((count, _JOINTS, 4))).reshape(count, _JOINTS, 4)
-        fits = _fits(arrays, count)
-        videos = arrays.get("vid_name", np.arange(count).astype(str)).reshape(count)
-    except (OSError, zipfile.BadZipFile, EOFError, *MALFORMED) as error:
-        raise InputError(
-            f"{path} is none of MAED's databases as .npz ({error}); expected img_name, bbox, "
-            "joints2D and more, as docs/training.md says"
-        ) from error
-    track, last = -1, None
-    for k in range(count):
-        track, last = (track, last) if videos[k] == last else (track + 1, videos[k])
-        yield frame_row(
-            f"{path}, record {k}", track, str(names[k]), boxes[k], flat[k], deep[k], fits[k]
-        )
-
-
-def _fits(arrays: Mapping[str, Any], count: int) -> Float64:
-    """Pose and shape of each row, float64 [count, 0 or 1, 82]."""
-    if "pose" not in arrays:
-        return np.zeros((count, 0, _FIT))
-    pose, shape = arrays["pose"].reshape(count, 72), arrays["shape"].reshape(count, 10)
-    return np.concatenate([pose, shape], axis=1)[:, None].astype(np.float64)
-
-
 def frame_row(
     place: str, track: int, image: str, box: Float64, flat: Float64, deep: Float64, fit: Float64,
     offset: int = 0, size: int = 0,
@@ -242,7 +181,7 @@ def bad_frame(place: str, track: int, problem: str) -> dict[str, Any]:
     return {
         "image": "", "offset": 0, "size": 0, "track": track, "box": np.zeros(4),
         "joints_2d": np.zeros((_JOINTS, 3)), "joints_3d": np.zeros((_JOINTS, 4)),
-        "fit": np.zeros((0, _FIT)), "place": place, "problem": problem,
+        "fit": np.zeros((0, FIT)), "place": place, "problem": problem,
     }  # fmt: skip
 
 
@@ -263,7 +202,7 @@ def labelled(
 
 def no_fit() -> Float64:
     """Of people without a fitted body."""
-    return np.zeros((0, _FIT))
+    return np.zeros((0, FIT))
 
 
 def open_frames(

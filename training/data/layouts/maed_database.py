@@ -1,0 +1,81 @@
+"""MAED's databases: people in frames as its authors prepared them.
+
+Their arrays as .npz: the published joblib pickles run code when they are loaded.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.skeletons import SPIN49
+from smap_train.data.layouts.clips import ClipData
+from smap_train.data.layouts.coco_form import MALFORMED
+from smap_train.data.layouts.tracks import FIT, Frames, frame_row, open_frames
+
+Float64 = NDArray[np.float64]
+
+_VERSION = 2
+_JOINTS = len(SPIN49)
+# InstaVariety's people have no box: their pictures are crops already.
+_CROP, _BOX_MARGIN = 224, 1.3
+_WHOLE_FRAME = np.array([_CROP / 2, _CROP / 2, _CROP / _BOX_MARGIN, _CROP / _BOX_MARGIN])
+
+
+def open_database(path: Path, folder: Path, every: int = 1, cache: Path | None = None) -> Frames:
+    """One of MAED's databases, its arrays saved as .npz.
+
+    Args:
+        path: with img_name, bbox, joints2D, and joints3D, pose, shape, vid_name where there are.
+            Without bbox (InstaVariety) pictures are crops of 224 x 224.
+        folder: that ``img_name`` is relative to.
+        every: take every n-th row.
+        cache: folder of indexes; the user's cache folder if None.
+
+    Raises:
+        InputError: if it can't be read, or lacks an array.
+    """
+    return open_frames("maed", _VERSION, [path], lambda: _of_database(path), folder, every, cache)
+
+
+def open_clips(data: ClipData) -> Frames:
+    """One of MAED's databases, as configurations name it."""
+    return open_database(data.database, data.images, data.every)
+
+
+def _of_database(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        count = len(arrays["img_name"])
+        names = arrays["img_name"]
+        boxes = arrays.get("bbox", np.tile(_WHOLE_FRAME, (count, 1))).reshape(count, 4)
+        flat = arrays.get("joints2D", np.zeros((count, _JOINTS, 3))).reshape(count, _JOINTS, 3)
+        deep = arrays.get("joints3D", np.zeros((count, _JOINTS, 4))).reshape(count, _JOINTS, 4)
+        fits = _fits(arrays, count)
+        videos = arrays.get("vid_name", np.arange(count).astype(str)).reshape(count)
+    except (OSError, zipfile.BadZipFile, EOFError, *MALFORMED) as error:
+        raise InputError(
+            f"{path} is none of MAED's databases as .npz ({error}); expected img_name, bbox, "
+            "joints2D and more, as docs/training.md says"
+        ) from error
+    track, last = -1, None
+    for k in range(count):
+        track, last = (track, last) if videos[k] == last else (track + 1, videos[k])
+        yield frame_row(
+            f"{path}, record {k}", track, str(names[k]), boxes[k], flat[k], deep[k], fits[k]
+        )
+
+
+def _fits(arrays: Mapping[str, Any], count: int) -> Float64:
+    """Pose and shape of each row, float64 [count, 0 or 1, 82]."""
+    if "pose" not in arrays:
+        return np.zeros((count, 0, FIT))
+    pose, shape = arrays["pose"].reshape(count, 72), arrays["shape"].reshape(count, 10)
+    return np.concatenate([pose, shape], axis=1)[:, None].astype(np.float64)
