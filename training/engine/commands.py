@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smap_train.engine.config import described
+from smap_train.engine.record import RECORD
 from smap_train.recipes.registry import RECIPES, open_recipe, recipe_class
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def fit(
 
 def next_step(recipe: Recipe[Any], weights: Path) -> str:
     """The command that makes a bundle of a run's weights; words in capitals are the user's."""
-    words = {"weights": shlex.quote(str(weights)), "run": shlex.quote(recipe.config.out.name)}
-    return recipe.next_step.format(**words)
+    out = recipe.config.out
+    words = {"weights": weights, "run": out.resolve().name, "record": out / RECORD}
+    return recipe.next_step.format(**{k: shlex.quote(str(word)) for k, word in words.items()})
 
 
 def recipes(

@@ -43,7 +43,7 @@ class Recipe(ABC, Generic[Config]):
     model: ClassVar[str]
     bundle_kind: ClassVar[str] = ""
     optimiser: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.AdamW
-    next_step: ClassVar[str] = "smap-train export {weights} models/{run}"
+    next_step: ClassVar[str] = "smap-train export {weights} models/{run} --record {record}"
 
     def __init__(self, config: Config) -> None:
         self.config = config

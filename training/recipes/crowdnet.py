@@ -77,7 +77,7 @@ class CrowdNetRecipe(PeopleRecipe[CrowdNetConfig]):
     """crowdnet, or hap_crowdnet, with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = CrowdNetConfig
-    next_step = "smap-train export {weights} models/{run} --smpl SMPL"
+    next_step = "smap-train export {weights} models/{run} --smpl SMPL --record {record}"
     summary = "3DCrowdNet: one person's body from a crop and a 2D pose (Choi et al. 2022)"
     model = "crowdnet"
     bundle_kind = "mesh"

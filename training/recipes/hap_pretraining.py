@@ -80,7 +80,9 @@ class HapPretrainingRecipe(Recipe[HapPretrainingConfig]):
     """hap_pretraining with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = HapPretrainingConfig
-    next_step = "smap-train fit crowdnet.yaml backbone=hap backbone_weights={weights}"
+    next_step = (
+        "smap-train fit training/configs/crowdnet.yaml backbone=hap backbone_weights={weights}"
+    )
     summary = "HAP's pre-training: an autoencoder of people, parts hidden (Yuan et al. 2023)"
     model = "hap_pretraining"
 

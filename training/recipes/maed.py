@@ -86,7 +86,7 @@ class MaedRecipe(Recipe[MaedConfig]):
 
     config_type: ClassVar[type[RunConfig]] = MaedConfig
     optimiser = torch.optim.Adam  # as officially
-    next_step = "smap-train export {weights} models/{run} --smpl SMPL"
+    next_step = "smap-train export {weights} models/{run} --smpl SMPL --record {record}"
     summary = "MAED: a person's body over time, from clips of crops (Wan et al. 2021)"
     model = "maed"
     bundle_kind = "video"

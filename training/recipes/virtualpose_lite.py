@@ -71,7 +71,7 @@ class VirtualPoseLiteRecipe(Recipe[VirtualPoseLiteConfig]):
     """virtualpose_lite with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = VirtualPoseLiteConfig
-    next_step = "smap-train export {weights} models/{run} --backbone SMAP_LITE.pth"
+    next_step = "smap-train export {weights} models/{run} --backbone BACKBONE.pth --record {record}"
     summary = "VirtualPose's 3D networks behind smap_lite's heatmaps"
     model = "virtualpose_lite"
     bundle_kind = "virtualpose"

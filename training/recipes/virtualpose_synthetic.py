@@ -82,7 +82,7 @@ class VirtualPoseSyntheticRecipe(Recipe[VirtualPoseSyntheticConfig]):
 
     config_type: ClassVar[type[RunConfig]] = VirtualPoseSyntheticConfig
     optimiser = torch.optim.Adam  # its rate constant, as in stage 1
-    next_step = "smap-train export {weights} models/{run} --backbone BACKBONE.pth"
+    next_step = "smap-train export {weights} models/{run} --backbone BACKBONE.pth --record {record}"
     summary = "VirtualPose's 3D networks, from poses and cameras alone (Su et al. 2022, stage 2)"
     model = "virtualpose"
     bundle_kind = "virtualpose"

@@ -56,7 +56,7 @@ def test_fit_ends_with_the_line_that_exports(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_recipe_says_what_comes_next(name):
-    words = recipe_class(name).next_step.format(weights="w.pth", run="r").split()
+    words = recipe_class(name).next_step.format(weights="w.pth", run="r", record="run.json").split()
     assert words[:2] in (["smap-train", "export"], ["smap-train", "fit"])
     given = [word for word in words if word.startswith("--")]
     result = CliRunner().invoke(app, [words[1], "--help"], env={"COLUMNS": "200"})
