@@ -95,7 +95,12 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         use_distributed_sampler=False,  # the order of samples is ours, on any number of devices
     )
     if trainer.is_global_zero:
-        config.out.mkdir(parents=True, exist_ok=True)
+        try:
+            config.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"can't make the folder of the run, out={config.out}: {error.strerror or error}"
+            ) from error
         write_record(config, recipe.files(), trainer.world_size)
     module = RecipeModule(recipe)
     loader = _loader(recipe, trainer, done)

@@ -21,6 +21,7 @@ Float = NDArray[np.float32]
 ROOT = MPI15.root
 
 _REACH = 2.0  # metres
+_FARTHEST = 1000.0  # metres, of a person
 _FORMAT = "smap_ros found people 1"
 _SHAPES = {
     "found": (15, 3), "true": (15, 3), "pixels": (15, 2), "true_pixels": (15, 2),
@@ -143,7 +144,20 @@ def _checked(path: Path, data: Mapping[str, NDArray[Any]], expected: str) -> Fou
         if not np.isfinite(numbers).all():
             row = int(np.argwhere(~np.isfinite(numbers))[0, 0])
             raise InputError(f"{path}: {name} of person {row} is no number; write the file anew")
-    width, height = (int(n) for n in data["size"])
+    size = np.atleast_1d(data.get("size", ()))
+    if size.shape != (2,) or not np.issubdtype(size.dtype, np.integer) or size.min() <= 0:
+        raise InputError(f"{path}: size is {size.tolist()}, expected width and height; {expected}")
+    for name, least, most in (
+        ("scores", 0, 1), ("focal", 1, 1e5), ("true", -_FARTHEST, _FARTHEST)
+    ):  # fmt: skip
+        wrong = ~((data[name] >= least) & (data[name] <= most))
+        if wrong.any():
+            place = tuple(int(k) for k in np.argwhere(wrong)[0])
+            raise InputError(
+                f"{path}: {name} of person {place[0]} is {data[name][place]:g}; expected "
+                f"{least:g} to {most:g}"
+            )
+    width, height = (int(n) for n in size)
     return FoundPeople(
         **{name: data[name] for name in _SHAPES if name in data}, size=(width, height)
     )

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from smap_ros.errors import InputError
 from smap_train.cli import app
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.recipes.registry import RECIPES, recipe_class
@@ -52,6 +53,14 @@ def test_fit_ends_with_the_line_that_exports(tmp_path):
     words = shlex.split(last.removeprefix("next: "))
     assert words[:2] == ["smap-train", "export"]
     assert words[-1] == str(tmp_path / "my run" / "refinenet.pth") and Path(words[-1]).is_file()
+
+
+def test_a_run_whose_folder_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        result = CliRunner().invoke(app, ["fit", str(configuration(tmp_path, out=str(out)))])
+        assert isinstance(result.exception, InputError | OSError)
+        assert str(out) in str(result.exception)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

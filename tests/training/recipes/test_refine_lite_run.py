@@ -91,6 +91,13 @@ def test_what_is_no_file_of_pairs_is_refused(tmp_path):
     whole.true[3, 2, 1] = np.nan
     whole.save(tmp_path / "nan.npz")
     shrunken(1, 0).save(tmp_path / "one.npz")
+    shrunken(5, 0).save(tmp_path / "good.npz")
+    good = dict(np.load(tmp_path / "good.npz"))
+    np.savez(tmp_path / "size.npz", **{**good, "size": np.array([448])})
+    np.savez(tmp_path / "none_wide.npz", **{**good, "size": np.array([0, -3])})
+    np.savez(tmp_path / "scores.npz", **{**good, "scores": good["scores"] * np.float32(np.nan)})
+    np.savez(tmp_path / "focal.npz", **{**good, "focal": good["focal"] * 0})
+    np.savez(tmp_path / "mm.npz", **{**good, "true": good["true"] * 1000})
     for name, message in {
         "none.npz": "can't read .*none.npz: No such file",
         "text.npz": "is no whole archive",
@@ -98,6 +105,11 @@ def test_what_is_no_file_of_pairs_is_refused(tmp_path):
         "cut.npz": "is no whole archive",
         "nan.npz": "true of person 3 is no number",
         "one.npz": "holds one person",
+        "size.npz": r"size is \[448\], expected width and height",
+        "none_wide.npz": r"size is \[0, -3\], expected width and height",
+        "scores.npz": "scores of person 0 is nan; expected 0 to 1",
+        "focal.npz": "focal of person 0 is 0; expected 1 to 100000",
+        "mm.npz": "true of person 0 is .*; expected -1000 to 1000",
     }.items():
         with pytest.raises(InputError, match=message):
             opened(name)
