@@ -53,7 +53,7 @@ PAGES = {
         "parameters",
     ],
     "Judge": ["view", "models", "evaluation", "recordings"],
-    "Build": ["training", "data", "api/index"],
+    "Build": ["first_training", "training", "data", "api/index"],
 }
 OTHERS = {
     "Project": [
