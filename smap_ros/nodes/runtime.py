@@ -153,9 +153,10 @@ def bad_name(error: Exception) -> str:
     """What is wrong with a name that ROS refuses, in one line: without marks below the name."""
     what, *name = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     what = re.sub(r", at /\S+:\d+$", "", what).rstrip(":")
-    told = (
-        "" if not name else f" ({name[0] if len(name[0]) <= _SHOWN else name[0][:_SHOWN] + '...'})"
-    )
+    shown = name[0] if name else ""
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}..."
+    told = f" ({shown})" if shown else ""
     return (
         f"ROS refuses a name: {what}{told}. Choose another topic, name or namespace (remappings, "
         "and the arguments image, camera_info, bodies, namespace)"
