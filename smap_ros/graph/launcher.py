@@ -155,7 +155,7 @@ class Launcher:
 
     def _spawn(self, process: ProcessPlan) -> subprocess.Popen[bytes]:
         words = [*process.arguments, *process.namespace_arguments]
-        command = [sys.executable, "-m", process.module, *words]
+        command = [sys.executable, "-m", "smap_ros.nodes", process.module, *words]
         log.debug("starting %s", " ".join(command))
         # In a session of its own, so that Ctrl-C on the terminal reaches only us: a node that is
         # interrupted twice can't shut down in order.

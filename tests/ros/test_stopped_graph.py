@@ -127,3 +127,19 @@ def test_a_full_disk_ends_the_recorder_with_a_bag_to_read(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "report.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "way", [["scripts/pose3d_node"], ["-m", "smap_ros.nodes", "smap_ros.nodes.pose3d"]]
+)
+@pytest.mark.parametrize("library", ["numpy", "rclpy"])
+def test_an_interrupt_during_the_imports_leaves_no_traceback(way, library, ros_domain):
+    """As `ros2 launch`, `ros2 run` and our launcher start nodes."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen([sys.executable, *way], cwd=ROOT, **pipes)
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: library in maps.read_text(), process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode in (0, -signal.SIGINT), said
+    assert "Traceback" not in said
