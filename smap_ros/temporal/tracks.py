@@ -23,9 +23,11 @@ FADE_ACROSS, FADE_ALONG = 0.6, 0.15
 COMPANION, TOGETHER = 1.0, 0.8
 _LENS_MEMORY = 0.9  # weight that earlier frames keep in the focal length
 
+_SURE_MEMORY = 0.9  # weight that earlier frames keep in how wrong a person's distance usually is
+
 _COLUMNS = (
     "id", "position", "last", "velocity", "joints", "pixels", "drift", "seen", "born", "score",
-    "fading",
+    "fading", "doubt",
 )  # fmt: skip
 
 
@@ -36,6 +38,7 @@ class Found:
         body: they.
         joints, pixels: float64 [B, J, 3], [B, J, 2].
         root: float64 [B, 3]; score: float64 [B].
+        doubt: float64 [B], deviation of the distance over the distance; NaN where it isn't told.
     """
 
     def __init__(self, bodies: Sequence[Body], joints: int) -> None:
@@ -46,6 +49,8 @@ class Found:
         self.pixels = np.array([b.joints_2d for b in bodies], np.float64).reshape(*shape, 2)
         self.root = self.joints[:, self.body[0].skeleton.root] if count else np.zeros((0, 3))
         self.score = np.array([b.score for b in bodies], np.float64)
+        told = np.array([b.depth_std for b in bodies], np.float64)
+        self.doubt = np.where(told > 0, told, np.nan) / np.maximum(self.root[:, 2], 1e-6)
 
     def __len__(self) -> int:
         return len(self.body)
@@ -55,7 +60,7 @@ class Found:
         out = object.__new__(Found)
         out.body = [self.body[k] for k in rows]
         index = np.array(rows, np.intp)
-        for name in ("joints", "pixels", "root", "score"):
+        for name in ("joints", "pixels", "root", "score", "doubt"):
             setattr(out, name, getattr(self, name)[index])
         return out
 
@@ -73,6 +78,7 @@ class Tracks:
         seen, born: float64 [T], times in seconds.
         score: float64 [T], as last seen.
         fading: bool [T], not seen in the latest frame: velocity fades.
+        doubt: float64 [T], as in :class:`Found`, what is usual for this person.
     """
 
     def __init__(self, joints: int = 15) -> None:
@@ -83,7 +89,7 @@ class Tracks:
         self.joints, self.pixels = np.zeros((0, joints, 3)), np.zeros((0, joints, 2))
         self.drift = np.zeros((0, 2))
         self.seen, self.born, self.score = np.zeros(0), np.zeros(0), np.zeros(0)
-        self.fading = np.zeros(0, np.bool_)
+        self.fading, self.doubt = np.zeros(0, np.bool_), np.zeros(0)
         self._lens = np.zeros((2, 2))  # weight, and weighted focal length, by axis
 
     def __len__(self) -> int:
@@ -114,6 +120,7 @@ class Tracks:
             "seen": np.full(count, time),
             "born": np.full(count, time),
             "score": found.score,
+            "doubt": found.doubt,
         }
         for name in _COLUMNS:
             setattr(self, name, np.concatenate([getattr(self, name), new[name]]))
@@ -155,14 +162,15 @@ class Tracks:
         moving = gap[:, 0] > 0
         gap = np.maximum(gap, 1e-9)
         expected = self.position[rows]
+        root = self._weighed(rows, found)
         trust = np.maximum(0.5, 1 - np.exp(-gap / POSITION_MEMORY))
-        position = expected + trust * (found.root - expected)
+        position = expected + trust * (root - expected)
         weight = 1 - np.exp(-gap / VELOCITY_MEMORY)
         velocity = self.velocity[rows]
         velocity = velocity + weight * ((position - self.last[rows]) / gap - velocity)
         drift = self.drift[rows]
         drift = drift + weight * (_mean_motion(self.pixels[rows], found.pixels) / gap)
-        self.position[rows] = self.last[rows] = np.where(moving[:, None], position, found.root)
+        self.position[rows] = self.last[rows] = np.where(moving[:, None], position, root)
         self.fading[rows] = False
         self.velocity[rows] = np.where(moving[:, None], velocity, self.velocity[rows])
         self.drift[rows] = np.where(moving[:, None], drift, self.drift[rows])
@@ -172,6 +180,23 @@ class Tracks:
         self.score[rows] = found.score
         for row, body in zip(rows, found.body, strict=True):
             self.body[row] = body
+
+    def _weighed(self, rows: NDArray[np.intp], found: Found) -> Float:
+        """Where people were found, but as far away as the doubts about it let one believe.
+
+        Of somebody of whom only an arm is left to see the distance is a guess, and says so. Their
+        direction is not: they are moved along their ray towards where they were expected.
+        """
+        away = np.linalg.norm(found.root, axis=1, keepdims=True)
+        ray = found.root / np.maximum(away, 1e-6)
+        expected = (self.position[rows] * ray).sum(axis=1, keepdims=True)
+        usual, told = self.doubt[rows], found.doubt
+        believed = np.minimum(1.0, (usual / told) ** 2)
+        believed = np.where(np.isfinite(believed), believed, 1.0)[:, None]
+        learnt = _SURE_MEMORY * usual + (1 - _SURE_MEMORY) * np.fmin(told, 2 * usual)
+        self.doubt[rows] = np.where(np.isfinite(learnt), learnt, told)
+        placed: Float = found.root + (1 - believed) * (expected - away) * ray
+        return placed
 
     def follow_companions(self, seen: NDArray[np.intp]) -> None:
         """Who isn't seen beside somebody who is goes on as that person does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -233,3 +234,22 @@ def test_of_two_images_with_one_stamp_the_second_has_its_own_people(fill_time, s
     assert [(one.body.id, one.predicted) for one in tracked] == shown
     tracked = tracker.update([person((0, 0, 4)), person((1.5, 0, 4))], 1.1)
     assert [(one.body.id, one.predicted) for one in tracked] == [(0, False), (1, False)]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_who_says_that_a_distance_is_a_guess_is_not_moved_by_it(told):
+    """Somebody goes behind a pillar: of the last arm that shows the distance is wrong by 2 m."""
+    tracker = Tracker()
+    seen = []
+    for k in range(20):
+        away = 4.0 if k < 6 or k > 9 else 6.0
+        body = person((0.05 * k * away / 4, 0, away))
+        deviation = 0.3 if away == 4.0 else 1.8
+        bodies = [replace(body, depth_std=deviation if told else float("nan"))]
+        seen += [tracker.update([] if 8 <= k < 12 else bodies, k * STEP)]
+    at = [people[0].body.root[2] for people in seen[8:12]]  # where the person is predicted
+    if told:
+        assert np.allclose(at, 4.0, atol=0.5)
+        assert {people[0].body.id for people in seen} == {0}
+    else:
+        assert min(at) > 5.0  # nobody could know
