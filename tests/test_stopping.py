@@ -7,7 +7,15 @@ import sys
 import pytest
 
 from smap_ros.engines.base import import_runtime
-from smap_ros.stopping import Stopped, stoppable
+from smap_ros.stopping import SIGNALS, Stopped, stoppable
+
+
+@pytest.fixture(autouse=True)
+def pythons_own_handlers() -> None:
+    """ROS installs handlers that this process keeps after its tests; a stop would end it."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is None:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def test_an_error_that_a_stop_was_made_into_is_the_stop() -> None:

@@ -105,7 +105,7 @@ class TensorRtEngine:
         except Exception as error:  # its bindings raise what they like
             self.gpu.close()
             raise EngineError(
-                f"TensorRT fails on {self.gpu.facts.name}: {error!r}; {self._reasons()}. Choose "
+                f"TensorRT fails on {self.gpu.facts.name}: {error}; {self._reasons()}. Choose "
                 "engine auto, openvino or onnxruntime"
             ) from error
         except BaseException:

@@ -139,7 +139,7 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
         try:
             values = np.asarray(row[name], np.float64)
         except MALFORMED as error:
-            return _bad_row(row["place"], f"{name} is malformed: {error!r}")
+            return _bad_row(row["place"], f"{name} is malformed: {reason(error)}")
         wrong = np.argwhere(~(np.abs(values) <= _MOST))
         if len(wrong) and not row["problem"]:
             value = values[tuple(wrong[0])]
