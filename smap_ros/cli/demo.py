@@ -29,6 +29,8 @@ from smap_ros.stopping import Stopped
 
 BAG, LOGS = "bag", "logs"
 _TIMEOUT = 600.0  # seconds
+# Every image of the clip is to be in the bag, on a busy machine too.
+RELIABILITY = "reliable"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def demo_plan(options: DemoOptions) -> Plan:
         "pacing": "real_time" if options.real_time else "as_consumed",
         "subscribers": 2,  # the pose node, once its model is loaded, and the recorder
         "on_failure": "exit",
+        "image_reliability": RELIABILITY,
     }
     if options.fov_degrees is not None and options.camera is not None:
         raise InputError("both a calibration and a field of view were given; give one")
@@ -128,6 +131,7 @@ def demo_plan(options: DemoOptions) -> Plan:
         parameters={
             RECORDER_NODE.name: {
                 "output": str((options.out / BAG).absolute()),
+                "image_reliability": RELIABILITY,
                 "image_depth": 100,  # a slow disk must not cost images
             }
         },
