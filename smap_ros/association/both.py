@@ -63,12 +63,10 @@ def associate_both(
 
 def _unused(peaks: Peaks, people: Float) -> NDArray[np.bool_]:
     """Peaks that nobody has, bool [P]."""
-    left = np.ones(len(peaks.table), np.bool_)
-    for joint in range(JOINTS):
-        owned = people[people[:, joint, 3] > 0, joint, :2]
-        mine = slice(peaks.starts[joint], peaks.starts[joint + 1])
-        same = (peaks.table[mine, None, :2] == owned[None]).all(axis=-1)
-        left[mine] = ~same.any(axis=1)
+    joint = np.repeat(np.arange(JOINTS), peaks.counts)  # of each peak
+    owned = people[:, joint]  # [people, P, 4]
+    same = (owned[..., :2] == peaks.table[:, :2]).all(axis=-1) & (owned[..., 3] > 0)
+    left: NDArray[np.bool_] = ~same.any(axis=0)
     return left
 
 

@@ -247,6 +247,8 @@ class SmapEstimator:
             seen.maps, seen.root_depth, seen.neck_depth, config=self._association
         )
         timer.lap("association")
+        if not len(rest):  # as a rule
+            return _without_unplaced(at_pelvis(people))
         necks = lifting(
             rest,
             root_depth=seen.neck_depth,
