@@ -1,35 +1,53 @@
-"""Stops that come at a bad moment."""
+"""Stops that come at a bad moment, each in a process of its own: a signal is for all of it."""
 
-import os
 import signal
+import subprocess
 import sys
 
 import pytest
 
-from smap_ros.engines.base import import_runtime
-from smap_ros.stopping import SIGNALS, Stopped, stoppable
+from smap_ros.stopping import stoppable
 
+# As Python does it where a signal hits a native module that is being imported.
+DURING_A_NATIVE_IMPORT = """
+import os, signal
+from smap_ros.stopping import Stopped, stoppable
 
-@pytest.fixture(autouse=True)
-def pythons_own_handlers() -> None:
-    """ROS installs handlers that this process keeps after its tests; a stop would end it."""
-    for number in SIGNALS:
-        if signal.getsignal(number) is None:
-            signal.signal(number, signal.SIG_DFL)
+def import_badly():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException as error:
+        raise ImportError("initialization failed") from error
 
-
-def test_an_error_that_a_stop_was_made_into_is_the_stop() -> None:
-    """As Python does it where a signal hits a native module that is being imported."""
-
-    def import_badly() -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-        except BaseException as error:
-            raise ImportError("initialization failed") from error
-
-    with pytest.raises(Stopped) as stop, stoppable():
+try:
+    with stoppable():
         import_badly()
-    assert stop.value.status == 128 + signal.SIGTERM
+except Stopped as stop:
+    print("stopped", stop.status)
+"""
+DURING_A_RUNTIMES_IMPORT = """
+import sys
+from smap_ros.engines.base import import_runtime
+from smap_ros.stopping import Stopped, stoppable
+
+try:
+    with stoppable():
+        import_runtime("slow_runtime")
+except Stopped as stop:
+    print("stopped", stop.status, sys.modules["slow_runtime"].ready)
+"""
+
+
+def run(program: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_an_error_that_a_stop_was_made_into_is_the_stop(child_environment) -> None:
+    assert run(DURING_A_NATIVE_IMPORT, **child_environment) == f"stopped {128 + signal.SIGTERM}"
 
 
 def test_other_errors_stay_what_they_are() -> None:
@@ -37,11 +55,10 @@ def test_other_errors_stay_what_they_are() -> None:
         raise ImportError("no such module")
 
 
-def test_a_stop_while_a_runtime_is_imported_comes_after_it(tmp_path, monkeypatch) -> None:
+def test_a_stop_while_a_runtime_is_imported_comes_after_it(tmp_path, child_environment) -> None:
     (tmp_path / "slow_runtime.py").write_text(
         "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nready = True\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(Stopped), stoppable():
-        import_runtime("slow_runtime")
-    assert sys.modules.pop("slow_runtime").ready
+    before = child_environment.get("PYTHONPATH", "")
+    environment = {**child_environment, "PYTHONPATH": f"{tmp_path}:{before}".rstrip(":")}
+    assert run(DURING_A_RUNTIMES_IMPORT, **environment) == f"stopped {128 + signal.SIGTERM} True"

@@ -50,6 +50,9 @@ def demo(clip, scene_bundle, tmp_path_factory) -> tuple[Path, subprocess.Complet
     words = ("--clip", clip, "--fov", 80, "--bundle", scene_bundle, *RUNTIME, "--out", "out")
     done = smap_ros("demo", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
+    # Here and not only below: what fails in a fixture is set up anew when a test is run once more.
+    frames = read_bodies(folder / "out" / "bodies.json")
+    assert len(frames) == FRAMES, "the smoother came up after the clip had been played"
     return folder / "out", done
 
 
