@@ -23,7 +23,6 @@ FADE_ACROSS, FADE_ALONG = 0.6, 0.15
 COMPANION, TOGETHER = 1.0, 0.8
 _LENS_MEMORY = 0.9  # weight that earlier frames keep in the focal length
 
-_DOUBTFUL = 1.5  # times what is usual for a person; what is told trembles below that
 _SURE_MEMORY = 0.9  # weight that earlier frames keep in how wrong a person's distance usually is
 
 _COLUMNS = (
@@ -192,7 +191,7 @@ class Tracks:
         ray = found.root / np.maximum(away, 1e-6)
         expected = (self.position[rows] * ray).sum(axis=1, keepdims=True)
         usual, told = self.doubt[rows], found.doubt
-        believed = np.minimum(1.0, (_DOUBTFUL * usual / told) ** 2)
+        believed = np.minimum(1.0, (usual / told) ** 2)
         believed = np.where(np.isfinite(believed), believed, 1.0)[:, None]
         learnt = _SURE_MEMORY * usual + (1 - _SURE_MEMORY) * np.fmin(told, 2 * usual)
         self.doubt[rows] = np.where(np.isfinite(learnt), learnt, told)
