@@ -120,7 +120,7 @@ class Tracker:
         tracks.keep(time - tracks.seen <= self.config.death_time)
         tracks.advance(step)
         self._follow_camera(found, step, moved)
-        pairs = assign(self._costs(found, time))
+        pairs = self._pairs(found, time)
         rows = np.array([row for row, _ in pairs], np.intp)
         matched = [column for _, column in pairs]
         tracks.see(rows, found.take(matched), time)
@@ -180,6 +180,20 @@ class Tracker:
             mesh=None,
         )
         return TrackedBody(body, predicted=True)
+
+    def _pairs(self, found: Found, time: float) -> list[tuple[int, int]]:
+        """Tracks and the people of the frame that they are, with an identity first.
+
+        Somebody of whom little shows may be found twice. The second one, who was never certain,
+        must not take the person from who is known.
+        """
+        cost = self._costs(found, time)
+        known = self._tracks.id >= 0
+        first = np.where(known[:, None], cost, np.inf)
+        pairs = assign(first)
+        rest = np.where(known[:, None], np.inf, cost)
+        rest[:, [column for _, column in pairs]] = np.inf
+        return [*pairs, *assign(rest)]
 
     def _costs(self, found: Found, time: float) -> NDArray[np.float64]:
         """Cost of each track (row) taking each body (column); infinite when out of reach."""

@@ -23,11 +23,12 @@ FADE_ACROSS, FADE_ALONG = 0.6, 0.15
 COMPANION, TOGETHER = 1.0, 0.8
 _LENS_MEMORY = 0.9  # weight that earlier frames keep in the focal length
 
+_DIM = 0.8  # of the usual score; below, a person is found badly
 _SURE_MEMORY = 0.9  # weight that earlier frames keep in how wrong a person's distance usually is
 
 _COLUMNS = (
     "id", "position", "last", "velocity", "joints", "pixels", "drift", "seen", "born", "score",
-    "fading", "doubt",
+    "fading", "doubt", "usual",
 )  # fmt: skip
 
 
@@ -79,6 +80,7 @@ class Tracks:
         score: float64 [T], as last seen.
         fading: bool [T], not seen in the latest frame: velocity fades.
         doubt: float64 [T], as in :class:`Found`, what is usual for this person.
+        usual: float64 [T], score that is usual for this person.
     """
 
     def __init__(self, joints: int = 15) -> None:
@@ -89,7 +91,8 @@ class Tracks:
         self.joints, self.pixels = np.zeros((0, joints, 3)), np.zeros((0, joints, 2))
         self.drift = np.zeros((0, 2))
         self.seen, self.born, self.score = np.zeros(0), np.zeros(0), np.zeros(0)
-        self.fading, self.doubt = np.zeros(0, np.bool_), np.zeros(0)
+        self.fading = np.zeros(0, np.bool_)
+        self.doubt, self.usual = np.zeros(0), np.zeros(0)
         self._lens = np.zeros((2, 2))  # weight, and weighted focal length, by axis
 
     def __len__(self) -> int:
@@ -121,6 +124,7 @@ class Tracks:
             "born": np.full(count, time),
             "score": found.score,
             "doubt": found.doubt,
+            "usual": found.score,
         }
         for name in _COLUMNS:
             setattr(self, name, np.concatenate([getattr(self, name), new[name]]))
@@ -163,9 +167,10 @@ class Tracks:
         gap = np.maximum(gap, 1e-9)
         expected = self.position[rows]
         root = self._weighed(rows, found)
-        trust = np.maximum(0.5, 1 - np.exp(-gap / POSITION_MEMORY))
+        clear = self._clear(rows, found)
+        trust = np.maximum(0.5, 1 - np.exp(-gap / POSITION_MEMORY)) * clear
         position = expected + trust * (root - expected)
-        weight = 1 - np.exp(-gap / VELOCITY_MEMORY)
+        weight = (1 - np.exp(-gap / VELOCITY_MEMORY)) * clear
         velocity = self.velocity[rows]
         velocity = velocity + weight * ((position - self.last[rows]) / gap - velocity)
         drift = self.drift[rows]
@@ -180,6 +185,18 @@ class Tracks:
         self.score[rows] = found.score
         for row, body in zip(rows, found.body, strict=True):
             self.body[row] = body
+
+    def _clear(self, rows: NDArray[np.intp], found: Found) -> Float:
+        """How far to believe where people were found, 0 to 1, [N, 1]: by their score beside usual.
+
+        What is left to see of somebody who goes behind somebody else is found, but badly, and may
+        be another's; who is small or in the dark always has a low score and loses nothing.
+        """
+        usual = self.usual[rows]
+        self.usual[rows] = _SURE_MEMORY * usual + (1 - _SURE_MEMORY) * found.score
+        ratio = found.score / np.maximum(usual, 1e-6)
+        clear: Float = np.clip(ratio / _DIM, 0, 1)[:, None] ** 2
+        return clear
 
     def _weighed(self, rows: NDArray[np.intp], found: Found) -> Float:
         """Where people were found, but as far away as the doubts about it let one believe.

@@ -253,3 +253,35 @@ def test_who_says_that_a_distance_is_a_guess_is_not_moved_by_it(told):
         assert {people[0].body.id for people in seen} == {0}
     else:
         assert min(at) > 5.0  # nobody could know
+
+
+def test_the_last_bad_glimpse_of_somebody_teaches_no_speed():
+    """Somebody goes behind others; of what shows at last the place is off by 0.4 m."""
+    tracker = Tracker()
+    for k in range(20):
+        glimpse = k in (12, 13)
+        root = np.array([0.1 * k, -0.4 if glimpse else 0.0, 4.0])
+        seen = [] if k > 13 else [person(root, score=0.2 if glimpse else 0.7)]
+        tracked = tracker.update(seen, k * STEP)
+    assert identities(tracked) == [0]
+    x, y, _ = tracked[0].body.root
+    assert abs(y) < 0.15  # were it learnt, 0.4 m
+    assert 1.4 < x < 2.0  # goes on as before, fading
+
+
+def test_low_scores_that_are_usual_for_somebody_cost_nothing():
+    tracker = Tracker()
+    for k in range(20):
+        tracked = tracker.update([person((0.1 * k, 0, 4.0), score=0.2)] if k < 15 else [], k * STEP)
+    assert identities(tracked) == [0]
+    assert tracked[0].body.root[0] > 1.6
+
+
+def test_who_is_known_is_matched_before_somebody_who_was_never_certain():
+    """Somebody reappears and is found twice at once; the better of the two is theirs."""
+    tracker = Tracker()
+    for k in range(4):
+        tracker.update([person((0, 0, 4.0))], k * STEP)
+    tracker.update([person((0.05, 0, 4.1), 0.2), person((0.45, 0, 4.5), 0.15)], 4 * STEP)
+    tracked = tracker.update([person((0.4, 0, 4.4), 0.8)], 5 * STEP)
+    assert identities(tracked) == [0] and not tracked[0].predicted
