@@ -15,7 +15,6 @@ from smap_ros.skeletons import MPI15, MPI17, SMPL24, SPIN49
 from smap_train.data.check import check
 from smap_train.data.layouts.clips import ClipData
 from smap_train.data.layouts.known import DataSet, recognised
-from smap_train.data.layouts.maed_database import open_database
 from smap_train.data.layouts.mpi_inf_3dhp import MPI28
 from smap_train.data.layouts.panoptic import PANOPTIC19
 from smap_train.data.layouts.people import PeopleData
@@ -26,7 +25,7 @@ from smap_train.models.virtualpose.cameras import project
 
 from . import published
 from .published import SHIFT_M, SQUARE, STUDIO_TURN, TURN, person, pixels
-from .test_tracks import database
+from .test_tracks import database, opened
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +251,7 @@ def test_penn_actions_order_is_its_own(tmp_path):
 
 
 def test_insta_varietys_people_have_no_box(tmp_path):
-    frames = open_database(database(tmp_path, bbox=None, pose=None, joints3D=None), tmp_path)
+    frames = opened(database(tmp_path, bbox=None, pose=None, joints3D=None), tmp_path)
     np.testing.assert_allclose(1.3 * frames[0].box, [145.6, 145.6, 224, 224])
 
 

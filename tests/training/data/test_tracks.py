@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,14 +11,19 @@ import pytest
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15, SPIN49
 from smap_train.data.clip_crop import ClipView, coloured, erase, matrix_of, seen
-from smap_train.data.layouts.maed_database import open_database
-from smap_train.data.layouts.tracks import Chunks, clip, open_virtual_frames
+from smap_train.data.layouts.clips import ClipData
+from smap_train.data.layouts.tracks import Chunks, Frames, clip, open_virtual_frames
 from smap_train.engine.sampling import BadRecordError
 from smap_train.recipes.maed import labels_of
 
 from .bodies import body, picture, scene, write_shard
 
 COUNT = 6
+
+
+def opened(path: Path, images: Path, every: int = 1) -> Frames:
+    """One of MAED's databases."""
+    return ClipData(database=path, images=images, every=every).open()
 
 
 def database(folder, **changes):
@@ -50,14 +57,14 @@ def film(folder, frames=5):
 
 
 def test_a_database_and_its_tracks(tmp_path):
-    frames = open_database(database(tmp_path), tmp_path)
+    frames = opened(database(tmp_path), tmp_path)
     person = frames[4]
     assert person.image == tmp_path / "frames/004.png" and person.read()[0, 0, 0] == 80
     assert person.joints_2d[3].tolist() == [107, 56, 1] and person.fit.shape == (1, 82)
     assert [(a, b) for _, a, b in Chunks(frames)] == [(0, 4), (4, 6)]
-    some = open_database(tmp_path / "3dpw_train_db.npz", tmp_path, 2)
+    some = opened(tmp_path / "3dpw_train_db.npz", tmp_path, 2)
     assert [person.image.stem for person in some] == ["000", "002", "004"]
-    photos = open_database(
+    photos = opened(
         database(tmp_path, pose=None, shape=None, joints3D=None, vid_name=None), tmp_path
     )
     assert len(photos[0].fit) == 0 and not photos[0].joints_3d.any()
@@ -77,18 +84,18 @@ def test_a_database_and_its_tracks(tmp_path):
 )
 def test_bad_rows_are_named(tmp_path, changes, message):
     with pytest.raises(BadRecordError, match=message):
-        open_database(database(tmp_path, **changes), tmp_path)[0]
+        opened(database(tmp_path, **changes), tmp_path)[0]
 
 
 @pytest.mark.parametrize("changes", [{"img_name": None}, {"bbox": np.ones((2, 4))}])
 def test_other_files_are_refused(tmp_path, changes):
     with pytest.raises(InputError, match=r"none of MAED's databases as .npz"):
-        open_database(database(tmp_path, **changes), tmp_path)
+        opened(database(tmp_path, **changes), tmp_path)
     held = np.empty(1, object)
     held[0] = {"a": 1}
     np.savez(tmp_path / "code.npz", img_name=held)
     with pytest.raises(InputError, match="none of MAED's databases"):
-        open_database(tmp_path / "code.npz", tmp_path)
+        opened(tmp_path / "code.npz", tmp_path)
 
 
 def test_a_films_people_are_tracks(tmp_path):

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from smap_train.data.layouts.tracks import CHUNK_STEP, Frames
+from smap_train.data.layouts.tracks import CHUNK_STEP, Frames, open_frames
 
 ClipLayout = Literal["maed", "3dpw", "mpi_inf_3dhp", "posetrack", "penn_action"]
 
-# layout -> module and the function that opens it; a new one adds a line here and a name above.
+# layout -> its module; a new one adds a line here and a name above. See :class:`ClipModule`.
 CLIPS: dict[str, str] = {
-    "maed": "smap_train.data.layouts.maed_database:open_clips",
-    "3dpw": "smap_train.data.layouts.threedpw_clips:open_clips",
-    "mpi_inf_3dhp": "smap_train.data.layouts.mpi_inf_3dhp:open_clips",
-    "posetrack": "smap_train.data.layouts.posetrack:open_clips",
-    "penn_action": "smap_train.data.layouts.penn_action:open_clips",
+    "maed": "smap_train.data.layouts.maed_database",
+    "3dpw": "smap_train.data.layouts.threedpw_clips",
+    "mpi_inf_3dhp": "smap_train.data.layouts.mpi_inf_3dhp",
+    "posetrack": "smap_train.data.layouts.posetrack",
+    "penn_action": "smap_train.data.layouts.penn_action",
 }
+
+
+class ClipModule(Protocol):
+    """What the module of a layout has.
+
+    Attributes:
+        CLIP_VERSION: raised when its rows change, so that indexes are built anew.
+    """
+
+    CLIP_VERSION: int
+
+    def clip_files(self, path: Path) -> list[Path]:
+        """The files of the labels that a data set or one of its parts has.
+
+        Raises:
+            InputError: if there are none.
+        """
+
+    def clip_rows(self, files: list[Path]) -> Iterator[dict[str, Any]]:
+        """Their people, those of a track one after the other; see :func:`tracks.frame_row`."""
 
 
 class ClipData(BaseModel):
@@ -54,11 +75,7 @@ class ClipData(BaseModel):
         Raises:
             InputError: if there are none.
         """
-        module = self._module()
-        if hasattr(module, "clip_files"):
-            found: list[Path] = module.clip_files(self.database)
-            return found
-        return [self.database]
+        return self._module().clip_files(self.database)
 
     def open(self) -> Frames:
         """Its people, those of a track one after the other.
@@ -66,9 +83,10 @@ class ClipData(BaseModel):
         Raises:
             InputError: if the labels can't be read.
         """
-        function = CLIPS[self.layout].partition(":")[2]
-        opened: Callable[[ClipData], Frames] = getattr(self._module(), function)
-        return opened(self)
+        module, files = self._module(), self.files()
+        rows = partial(module.clip_rows, files)
+        version = module.CLIP_VERSION
+        return open_frames(self.layout, version, files, rows, self.images, self.every)
 
-    def _module(self) -> object:
-        return importlib.import_module(CLIPS[self.layout].partition(":")[0])
+    def _module(self) -> ClipModule:
+        return cast(ClipModule, importlib.import_module(CLIPS[self.layout]))

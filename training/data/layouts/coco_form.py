@@ -45,6 +45,11 @@ def file_of(image: dict[str, Any]) -> Path:
     return Path(name) if isinstance(name, str) else Path()
 
 
+def annotation_id(annotation: dict[str, Any]) -> object:
+    """How messages call an annotation."""
+    return annotation.get("id")
+
+
 def pictures(path: Path, read: Callable[[dict[str, Any]], One]) -> Iterator[Picture[One]]:
     """The pictures of a file in their order, and one without an entry for people of none.
 

@@ -15,41 +15,33 @@ from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import SPIN49
-from smap_train.data.layouts.clips import ClipData
 from smap_train.data.layouts.coco_form import MALFORMED
-from smap_train.data.layouts.tracks import FIT, Frames, frame_row, open_frames
+from smap_train.data.layouts.tracks import FIT, frame_row
 
 Float64 = NDArray[np.float64]
 
-_VERSION = 2
+CLIP_VERSION = 2
 _JOINTS = len(SPIN49)
 # InstaVariety's people have no box: their pictures are crops already.
 _CROP, _BOX_MARGIN = 224, 1.3
 _WHOLE_FRAME = np.array([_CROP / 2, _CROP / 2, _CROP / _BOX_MARGIN, _CROP / _BOX_MARGIN])
 
 
-def open_database(path: Path, folder: Path, every: int = 1, cache: Path | None = None) -> Frames:
-    """One of MAED's databases, its arrays saved as .npz.
+def clip_files(path: Path) -> list[Path]:
+    """A database is one file."""
+    return [path]
 
-    Args:
-        path: with img_name, bbox, joints2D, and joints3D, pose, shape, vid_name where there are.
-            Without bbox (InstaVariety) pictures are crops of 224 x 224.
-        folder: that ``img_name`` is relative to.
-        every: take every n-th row.
-        cache: folder of indexes; the user's cache folder if None.
+
+def clip_rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The people of a database.
+
+    Its arrays: img_name, bbox, joints2D, and joints3D, pose, shape, vid_name where there are.
+    Without bbox (InstaVariety) pictures are crops of 224 x 224.
 
     Raises:
         InputError: if it can't be read, or lacks an array.
     """
-    return open_frames("maed", _VERSION, [path], lambda: _of_database(path), folder, every, cache)
-
-
-def open_clips(data: ClipData) -> Frames:
-    """One of MAED's databases, as configurations name it."""
-    return open_database(data.database, data.images, data.every)
-
-
-def _of_database(path: Path) -> Iterator[dict[str, Any]]:
+    (path,) = files
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

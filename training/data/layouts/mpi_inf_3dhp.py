@@ -30,17 +30,14 @@ from smap_train.data.layouts.persons import (
     open_persons,
 )
 from smap_train.data.layouts.tracks import (
-    Frames,
     bad_frame,
     frame_row,
     labelled,
     no_fit,
-    open_frames,
 )
 from smap_train.data.records import MILLIMETRES
 
 if TYPE_CHECKING:
-    from smap_train.data.layouts.clips import ClipData
     from smap_train.data.layouts.people import PeopleData
 
 MPI28 = joint_set(
@@ -53,7 +50,7 @@ MPI28 = joint_set(
 SIDE = 2048  # of the pictures, pixels
 CAMERAS = 9  # of the 14 those that look at the whole person from around, officially
 BOX_MARGIN = 1.1
-_VERSION, _CLIPS = 1, 1  # of people one by one, and of those over time
+_VERSION, CLIP_VERSION = 1, 1  # of people one by one, and of those over time
 _FILE = "annot.mat"
 _MOST = 1e5  # pixels or millimetres by which a camera is told
 
@@ -184,18 +181,8 @@ def clip_files(path: Path) -> list[Path]:
     return sequence_files(path)
 
 
-def open_clips(data: ClipData) -> Frames:
-    """The person of each video; where joints leave the picture another track begins.
-
-    Raises:
-        InputError: if there are no annotations.
-    """
-    files = sequence_files(data.database)
-    name = "mpi-inf-3dhp"
-    return open_frames(name, _CLIPS, files, lambda: _rows(files), data.images, data.every)
-
-
-def _rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+def clip_rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The person of each video; where joints leave the picture another track begins."""
     track = 0
     for video in (video for file in files for video in videos(file)):
         track += 1

@@ -36,7 +36,7 @@ from smap_train.data.layouts.persons import (
     PersonRecords,
     bad_person,
     open_persons,
-    with_neighbours,
+    persons_of,
 )
 
 if TYPE_CHECKING:
@@ -111,14 +111,13 @@ def _people(path: Path, fits: Fits, *, everybody: bool) -> Iterator[PersonRecord
         people = picture.people
         roots = np.array([joints[MUCO21.root, 2:5] for _, _, joints in people]).reshape(-1, 3)
         chosen = range(len(people)) if everybody else _apart(roots)
-        records: list[PersonRecord] = []
-        for number, box, joints in people:
-            own = f"{picture.place}, annotation {number}"
-            try:
-                records.append(fits.of(number, _person(picture.image, box, joints, own)))
-            except MALFORMED as error:
-                records.append(bad_person(own, f"is malformed: {reason(error)}", picture.file))
-        records = with_neighbours(records)
+        records = persons_of(
+            picture,
+            lambda person: person[0],
+            lambda person, image, place: fits.of(
+                person[0], _person(image, person[1], person[2], place)
+            ),
+        )
         yield from (records[k] for k in chosen)
 
 

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smap_ros.errors import reason
 from smap_ros.skeletons import MPI17
-from smap_train.data.layouts.coco_form import MALFORMED, pictures
+from smap_train.data.layouts.coco_form import annotation_id, pictures
 from smap_train.data.layouts.persons import (
     COLUMNS,
     PersonRecord,
     PersonRecords,
     bad_person,
     open_persons,
-    with_neighbours,
+    persons_of,
 )
 from smap_train.data.records import MILLIMETRES
 
@@ -46,18 +45,12 @@ def open_people(data: PeopleData) -> PersonRecords:
 def _people(path: Path) -> Iterator[PersonRecord]:
     for picture in pictures(path, dict):
         yield from (bad_person(*one, picture.file) for one in picture.bad)
-        made = []
-        for annotation in picture.people:
-            place = f"{picture.place}, annotation {annotation.get('id')}"
-            try:
-                if annotation["is_valid"]:
-                    made.append(_person(annotation, picture.image, place))
-            except MALFORMED as error:
-                made.append(bad_person(place, f"is malformed: {reason(error)}", picture.file))
-        yield from with_neighbours(made)
+        yield from persons_of(picture, annotation_id, _person)
 
 
-def _person(annotation: dict[str, Any], image: dict[str, Any], place: str) -> PersonRecord:
+def _person(annotation: dict[str, Any], image: dict[str, Any], place: str) -> PersonRecord | None:
+    if not annotation["is_valid"]:
+        return None
     pixels = np.array(annotation["keypoints_img"], np.float64)
     points = np.array(annotation["keypoints_cam"], np.float64)
     if (pixels.shape, points.shape) != ((len(MPI17), 2), (len(MPI17), 3)):

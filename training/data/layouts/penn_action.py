@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,22 +18,17 @@ from smap_ros.evaluation.mupots.matfiles import read_mat
 from smap_train.data.layouts.coco_form import MALFORMED
 from smap_train.data.layouts.tracks import (
     Float64,
-    Frames,
     bad_frame,
     frame_row,
     labelled,
     no_fit,
-    open_frames,
 )
-
-if TYPE_CHECKING:
-    from smap_train.data.layouts.clips import ClipData
 
 JOINTS = (
     "head", "l_shoulder", "r_shoulder", "l_elbow", "r_elbow", "l_wrist", "r_wrist", "l_hip",
     "r_hip", "l_knee", "r_knee", "l_ankle", "r_ankle",
 )  # fmt: skip
-_VERSION = 1
+CLIP_VERSION = 1
 
 
 def clip_files(path: Path) -> list[Path]:
@@ -49,18 +44,8 @@ def clip_files(path: Path) -> list[Path]:
     return files
 
 
-def open_clips(data: ClipData) -> Frames:
-    """The person of each video.
-
-    Raises:
-        InputError: if there are no labels.
-    """
-    files = clip_files(data.database)
-    name = "penn-action"
-    return open_frames(name, _VERSION, files, lambda: _rows(files), data.images, data.every)
-
-
-def _rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+def clip_rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The person of each video."""
     for track, file in enumerate(files):
         try:
             content = read_mat(file, "x", "y", "visibility")

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.errors import reason
 from smap_ros.estimators.persons.crops import Crop, crop_around
 from smap_ros.skeletons import MPI15, Skeleton, convert
 from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
+from smap_train.data.layouts.coco_form import MALFORMED, One, Picture
 from smap_train.data.layouts.pictures import read_picture
 from smap_train.data.records import MILLIMETRES, IndexedRecords, Measured, Unit
 
@@ -293,6 +295,31 @@ def box_around(pixels: Float64, margin: float = 1.2) -> Float64:
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     sides = np.maximum((high - low) * margin, 1)
     return np.concatenate([(low + high - sides) / 2, sides])
+
+
+def persons_of(
+    picture: Picture[One],
+    number: Callable[[One], object],
+    make: Callable[[One, dict[str, Any], str], PersonRecord | None],
+) -> list[PersonRecord]:
+    """The people of a picture in their order, with their neighbours; bad ones as bad records.
+
+    Args:
+        picture: as read; annotations that couldn't be read are not among its people.
+        number: of an annotation, for messages.
+        make: the record of an annotation, given the picture's entry and how messages call it;
+            None leaves somebody out.
+    """
+    records = []
+    for annotation in picture.people:
+        place = f"{picture.place}, annotation {number(annotation)}"
+        try:
+            record = make(annotation, picture.image, place)
+        except MALFORMED as error:
+            record = bad_person(place, f"is malformed: {reason(error)}", picture.file)
+        if record is not None:
+            records.append(record)
+    return with_neighbours(records)
 
 
 def with_neighbours(people: Sequence[PersonRecord]) -> list[PersonRecord]:

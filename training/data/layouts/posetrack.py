@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +19,17 @@ from smap_train.data.layouts.coco_form import MALFORMED, pictures
 from smap_train.data.layouts.json_stream import first_entry
 from smap_train.data.layouts.persons import box_around
 from smap_train.data.layouts.tracks import (
-    Frames,
     bad_frame,
     frame_row,
     labelled,
     no_fit,
-    open_frames,
 )
-
-if TYPE_CHECKING:
-    from smap_train.data.layouts.clips import ClipData
 
 # What the data set calls joints that have other names here; left_ and right_ are l_ and r_.
 _NAMES = {"head_bottom": "neck"}
 _BOX_SHARE = 0.8  # of the longer side of the labelled box
 _FEWEST = 8  # frames of a track
-_VERSION = 1
+CLIP_VERSION = 1
 
 
 def clip_files(path: Path) -> list[Path]:
@@ -49,17 +44,8 @@ def clip_files(path: Path) -> list[Path]:
     return files
 
 
-def open_clips(data: ClipData) -> Frames:
-    """The people who are labelled in eight frames or more.
-
-    Raises:
-        InputError: if there are no files.
-    """
-    files = clip_files(data.database)
-    return open_frames("posetrack", _VERSION, files, lambda: _rows(files), data.images, data.every)
-
-
-def _rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+def clip_rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The people who are labelled in eight frames or more."""
     track = 0
     for file in files:
         try:

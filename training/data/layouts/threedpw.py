@@ -18,7 +18,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.threedpw.truth import Sequence3dpw, read_threedpw
 from smap_ros.skeletons import SMPL24
-from smap_train.data.layouts.coco_form import MALFORMED, pictures
+from smap_train.data.layouts.coco_form import MALFORMED, annotation_id, pictures
 from smap_train.data.layouts.fits import fit_row
 from smap_train.data.layouts.persons import (
     COLUMNS,
@@ -31,6 +31,7 @@ from smap_train.data.layouts.persons import (
     box_around,
     joint_set,
     open_persons,
+    persons_of,
     with_neighbours,
 )
 from smap_train.data.records import METRES, MILLIMETRES
@@ -138,14 +139,7 @@ def _listed(path: Path) -> Iterator[PersonRecord]:
     """The people of 3DCrowdNet's file, of whom it has no joints but those that OpenPose found."""
     for picture in pictures(path, dict):
         yield from (bad_person(*one, picture.file) for one in picture.bad)
-        made = []
-        for annotation in picture.people:
-            place = f"{picture.place}, annotation {annotation.get('id')}"
-            try:
-                made.append(_person(annotation, picture.image, place))
-            except MALFORMED as error:
-                made.append(bad_person(place, f"is malformed: {reason(error)}", picture.file))
-        yield from with_neighbours(made)
+        yield from persons_of(picture, annotation_id, _person)
 
 
 def _person(annotation: dict[str, Any], image: dict[str, Any], place: str) -> PersonRecord:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,15 +21,10 @@ from smap_ros.skeletons import SMPL24
 from smap_train.data.layouts.threedpw import OPENPOSE18, image_name, sequence_files
 from smap_train.data.layouts.tracks import (
     Float64,
-    Frames,
     bad_frame,
     frame_row,
     labelled,
-    open_frames,
 )
-
-if TYPE_CHECKING:
-    from smap_train.data.layouts.clips import ClipData
 
 LIMBS = tuple(
     f"{side}_{name}"
@@ -39,7 +34,7 @@ LIMBS = tuple(
 _CERTAIN, _FEWEST = 0.3, 7  # confidence of joints that count, and how many a frame has
 _SMOOTH = 8.0  # frames
 _MARGIN = 1.1
-_VERSION = 1
+CLIP_VERSION = 1
 
 
 def clip_files(path: Path) -> list[Path]:
@@ -47,17 +42,8 @@ def clip_files(path: Path) -> list[Path]:
     return sequence_files(path)
 
 
-def open_clips(data: ClipData) -> Frames:
-    """The people of all sequences; one whom the camera loses begins another track.
-
-    Raises:
-        InputError: if there are no sequences.
-    """
-    files = sequence_files(data.database)
-    return open_frames("3dpw", _VERSION, files, lambda: _rows(files), data.images, data.every)
-
-
-def _rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+def clip_rows(files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The people of all sequences; one whom the camera loses begins another track."""
     track = 0
     for file in files:
         try:
