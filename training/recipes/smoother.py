@@ -19,7 +19,7 @@ from smap_train.losses.smoother import SmootherWeights, smoother_losses
 from smap_train.models import create
 from smap_train.models.smoother.decoder import DELAYS, Answer
 from smap_train.models.smoother.tracks import ROOT
-from smap_train.recipes.base import Recipe
+from smap_train.recipes.base import Recipe, start_from
 from smap_train.smoother.data import HELD_EVERY, Example, examples, split
 
 _SEEDS = 1_000_003  # steps apart are the seeds of two runs
@@ -38,6 +38,10 @@ class SmootherRunConfig(RunConfig):
     )
     length: int = Field(32, gt=8, description="pictures of an example")
     dropout: float = Field(0.1, ge=0, lt=1, description="share left out within the network")
+    initial: Path | None = Field(
+        None,
+        description="weights to start from: smoother.pth, maybe of another detector's people",
+    )
     loss: SmootherWeights = SmootherWeights()
     batch_size: int = Field(16, gt=0, description="tracks a step, over all devices together")
     learning_rate: float = Field(3e-3, gt=0, description="at the peak")
@@ -63,8 +67,10 @@ class SmootherRecipe(Recipe[SmootherRunConfig]):
         self._held: list[Example] | None = None
 
     def network(self) -> nn.Module:
-        """Fresh weights."""
-        return create(self.model, dropout=self.config.dropout, **self.options)
+        """Fresh weights, or those to start from."""
+        network = create(self.model, dropout=self.config.dropout, **self.options)
+        start_from(network, self.config.initial)
+        return network
 
     def dataset(self) -> Mixture:
         """Tracks of the films, each as often as the others."""

@@ -57,6 +57,16 @@ def test_it_learns_resumes_to_the_bit_and_is_measured(films, kind):
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
 
 
+def test_it_starts_from_what_another_run_learned(films):
+    trained = train(recipe(films))
+    start = load_checkpoint(trained)["state_dict"]
+    network = recipe(films, initial=trained, learning_rate=1e-3).network()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, start[name], rtol=0, atol=0)
+    with pytest.raises(InputError, match="doesn't fit this network"):
+        recipe(films, initial=trained, kind="mlp").network()
+
+
 def test_held_out_films_are_not_learned_from(films):
     made = recipe(films)
     held, learned = made._films(held=True), made._films(held=False)
