@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -24,18 +22,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from smap_ros.errors import InputError
-from smap_ros.estimators import create_estimator
-from smap_ros.evaluation.common.predictions import BundlePredictions
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.pck2d import measures as pck2d
 from smap_ros.evaluation.pck2d.truth import Photo, read_lspet
-from smap_ros.evaluation.virtual import measures as virtual
 from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.pictures import write_picture
 from smap_ros.viz import colors
 from smap_ros.viz.colors import as_hex
 from smap_ros.viz.figures import dark_figure, rendered, style_axes
-from smap_train.export.smap import export_smap_kind
+from smap_train.export.measured import numbers_on, predictions_of
 
 STEPS = "steps"  # folder beside a run's weights, in which those along the way are kept
 
@@ -87,18 +82,11 @@ def measure(
     refine: Path | None = None,
 ) -> Point:
     """Export a checkpoint and measure it on scenes and photos."""
-    origin: dict[str, Any] = {"data": "unknown", "command": "unknown", "commit": "unknown"}
-    with tempfile.TemporaryDirectory() as folder:
-        bundle, _ = export_smap_kind(
-            checkpoint, Path(folder) / "bundle", half=False, provenance=origin,
-            licence="unknown", description="", refine=refine,
-        )  # fmt: skip
-        with closing(BundlePredictions(create_estimator(bundle, engine=engine))) as predictions:
-            outcome = virtual.evaluate(predictions, scenes)
-            pck = math.nan
-            if photos:
-                pck = pck2d.total(pck2d.evaluate(predictions, photos).photos)
-    whole = virtual.summarise(outcome.people, len(outcome.ghosts))
+    with predictions_of(checkpoint, engine, refine=refine) as predictions:
+        whole = numbers_on(predictions, scenes)
+        pck = math.nan
+        if photos:
+            pck = pck2d.total(pck2d.evaluate(predictions, photos).photos)
     names = [name for name in Point.__annotations__ if name not in ("step", "pck2d_percent")]
     return Point(step, *(float(getattr(whole, name)) for name in names), pck)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ STEPS = "steps"  # folder of the averaged weights along the way
 
 
 class KeepLast(Callback):
-    """Write the state of the run every so many steps and at its last one, whole or not at all.
+    """Write the state of the run every so many steps or minutes and at its last one.
+
+    It is written whole or not at all.
 
     When the run's configuration says so, averaged weights along the way are kept under
     ``steps/`` beside it.
@@ -29,11 +33,16 @@ class KeepLast(Callback):
         path: of the state, replaced each time.
         every: steps between states.
         keep_every: steps between averaged weights; 0 keeps none.
+        minutes: most between states.
     """
 
-    def __init__(self, path: Path, every: int, keep_every: int = 0) -> None:
+    def __init__(
+        self, path: Path, every: int, keep_every: int = 0, minutes: float = math.inf
+    ) -> None:
         self.path, self.every, self.keep_every = path, every, keep_every
+        self.seconds = 60 * minutes
         self.saved = -1  # step of the last state
+        self.since = time.monotonic()  # when it was written
 
     def on_train_batch_end(
         self,
@@ -48,11 +57,18 @@ class KeepLast(Callback):
         if step == self.saved or step == 0:
             return  # between two parts of a step
         keep = self.keep_every > 0 and step % self.keep_every == 0
-        if keep or step % self.every == 0 or step == trainer.max_steps:
+        if keep or step % self.every == 0 or step == trainer.max_steps or self._late(trainer):
             self.save(trainer)
         if keep and trainer.is_global_zero:
             assert isinstance(pl_module, RecipeModule)
             save_averaged(self.path, self.path.parent / STEPS / f"{step:06d}.pth", pl_module)
+
+    def _late(self, trainer: lightning.Trainer) -> bool:
+        """Whether the last state is too old by some process' clock: all of them save together."""
+        late = time.monotonic() - self.since > self.seconds
+        if trainer.world_size > 1 and math.isfinite(self.seconds):
+            return trainer.strategy.reduce_boolean_decision(late, all=False)
+        return late
 
     def save(self, trainer: lightning.Trainer) -> None:
         """Write the state. All processes call it; the first one writes."""
@@ -75,7 +91,7 @@ class KeepLast(Callback):
                 f"({error}); {left}"
             ) from error
         trainer.strategy.barrier("checkpoint")
-        self.saved = trainer.global_step
+        self.saved, self.since = trainer.global_step, time.monotonic()
 
 
 def save_averaged(state: Path, weights: Path, module: RecipeModule) -> None:

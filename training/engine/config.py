@@ -21,8 +21,8 @@ class RunConfig(BaseModel):
     # What a run may be resumed with although it differs: none of it changes what is computed.
     FREE: ClassVar[frozenset[str]] = frozenset(
         {
-            "out", "workers", "threads", "checkpoint_every", "keep_every", "validate_every",
-            "devices", "nodes", "strategy", "time_limit", "validation_limit",
+            "out", "workers", "threads", "checkpoint_every", "checkpoint_minutes", "keep_every",
+            "validate_every", "devices", "nodes", "strategy", "time_limit", "validation_limit",
         }
     )  # fmt: skip
 
@@ -48,6 +48,9 @@ class RunConfig(BaseModel):
         "stop", description="what a record that can't be used does; skipped ones are listed"
     )
     checkpoint_every: int = Field(100, gt=0, description="steps between checkpoints")
+    checkpoint_minutes: float = Field(
+        5.0, gt=0, description="most minutes between checkpoints, however slow steps are"
+    )
     keep_every: int = Field(
         0, ge=0, description="steps between averaged weights kept for `smap-train curve`; 0: none"
     )

@@ -68,7 +68,7 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
     done = steps_done(last)
     if done:
         check_resumed(config, change)
-    keep = KeepLast(last, config.checkpoint_every, config.keep_every)
+    keep = KeepLast(last, config.checkpoint_every, config.keep_every, config.checkpoint_minutes)
     stop = StopWhenAsked(keep, config)
     rates = Rates(config.batch_size / config.accumulate, config.workers)
     trainer = lightning.Trainer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from typing import Any
 
@@ -14,6 +15,8 @@ from smap_train.engine.config import RunConfig
 from smap_train.engine.module import RecipeModule
 from smap_train.models.checkpoint import save_checkpoint
 
+LOG = logging.getLogger(__name__)
+
 MEASURES = "measures.jsonl"
 BEST = "best.pth"
 
@@ -22,12 +25,23 @@ class Validate(Callback):
     """Every so many steps the averaged weights are measured by the recipe.
 
     The measures go to the curves and, a line each, to ``measures.jsonl``; the weights with the
-    lowest first measure are kept as ``best.pth``.
+    lowest first measure are kept as ``best.pth``. What a run starts from is measured as well, where
+    that is trained.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.measured = -1
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Measure what the run starts from."""
+        assert isinstance(pl_module, RecipeModule)
+        if trainer.global_step == 0 and pl_module.recipe.starts_trained():
+            if trainer.is_global_zero:
+                self._measure(trainer, pl_module, 0)
+            trainer.strategy.barrier("validation")
 
     def on_train_batch_end(
         self,
@@ -69,6 +83,8 @@ class Validate(Callback):
         before = [line for line in before if line["step"] < step]
         first, value = next(iter(measures.items()))
         best = min((line[first] for line in before if first in line), default=math.inf)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
+        LOG.info("held out, step %d: %s%s", step, told, "; the best so far" if value < best else "")
         lines = [*before, {"step": step, **measures}]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         if value < best:

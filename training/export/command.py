@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import InputError, reason
 from smap_train.convert import TWO_FILES
 from smap_train.export.half_graph import add_half_graph
@@ -71,6 +72,13 @@ def run(
     refine: Annotated[
         Path | None, typer.Option(help="refinenet.pth from recipe refine_lite or refinenet.")
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="Bundle that the weights were trained on from: its RefineNet and thresholds go "
+            "with them. For smap and smap_lite."
+        ),
+    ] = None,
     backbone: Annotated[
         Path | None, typer.Option(help="virtualpose_backbone that belongs to a virtualpose.")
     ] = None,
@@ -108,6 +116,8 @@ def run(
     model = content["model"]
     if model not in ("mobilehuman", "smoother", *_SMPL_MODELS):
         _refuse("--set", setting, "anything but a mobilehuman, crowdnet, maed or smoother")
+    if model not in ("smap", "smap_lite"):
+        _refuse("--like", like, f"a {model}")
     if model not in _SMPL_MODELS:
         _refuse("--smpl", smpl, "anything but a crowdnet or maed")
     if model in ("virtualpose", "virtualpose_lite"):
@@ -136,7 +146,8 @@ def run(
         made, error = export(checkpoint, bundle, smpl=smpl, settings=settings, **facts)
     else:
         _refuse("--backbone", backbone, "anything but a virtualpose")
-        made, error = export_smap_kind(checkpoint, bundle, refine=refine, **facts)
+        chosen = None if like is None else load_bundle(like)
+        made, error = export_smap_kind(checkpoint, bundle, refine=refine, like=chosen, **facts)
     if gpu_half:
         made, moved = add_half_graph(made)
         typer.echo(f"model.fp16.onnx answers a picture within {moved:.1e} of the outputs' range")
@@ -145,6 +156,6 @@ def run(
     typer.echo(f"{made.folder}: {size:.1f} MB, ONNX against torch {error:.1e} relative")
 
 
-def _refuse(option: str, value: Path | list[str] | None, what: str) -> None:
+def _refuse(option: str, value: Path | str | list[str] | None, what: str) -> None:
     if value:
         raise InputError(f"{option} is of no use for {what}; leave it out")

@@ -78,9 +78,22 @@ def export_smap_kind(
     licence: str,
     description: str,
     refine: Path | None = None,
+    like: Bundle | None = None,
     half_tolerance: float | None = None,
 ) -> tuple[Bundle, float]:
     """Export a network with SMAP's outputs.
+
+    Args:
+        checkpoint: of the network.
+        bundle: folder to write.
+        half: store weights as fp16.
+        provenance: of the weights.
+        licence: of the weights.
+        description: a line.
+        refine: weights of a RefineNet that goes with it.
+        like: bundle from which the weights were trained on: its further networks and what was
+            measured and chosen for it go with the new ones.
+        half_tolerance: how far ``half`` may move the outputs.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -127,6 +140,8 @@ def export_smap_kind(
         "flip_test": facts["flip_test"],
         "size_share": facts["size_share"] if refine is not None else 0.0,
     }
+    if like is not None:
+        manifest |= _chosen_for(like)
     refining = None
     if refine is not None:
         refining = load_network(refine, RefineNet, "refinenet")
@@ -141,7 +156,39 @@ def export_smap_kind(
         if refining is not None:
             parts.append(Part("refinenet", _refine_export(refining), refine_path))
         error = write_parts(parts, half, half_tolerance)
-        return write_bundle(bundle, manifest, path, refine and refine_path), error
+        others = {} if like is None else _further_networks(like, Path(folder))
+        if refining is not None:
+            others["refine"] = refine_path
+        return write_bundle(bundle, manifest, path, **others), error
+
+
+_CHOSEN = (
+    "association", "min_joint_score", "depth_error", "flip_test", "size_share", "size_prior",
+    "refine_scores", "refine_poses", "refine_root", "second_look",
+)  # fmt: skip
+
+
+def _chosen_for(like: Bundle) -> dict[str, Any]:
+    """What a bundle's manifest says that isn't its network's own.
+
+    Raises:
+        InputError: if it is of another kind.
+    """
+    if like.kind != "smap":
+        raise InputError(f"bundle {like.name} is of kind {like.kind}; expected one of kind smap")
+    stated = like.manifest.model_dump(mode="json", exclude_none=True)
+    return {name: stated[name] for name in _CHOSEN if name in stated}
+
+
+def _further_networks(like: Bundle, folder: Path) -> dict[str, Path]:
+    """Copies of a bundle's networks other than the one that sees the image, by role."""
+    copies = {}
+    for role in like.manifest.files.entries:
+        if role.startswith("model"):
+            continue
+        copies[role] = folder / f"like_{role}.onnx"
+        copies[role].write_bytes(like.read(role))
+    return copies
 
 
 def _refine_export(network: RefineNet) -> Export:

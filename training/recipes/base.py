@@ -111,6 +111,10 @@ class Recipe(ABC, Generic[Config]):
         """
         return {}
 
+    def starts_trained(self) -> bool:
+        """Whether the run's first weights are worth measuring."""
+        return getattr(self.config, "initial", None) is not None
+
     def diverged(self, step: int, values: str) -> InputError:
         """Why a run can't go on whose losses are no numbers any more."""
         return InputError(

@@ -63,6 +63,7 @@ class SmapConfig(RunConfig):
         {}, description="options of smap: stages, width, blocks, encoder; none: the official ones"
     )
     initial: Path | None = Field(None, description="weights to start from: smap.pth")
+    held_out: list[Path] = Field([], description="shards that the best weights are chosen by")
     learning_rate: float = Field(1.6e-3, gt=0, description="at the peak; 2e-4 a GPU of 2 pictures")
     weight_decay: float = Field(8e-6, ge=0, description="L2, on all parameters")
     warmup: int = Field(2400, ge=0, description="steps from a tenth of the rate to all of it")
@@ -137,9 +138,16 @@ class SmapRecipe(Recipe[SmapConfig]):
         """The total is optimised; its terms are watched."""
         return {"total": 1.0, "maps_2d": 0.0, "bone": 0.0, "root": 0.0}
 
+    def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
+        """See :func:`smap_train.export.measured.held_out_measures`."""
+        from smap_train.export.measured import held_out_measures
+
+        return held_out_measures(self, network, self.config.held_out, limit)
+
     def files(self) -> list[Path]:
         """Annotations and shards."""
-        return [data.annotations for data in self.config.data] + shard_files(self.config.virtual)
+        shards = shard_files([*self.config.virtual, *self.config.held_out])
+        return [data.annotations for data in self.config.data] + shards
 
 
 def tensors(seen: WholeImage, *, coco: bool) -> dict[str, Tensor]:

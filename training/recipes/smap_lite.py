@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import InputError
 from smap_train.data.augment import NONE, Augmentation
 from smap_train.data.dataset import MixedDataset, VirtualScene, read_shards
@@ -24,6 +26,8 @@ from smap_train.models.checkpoint import load_checkpoint, load_model, mismatches
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
 from smap_train.models.smap_lite import SmapLite
 from smap_train.recipes.base import Recipe
+
+LOG = logging.getLogger(__name__)
 
 _SETTLING = 128  # pictures that give a bundle's batch norms their statistics
 
@@ -69,7 +73,9 @@ class SmapLiteConfig(RunConfig):
         False, description="batch norms keep the statistics that they start with"
     )
     teacher: Path | None = Field(
-        None, description="NAME.pth or model.onnx; two looks of it are taught on ordinary pictures"
+        None,
+        description="NAME.pth, model.onnx or a bundle; two looks of it are taught on ordinary "
+        "pictures",
     )
     ordinary: list[Path] = Field([], description="folders of shards that the teacher is good at")
     ordinary_share: float = Field(
@@ -78,8 +84,11 @@ class SmapLiteConfig(RunConfig):
     necks: bool = Field(False, description="necks tell depth and pose too, and depths a spread")
     more: Augmentation = Field(NONE, description="shares of near, turned, ... pictures")
     initial: Path | None = Field(
-        None, description="weights to start from instead of published: NAME.pth or a model.onnx"
+        None,
+        description="weights to start from instead of published: NAME.pth, a model.onnx, or a "
+        "bundle (shipped: smap_lite), whose RefineNet and thresholds then go with the new weights",
     )
+    held_out: list[Path] = Field([], description="shards that the best weights are chosen by")
 
 
 class SmapLiteRecipe(Recipe[SmapLiteConfig]):
@@ -107,9 +116,10 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
             network.load_pretrained(config.movenet)
         else:
             load_initial(network, config.initial)
-            if config.initial.suffix == ".onnx" and not config.frozen_norms:
+            if not _is_checkpoint(config.initial) and not config.frozen_norms:
                 pictures = self.dataset()
                 few = range(min(_SETTLING, len(pictures)))
+                LOG.info("%d pictures give the batch norms of the bundle statistics", len(few))
                 settle_batch_norms(network, (pictures[k]["image"][None] for k in few))
         network.backbone.freeze(config.freeze_blocks)
         network.frozen_norms = config.frozen_norms
@@ -150,12 +160,40 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         slow = self.config.learning_rate * self.config.backbone_rate
         return [{"params": backbone, "lr": slow}, {"params": new}]
 
+    def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
+        """See :func:`smap_train.export.measured.held_out_measures`."""
+        from smap_train.export.measured import held_out_measures
+
+        folders = self.config.held_out
+        return held_out_measures(self, network, folders, limit, started_from(self.config.initial))
+
     def files(self) -> list[Path]:
-        """Archives of photos with their labels, and shards."""
+        """Archives of photos with their labels, shards, and finished networks."""
         photos = [data for data in (self.config.sports, self.config.street) if data]
         files = [path for data in photos for path in (data.archive, data.pseudo)]
-        taught = [self.config.teacher] if self.config.teacher else []
-        return files + shard_files([*self.config.virtual, *self.config.ordinary]) + taught
+        config = self.config
+        finished = [weights_file(path) for path in (config.teacher, config.initial) if path]
+        return files + shard_files([*config.virtual, *config.ordinary, *config.held_out]) + finished
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether it is one of our training's; else it is a bundle, or a bundle's network."""
+    return path.suffix == ".pth"
+
+
+def started_from(path: Path | None) -> Bundle | None:
+    """The bundle that a configuration names; None if it is a file, or nothing."""
+    return None if path is None or path.suffix in (".pth", ".onnx") else load_bundle(str(path))
+
+
+def weights_file(path: Path) -> Path:
+    """The file of weights that a configuration names: of a bundle its network.
+
+    Raises:
+        BundleError: if it should be a bundle and is none.
+    """
+    bundle = started_from(path)
+    return path if bundle is None else bundle.folder / bundle.manifest.files.model.path
 
 
 def teacher(path: Path, backbone: str) -> SmapLite:
@@ -164,8 +202,8 @@ def teacher(path: Path, backbone: str) -> SmapLite:
     Raises:
         InputError: if the weights are not this network's.
     """
-    if path.suffix == ".onnx":
-        weights = read_exported(path)
+    if not _is_checkpoint(path):
+        weights = read_exported(weights_file(path))
         necks = "neck_depth.weight" in weights
         network = create("smap_lite", backbone=backbone, **({"necks": True} if necks else {}))
         load_exported(network, weights)
@@ -182,8 +220,8 @@ def load_initial(model: SmapLite, path: Path) -> None:
     Raises:
         InputError: if the weights don't fit.
     """
-    if path.suffix == ".onnx":
-        missing = load_exported(model, read_exported(path))
+    if not _is_checkpoint(path):
+        missing = load_exported(model, read_exported(weights_file(path)))
     else:
         weights = load_checkpoint(path)["state_dict"]
         expected = model.state_dict()

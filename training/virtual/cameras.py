@@ -31,10 +31,7 @@ def random_view(
     """A robot's or wall camera that sees people at about ``reach`` metres."""
     fov = np.radians(rng.uniform(*settings.fov_deg))
     camera = Camera.from_fov(width, height, float(fov))
-    low, high = settings.height
-    band = rng.choice(3, p=[0.4, 0.4, 0.2])  # small robots, heads, walls
-    edges = np.clip([0.3, 1.1, 1.9, 3.0], low, high)
-    eye = np.array([0.0, 0.0, rng.uniform(edges[band], edges[band + 1])])
+    eye = np.array([0.0, 0.0, rng.uniform(*_height_band(settings, rng))])
     # Aim so that a point of a body appears somewhere in the middle of the picture.
     ray = np.arctan((rng.uniform(0.25, 0.75) - 0.5) * height / camera.fy)
     pitch = np.arctan2(rng.uniform(*settings.aim) - eye[2], reach) + ray
@@ -44,6 +41,15 @@ def random_view(
     if settings.turned_share and rng.random() < settings.turned_share:
         roll = rng.uniform(-np.pi, np.pi)
     return view_from(camera, eye, float(pitch), float(roll))
+
+
+def _height_band(settings: CameraSettings, rng: Generator) -> tuple[float, float]:
+    """Where a small robot's, a head's or a wall's camera is, of what the settings allow, metres."""
+    low, high = settings.height
+    band = rng.choice(3, p=[0.4, 0.4, 0.2])
+    edges = [low, *np.clip([1.1, 1.9], low, high), high]
+    bottom, top = edges[band], edges[band + 1]
+    return (float(bottom), float(top)) if top > bottom else (low, high)
 
 
 def random_distance(settings: CameraSettings, rng: Generator) -> float:

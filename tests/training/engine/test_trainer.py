@@ -106,6 +106,15 @@ def test_other_settings_are_refused_until_they_are_wanted(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["config"]["learning_rate"] == 0.5
 
 
+def test_slow_steps_are_kept_by_the_clock(tmp_path):
+    settings = ("steps=100000", "checkpoint_every=100000", "checkpoint_minutes=0.0001")
+    process = started(tmp_path, "pause=0.002", *settings)
+    wait_for_step(tmp_path, process)
+    process.kill()
+    process.communicate()
+    assert 0 < steps_done(tmp_path / LAST) < 100000
+
+
 def test_a_damaged_state_is_told_in_one_line(tmp_path):
     train(toy(tmp_path), stop_after=5)
     state = tmp_path / LAST

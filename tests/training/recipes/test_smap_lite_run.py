@@ -23,6 +23,7 @@ from smap_train.export import export_smap_kind
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from smap_train.recipes.registry import open_recipe
+from smap_train.recipes.smap_lite import teacher
 
 STEPS = 4
 
@@ -205,10 +206,59 @@ def test_weights_kept_along_the_way_become_a_learning_curve(
     assert 0 <= point.recall_percent <= 100
 
 
+def test_the_shipped_bundle_is_trained_on_and_keeps_what_goes_with_it(
+    tmp_path: Path, shards: Path
+) -> None:
+    """As docs/first_training.md has it. Takes seconds: the network is exported three times."""
+    settings = [
+        "backbone=movenet", "initial=smap_lite", "necks=true", "frozen_norms=true",
+        f"held_out=[{shards}]", "validate_every=3", "learning_rate=1e-12",
+    ]  # fmt: skip
+    weights = train(open_recipe(configuration(tmp_path, shards), settings), stop_after=3)
+    lines = (weights.parent / "measures.jsonl").read_text().splitlines()
+    first, last = map(json.loads, lines)
+    assert (first.pop("step"), last.pop("step")) == (0, 3)
+    assert first == pytest.approx(last, nan_ok=True) and "wrong_joints_percent" in first
+    assert (weights.parent / "best.pth").exists()
+    shipped = load_bundle("smap_lite")
+    result = CliRunner().invoke(
+        app, ["export", str(weights), str(tmp_path / "mine"), "--like", "smap_lite"]
+    )
+    assert result.exception is None
+    mine = load_bundle(tmp_path / "mine")
+    assert mine.read("refine") == shipped.read("refine")
+    assert mine.model_hash != shipped.model_hash
+    kept = ("association", "min_joint_score", "depth_error", "size_share", "flip_test")
+    kept += ("refine_scores", "refine_poses", "refine_root")
+    for name in kept:
+        assert getattr(mine.manifest, name) == getattr(shipped.manifest, name), name
+    image = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    with torch.no_grad():
+        expected = load_model(weights)(torch.from_numpy(image))
+        start = teacher(Path("smap_lite"), "movenet")(torch.from_numpy(image))
+    for name, value in start.items():
+        torch.testing.assert_close(expected[name], value, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [("maed_smoother", "is of kind smoother"), ("nobody", "no bundle 'nobody'")],
+)
+def test_a_bundle_that_has_nothing_to_give_is_refused(
+    sharpened: Path, tmp_path: Path, like: str, message: str
+) -> None:
+    words = ["export", str(sharpened), str(tmp_path / "out"), "--like", like]
+    assert message in str(CliRunner().invoke(app, words).exception)
+
+
 CONFIGS = Path(curve.__file__).parent / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("smap_lite*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [*sorted(CONFIGS.glob("smap_lite*.yaml")), CONFIGS / "my_camera.yaml"],
+    ids=lambda p: p.stem,
+)
 def test_configurations_of_the_repository_are_accepted(path: Path) -> None:
     recipe = open_recipe(path)
     assert str(path.name) in path.read_text()  # it says how to run it

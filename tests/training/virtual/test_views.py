@@ -54,6 +54,17 @@ def test_turned_cameras_roll_by_any_angle_and_others_stay_as_they_were() -> None
     assert np.ptp(rolls(1.0)) > 250
 
 
+@pytest.mark.parametrize("height", [(2.6, 2.9), (3.5, 4.5), (0.05, 0.2), (0.3, 3.0)])
+def test_cameras_are_at_all_heights_that_are_asked_for(height: tuple[float, float]) -> None:
+    settings = CameraSettings(height=height)
+    views = (random_view(settings, 160, 96, 3.0, np.random.default_rng(k)) for k in range(60))
+    heights = np.array([view.eye[2] for view in views])
+    low, high = height
+    assert low <= heights.min() < low + 0.2 * (high - low)
+    assert high - 0.2 * (high - low) < heights.max() <= high
+    assert len(np.unique(heights)) == len(heights)
+
+
 def test_nobody_is_in_empty_scenes_and_statues_are_nobody(stills: Stills) -> None:
     assert all(not truth["people"] for truth in made(stills, 3, empty_share=1.0))
     lively, petrified = made(stills, 4), made(stills, 4, statue_share=1.0)
