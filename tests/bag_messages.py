@@ -94,10 +94,15 @@ def body_array(stamp: float, frame: str, places: Iterable[tuple[float, float, fl
     )  # fmt: skip
 
 
-def write_bag(path: Path, messages: Iterable[tuple[str, Any]], plugin=StoragePlugin.MCAP) -> Path:
-    """A rosbag2 of (topic, message), each recorded at its stamp."""
+def write_bag(
+    path: Path,
+    messages: Iterable[tuple[str, Any]],
+    plugin=StoragePlugin.MCAP,
+    late: float = 0.0,
+) -> Path:
+    """A rosbag2 of (topic, message), each recorded at its stamp or so many seconds later."""
     with Writer(path, version=9, storage_plugin=plugin) as writer:
-        _write(writer, messages, STORE, STORE.serialize_cdr)
+        _write(writer, messages, STORE, STORE.serialize_cdr, round(late * 1e9))
     return path
 
 
@@ -108,7 +113,13 @@ def write_ros1_bag(path: Path, messages: Iterable[tuple[str, Any]]) -> Path:
     return path
 
 
-def _write(writer: Any, messages: Iterable[tuple[str, Any]], store: Any, serialize: Any) -> None:
+def _write(
+    writer: Any,
+    messages: Iterable[tuple[str, Any]],
+    store: Any,
+    serialize: Any,
+    late_ns: int = 0,
+) -> None:
     connections: dict[str, Any] = {}
     for topic, message in messages:
         kind = message.__msgtype__
@@ -116,5 +127,7 @@ def _write(writer: Any, messages: Iterable[tuple[str, Any]], store: Any, seriali
             connections[topic] = writer.add_connection(topic, kind, typestore=store)
         stamp = message.header.stamp
         writer.write(
-            connections[topic], stamp.sec * 10**9 + stamp.nanosec, serialize(message, kind)
+            connections[topic],
+            stamp.sec * 10**9 + stamp.nanosec + late_ns,
+            serialize(message, kind),
         )

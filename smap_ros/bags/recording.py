@@ -28,6 +28,7 @@ from smap_ros.calibration import CameraInfos, Rectification, rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
 from smap_ros.skeletons import get_skeleton
+from smap_ros.stamps import belong_together
 
 BODIES = "smap_ros/msg/BodyArray"
 _SKELETON_INFO = "smap_ros/msg/SkeletonInfo"
@@ -47,7 +48,7 @@ class Recording:
             start, while nobody was ready for it, counts once.
         bodies: by topic name (the last part): stamp -> people.
         latency_ms: by topic name: milliseconds from the image's stamp to the arrival of its
-            message at the recorder.
+            message at the recorder, where stamps and its clock belong together.
         diagnostics: by the node's full name: its last values. The nodes nearest to the images
             come first.
         detector: sha256 of the network that found ``bodies_raw``, where a latched SkeletonInfo
@@ -225,7 +226,8 @@ def _read_bodies(reader: AnyReader, recording: Recording, images: ImageTopic) ->
             stamp = stamp_ns(message)
             skeleton = get_skeleton(message.skeleton)
             people[stamp] = tuple(body_from_message(body, skeleton) for body in message.bodies)
-            if stamp in wanted:
+            # None of a replay with the stamps of its recording.
+            if stamp in wanted and belong_together((arrived - stamp) / NANOSECONDS):
                 latency.append((arrived - stamp) * 1e-6)
 
 

@@ -118,7 +118,15 @@ class CameraNodeOptions(ImageQuality):
         "auto",
         "auto: files at their pace, but each image once the people of the one before have arrived, "
         "where somebody looks for people; real_time: at the source's pace, whoever listens; "
-        "as_consumed: each image once the people of the one before have arrived",
+        "as_consumed: each image once the people of the one before have arrived. A video or bag "
+        "is shown no faster than it was recorded, by the stamps of its images (or by rate), so "
+        "that people move as they did; only as_consumed with stamps:=recorded needs no such wait",
+    )
+    stamps: Literal["shown", "recorded"] = setting(
+        "shown",
+        "shown: images are stamped when they are published; recorded: a bag's images, and its TF, "
+        "keep their own stamps, and a video's the time in the file, so that a replay is the same "
+        "each time and can be joined with other topics of the bag; nobody knows a latency then",
     )
     consume_timeout: float = setting(
         5.0,

@@ -27,9 +27,10 @@ from smap_ros.nodes.conversions import (
     array_to_image,
     info_from_camera,
     seconds,
+    stamp_of,
 )
 from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
-from smap_ros.nodes.pacing import POLL, ConsumerPace, PatientPace, RealTimePace
+from smap_ros.nodes.pacing import POLL, ConsumerPace, PatientPace, RealTimePace, Spacing
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.recorded_tf import RecordedTransforms
 from smap_ros.nodes.runtime import BAD_INPUT, run
@@ -70,6 +71,7 @@ class CameraNode(Node):
         self._settings = NodeParameters(self, CAMERA_NODE.parameters)
         self._source = self._open()
         self._choice = self._load_choice()
+        self._recorded = self._has_recorded_stamps()
         self.exit_status, self.failure = 0, ""
         self._problem = ""
         self._statistics = FrameStatistics()
@@ -127,16 +129,26 @@ class CameraNode(Node):
             self._settings.text("rectified"),
         )
 
+    def _has_recorded_stamps(self) -> bool:
+        """Whether images keep the stamps that they were recorded with."""
+        if self._settings.text("stamps") == "shown":
+            return False
+        if self._source.live or not self._source.moving:
+            raise InputError(
+                f"stamps is 'recorded', and {self._source.name} is no recording: only bags and "
+                "videos have stamps of their own; expected stamps:=shown"
+            )
+        return True
+
     def _make_pace(self) -> Pace:
-        rate = self._settings.number("rate")
-        own = self._source.rate if self._source.moving else None
-        real_time = RealTimePace(
-            0.0 if self._source.live and not rate else rate or own or DEFAULT_RATE
-        )
-        pacing = self._settings.text("pacing")
-        if pacing == "real_time" or self._source.live:
+        pacing, live = self._settings.text("pacing"), self._source.live
+        real_time = RealTimePace(self._spacing(0.0 if live else DEFAULT_RATE))
+        if pacing == "real_time" or live:
             return real_time
-        consumer = ConsumerPace(self._settings.number("consume_timeout"))
+        consumer = ConsumerPace(
+            self._settings.number("consume_timeout"),
+            self._spacing(0.0 if pacing == "as_consumed" else DEFAULT_RATE),
+        )
         self.create_subscription(
             BodyArray,
             "bodies_raw",
@@ -146,6 +158,16 @@ class CameraNode(Node):
         if pacing == "as_consumed":
             return consumer
         return PatientPace(consumer, real_time, self._expects_consumer, self.get_logger().info)
+
+    def _spacing(self, otherwise: float) -> Spacing:
+        """How far images are apart: as the user says, else as recorded; else at a rate."""
+        stated = self._settings.number("rate")
+        film = self._source.moving and not (stated or self._source.live)
+        # Whoever goes by the stamps sees people move as they did, however fast they are shown.
+        if film and self._recorded and self._settings.text("pacing") == "as_consumed":
+            return Spacing(0.0)
+        own = self._source.rate if film else None
+        return Spacing(stated or own or otherwise, recorded=film)
 
     def _make_publishers(self) -> None:
         image = self.resolve_topic_name("image")
@@ -209,10 +231,9 @@ class CameraNode(Node):
         while True:
             before = self._statistics.processed
             for frame in self._source:
-                self._pace.wait()
+                self._show(frame)
                 if self._stopping.is_set():
                     return
-                self._show(frame)
             again = self._settings.flag("loop") and not self._source.live
             if not again or self._statistics.processed == before:
                 return
@@ -230,10 +251,13 @@ class CameraNode(Node):
         else:
             message = array_to_image(frame.image, header)
         self._statistics.arrived()
+        prepared = (time.perf_counter() - started) * 1e3
+        self._pace.wait(frame.stamp)
         ready = time.perf_counter()
         while not self._stopping.is_set():
             # The stamp is taken as late as possible: it is what latency is measured from.
-            message.header.stamp = info.header.stamp = self.get_clock().now().to_msg()
+            stamp = stamp_of(frame.stamp_ns) if self._recorded else self.get_clock().now().to_msg()
+            message.header.stamp = info.header.stamp = stamp
             if self._transforms is not None:
                 self._transforms.show(frame.stamp, message.header.stamp)
             self._infos.publish(info)
@@ -241,7 +265,7 @@ class CameraNode(Node):
             if self._pace.published(seconds(message.header.stamp)):
                 break
         publishing = (time.perf_counter() - ready) * 1e3
-        self._statistics.done(0, publishing, {"prepare": (ready - started) * 1e3})
+        self._statistics.done(0, publishing, {"prepare": prepared})
 
     def _camera(self, frame: Frame) -> Camera | None:
         """None when nothing is known of it: that is published as such."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
+from smap_ros import stamps
 from smap_ros.nodes.conversions import seconds
 
 # A stamp before is no time of day: simulations and some drivers count from their start.
 EPOCH_YEARS = 1e9  # seconds; 2001
 DAY = 86400.0  # seconds
-# Clocks of two machines differ by less where they are synchronised, and /clock comes in steps.
-AHEAD = 0.5  # seconds
-BEHIND = 10.0  # seconds; no live image is that old
 
 
 def simulated(node: Node) -> bool:
@@ -30,10 +27,7 @@ def now(node: Node) -> float:
 
 def latency_ms(node: Node, stamp: Time) -> float:
     """Milliseconds since a stamp; NaN where stamp and clock don't belong together."""
-    age = now(node) - seconds(stamp)
-    if seconds(stamp) == 0 or not -AHEAD <= age <= BEHIND:
-        return math.nan
-    return max(0.0, age) * 1e3
+    return stamps.latency_ms(seconds(stamp), now(node))
 
 
 def clock_trouble(stamp: float, clock: float, simulated: bool, wall: float | None = None) -> str:
@@ -47,14 +41,14 @@ def clock_trouble(stamp: float, clock: float, simulated: bool, wall: float | Non
     """
     wall = time.time() if wall is None else wall
     age = clock - stamp
-    if stamp == 0:
-        return "images have no stamp (0), so nobody knows when they were taken; mend the driver"
     if simulated and clock == 0:
         return (
             "use_sim_time is on, but nothing comes on /clock: start what publishes it (the "
             "simulation, ros2 bag play --clock), or set use_sim_time:=false"
         )
-    if -AHEAD <= age <= BEHIND:
+    if stamp == 0:
+        return "images have no stamp (0), so nobody knows when they were taken; mend the driver"
+    if stamps.belong_together(age):
         return ""
     if simulated and abs(stamp - wall) < DAY < abs(age):
         return (
@@ -64,7 +58,8 @@ def clock_trouble(stamp: float, clock: float, simulated: bool, wall: float | Non
     if not simulated and stamp < EPOCH_YEARS:
         return (
             f"images are stamped {stamp:.1f} s, by the clock of a simulation or of the driver, but "
-            "this node goes by the wall clock: set use_sim_time:=true, or mend the driver"
+            "this node goes by the wall clock: set use_sim_time:=true, or mend the driver (or the "
+            "camera node plays a video with stamps:=recorded, which gives no latency)"
         )
     name = "/clock" if simulated else "this machine's clock"
     if age < 0:
@@ -73,8 +68,10 @@ def clock_trouble(stamp: float, clock: float, simulated: bool, wall: float | Non
             "driver's machine and this one (chrony)"
         )
     return (
-        f"images are stamped {_span(age)} behind {name}: a recording plays without its clock (ros2 "
-        "bag play --clock, use_sim_time:=true), or the clocks of two machines differ (chrony)"
+        f"images are stamped {_span(age)} behind {name}: a recording plays with its own stamps, "
+        "which gives no latency and harms nothing else (for one, ros2 bag play --clock and "
+        "use_sim_time:=true, or the camera node with stamps:=shown), or the clocks of two machines "
+        "differ (chrony)"
     )
 
 

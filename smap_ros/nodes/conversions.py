@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 from smap_ros.bags.messages import body_from_message
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import ModelInfo
 from smap_ros.geometry.orientation import torso_orientation
 from smap_ros.images import encode_compressed
@@ -30,6 +31,18 @@ NANOSECONDS = 1_000_000_000
 def seconds(stamp: Time) -> float:
     """A stamp in seconds."""
     return float(stamp.sec) + stamp.nanosec / NANOSECONDS
+
+
+def stamp_of(nanoseconds: int) -> Time:
+    """A stamp from nanoseconds.
+
+    Raises:
+        InputError: if no stamp can say that.
+    """
+    sec, nanosec = divmod(nanoseconds, NANOSECONDS)
+    if not -(2**31) <= sec < 2**31:
+        raise InputError(f"{sec} s is no time that a ROS stamp can hold; expected 32 bits")
+    return Time(sec=sec, nanosec=nanosec)
 
 
 def stamp_of_bytes(message: bytes) -> Time:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,16 +16,43 @@ SETTLE = 2.0  # seconds
 # So long a file waits for a sign that somebody here looks for people: processes that start together
 # find each other within seconds, on a busy machine within many.
 SIGN_PATIENCE = 20.0  # seconds
+# A recording that was interrupted, or whose clock was set, is not waited for any longer: everybody
+# is forgotten by then.
+LONGEST_GAP = 10.0  # seconds
+
+
+class Spacing:
+    """How long after the one before an image is due.
+
+    Args:
+        rate: images per second; 0: at once, where they aren't spaced as they were recorded.
+        recorded: whether that is as long as between their stamps; ``rate`` is then for those
+            whose stamps don't go on, as at the beginning of another round.
+    """
+
+    def __init__(self, rate: float, recorded: bool = False) -> None:
+        self.period = 1 / rate if rate > 0 else 0.0
+        self._recorded = recorded
+        self._last: float | None = None
+
+    def after(self, recorded: float) -> float:
+        """Seconds to an image of that stamp, from the one asked for before; 0 for the first."""
+        last, self._last = self._last, recorded
+        if last is None:
+            return 0.0
+        if not self._recorded or recorded <= last:
+            return self.period
+        return min(recorded - last, LONGEST_GAP)
 
 
 class RealTimePace:
-    """A steady rate.
+    """The pace of the source.
 
     A frame that is late is shown at once, and the schedule starts anew from it: a burst of
     frames that catch up would only be dropped.
 
     Args:
-        rate: frames per second; 0 shows each as it comes.
+        spacing: of the frames.
         clock: seconds, monotonic.
         pause: waits for so many seconds; ended by :meth:`stop`, if it isn't stated.
     """
@@ -33,25 +61,26 @@ class RealTimePace:
 
     def __init__(
         self,
-        rate: float,
+        spacing: Spacing,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], object] | None = None,
     ) -> None:
-        self._period = 1 / rate if rate > 0 else 0.0
-        self._next = 0.0
+        self._spacing = spacing
+        self._due = -math.inf  # of the last frame
         self._stopped = threading.Event()
         self._clock, self._pause = clock, pause or self._stopped.wait
 
     def start(self, ready: Callable[[], bool]) -> None:
         """Begin at once: a camera doesn't wait."""
 
-    def wait(self) -> None:
-        """Wait for a frame's turn."""
-        now = self._clock()
-        if now < self._next:
-            self._pause(self._next - now)
-        late = now > self._next + self._period
-        self._next = (now if late else self._next) + self._period
+    def wait(self, recorded: float) -> None:
+        """Wait for the turn of a frame that was recorded then, seconds."""
+        step, now = self._spacing.after(recorded), self._clock()
+        due = self._due + step
+        if now < due:
+            self._pause(due - now)
+        late = now > due + max(step, self._spacing.period)
+        self._due = now if late else due
 
     def published(self, stamp: float) -> bool:
         """A frame was shown; always true, go on."""
@@ -66,19 +95,22 @@ class ConsumerPace:
     """One frame at a time: the next when the people of the last have arrived.
 
     It begins when the graph is up. Should the first frame get lost all the same, it is shown
-    again until somebody answers.
+    again until somebody answers. However fast the answers come, no frame is shown sooner after
+    the one before than its spacing says: people would move faster than they did.
 
     Args:
         timeout: longest wait for an answer after the first, seconds.
+        spacing: of the frames, at least.
         retry: wait for an answer to the first frame until it is shown again, seconds.
 
     Attributes:
         missed: frames that nobody answered.
     """
 
-    def __init__(self, timeout: float, retry: float = START_RETRY) -> None:
-        self._timeout, self._retry = timeout, retry
-        self._answered = -1.0  # stamp of the newest answer, seconds
+    def __init__(self, timeout: float, spacing: Spacing, retry: float = START_RETRY) -> None:
+        self._timeout, self._spacing, self._retry = timeout, spacing, retry
+        self._shown = -math.inf  # when the last frame was, seconds
+        self._answered: float | None = None  # stamp of the newest answer, seconds
         self._started = time.monotonic()
         self._changed = threading.Condition()
         self._stopped = False
@@ -91,13 +123,18 @@ class ConsumerPace:
                 return
         self._pause(SETTLE)
 
-    def wait(self) -> None:
-        """Nothing to wait for: the last frame was answered, or given up."""
+    def wait(self, recorded: float) -> None:
+        """Wait for the turn of a frame that was recorded then, seconds.
+
+        The last frame was answered, or given up.
+        """
+        due = self._shown + self._spacing.after(recorded)
+        self._pause(max(0.0, due - time.monotonic()))
 
     def consumed(self, stamp: float) -> None:
         """The people of the frame of that stamp have arrived."""
         with self._changed:
-            self._answered = max(self._answered, stamp)
+            self._answered = stamp
             self._changed.notify_all()
 
     def published(self, stamp: float) -> bool:
@@ -106,13 +143,11 @@ class ConsumerPace:
         Returns:
             False when it should be shown once more.
         """
-        starting = self._answered < 0
-        # Stamps survive the way through ROS exactly; half a microsecond covers the float. At the
-        # start, the answer to an earlier showing of the frame will do.
-        wanted = 0.0 if starting else stamp - 5e-7
+        self._shown = time.monotonic()
+        starting = self._answered is None
         with self._changed:
             answered = self._changed.wait_for(
-                lambda: self._stopped or self._answered >= wanted,
+                lambda: self._stopped or self._answers(stamp, starting),
                 self._retry if starting else self._timeout,
             )
             if answered:
@@ -121,6 +156,16 @@ class ConsumerPace:
                 return False
             self.missed += 1
             return True
+
+    def _answers(self, stamp: float, starting: bool) -> bool:
+        """Whether the newest answer is that to the frame of a stamp.
+
+        At the start, the answer to an earlier showing of it will do.
+        """
+        if self._answered is None:
+            return False
+        # Stamps survive the way through ROS exactly; half a microsecond covers the float.
+        return starting or abs(self._answered - stamp) < 5e-7
 
     def _pause(self, seconds: float) -> bool:
         """Wait; True when stopped meanwhile."""
@@ -135,7 +180,7 @@ class ConsumerPace:
 
 
 class PatientPace:
-    """At the source's pace, but no image before the people of the one before have arrived.
+    """At the source's pace at most, and no image before the people of the one before have arrived.
 
     So nothing is shown to a model that is still being loaded, and nothing left out by a machine
     that is slow. Where nobody looks for people, it is the source's pace alone.
@@ -178,9 +223,9 @@ class PatientPace:
                 return
         self._consumer.start(ready)
 
-    def wait(self) -> None:
-        """Wait for a frame's turn."""
-        self._real_time.wait()
+    def wait(self, recorded: float) -> None:
+        """Wait for the turn of a frame that was recorded then, seconds."""
+        (self._real_time if self._alone else self._consumer).wait(recorded)
 
     def consumed(self, stamp: float) -> None:
         """The people of the frame of that stamp have arrived."""

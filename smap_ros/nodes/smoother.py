@@ -45,6 +45,7 @@ class SmootherNode(Node):
         self._world = WorldFrame(self, fixed_frame, "fixed_frame", without) if fixed_frame else None
         self._statistics, self._waits = FrameStatistics(), Window()
         self._newest = 0.0  # stamp, seconds
+        self._last: tuple[float, tuple[str, str]] | None = None  # stamp and view
         self._publisher = self.create_publisher(BodyArray, "bodies", qos.RELIABLE)
         self.create_subscription(BodyArray, "bodies_raw", self._on_bodies, qos.RELIABLE)
         self.create_subscription(SkeletonInfo, "skeleton_info", self._on_model, qos.LATCHED)
@@ -66,7 +67,10 @@ class SmootherNode(Node):
             return
         self._problem = ""
         view = (message.header.frame_id, message.skeleton)
-        self._newest = seconds(message.header.stamp)
+        stamp = seconds(message.header.stamp)
+        if stamp and (stamp, view) == self._last:
+            return  # a picture that is shown until somebody answers; nobody was seen twice
+        self._newest, self._last = stamp, (stamp, view)
         pose = self._camera_pose(message.header.frame_id, self._newest)
         answers = self._smoother.update(bodies, self._newest, (message, skeleton), pose, view)
         work = {"smoothing": (time.perf_counter() - started) * 1e3}

@@ -142,10 +142,11 @@ class BagSource:
     def _frame(
         self, image: NDArray[np.uint8], message: Any, infos: CameraInfos, time: int, index: int
     ) -> Frame:
-        stamp = (stamp_ns(message) or time) / NANOSECONDS
+        exact = stamp_ns(message) or time
+        stamp = exact / NANOSECONDS
         frame_id = message.header.frame_id
         camera, problem = self._camera(image, frame_id, stamp, infos)
-        return Frame(image, camera, stamp, index, self.name, frame_id, problem)
+        return Frame(image, camera, stamp, index, self.name, frame_id, problem, exact_ns=exact)
 
     def _camera(
         self, image: NDArray[np.uint8], frame_id: str, stamp: float, infos: CameraInfos

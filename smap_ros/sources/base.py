@@ -26,6 +26,7 @@ class Frame:
         frame_id: the camera's frame where the source knows it, else empty.
         problem: why there is no camera, for people.
         pixel_aspect: how many times as wide as high its pixels are.
+        exact_ns: the stamp in nanoseconds, where it has more digits than ``stamp`` can hold.
     """
 
     image: NDArray[np.uint8]
@@ -36,6 +37,12 @@ class Frame:
     frame_id: str = ""
     problem: str = "it comes without a calibration"
     pixel_aspect: float = 1.0
+    exact_ns: int | None = None
+
+    @property
+    def stamp_ns(self) -> int:
+        """The stamp in nanoseconds."""
+        return round(self.stamp * 1e9) if self.exact_ns is None else self.exact_ns
 
 
 @dataclass(frozen=True)

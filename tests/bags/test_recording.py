@@ -94,3 +94,17 @@ def test_a_recording_without_a_usable_calibration_says_why(tmp_path):
         read_recording(write_bag(tmp_path / "a", [*rows, ("/d/camera_info", info(1, "d", 60.0))]))
     with pytest.raises(CameraError, match="/c/camera_info of /c/image_raw: K is impossible"):
         read_recording(write_bag(tmp_path / "b", [*rows, ("/c/camera_info", info(1, "c", 0.8))]))
+
+
+def test_latency_is_that_of_stamps_of_the_recorder_s_clock_alone(tmp_path):
+    """A replay under its recording's stamps arrives years later."""
+
+    def messages():
+        for k in range(COUNT):
+            yield "/cam/camera_info", info(100 + k, "cam", 60.0)
+            yield "/cam/image_raw", raw_image(100 + k, shade(50 + k), "cam")
+            yield "/cam/bodies", body_array(100 + k, "cam", [(0.0, 0.0, 2.0)])
+
+    for late, expected in ((0.25, [250.0] * COUNT), (9e7, [])):
+        bag = write_bag(tmp_path / f"{late:g}", messages(), late=late)
+        assert read_recording(bag).latency_ms["bodies"] == pytest.approx(expected)

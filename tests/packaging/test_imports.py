@@ -36,6 +36,7 @@ HEIGHTS = {
             "privacy",
             "stopping",
             "spread",
+            "stamps",
         ),
         0,
     ),

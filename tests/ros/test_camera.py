@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import av
@@ -16,10 +15,9 @@ from smap_ros.bags.messages import image_from_message
 from smap_ros.calibration import camera_from_info
 from smap_ros.camera import Camera
 from smap_ros.images import encode_compressed
-from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds
-from smap_ros.nodes.pacing import ConsumerPace, PatientPace, RealTimePace
+from tests.ros.consumer import Consumer
 
 NODE = "camera_node"
 FRAMES = 60
@@ -49,24 +47,6 @@ def clip(tmp_path_factory):
         for packet in stream.encode():
             container.mux(packet)
     return path
-
-
-class Consumer:
-    """Answers each image with the people in it: none, after a while."""
-
-    def __init__(self, observer, delay=0.0):
-        self.images = []
-        self._answers = observer.publisher(BodyArray, "bodies_raw")
-        self._delay = delay
-        observer.node.create_subscription(Image, "image", self._take, qos.SENSOR)
-
-    def _take(self, message):
-        self.images.append(message)
-        time.sleep(self._delay)
-        self._answers.publish(BodyArray(header=message.header))
-
-    def brightness(self):
-        return [int(image_from_message(message).mean()) for message in self.images]
 
 
 def test_as_consumed_leaves_no_frame_out_however_slow_the_consumer(start, observer, clip):
@@ -218,101 +198,3 @@ def test_diagnostics_name_the_source_and_its_rate(start, observer, clip):
     )
     assert values["source"] == "clip.mp4"
     assert observer.status(NODE).level == DiagnosticStatus.OK
-
-
-# --- pacing -------------------------------------------------------------------------------------
-
-
-class SimulatedTime:
-    """A clock that only waiting and working move."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def shown_at(rate: float, work: list[float]) -> list[float]:
-    """When images are shown, from the first on, if working on each takes so long."""
-    clock = SimulatedTime()
-    pace, times = RealTimePace(rate, clock, clock.pass_by), []
-    for duration in work:
-        pace.wait()
-        times.append(clock.now - 100.0)
-        clock.pass_by(duration)
-    return times
-
-
-@pytest.mark.parametrize(
-    ("work", "expected"),
-    [
-        ([0.0] * 4, [0.0, 0.1, 0.2, 0.3]),
-        # Images that take nearly as long, or vary, don't shift those that follow.
-        ([0.09, 0.02, 0.09, 0.0], [0.0, 0.1, 0.2, 0.3]),
-        # A little late: the next one is on time again.
-        ([0.15, 0.0, 0.0], [0.0, 0.15, 0.2]),
-        # More than a period late: the schedule begins anew, no burst catches up.
-        ([0.0, 0.45, 0.0, 0.0, 0.0], [0.0, 0.1, 0.55, 0.65, 0.75]),
-    ],
-)
-def test_real_time_pace_neither_bursts_nor_drifts(work, expected):
-    assert shown_at(10, work) == pytest.approx(expected)
-
-
-def test_no_rate_shows_each_image_as_it_comes():
-    assert shown_at(0, [0.3, 0.0, 0.2, 0.0]) == pytest.approx([0.0, 0.3, 0.3, 0.5])
-
-
-def test_patient_pace_waits_for_people_and_keeps_the_source_s_pace():
-    consumer = ConsumerPace(timeout=600.0, retry=0.05)
-    signs = iter([False, False])
-    waits = []
-    real_time = RealTimePace(20, lambda: 100.0, waits.append)
-    pace = PatientPace(consumer, real_time, lambda: next(signs, True), pytest.fail)
-    pace.start(lambda: True)
-    pace.wait()
-    assert not pace.published(1.0)  # nobody answers yet
-    pace.consumed(1.0)
-    assert pace.published(1.0)
-    pace.wait()
-    assert waits == pytest.approx([0.05])
-    went_on = threading.Event()
-    thread = threading.Thread(target=lambda: pace.published(2.0) and went_on.set())
-    thread.start()
-    assert not went_on.wait(0.2)  # the people of an earlier image are no answer
-    pace.consumed(2.0)
-    assert went_on.wait(60) and pace.missed == 0
-    thread.join()
-    pace.stop()
-
-
-def test_patient_pace_plays_on_where_nobody_looks_for_people():
-    said = []
-    pace = PatientPace(ConsumerPace(5.0), RealTimePace(0), lambda: False, said.append, 0.1)
-    pace.start(lambda: False)
-    assert pace.published(1.0) and pace.published(2.0) and pace.missed == 0
-    assert "nobody here looks for people" in said[0]
-    stopped = PatientPace(ConsumerPace(5.0), RealTimePace(0), lambda: False, said.append, 60.0)
-    threading.Timer(0.05, stopped.stop).start()
-    stopped.start(lambda: False)
-    assert stopped.published(1.0) and len(said) == 1
-
-
-def test_consumer_pace_counts_what_nobody_answers():
-    impatient = ConsumerPace(timeout=0.05, retry=0.05)
-    assert not impatient.published(1.0)  # nobody there yet: show it again
-    pace = ConsumerPace(timeout=0.05, retry=600.0)
-    threading.Timer(0.02, pace.consumed, [1.0]).start()
-    assert pace.published(1.2)  # the answer to the first showing will do, at the start only
-    assert pace.published(1.5)
-    assert pace.published(2.0)
-    assert pace.missed == 2
-    pace.consumed(3.0)
-    assert pace.published(3.0)
-    assert pace.missed == 2
-    pace.stop()
-    assert pace.published(9.0)

@@ -31,7 +31,10 @@ RULES = {
     "simulation's stamps": (41.9, WALL, False, "clock of a simulation .* use_sim_time:=true"),
     "wall stamps in a simulation": (WALL, 42.0, True, "/clock says 42.0 s.* use_sim_time:=false"),
     "simulation ahead": (50.0, 42.0, True, "8.0 s ahead of /clock"),
+    "a recording's own": (WALL - 3e6, WALL, False, "own stamps, which gives no latency .*shown"),
+    "a video's own": (2.5, WALL, False, "plays a video with stamps:=recorded"),
     "no /clock": (WALL, 0.0, True, "nothing comes on /clock"),
+    "no /clock for the driver either": (0.0, 0.0, True, "nothing comes on /clock"),
 }  # fmt: skip
 
 
