@@ -176,14 +176,13 @@ def _roots(canvas: Canvas, rows: Float, stride: int, unit: str) -> None:
 
 def mobilehuman(sample: Sample, recipe: Any) -> Image:
     """Joints of the cube, their depths about the root."""
-    from smap_train.models.mobilehuman import BACKBONES, DEPTH_HALF_RANGE_M
-    from smap_train.models.mobilehuman import INPUT_SIZE as SIZE
+    from smap_train.models.mobilehuman import DEPTH_HALF_RANGE_M
 
     config = recipe.config
     canvas = Canvas(restored(sample["image"], config.pixel_range))
-    grid = BACKBONES[config.backbone].output_size
+    grid = recipe.grid
     cells, known = sample["cells"].numpy(), sample["visible"][:, 0].numpy() > 0
-    canvas.pose(cells[:, :2] * (SIZE / grid), known, recipe.skeleton)
+    canvas.pose(cells[:, :2] * (config.input_size / grid), known, recipe.skeleton)
     deep = sample["has_depth"].item() > 0
     depth = (2 * cells[known, 2] / grid - 1) * DEPTH_HALF_RANGE_M
     canvas.words(_depths(depth if deep else None))

@@ -25,7 +25,8 @@ _SCALE = 0.25  # standard deviation of the side's factor, and where it is cut of
 _TURN_DEG, _MOST_TURNS, _TURNED_SHARE = 30.0, 2.0, 0.6
 _FLIP_SHARE = 0.5
 _TINT = 0.2  # of a colour channel, to either side of 1
-_COVER_SHARE, _MOST_COVERED, _SHAPES = 0.5, 0.7, (0.3, 1 / 0.3)
+COVER_SHARE = 0.5
+_MOST_COVERED, _SHAPES = 0.7, (0.3, 1 / 0.3)
 _TRIES = 50  # to place a cover wholly inside the picture
 
 
@@ -39,6 +40,7 @@ class View:
         flip: mirror left and right.
         tint: factors on red, green and blue.
         cover: hide a part of the box behind noise.
+        shift: of the crop in the picture, to the right and down, over its side.
     """
 
     scale: float = 1.0
@@ -46,21 +48,24 @@ class View:
     flip: bool = False
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
     cover: bool = False
+    shift: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def draw(cls, rng: Rng, *, covered: bool = True) -> View:
+    def draw(cls, rng: Rng, *, covered: float = COVER_SHARE, shift: float = 0.0) -> View:
         """A random view.
 
         Args:
-            covered: draw whether something is hidden, too.
+            covered: probability that something is hidden.
+            shift: largest of the crop, over its side: boxes that are found are not exact.
         """
         scale = 1 + _SCALE * float(np.clip(rng.standard_normal(), -1, 1))
         turn = _TURN_DEG * float(np.clip(rng.standard_normal(), -_MOST_TURNS, _MOST_TURNS))
         turn = turn if rng.random() < _TURNED_SHARE else 0.0
         flip = bool(rng.random() < _FLIP_SHARE)
         red, green, blue = rng.uniform(1 - _TINT, 1 + _TINT, 3).tolist()
-        cover = covered and bool(rng.random() < _COVER_SHARE)
-        return cls(scale, turn, flip, (red, green, blue), cover)
+        cover = covered > 0 and bool(rng.random() < covered)
+        right, down = rng.uniform(-shift, shift, 2).tolist() if shift else (0.0, 0.0)
+        return cls(scale, turn, flip, (red, green, blue), cover, (right, down))
 
 
 def person_crop(record: PersonRecord, size: int, margin: float = MARGIN) -> Crop:
@@ -92,7 +97,7 @@ def matrix_of(crop: Crop, view: View, width: int) -> Float64:
         view: mirrors the picture before it turns the crop.
         width: of the picture.
     """
-    middle = np.array([crop.x, crop.y]) + crop.side / 2
+    middle = np.array([crop.x, crop.y]) + (0.5 + np.array(view.shift)) * crop.side
     mirror = np.diag([-1.0 if view.flip else 1.0, 1.0])
     before = np.array([width - 1.0 if view.flip else 0.0, 0.0])
     linear = crop.scale / view.scale * turn_of(view)

@@ -67,16 +67,18 @@ def export_topdown_kind(
     pixel_range = chosen.pixel_range or network.pixel_range
     manifest = _manifest(bundle.name, network, chosen, pixel_range)
     manifest |= stated_facts(half, provenance, licence, description)
-    export = one_input(network, example_crops(pixel_range), ("coord",), free_batch=True)
+    export = one_input(
+        network, example_crops(pixel_range, network.input_size), ("coord",), free_batch=True
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         error = write_parts([Part("mobilehuman", export, path)], half, half_tolerance)
         return write_bundle(bundle, manifest, path), error
 
 
-def example_crops(pixel_range: int) -> Tensor:
-    """Random crops, normalised, float32 [3, 3, 256, 256]."""
-    return random_crops(_EXAMPLES, INPUT_SIZE, pixel_range)
+def example_crops(pixel_range: int, size: int = INPUT_SIZE) -> Tensor:
+    """Random crops, normalised, float32 [3, 3, size, size]."""
+    return random_crops(_EXAMPLES, size, pixel_range)
 
 
 def _manifest(
@@ -89,8 +91,8 @@ def _manifest(
         "version": smap_ros.__version__,
         "input": {
             "name": "image",
-            "width": INPUT_SIZE,
-            "height": INPUT_SIZE,
+            "width": network.input_size,
+            "height": network.input_size,
             "color": "rgb",
             **IMAGENET_RGB,
             "pixel_range": pixel_range,

@@ -19,9 +19,11 @@ from torch.nn import functional as F
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M18, MPI15, MUCO21, Skeleton
+from smap_train.models.layers.prelu import PReLU
 from smap_train.models.layers.soft_argmax import soft_argmax_3d
 
-INPUT_SIZE = 256
+INPUT_SIZE = 256  # officially
+SIZE_STEP = 64  # what sizes are multiples of
 DEPTH_HALF_RANGE_M = 1.0  # the volume's depth spans the root's depth +- this
 
 JOINT_SETS: dict[int, Skeleton] = {15: MPI15, 18: H36M18, 21: MUCO21}
@@ -58,7 +60,7 @@ class ConvUnit(nn.Sequential):
         super().__init__(
             nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.PReLU(outputs),
+            PReLU(outputs),
         )
 
 
@@ -90,10 +92,10 @@ class DecoderUnit(nn.Sequential):
         super().__init__(
             nn.Conv2d(inputs, middle, 1),
             nn.BatchNorm2d(middle),
-            nn.PReLU(middle),
+            PReLU(middle),
             nn.Conv2d(middle, outputs, 3, padding=1),
             nn.BatchNorm2d(outputs),
-            nn.PReLU(outputs),
+            PReLU(outputs),
             nn.UpsamplingBilinear2d(scale_factor=2),
         )
 
@@ -107,6 +109,7 @@ class Backbone(nn.Module, ABC):
     Args:
         joints: number of volumes.
         width: factor on the channels, under which each of them is still a whole number.
+        input_size: of the crops, pixels.
     """
 
     stem_stride: ClassVar[int]
@@ -117,10 +120,11 @@ class Backbone(nn.Module, ABC):
     decoder_inputs: ClassVar[tuple[int, int, int]]
     decoder_middles: ClassVar[tuple[int, int, int]]
     decoder_name: ClassVar[str] = "deconv"
-    output_size: ClassVar[int]  # cells along each of the volumes' three axes
+    cell_size: ClassVar[int]  # pixels of the crop a cell
 
-    def __init__(self, joints: int, width: float = 1.0) -> None:
+    def __init__(self, joints: int, width: float = 1.0, input_size: int = INPUT_SIZE) -> None:
         super().__init__()
+        self.output_size = input_size // self.cell_size
 
         def scaled(channels: int) -> int:
             if not (own := channels * width).is_integer() or own < 1:
@@ -145,7 +149,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
-        """[B, 3, 256, 256] -> [B, joints * D, D, D], D = ``output_size``, depth in channels."""
+        """[B, 3, S, S] -> [B, joints * D, D, D], D = ``output_size``, depth in channels."""
 
     def _group(self, index: int, x: Tensor) -> Tensor:
         """One group's inverted residuals."""
@@ -179,10 +183,10 @@ class Lpski(Backbone):
     last_inputs = 320
     decoder_inputs = (96 + _LAST_WIDTH, 64 + _DECODER_WIDTH, 48 + _DECODER_WIDTH)
     decoder_middles = (96, 64, 48)
-    output_size = 32
+    cell_size = 8
 
     def forward(self, image: Tensor) -> Tensor:
-        """[B, 3, 256, 256] -> [B, joints * 32, 32, 32]."""
+        """[B, 3, 256, 256] -> [B, joints * 32, 32, 32], or of another size."""
         groups, decoder = self._parts
         x = self.first_conv(image)
         encoded = []
@@ -205,10 +209,10 @@ class Lpwo(Backbone):
     last_inputs = 320
     decoder_inputs = (_LAST_WIDTH, _DECODER_WIDTH, _DECODER_WIDTH)
     decoder_middles = (160, 96, 64)
-    output_size = 64
+    cell_size = 4
 
     def forward(self, image: Tensor) -> Tensor:
-        """[B, 3, 256, 256] -> [B, joints * 64, 64, 64]."""
+        """[B, 3, 256, 256] -> [B, joints * 64, 64, 64], or of another size."""
         groups, decoder = self._parts
         parts: list[_Part] = [*groups, self.last_conv, *decoder, self.final_layer]
         x: Tensor = self.first_conv(image)
@@ -229,10 +233,10 @@ class Lpres(Backbone):
     # As officially spelled, and so in the state-dict keys. (Officially it also keeps this
     # variant from training, as the initialiser looks for "deconv".)
     decoder_name = "deonv"
-    output_size = 64
+    cell_size = 4
 
     def forward(self, image: Tensor) -> Tensor:
-        """[B, 3, 256, 256] -> [B, joints * 64, 64, 64]."""
+        """[B, 3, 256, 256] -> [B, joints * 64, 64, 64], or of another size."""
         groups, decoder = self._parts
         earlier = self.first_conv(image)
         x = groups[0](earlier)
@@ -262,7 +266,8 @@ class MobileHuman(nn.Module):
     (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225). The official weights were
     trained on values of 0..255 normalised as if they were 0..1.
 
-    Output, in both modes, with D = ``size`` cells a side (32 for LPSKI, 64 for the others):
+    Output, in both modes, with D = ``size`` cells a side (officially 32 for LPSKI, 64 for the
+    others):
 
     - ``heatmap`` [B, joints * D, D, D]: logits, depth inside the channel axis;
     - ``coord`` [B, joints, 3]: x, y, z in 0-based cells. x and y span the box. Depth relative
@@ -277,9 +282,10 @@ class MobileHuman(nn.Module):
         width: factor on the channels: 1 officially; 0.5, 0.25, ... for smaller networks.
         pixel_range: what the largest value of a pixel is, 255 officially; changes nothing here,
             and travels with the weights to whoever feeds the network.
+        input_size: of the crops: 256 officially. Smaller ones have fewer cells of the same size.
 
     Raises:
-        InputError: if there is no such backbone, joint set, width or range.
+        InputError: if there is no such backbone, joint set, width, range or size.
     """
 
     def __init__(
@@ -288,6 +294,7 @@ class MobileHuman(nn.Module):
         joints: int = 18,
         width: float = 1.0,
         pixel_range: int = 255,
+        input_size: int = INPUT_SIZE,
     ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
@@ -297,8 +304,10 @@ class MobileHuman(nn.Module):
             raise InputError(f"no set of {joints} joints; known sizes: {known}")
         if pixel_range not in (1, 255):
             raise InputError(f"pixel_range is {pixel_range}; expected 1 or 255")
-        self.backbone = BACKBONES[backbone](joints, float(width))
-        self.pixel_range = pixel_range
+        if input_size < SIZE_STEP or input_size % SIZE_STEP:
+            raise InputError(f"input_size is {input_size}; expected a multiple of {SIZE_STEP}")
+        self.backbone = BACKBONES[backbone](joints, float(width), input_size)
+        self.pixel_range, self.input_size = pixel_range, input_size
         self.skeleton = JOINT_SETS[joints]
         self.size = self.backbone.output_size
 

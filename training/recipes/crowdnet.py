@@ -115,7 +115,7 @@ class CrowdNetRecipe(PeopleRecipe[CrowdNetConfig]):
 
     def sample(self, record: PersonRecord, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random crop of a person, as :meth:`tensors` has it."""
-        return self.tensors(record, View.draw(rng, covered=False), rng, self.config.disturb)
+        return self.tensors(record, View.draw(rng, covered=0.0), rng, self.config.disturb)
 
     def tensors(
         self, record: PersonRecord, view: View, rng: np.random.Generator, disturb: bool

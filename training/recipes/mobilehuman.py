@@ -6,6 +6,7 @@ Half of the samples are people with labelled depths, half come from photos with 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -17,18 +18,32 @@ from torch import Tensor, nn
 
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.topdown import Cube
+from smap_train.data.augment import darkened, smeared
 from smap_train.data.layouts.persons import PersonRecord
-from smap_train.data.person_crop import MARGIN, View, cut, matrix_of, person_crop, viewed
+from smap_train.data.person_crop import (
+    COVER_SHARE,
+    MARGIN,
+    Image,
+    View,
+    cut,
+    matrix_of,
+    person_crop,
+    viewed,
+)
+from smap_train.data.photo_people import PhotoData, PhotoPeople, open_photos
 from smap_train.engine.config import RunConfig
+from smap_train.engine.sampling import Source
 from smap_train.models import create
 from smap_train.models.mobilehuman import (
     BACKBONES,
     DEPTH_HALF_RANGE_M,
     INPUT_SIZE,
     JOINT_SETS,
+    SIZE_STEP,
     MobileHuman,
     coordinate_loss,
 )
+from smap_train.models.mobilenet import read_mobilenet, start_from_mobilenet
 from smap_train.recipes.base import start_from
 from smap_train.recipes.people import PeopleConfig, PeopleRecipe
 from smap_train.targets.pixels import normalised
@@ -53,6 +68,24 @@ class MobileHumanConfig(PeopleConfig):
         "official", description="normal of 0.001, or as torch draws them"
     )
     initial: Path | None = Field(None, description="weights to start from: mobilehuman.pth")
+    mobilenet: Path | None = Field(
+        None, description="MobileNetV2's ImageNet weights, which the encoder starts from"
+    )
+    input_size: int = Field(
+        INPUT_SIZE, ge=SIZE_STEP, multiple_of=SIZE_STEP, description="of the crops, pixels"
+    )
+    sports: PhotoData | None = Field(None, description="Leeds Sports Pose Extended")
+    street: PhotoData | None = Field(None, description="Clothing Co-Parsing photos")
+    holdout: int = Field(
+        500, ge=0, description="last sports photos kept for testing; a fifth of it of the others"
+    )
+    covered: float = Field(
+        COVER_SHARE, ge=0, le=1, description="share of crops with a part hidden behind noise"
+    )
+    shift: float = Field(0.0, ge=0, le=1, description="largest of a crop, over its side")
+    turned: float = Field(0.0, ge=0, le=1, description="share of crops turned by any angle")
+    dark: float = Field(0.0, ge=0, le=1, description="share of crops so dark that noise shows")
+    smeared: float = Field(0.0, ge=0, le=1, description="share of crops of a moving camera")
     batch_size: int = Field(64, gt=0, description="people a step, over all devices together")
     learning_rate: float = Field(1e-3, gt=0, description="at the start")
     drops: list[float] = Field(
@@ -74,8 +107,10 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         self.skeleton = JOINT_SETS[config.joints]
         self.options = {
             "backbone": config.backbone, "joints": config.joints, "width": config.channels,
-            "pixel_range": config.pixel_range,
+            "pixel_range": config.pixel_range, "input_size": config.input_size,
         }  # fmt: skip
+        backbone = BACKBONES[config.backbone]
+        self.grid = config.input_size // backbone.cell_size
 
     def network(self) -> MobileHuman:
         """Fresh weights, or those to start from."""
@@ -83,12 +118,37 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         assert isinstance(network, MobileHuman)
         if self.config.first_weights == "official":
             network.backbone.start_officially()
+        if self.config.mobilenet is not None:
+            start_from_mobilenet(network.backbone, read_mobilenet(self.config.mobilenet))
         start_from(network, self.config.initial)
-        return network
+        return network.to(memory_format=torch.channels_last)
+
+    def flat_sources(self) -> list[Source[PersonRecord]]:
+        """Data sets without depths, and photos, some of which have those that a model told."""
+        config = self.config
+        sports, street = open_photos(config.sports, config.street, config.holdout)
+        photos = [
+            Source(name, PhotoPeople(people, name), self.sample)
+            for name, people in (("sports photos", sports), ("street photos", street))
+            if people
+        ]
+        return super().flat_sources() + photos
+
+    def files(self) -> list[Path]:
+        """Annotations, shards, archives and the weights to start from."""
+        config = self.config
+        photos = [data for data in (config.sports, config.street) if data]
+        starts = [path for path in (config.mobilenet, config.initial) if path]
+        archives = [path for data in photos for path in (data.archive, data.pseudo)]
+        return super().files() + archives + starts
 
     def sample(self, record: PersonRecord, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random crop of a person, as :meth:`tensors` has it."""
-        return self.tensors(record, View.draw(rng), rng)
+        config = self.config
+        view = View.draw(rng, covered=config.covered, shift=config.shift)
+        if config.turned and rng.random() < config.turned:
+            view = replace(view, turn_deg=float(rng.uniform(-180, 180)))
+        return self.tensors(record, view, rng)
 
     def tensors(
         self, record: PersonRecord, view: View, rng: np.random.Generator
@@ -96,16 +156,15 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         """A person seen in a given way.
 
         Returns:
-            ``image`` float32 [3, 256, 256], ``cells`` float32 [J, 3], ``visible`` float32 [J, 1],
+            ``image`` float32 [3, S, S], ``cells`` float32 [J, 3], ``visible`` float32 [J, 1],
             ``has_depth`` float32 [1].
         """
-        skeleton = self.skeleton
-        crop = person_crop(record, INPUT_SIZE, self.config.margin)
+        skeleton, size = self.skeleton, self.config.input_size
+        crop = person_crop(record, size, self.config.margin)
         matrix = matrix_of(crop, view, record.width)
         seen = viewed(record.person(skeleton), matrix, view, skeleton.flip)
-        grid = BACKBONES[self.config.backbone].output_size
-        target, visible = cells(seen, skeleton.root, INPUT_SIZE, grid, DEPTH_HALF_RANGE_M)
-        image = cut(record.read(), record, crop, view, rng)
+        target, visible = cells(seen, skeleton.root, size, self.grid, DEPTH_HALF_RANGE_M)
+        image = self._worse(cut(record.read(), record, crop, view, rng), rng)
         return {
             "image": normalised(image, self.config.pixel_range),
             "cells": torch.from_numpy(target.astype(np.float32)),
@@ -113,9 +172,19 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
             "has_depth": torch.tensor([float(seen.placed[skeleton.root])]),
         }
 
+    def _worse(self, image: Image, rng: np.random.Generator) -> Image:
+        """A crop as bad cameras see it, in the configured shares."""
+        config = self.config
+        if config.dark and rng.random() < config.dark:
+            image = darkened(rng, image)
+        if config.smeared and rng.random() < config.smeared:
+            image = smeared(rng, image)
+        return image
+
     def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """See :func:`smap_train.models.mobilehuman.coordinate_loss`."""
-        found = network(batch["image"])["coord"]
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        found = network(image)["coord"]
         each = coordinate_loss(found, batch["cells"], batch["visible"], batch["has_depth"])
         return {"cells": each.mean()}
 
@@ -131,7 +200,8 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         device = next(network.parameters()).device
         people, errors = self.held_out(limit), []
         while some := list(islice(people, _MEASURED_AT_ONCE)):
-            crops = [person_crop(record, INPUT_SIZE, self.config.margin) for record in some]
+            size = self.config.input_size
+            crops = [person_crop(record, size, self.config.margin) for record in some]
             images = [
                 normalised(crop.apply(record.read())[..., ::-1], self.config.pixel_range)
                 for record, crop in zip(some, crops, strict=True)
@@ -143,7 +213,7 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
     def _error(self, record: PersonRecord, crop: Crop, found: np.ndarray) -> np.ndarray:
         """Distances of a person's labelled joints other than the root, metres."""
         person, root = record.person(self.skeleton), self.skeleton.root
-        cube = Cube(BACKBONES[self.config.backbone].output_size, DEPTH_HALF_RANGE_M)
+        cube = Cube(self.grid, DEPTH_HALF_RANGE_M)
         pixels, depth = cube.decode(found, crop, float(person.points[root, 2]))
         fx, fy, cx, cy = record.camera
         rays = (pixels - (cx, cy)) / (fx, fy)

@@ -58,10 +58,14 @@ class PeopleRecipe(Recipe[Config]):
         if config.virtual:
             people = open_virtual_people(config.virtual, config.boxes)
             deep.append(Source("virtual people", people, self.sample))
-        flat = [Source(data.name, data.open(), self.sample) for data in config.data_2d]
+        flat = self.flat_sources()
         share = config.share_3d if deep and flat else None
         sources = in_share(deep, share) + in_share(flat, None if share is None else 1 - share)
         return self.mixture(sources)
+
+    def flat_sources(self) -> list[Source[PersonRecord]]:
+        """People in photos, whose depths nobody measured."""
+        return [Source(data.name, data.open(), self.sample) for data in self.config.data_2d]
 
     def held_out(self, limit: int) -> Iterator[PersonRecord]:
         """Virtual people that aren't learnt from, evenly among all of them, at most ``limit``."""

