@@ -71,6 +71,9 @@ class MobileHumanConfig(PeopleConfig):
     mobilenet: Path | None = Field(
         None, description="MobileNetV2's ImageNet weights, which the encoder starts from"
     )
+    freeze_blocks: int = Field(
+        0, ge=0, le=17, description="encoder blocks kept as they start, the stem with them"
+    )
     input_size: int = Field(
         INPUT_SIZE, ge=SIZE_STEP, multiple_of=SIZE_STEP, description="of the crops, pixels"
     )
@@ -121,6 +124,7 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         if self.config.mobilenet is not None:
             start_from_mobilenet(network.backbone, read_mobilenet(self.config.mobilenet))
         start_from(network, self.config.initial)
+        network.backbone.freeze(self.config.freeze_blocks)
         return network.to(memory_format=torch.channels_last)
 
     def flat_sources(self) -> list[Source[PersonRecord]]:
