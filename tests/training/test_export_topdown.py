@@ -20,6 +20,7 @@ from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import H36M18, MPI15, convert
 from smap_train.cli import app
 from smap_train.export import export_topdown_kind
+from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.golden import GOLDENS, Golden
 from smap_train.models.mobilehuman import MobileHuman
@@ -59,6 +60,24 @@ def test_bundle_states_what_the_official_weights_need(exported):
     assert manifest.input.pixel_range == 255 and manifest.input.color == "rgb"
     assert manifest.depth_half_range_m == 1.0 and not manifest.flip_test
     assert b"stack_trace" not in exported.read()  # the exporter's notes name this machine
+
+
+def test_smaller_crops_have_fewer_cells(tmp_path):
+    options = {"joints": 15, "width": 0.0625, "input_size": 128, "pixel_range": 1}
+    network = create("mobilehuman", **options)
+    save_checkpoint(tmp_path / "small.pth", "mobilehuman", network.state_dict(), **options)
+    bundle, error = export_topdown_kind(
+        tmp_path / "small.pth", tmp_path / "small", **FACTS, settings={}
+    )
+    manifest = bundle.manifest
+    assert (manifest.input.width, manifest.input.height, manifest.cells) == (128, 128, 16)
+    assert manifest.joint_set == "mpi15" and manifest.input.pixel_range == 1 and error < 1e-4
+    engine = create_engine(bundle, "onnxruntime", threads=1)
+    crops = np.random.default_rng(0).uniform(-2, 2, (2, 3, 128, 128)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network.eval()(torch.from_numpy(crops))["coord"].numpy()
+    assert np.abs(engine.run({"image": crops})["coord"] - expected).max() < 1e-3
+    engine.close()
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -15,7 +15,9 @@ from smap_ros.evaluation.pck2d.measures import last
 from smap_ros.evaluation.pck2d.truth import read_lspet
 from smap_train.data.dataset import VirtualScene
 from smap_train.data.people import load_lspet
-from smap_train.recipes.smap_lite import PhotoData, SmapLiteConfig, training_set
+from smap_train.data.photo_people import PhotoData
+from smap_train.recipes.mobilehuman import MobileHumanConfig, MobileHumanRecipe
+from smap_train.recipes.smap_lite import SmapLiteConfig, training_set
 
 NAMES = [
     "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "r_wrist", "r_elbow", "r_shoulder",
@@ -83,5 +85,17 @@ def test_nothing_that_is_measured_was_trained_on(
     assert len(measured) + len(trained_on) == len(photos)
 
 
+@pytest.mark.parametrize("holdout", [1, 7])
+def test_nor_by_those_who_look_at_people_one_by_one(sports: PhotoData, holdout: int) -> None:
+    config = MobileHumanConfig(out=Path("run"), sports=sports, holdout=holdout, steps=1)
+    (source,) = MobileHumanRecipe(config).flat_sources()
+    trained_on = [source.records[k] for k in range(len(source.records))]
+    kept = read_lspet(sports.archive)[:-holdout]
+    assert len(trained_on) == len(kept)
+    for record, photo in zip(trained_on, kept, strict=True):
+        np.testing.assert_array_equal(record.read(), photo.image())
+
+
 def test_the_command_measures_what_training_keeps_unless_told() -> None:
-    assert SmapLiteConfig.model_fields["holdout"].default == HELD_OUT
+    for config in (SmapLiteConfig, MobileHumanConfig):
+        assert config.model_fields["holdout"].default == HELD_OUT

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -125,7 +125,6 @@ class Backbone(nn.Module, ABC):
     def __init__(self, joints: int, width: float = 1.0, input_size: int = INPUT_SIZE) -> None:
         super().__init__()
         self.output_size = input_size // self.cell_size
-        self.held = 0
 
         def scaled(channels: int) -> int:
             if not (own := channels * width).is_integer() or own < 1:
@@ -160,20 +159,9 @@ class Backbone(nn.Module, ABC):
         return x
 
     def freeze(self, blocks: int) -> None:
-        """Hold the stem and the first ``blocks`` blocks, their batch norms' statistics too."""
-        self.held = blocks
-        for module in self._held_modules():
+        """Hold the weights of the stem and the first blocks; their norms go on measuring."""
+        for module in (self.first_conv, *self.inv_residual[:blocks]):
             module.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Self:
-        """Training or eval mode; what is held stays in the latter."""
-        super().train(mode)
-        for module in self._held_modules():
-            module.eval()
-        return self
-
-    def _held_modules(self) -> list[nn.Module]:
-        return [self.first_conv, *self.inv_residual[: self.held]] if self.held else []
 
     def start_officially(self) -> None:
         """Convolutions from a normal distribution of 0.001, as the official training begins."""

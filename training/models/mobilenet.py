@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from smap_ros.errors import InputError
 from smap_train.models.checkpoint import read_untrusted
 from smap_train.models.layers.prelu import PReLU
-from smap_train.models.mobilehuman import Backbone, ConvUnit, InvertedResidual
+from smap_train.models.mobilehuman import Backbone, ConvUnit, InvertedResidual, Lpres
 
 _BLOCKS = 17
 _SOURCE = "expected MobileNetV2's weights (features.0.0.weight, ...) of width 1"
+_FITS = "expected the encoder LPSKI or LPWO with channels: 1"
 
 
 def read_mobilenet(path: Path) -> dict[str, Tensor]:
@@ -50,6 +51,8 @@ def start_from_mobilenet(backbone: Backbone, weights: Mapping[str, Tensor]) -> N
     Raises:
         InputError: if they don't fit in.
     """
+    if isinstance(backbone, Lpres):  # whose first input channels are another part's
+        raise InputError(f"the encoder is LPRES; {_FITS}")
     try:
         given = _unit(backbone.first_conv, weights, "features.0", 0, 3)
         for k in range(_BLOCKS):
@@ -58,8 +61,7 @@ def start_from_mobilenet(backbone: Backbone, weights: Mapping[str, Tensor]) -> N
             given = _block(block, weights, f"features.{k + 1}.conv", given)
     except (KeyError, RuntimeError) as error:
         raise InputError(
-            f"weights don't fit the encoder ({str(error).splitlines()[0]}); {_SOURCE}, and the "
-            "encoder LPSKI or LPWO with channels: 1"
+            f"weights don't fit the encoder ({str(error).splitlines()[0]}); {_SOURCE}, and {_FITS}"
         ) from error
 
 

@@ -72,7 +72,7 @@ class MobileHumanConfig(PeopleConfig):
         None, description="MobileNetV2's ImageNet weights, which the encoder starts from"
     )
     freeze_blocks: int = Field(
-        0, ge=0, le=17, description="encoder blocks kept as they start, the stem with them"
+        0, ge=0, le=17, description="first blocks whose weights are held, and the stem's"
     )
     input_size: int = Field(
         INPUT_SIZE, ge=SIZE_STEP, multiple_of=SIZE_STEP, description="of the crops, pixels"
@@ -124,7 +124,8 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         if self.config.mobilenet is not None:
             start_from_mobilenet(network.backbone, read_mobilenet(self.config.mobilenet))
         start_from(network, self.config.initial)
-        network.backbone.freeze(self.config.freeze_blocks)
+        if self.config.freeze_blocks:
+            network.backbone.freeze(self.config.freeze_blocks)
         return network.to(memory_format=torch.channels_last)
 
     def flat_sources(self) -> list[Source[PersonRecord]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
+from smap_ros.estimators.persons.crops import Crop
 from smap_ros.skeletons import COCO17, H36M17, H36M18, MPI15, MUCO21
 from smap_train.data.layouts.keypoints import FORMS
 from smap_train.data.layouts.people import Layout, PeopleData
@@ -222,7 +224,27 @@ def test_chance_keeps_to_the_official_ranges():
     assert 0.46 < np.mean([v.cover for v in views]) < 0.54
     tints = np.array([v.tint for v in views])
     assert tints.min() > 0.8 and tints.max() < 1.2
-    assert not any(View.draw(rng, covered=False).cover for _ in range(50))
+    assert not any(View.draw(rng, covered=0.0).cover for _ in range(50))
+
+
+def test_a_shifted_crop_shows_what_is_beside(tmp_path):
+    record = record_of(tmp_path)
+    crop = person_crop(record, 256)
+    moved = Crop(crop.x + 0.1 * crop.side, crop.y - 0.2 * crop.side, crop.side, crop.size)
+    view = View(shift=(0.1, -0.2))
+    seen = cut(record.read(), record, crop, view, np.random.default_rng(0))
+    np.testing.assert_array_equal(seen[..., ::-1], moved.apply(record.read()))
+    at = np.array([[crop.x + 0.6 * crop.side, crop.y + 0.3 * crop.side]])  # the new middle
+    matrix = matrix_of(crop, view, record.width)
+    np.testing.assert_allclose(at @ matrix[:, :2].T + matrix[:, 2], [[128, 128]], atol=1e-6)
+
+
+def test_shifts_are_drawn_within_their_limit_and_change_nothing_else():
+    plain = View.draw(np.random.default_rng(3))
+    views = [View.draw(np.random.default_rng(k), shift=0.1) for k in range(400)]
+    shifts = np.array([view.shift for view in views])
+    assert np.abs(shifts).max() <= 0.1 and shifts.std(axis=0).min() > 0.05
+    assert replace(views[3], shift=(0.0, 0.0)) == plain
 
 
 def test_covers_lie_in_the_picture_and_reach_into_the_box():

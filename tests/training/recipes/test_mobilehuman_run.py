@@ -20,6 +20,7 @@ from ..data.test_people import h36m
 from ..data.test_smap_sources import coco_file, coco_person
 from .tiny import shards, tiny
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 
 
@@ -107,7 +108,9 @@ def test_held_out_people_are_measured_as_on_a_robot(tmp_path):
     assert made.evaluate(Right(), 100)["mpjpe_mm"] == pytest.approx(0, abs=0.1)
 
 
-@pytest.mark.parametrize("name", ["mobilehuman", "mobilehuman_tiny", "mobilehuman_virtual"])
+@pytest.mark.parametrize(
+    "name", ["mobilehuman", "mobilehuman_tiny", "mobilehuman_virtual", "mobilehuman_lite"]
+)
 def test_the_configurations_are_accepted(name):
     config = open_recipe(CONFIGS / f"{name}.yaml").config
     assert config.data_3d or config.virtual
@@ -118,3 +121,46 @@ def test_the_other_backbones_have_cells_of_their_own(tmp_path, backbone):
     made = tiny("mobilehuman", tmp_path, backbone=backbone)
     sample = made.dataset()[0]
     assert 32 < sample["cells"][sample["visible"][:, 0] > 0].max() < 64
+
+
+def test_smaller_crops_have_fewer_cells_and_show_the_same(tmp_path):
+    """What a sample and an error are doesn't depend on the size of the crops."""
+    samples = {}
+    for size in (128, 256):
+        made = tiny("mobilehuman", tmp_path, input_size=size)
+        record = made.dataset().groups[0][0].records[0]
+        samples[size] = made.tensors(record, View(), np.random.default_rng(0))
+        assert samples[size]["image"].shape == (3, size, size)
+        found = made.network().eval()(samples[size]["image"][None])["coord"]
+        assert found.shape == (1, 15, 3) and found.min() >= 0 and found.max() <= size / 8 - 1
+    halved = samples[256]["cells"] / 2
+    torch.testing.assert_close(samples[128]["cells"], halved, atol=0.05, rtol=0)
+    torch.testing.assert_close(samples[128]["visible"], samples[256]["visible"])
+
+
+def test_crops_are_turned_darkened_and_smeared_in_their_shares(tmp_path):
+    made = tiny("mobilehuman", tmp_path, covered=0.0)
+    record = made.dataset().groups[0][0].records[0]
+    plain = made.sample(record, np.random.default_rng(2))
+    for name in ("turned", "dark", "smeared"):
+        changed = tiny("mobilehuman", tmp_path, covered=0.0, **{name: 1.0})
+        sample = changed.sample(record, np.random.default_rng(2))
+        assert not torch.equal(sample["image"], plain["image"]), name
+        assert torch.equal(sample["cells"], plain["cells"]) == (name != "turned")
+    darkness = tiny("mobilehuman", tmp_path, covered=0.0, dark=1.0)
+    images = [darkness.sample(record, np.random.default_rng(k))["image"] for k in range(5)]
+    values = [float(i.mul(torch.tensor(STD)[:, None, None]).mean()) for i in images]
+    assert max(values) + np.mean(MEAN) < 0.25  # of a range of 0 to 1
+
+
+def test_what_is_held_stays_as_it_starts(tmp_path):
+    longer = tiny("mobilehuman", tmp_path, freeze_blocks=3, steps=3, ema_decay=0.0)
+    shorter = tiny("mobilehuman", tmp_path / "b", freeze_blocks=3, steps=1, ema_decay=0.0)
+    one, other = (load_model(train(made)) for made in (longer, shorter))
+    names = ("backbone.first_conv.", *(f"backbone.inv_residual.{k}." for k in range(3)))
+    changed = {
+        name for name, value in one.named_parameters()
+        if not torch.equal(value, other.get_parameter(name))
+    }  # fmt: skip
+    assert not any(name.startswith(names) for name in changed)
+    assert {"backbone.inv_residual.3.conv.0.0.weight", "backbone.final_layer.weight"} <= changed
