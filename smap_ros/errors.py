@@ -35,8 +35,8 @@ def reason(error: Exception) -> str:
         return "it ends too early"
     if isinstance(error, OverflowError):
         return "a number of it is infinite or too large"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if strerror := getattr(error, "strerror", None):  # of the system, or of FFmpeg
+        return str(strerror)
     if "inhomogeneous" in str(error):  # numpy
         return "its lists are of different lengths"
     return str(error) or "a part of it is of another form"

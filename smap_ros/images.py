@@ -48,7 +48,7 @@ def decode_image(
         InputError: if the encoding is unknown or holds no picture, the size is empty, absurd or
             none of the encoding's, or ``data`` is shorter than the header says.
     """
-    _check_size(height, width)
+    check_size(height, width)
     layout = encoding_of(encoding, height, width)
     rows = height + int(height * layout.colour_rows)
     name = f"{encoding} image of {width}x{height} px"
@@ -130,7 +130,7 @@ def check_picture_size(height: int, width: int, size: int, name: str) -> None:
         InputError: if there are no pixels, over :data:`MAX_PIXELS`, or far more than so small a
             file can describe.
     """
-    _check_size(height, width)
+    check_size(height, width)
     pixels = height * width
     if pixels > _BOMB_PIXELS and size * _PIXELS_PER_BYTE < pixels:
         raise InputError(
@@ -191,10 +191,15 @@ def check_image(image: Any) -> None:
         raise InputError(f"image is {got[0]} {got[1]}; expected uint8 [height, width, 3] in bgr")
     if image.shape[2] != 3:
         raise InputError(f"image has {image.shape[2]} channels; expected 3 (bgr)")
-    _check_size(*image.shape[:2])
+    check_size(*image.shape[:2])
 
 
-def _check_size(height: int, width: int) -> None:
+def check_size(height: int, width: int) -> None:
+    """Refuse an image without pixels, and one of more than :data:`MAX_PIXELS`.
+
+    Raises:
+        InputError: saying which size is expected.
+    """
     if height <= 0 or width <= 0:
         raise InputError(f"image is {width}x{height} px; expected at least 1x1")
     if height * width > MAX_PIXELS:

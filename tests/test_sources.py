@@ -126,8 +126,23 @@ def test_a_topic_is_only_for_bags(tmp_path):
 
 
 @pytest.mark.parametrize("spec", ["97", "/dev/video97"])
-def test_a_camera_that_is_not_there_is_refused(spec):
+def test_a_camera_that_is_not_there_is_refused(spec, capfd):
     with pytest.raises(InputError, match="can't be opened; check that it exists"):
+        open_source(spec)
+    assert capfd.readouterr().err == ""  # OpenCV says it in lines of its own
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_stream_that_is_not_there_is_refused_with_its_reason(scheme, capfd):
+    with pytest.raises(InputError, match=r"can't be opened: Connection refused") as told:
+        open_source(f"{scheme}://admin:secret@127.0.0.1:1/stream")
+    assert "secret" not in str(told.value) and f"{scheme}://127.0.0.1:1/stream" in str(told.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("spec", ["", " "])
+def test_no_input_is_not_the_folder_that_one_is_in(spec):
+    with pytest.raises(InputError, match="the input is empty; expected an image"):
         open_source(spec)
 
 

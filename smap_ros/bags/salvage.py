@@ -12,6 +12,7 @@ both give the same.
 from __future__ import annotations
 
 import importlib
+import logging
 import shutil
 import sqlite3
 import struct
@@ -28,9 +29,12 @@ from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.base import TypesysError
+from rosbags.typesys.store import Typestore
 
 from smap_ros.bags.reader import ROS1, open_bag
 from smap_ros.errors import InputError
+
+LOG = logging.getLogger(__name__)
 
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 3, 4, 5, 6
@@ -118,35 +122,48 @@ class _Copied:
 
 def _copy(path: Path, out: Path) -> _Copied:
     """Write the readable messages of a bag's files to a new bag."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path]
     # ROS 1 and 2 define some types of the same name otherwise: a header has a counter or has none.
     stores = {
         False: get_typestore(Stores.ROS2_JAZZY),
         True: get_typestore(Stores.ROS1_NOETIC),
     }
     copied = _Copied(complete=all(_ends(file) for file in files))
-    connections: dict[str, Connection] = {}
+    connections: dict[str, Connection | None] = {}
     try:
         with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             for message in (m for file in files for m in _messages(file)):
                 store = stores[message.ros1]
                 if message.topic not in connections:
-                    if message.kind not in store.types and message.definition:
-                        store.register(get_types_from_msg(message.definition, message.kind))
-                    connections[message.topic] = writer.add_connection(
-                        message.topic, message.kind, typestore=store
-                    )
+                    connections[message.topic] = _connection(writer, store, message)
+                connection = connections[message.topic]
+                if connection is None:
+                    continue
                 data = message.data
                 if message.ros1:
                     # Not ros1_to_cdr, which takes the definitions of ROS 2.
                     content = store.deserialize_ros1(data, message.kind)
                     data = bytes(store.serialize_cdr(content, message.kind))
                     copied.ros1 += 1
-                writer.write(connections[message.topic], message.time, data)
+                writer.write(connection, message.time, data)
                 copied.messages += 1
     except (WriterError, TypesysError, SerdeError, OSError, ValueError, struct.error) as error:
         raise InputError(f"what is left of {path} can't be copied to {out}: {error}") from error
     return copied
+
+
+def _connection(writer: Writer, store: Typestore, message: Message) -> Connection | None:
+    """The topic of a message in the copy; None where nothing tells what its type is.
+
+    Older databases hold no definitions, and nobody reads such a topic without.
+    """
+    try:
+        if message.kind not in store.types and message.definition:
+            store.register(get_types_from_msg(message.definition, message.kind))
+        return writer.add_connection(message.topic, message.kind, typestore=store)
+    except (TypesysError, KeyError):
+        LOG.warning("%s is left out: its type %s isn't known", message.topic, message.kind)
+        return None
 
 
 def _ends(path: Path) -> bool:
@@ -313,7 +330,7 @@ def _rows(database: sqlite3.Connection) -> Iterator[Message]:
         if row is None:
             return
         place, topic, time, data = row
-        if topic in topics:
+        if topic in topics and isinstance(data, bytes):
             name, kind = topics[topic]
             yield Message(name, kind, definitions.get(kind, ""), time, bytes(data))
 

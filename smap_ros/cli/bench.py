@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.cli import tables
+from smap_ros.errors import InputError
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline import bench
 from smap_ros.pictures import write_whole
@@ -36,7 +37,7 @@ def run(
     Raises:
         SmapError: whatever the user has to change.
     """
-    picture = None if image is None else next(iter(open_source(str(image)))).image
+    picture = None if image is None else _first_picture(image)
     measured: list[bench.Row] = []
     stop: Stopped | None = None
     bundle = model.model.bundle
@@ -60,6 +61,12 @@ def run(
             _show(bench.ranked(measured), bundle, size, picture, out)
     if stop is not None:
         raise stop
+
+
+def _first_picture(path: Path) -> NDArray[np.uint8]:
+    for frame in open_source(str(path)):
+        return frame.image
+    raise InputError(f"no image could be read from {path}; expected a picture to measure on")
 
 
 def _show(

@@ -21,6 +21,10 @@ LIMITS: dict[Precision, float] = {"f32": 1e-3, "tf32": 1e-2, "f16": 2e-2, "auto"
 Answers = Mapping[str, Array]
 
 
+class WrongAnswerError(EngineError):
+    """An engine's answer is not that of the CPU: what it was built of is not to be used again."""
+
+
 def check_answers(
     inputs: Answers,
     engine: Engine,
@@ -37,13 +41,14 @@ def check_answers(
         shown: what of the answers is to be compared; all, if it is not stated.
 
     Raises:
-        EngineError: if it is above the limit of the precision.
+        WrongAnswerError: if it is above the limit of the precision.
+        EngineError: if one of the two fails.
     """
     expected = shown({name: array.copy() for name, array in reference.run(inputs).items()})
     error, worst = disagreement(shown(engine.run(inputs)), expected)
     if not error <= LIMITS[precision]:
         finer = {"f32": "another engine", "tf32": "precision f32"}.get(precision, "precision tf32")
-        raise EngineError(
+        raise WrongAnswerError(
             f"{engine.name}'s answer to a test picture is wrong: {worst} differs from "
             f"{reference.name}'s by {error:.1e} of its range, at most {LIMITS[precision]:g} is "
             f"expected with precision {precision}. Use {finer}"

@@ -128,19 +128,33 @@ def import_runtime(name: str) -> Any:
         EngineError: if it isn't installed, saying how to get it.
     """
     try:
-        with held():  # a signal would make it look as if it weren't there
-            return importlib.import_module(name)
-    except ImportError as error:
+        return load_runtime(name)
+    except (ImportError, OSError) as error:
         raise EngineError(f"{name} is not importable ({error}); pip install {name}") from error
 
 
 def runtime_version(name: str) -> str | None:
     """Version of a runtime's Python module, or None where it isn't installed."""
     try:
-        with held():
-            return str(importlib.import_module(name).__version__)
-    except (ImportError, OSError):  # OSError: a library it needs is missing
+        return str(load_runtime(name).__version__)
+    except (ImportError, OSError):
         return None
+
+
+def load_runtime(name: str) -> Any:
+    """Import a runtime's Python module.
+
+    Raises:
+        ImportError: if it isn't installed. A folder of that name, such as pip leaves behind or
+            somebody's sources, can be imported as well, but is nothing.
+        OSError: if a library that it needs is missing.
+    """
+    with held():  # a signal would make it look as if it weren't there
+        module = importlib.import_module(name)
+    if not hasattr(module, "__version__"):
+        places = ", ".join(getattr(module, "__path__", ()))
+        raise ImportError(f"there is only a folder of that name, {places}, with nothing in it")
+    return module
 
 
 def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from smap_ros.engines.cuda_layers import CudaLayer, Failed, call_driver, installed_layer
 from smap_ros.errors import EngineError
+
+log = logging.getLogger(__name__)
 
 _THREAD_LOCAL = 1  # a capture that calls of other threads can't spoil
 
@@ -257,7 +260,11 @@ class Gpu:
         self._first.append(release)
 
     def close(self) -> None:
-        """Give everything back, when all work is done; harmless when done twice."""
+        """Give everything back, when all work is done; harmless when done twice.
+
+        What can't be given back, after an error of the GPU, is logged: whoever closes can do
+        nothing about it, and often has the error itself to tell.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -266,10 +273,13 @@ class Gpu:
                     with contextlib.suppress(Failed):  # of work that failed: it was reported then
                         layer.finish()
                     self._give_all_back()
-            finally:
-                self._closed = True
-                with self._reported("end"):
-                    self._layer.release()
+            except GpuError as error:
+                log.warning("%s", error)
+            self._closed = True
+            try:
+                self._layer.release()
+            except Failed as error:
+                log.warning("%s can't be let go: %s", self._name, error)
 
     def _give_all_back(self) -> None:
         """What was taken last goes first; what can't be given back keeps nothing else."""

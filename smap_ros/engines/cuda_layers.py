@@ -184,6 +184,8 @@ class _CudaPython:
             status, *result = getattr(self._cuda, function)(*arguments)
         except RuntimeError as error:  # no driver library, or one too old to have the function
             raise Failed(f"{function} failed: {error}") from error
+        except (KeyError, ValueError) as error:  # a status that is newer than the bindings
+            raise Failed(f"{function} failed, status unknown to cuda-python: {error}") from error
         if int(status) != 0:
             words = status.name.removeprefix("CUDA_ERROR_").replace("_", " ").lower()
             raise Failed(f"{function} failed: {words}")

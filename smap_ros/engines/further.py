@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from smap_ros.bundles.bundle import Bundle
-from smap_ros.engines.agreement import Answers, check_answers, drawn_inputs
+from smap_ros.engines.agreement import (
+    Answers,
+    WrongAnswerError,
+    check_answers,
+    drawn_inputs,
+)
 from smap_ros.engines.base import Engine
 from smap_ros.engines.factory import cpu_runtime, open_model
 from smap_ros.engines.names import GpuOptions, Precision
@@ -68,9 +73,9 @@ def _check(
 ) -> None:
     """Refuse a plan whose answer isn't that of a CPU, and close it; once for each plan."""
     runtime = cpu_runtime("onnxruntime")
-    if engine.believed() or runtime is None:
-        return
     try:
+        if engine.believed() or runtime is None:
+            return
         reference = open_model(model, runtime)
         try:
             asked = drawn_inputs(engine.inputs) if inputs is None else inputs()
@@ -78,7 +83,7 @@ def _check(
         finally:
             reference.close()
     except BaseException as error:
-        if isinstance(error, EngineError):
+        if isinstance(error, WrongAnswerError):
             engine.disbelieve()
         engine.close()
         raise

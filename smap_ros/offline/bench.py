@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from smap_ros.engines import available_engines
 from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError, InputError
 from smap_ros.estimators import Estimator, create_estimator
+from smap_ros.images import check_size
 
 FIELD_OF_VIEW = np.deg2rad(60.0)  # any: it doesn't change the time
 WARM_UP = 3
@@ -89,10 +91,11 @@ def run(
     Raises:
         BundleError: if the bundle is missing or damaged.
         EngineError: if the one engine that was asked for fails.
-        InputError: if seconds or the size are not positive.
+        InputError: if seconds or the size are no positive numbers, or the image is too large.
     """
-    if seconds <= 0 or min(size) <= 0:
-        raise InputError(f"seconds is {seconds}, size {size}; expected positive numbers")
+    if not 0 < seconds < math.inf or min(size) <= 0:
+        raise InputError(f"seconds is {seconds:g}, size {size}; expected positive numbers")
+    check_size(size[1], size[0])
     bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     picture = _colours(size) if image is None else image
     names = list(available_engines()) if engine == "all" else [engine]

@@ -23,6 +23,11 @@ __all__ = [
     "open_source",
 ]
 
+_INPUTS = (
+    "an image, a folder of images, a video, a ROS bag, a camera index such as 0, /dev/videoN (or "
+    "a link to it) or a URL"
+)
+
 
 def is_bag(path: Path) -> bool:
     """Whether there is a ROS bag, be it one that was cut off before its metadata were written.
@@ -76,6 +81,8 @@ def open_source(
         >>> source.count, source.rate, next(iter(source)).image.shape
         (90, 15.0, (432, 768, 3))
     """
+    if not spec.strip():
+        raise InputError(f"the input is empty; expected {_INPUTS}")
     path = Path(spec).expanduser()
     if fps is not None and not path.is_dir():
         raise InputError(f"images per second ({fps:g}) are for folders of images; {spec} is none")
@@ -89,10 +96,7 @@ def open_source(
     if mode is not None and mode.stated:
         raise InputError(f"{mode} is for V4L2 devices; {spec} is none")
     if not path.exists():
-        raise InputError(
-            f"input {spec!r} doesn't exist; expected an image, a folder of images, a video, a ROS "
-            "bag, a camera index such as 0, /dev/videoN (or a link to it) or a URL"
-        )
+        raise InputError(f"input {spec!r} doesn't exist; expected {_INPUTS}")
     if not path.is_file() and not path.is_dir():
         raise InputError(
             f"input {spec!r} is a pipe or a device, no camera; save it as a file first"

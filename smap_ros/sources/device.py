@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 
+import av
 import cv2
 import numpy as np
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.sources.base import Frame, Mode, Source
 from smap_ros.sources.video import VideoSource
 
@@ -37,8 +40,16 @@ def open_camera(spec: str, mode: Mode, patience: float | None = None) -> Source:
         InputError: if it can't be opened, or a URL is asked for what only devices can give.
     """
     if "://" in spec and mode.stated:
-        raise InputError(f"{mode} is for V4L2 devices; {spec} sends what it sends")
-    capture = _open(spec, mode)
+        raise InputError(f"{mode} is for V4L2 devices; {public_name(spec)} sends what it sends")
+    try:
+        capture = _open(spec, mode)
+    except InputError as error:
+        if "://" not in spec:
+            raise
+        raise InputError(
+            f"{public_name(spec)} can't be opened: {_refusal(spec)}; check the address, and that "
+            "this machine reaches it"
+        ) from error
     # Of a live stream FFmpeg knows no number, or a negative one.
     if "://" in spec and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         capture.release()
@@ -76,11 +87,11 @@ class DeviceSource:
         capture: cv2.VideoCapture,
         patience: float | None = None,
     ) -> None:
-        self.name = spec
+        self.name = public_name(spec)
         self._patience = math.inf if patience is None else patience
         self.count: int | None = None
         self.problem = ""
-        self._mode = mode
+        self._spec, self._mode = spec, mode
         self._capture: cv2.VideoCapture | None = capture
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate: float | None = rate if 0 < rate < 1000 else None
@@ -89,7 +100,7 @@ class DeviceSource:
 
     def __iter__(self) -> Iterator[Frame]:
         capture, self._capture = self._capture, None
-        self._reader = reader = _Reader(self.name, self._mode, capture)
+        self._reader = reader = _Reader(self._spec, self._mode, capture)
         index, alone = 0, 0.0  # images, and seconds since the last one
         try:
             while True:
@@ -144,14 +155,15 @@ class _Reader:
         stopped: whether nobody wants them any more.
     """
 
-    def __init__(self, name: str, mode: Mode, capture: cv2.VideoCapture | None) -> None:
-        self._name, self._mode, self._capture = name, mode, capture
+    def __init__(self, spec: str, mode: Mode, capture: cv2.VideoCapture | None) -> None:
+        self._spec, self._mode, self._capture = spec, mode, capture
+        self._name = public_name(spec)
         self.lost = self.refusal = ""
         self.stopped = False
         self._newest: tuple[float, np.ndarray] | None = None
         self._changed = threading.Condition()
         # Not waited for at the end: it may be inside a read that blocks.
-        threading.Thread(target=self._run, name=f"camera {name}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"camera {self._name}", daemon=True).start()
 
     def take(self, patience: float) -> tuple[float, np.ndarray] | None:
         """Time and image that came last and weren't taken; None after so many seconds."""
@@ -209,7 +221,7 @@ class _Reader:
                 if self._changed.wait_for(lambda: self.stopped, pause):
                     return None
             try:
-                return _open(self._name, self._mode)
+                return _open(self._spec, self._mode)
             except InputError:
                 pause = min(2 * pause, LONGEST_PAUSE)
         return None
@@ -220,25 +232,58 @@ class _Reader:
             self._changed.notify_all()
 
 
+def public_name(spec: str) -> str:
+    """A camera as it is told in logs and results: a URL's user and password are nobody's business.
+
+    Examples:
+        >>> public_name("rtsp://admin:secret@10.0.0.7/stream")
+        'rtsp://10.0.0.7/stream'
+    """
+    return re.sub(r"://[^/]*@", "://", spec)
+
+
+def _refusal(url: str) -> str:
+    """Why a stream can't be opened, which OpenCV doesn't tell."""
+    try:
+        av.open(url, timeout=TIMEOUT / 1e3).close()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        return reason(error)
+    return "it holds no pictures"
+
+
 def _open(spec: str, mode: Mode) -> cv2.VideoCapture:
-    if "://" in spec:
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
-        capture = cv2.VideoCapture(spec, cv2.CAP_FFMPEG, limits)
-    else:
-        # A link, like those that udev makes, as the device that it leads to.
-        target = int(spec) if spec.isdecimal() else os.path.realpath(spec)
-        capture = cv2.VideoCapture(target)
+    with _quietly():
+        if "://" in spec:
+            both = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
+            limits = [number for limit in both for number in (limit, TIMEOUT)]
+            capture = cv2.VideoCapture(spec, cv2.CAP_FFMPEG, limits)
+        else:
+            # A link, like those that udev makes, as the device that it leads to.
+            target = int(spec) if spec.isdecimal() else os.path.realpath(spec)
+            capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         capture.release()
         raise InputError(
-            f"camera {spec} can't be opened; check that it exists, that you may read it "
-            "(group video) and that nothing else uses it. `smap-ros doctor` lists cameras"
+            f"camera {public_name(spec)} can't be opened; check that it exists, that you may read "
+            "it (group video) and that nothing else uses it. `smap-ros doctor` lists cameras"
         )
     if "://" not in spec:
         request(capture, spec, mode)
     # One waiting image at most: the newest matters, not all of them.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return capture
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """OpenCV and its FFmpeg write lines of their own on stderr about what we report in one."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when first needed
+    logs = cv2.utils.logging
+    before = logs.setLogLevel(logs.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        logs.setLogLevel(before)
 
 
 def request(capture: cv2.VideoCapture, name: str, mode: Mode) -> Mode:

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)
@@ -86,8 +86,8 @@ class VideoSource:
             container = av.open(str(self._path))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise InputError(
-                f"{self._path} can't be opened as a video: {error}. If it was being recorded, the "
-                "recording may not have been closed"
+                f"{self._path} can't be opened as a video: {reason(error)}. If it was being "
+                "recorded, the recording may not have been closed"
             ) from error
         self._open = container
         if not container.streams.video:
@@ -101,8 +101,8 @@ class VideoSource:
         """Say what is missing; a file without a single frame is refused."""
         expected = self.count
         if frames == 0:
-            reason = damage or "no frame could be decoded"
-            raise InputError(f"{self._path} has no readable video frame: {reason}")
+            why = damage or "no frame could be decoded"
+            raise InputError(f"{self._path} has no readable video frame: {why}")
         if damage:
             LOG.warning(
                 "%s is damaged after %d%s frames (%s); what follows is left out",
@@ -129,7 +129,7 @@ def _decode(
                 return
             frames = packet.decode()
         except (av.error.FFmpegError, ValueError) as error:
-            damage.append(str(error))
+            damage.append(reason(error))
             # Good frames before the damage are still under way in the decoder's threads.
             with suppress(av.error.FFmpegError):
                 frames = stream.codec_context.decode(None)

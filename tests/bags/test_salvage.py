@@ -1,5 +1,7 @@
 """Bags that were cut off: what was whole is saved, what wasn't is not made up."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,36 @@ def test_what_is_no_bag_is_refused(tmp_path, content, suffix):
     for bag in (path, tmp_path):
         with pytest.raises(InputError, match="can't be opened as a ROS bag: nothing in it can be"):
             ReadableBag(bag)
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda p: p.name)
+def test_a_folder_among_the_files_costs_nothing(tmp_path, store, plugin):
+    bag = write(tmp_path / "bag", store, plugin, compressed=False)
+    (bag / "metadata.yaml").unlink()
+    (bag / "notes").mkdir()
+    assert numbers(ReadableBag(bag).path) == list(range(MESSAGES))
+
+
+def test_a_type_that_nothing_tells_of_costs_none_of_the_other_topics(tmp_path, store, caplog):
+    """Databases of before Iron hold no definitions of the types in them."""
+    bag = write(tmp_path / "bag", store, StoragePlugin.SQLITE3, compressed=False)
+    (file,) = bag.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("DELETE FROM message_definitions")
+        text = store.types["std_msgs/msg/String"]
+        data = bytes(store.serialize_cdr(text(data="kept"), text.__msgtype__))
+        kind = text.__msgtype__
+        columns = [row[1] for row in database.execute("PRAGMA table_info(topics)")]
+        values = {"id": 99, "name": "/words", "type": kind, "serialization_format": "cdr"}
+        row = [values.get(name, "") for name in columns]
+        database.execute(f"INSERT INTO topics VALUES ({','.join('?' * len(row))})", row)
+        query = "INSERT INTO messages (topic_id, timestamp, data) VALUES (99, 5, ?)"
+        database.execute(query, (data,))
+    (bag / "metadata.yaml").write_text("damaged")
+    copy = ReadableBag(bag)
+    with open_bag(copy.path) as reader:
+        assert [connection.topic for connection in reader.connections] == ["/words"]
+        assert [reader.deserialize(raw, c.msgtype).data for c, _, raw in reader.messages()] == [
+            "kept"
+        ]
+    assert "/numbers is left out: its type own_msgs/msg/Numbered isn't known" in caplog.text

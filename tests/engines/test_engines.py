@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -230,3 +231,22 @@ def test_engines_do_without_a_cache(bundle, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for name in ("openvino", "auto"):
         assert create_engine(bundle, name, threads=1).run({"image": image()})
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "tensorrt"])
+def test_a_folder_of_a_runtimes_name_is_no_runtime(monkeypatch, tmp_path, bundle, name):
+    """pip leaves one behind, or somebody's sources lie where Python was started."""
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for module in [m for m in sys.modules if m.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    assert name not in available_engines()
+    with pytest.raises(EngineError, match=rf"only a folder of that name, .*{name}, with nothing"):
+        open_model(bundle.read(), name, threads=1)
+
+
+def test_openvino_compiles_anew_where_its_cache_can_not_be_written(bundle, monkeypatch, tmp_path):
+    (tmp_path / "smap_ros").mkdir()
+    (tmp_path / "smap_ros" / "openvino").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert create_engine(bundle, "openvino", threads=1).run({"image": image()})

@@ -7,7 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
+from smap_ros.cli.bench import run
 from smap_ros.errors import BundleError, EngineError, InputError
+from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline import bench
 
 
@@ -47,10 +49,25 @@ def test_one_engine_that_was_asked_for_must_work(scene, make_bundle):
     assert row.engine == "openvino" and "openvino" in row.device
 
 
-@pytest.mark.parametrize("arguments", [{"seconds": 0}, {"size": (0, 10)}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"seconds": 0},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+        {"size": (0, 10)},
+        {"size": (10**6, 10**6)},
+    ],
+)
 def test_impossible_measurements_are_refused(arguments):
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(InputError, match=r"positive|at most 100 megapixels"):
         bench.run("smap_lite", **arguments)
+
+
+def test_a_folder_without_a_readable_picture_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"no image could be read from .*; expected a picture"):
+        run(ModelChoice.of({}), "all", (64, 48), 0.01, tmp_path, None)
 
 
 def test_missing_bundle_is_refused():

@@ -141,3 +141,10 @@ def test_what_a_device_gives_is_logged_and_what_it_does_not_give(caplog):
     request(capture, "/dev/cam_front", Mode(640, 480, 30.0, "MJPG"))
     assert caplog.messages[-1].endswith("asked for was 640x480 px MJPG at 30 Hz")
     assert caplog.messages[-1].startswith("camera /dev/cam_front gives 768x432 px ")
+
+
+def test_a_password_is_in_no_result(camera):
+    source = open_source(f"{camera.url.replace('://', '://admin:secret@')}/stream")
+    with watching(source) as (frames, _):
+        wait(lambda: frames, "no image came")
+    assert {source.name, frames[0].source} == {f"{camera.url}/stream"}

@@ -70,7 +70,8 @@ def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path, words: li
         raise RuntimeError(f"TensorRT can't build the network: {reason}")
     measured = config.get_timing_cache()
     if measured is not None:
-        timing.write_bytes(bytes(measured.serialize()))
+        with contextlib.suppress(OSError):  # no room: the next build measures again
+            timing.write_bytes(bytes(measured.serialize()))
     return bytes(serialised)
 
 
@@ -132,5 +133,6 @@ def _say(**facts: Any) -> None:
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # this file's folder, whose other files may have other libraries' names
+    # This file's folder, whose other files may have other libraries' names.
+    sys.path[:] = [place for place in sys.path if place != str(Path(__file__).parent)]
     sys.exit(main(Path(sys.argv[1])))

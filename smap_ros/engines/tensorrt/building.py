@@ -191,8 +191,9 @@ class Logged:
 
 def _read(child: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
     assert child.stdout is not None
-    for line in child.stdout:
-        lines.put(line)
+    with contextlib.suppress(ValueError):  # closed: the build was given up
+        for line in child.stdout:
+            lines.put(line)
     lines.put(None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from smap_ros.engines.base import Array, TensorSpec, check_inputs, runtime_version, zeros
+from smap_ros.engines.base import (
+    Array,
+    TensorSpec,
+    check_inputs,
+    load_runtime,
+    runtime_version,
+    zeros,
+)
 from smap_ros.engines.cuda import Gpu
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.engines.tensorrt.builder import make_logger
@@ -114,7 +120,7 @@ class TensorRtEngine:
 
     def _load(self, model: bytes) -> None:
         """The plan that is kept, or a new one when there is none or TensorRT refuses it."""
-        with only_one(self.key):
+        with only_one(self.key, self._progress):
             plan = load_plan(self.key)
             self.fresh = plan is None
             if plan is not None and not self._opens(plan):
@@ -157,6 +163,7 @@ class TensorRtEngine:
                 return False
             context = engine.create_execution_context()
             if context is None:
+                del engine, runtime  # now: the error keeps this frame, and the context goes first
                 raise EngineError(f"TensorRT can't run the network: {self._reasons()}")
             self._engine, self._context = engine, context
             # TensorRT wants them gone in this order, and before the memory that they work on.
@@ -315,7 +322,7 @@ def import_tensorrt() -> Any:
         EngineError: saying how to get it.
     """
     try:
-        trt = importlib.import_module("tensorrt")
+        trt = load_runtime(TensorRtEngine.name)
     except (ImportError, OSError) as error:
         raise EngineError(
             f"TensorRT's Python module is missing ({error}). On a Jetson it comes with JetPack; "

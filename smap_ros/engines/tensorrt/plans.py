@@ -8,8 +8,10 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,10 @@ from smap_ros.engines.cuda import GpuFacts
 from smap_ros.paths import cache_directory
 
 log = logging.getLogger(__name__)
+
+_ROOT = 0
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_WAIT = 1.0  # seconds between looks whether another process has built a plan
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,20 @@ def plan_folder() -> Path:
 
 def load_plan(key: PlanKey) -> bytes | None:
     """The plan built earlier on this machine, or None when there is none to be trusted."""
-    path = key.path
-    if not path.is_file():
+    try:
+        path = key.path
+        with path.open("rb") as file:
+            if not _ours(file.fileno()):
+                log.warning("ignoring the plan %s: others than you may have written it", path)
+                return None
+            plan = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("plans can't be read: %s", error)
         return None
     try:
-        plan, facts = path.read_bytes(), side_car(key)
+        facts = side_car(key)
         expected = facts["plan_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("ignoring the plan %s, its side-car is unusable (%r)", path, error)
@@ -95,6 +110,15 @@ def load_plan(key: PlanKey) -> bytes | None:
         log.warning("ignoring the plan %s: it was built for something else", path)
         return None
     return plan
+
+
+def _ours(file: int) -> bool:
+    """Whether nobody but this user, and root, can have written an open file.
+
+    Loading a plan runs what is in it, and a cache folder may be anywhere, such as in /tmp.
+    """
+    status = os.fstat(file)
+    return status.st_uid in (os.geteuid(), _ROOT) and not status.st_mode & _OTHERS_WRITE
 
 
 def side_car(key: PlanKey) -> dict[str, Any]:
@@ -141,9 +165,9 @@ def noted(key: PlanKey, name: str) -> Any:
 
 def forget_plan(key: PlanKey) -> None:
     """Delete a plan and its side-car."""
-    for path in (key.path, key.path.with_suffix(".json")):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for suffix in (".plan", ".json"):
+            key.path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def clean_plans() -> tuple[int, int]:
@@ -159,19 +183,40 @@ def clean_plans() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def only_one(key: PlanKey) -> Iterator[None]:
-    """Held by one process at a time: two nodes that start together build a plan once."""
-    try:
-        path = key.path.with_suffix(".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        log.warning("plans can't be kept: there is no cache folder (%s)", error)
+def only_one(key: PlanKey, progress: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Held by one process at a time: two nodes that start together build a plan once.
+
+    The lock goes with the process that holds it, however that ends. Where there can be none (no
+    cache folder, a network's file system without locks) nobody waits, and both build.
+
+    Args:
+        key: of the plan.
+        progress: is told in words, every second, that another process is waited for.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            path = key.path.with_suffix(".lock")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _wait_for_lock(held.enter_context(path.open("w")).fileno(), progress)
+        except OSError as error:
+            log.warning("plans may be built twice, or at every start: no lock (%s)", error)
         yield
-        return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+
+
+def _wait_for_lock(file: int, progress: Callable[[str], None] | None) -> None:
+    waited = 0.0
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            words = "another process is building this TensorRT plan"
+        if not waited:
+            log.warning("%s; it is waited for", words)
+        if progress is not None:
+            progress(f"{words}, waiting for {waited:.0f} s")
+        time.sleep(_WAIT)
+        waited += _WAIT
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -16,6 +19,7 @@ from smap_ros.camera import Camera
 from smap_ros.cli.engine import build
 from smap_ros.engines import create_engine, cuda_layers, factory
 from smap_ros.engines.base import zeros
+from smap_ros.engines.cuda import GpuError
 from smap_ros.engines.factory import open_model
 from smap_ros.engines.names import GpuOptions
 from smap_ros.engines.tensorrt import building, plans
@@ -245,6 +249,131 @@ def test_what_was_measured_earlier_may_be_damaged(model):
     again = open_model(model, "tensorrt")
     assert again.fresh and again.key.timing_path.read_bytes() == b"measured "
     again.close()
+
+
+@pytest.mark.parametrize("place", ["a file", "no home"])
+def test_without_a_cache_folder_plans_are_built_and_not_kept(
+    bundle, monkeypatch, tmp_path, caplog, place
+):
+    if place == "a file":
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    else:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr("pathlib.Path.home", no_home)
+    for _ in range(2):
+        engine = create_engine(bundle, "tensorrt", 1)
+        assert engine.fresh
+        engine.close()
+    assert "the TensorRT plan can't be kept and is built at every start" in caplog.text
+    monkeypatch.setenv("TENSORRT_DOES", "wrong")
+    with pytest.raises(EngineError, match="answer to a test picture is wrong"):
+        create_engine(bundle, "tensorrt", 1)
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_without_locks_plans_are_kept_all_the_same(model, monkeypatch, caplog):
+    """As on some network file systems."""
+
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(plans.fcntl, "flock", refuse)
+    for fresh in (True, False):
+        engine = open_model(model, "tensorrt")
+        assert engine.fresh == fresh
+        engine.close()
+    assert "no lock ([Errno 37] No locks available)" in caplog.text
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_a_plan_that_others_may_have_written_is_not_loaded(model, caplog, mode):
+    """Loading one runs what is in it; its side-car's hash proves nothing then."""
+    open_model(model, "tensorrt").close()
+    (path,) = kept()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(mode)
+    engine = open_model(model, "tensorrt")
+    assert engine.fresh and "others than you may have written it" in caplog.text
+    engine.close()
+    again = open_model(model, "tensorrt")
+    assert not again.fresh
+    again.close()
+
+
+def test_a_plan_of_another_user_is_not_loaded(model, monkeypatch, caplog):
+    open_model(model, "tensorrt").close()
+    (path,) = kept()
+    if os.geteuid():
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        monkeypatch.setattr(plans, "_ROOT", 54321)
+    else:
+        os.chown(path, 12345, 12345)
+    engine = open_model(model, "tensorrt")
+    assert engine.fresh and "others than you may have written it" in caplog.text
+    engine.close()
+
+
+def test_one_that_waits_for_another_says_so(model, caplog):
+    """And goes on when the other ends, however it does: the lock is the kernel's."""
+    engine = open_model(model, "tensorrt")
+    engine.close()
+    lock = engine.key.path.with_suffix(".lock")
+    holder = subprocess.Popen(
+        [
+            sys.executable, "-c",
+            "import fcntl, sys, time\nfile = open(sys.argv[1], 'w')\n"
+            "fcntl.flock(file, fcntl.LOCK_EX)\nprint('held', flush=True)\ntime.sleep(600)",
+            lock,
+        ],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    said: list[str] = []
+
+    def kill_it(words: str) -> None:
+        said.append(words)
+        holder.kill()
+
+    again = open_model(model, "tensorrt", gpu=GpuOptions(progress=kill_it))
+    holder.communicate()
+    assert not again.fresh
+    assert said[0] == "another process is building this TensorRT plan, waiting for 0 s"
+    assert "another process is building this TensorRT plan; it is waited for" in caplog.text
+    again.close()
+
+
+def test_a_gpu_that_fails_for_good_is_told_as_what_failed_first(bundle, monkeypatch, caplog):
+    """After an illegal access every call fails, those that give back too."""
+    create_engine(bundle, "tensorrt", 1).close()
+    back = ("cuMemFree_v2", "cuMemFreeHost", "cuStreamDestroy_v2", "cuCtxSynchronize")
+    for function in ("cuStreamSynchronize", *back):
+        FAKE.fake_fail(function.encode(), 0, 700)
+    with pytest.raises(EngineError, match="can't finish its work"):
+        create_engine(bundle, "tensorrt", 1)
+    if LAYER == "cuda-python":  # pycuda says it on stderr, and goes on
+        assert "can't give back what was taken" in caplog.text
+    monkeypatch.setattr(factory, "MEASURE_SECONDS", 0.01)
+    engine = create_engine(bundle, threads=1, remeasure=True)
+    assert engine.name != "tensorrt"
+    (note,) = engine.notes
+    assert "can't finish its work" in note
+    FAKE.fake_forget()
+
+
+def test_a_gpu_without_memory_costs_no_plan(bundle, monkeypatch):
+    """The check of a new plan fails, but not because of the plan."""
+    monkeypatch.setattr(factory, "picture_inputs", out_of_memory)
+    with pytest.raises(EngineError, match="out of memory"):
+        create_engine(bundle, "tensorrt", 1)
+    assert len(kept()) == 1
+
+
+def out_of_memory(manifest):
+    raise GpuError("Orin can't run the network: out of memory")
 
 
 def test_a_plan_for_something_else_is_not_taken(model, caplog):

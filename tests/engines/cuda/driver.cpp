@@ -81,6 +81,8 @@ int fake_calls(const char* name) { return counts[name]; }
 // Every call fails from now on, but so many before; until told to work again.
 void fake_fail(const char* name, int after, int status) { failures[name] = after, statuses[name] = status; }
 void fake_work() { failures.clear(); }
+// What could not be given back, because that was to fail.
+void fake_forget() { device.clear(), pinned.clear(), streams.clear(); }
 
 // --- device and context -----------------------------------------------------------------------
 int cuInit(unsigned) {
