@@ -42,9 +42,17 @@ def reason(error: Exception) -> str:
     return str(error) or "a part of it is of another form"
 
 
+_SHOWN = 200  # letters
+
+
 def unexpected(error: Exception) -> str:
     """What to say of an error that nobody foresaw; here its name helps those who mend it."""
     return (
         f"unexpected error ({type(error).__name__}: {error}), which is a bug in smap_ros: please "
         "report it, with the log"
     )
+
+
+def shortened(text: str) -> str:
+    """A text that a user wrote, in quotes; no longer than a line can bear."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from functools import cache
 from pathlib import Path
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, shortened
 
 
 @cache
@@ -34,6 +35,28 @@ def share_directory() -> Path:
     )
 
 
+def user_path(text: str | Path) -> Path:
+    """A path as a user writes it, with ``~``.
+
+    Raises:
+        InputError: if no file can have that name.
+    """
+    written = shortened(str(text))
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except RuntimeError as error:  # of expanduser
+        raise InputError(
+            f"{written} names the home of nobody here; write the folder in full"
+        ) from error
+    except ValueError as error:  # a letter that no name can have
+        raise InputError(f"{written} is no path: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{written} is no path: {len(str(text))} letters") from error
+    return path
+
+
 def models_directory() -> Path:
     """Folder of the shipped model bundles."""
     return share_directory() / "models"
@@ -51,8 +74,6 @@ def cache_directory() -> Path:
         OSError: if it can't be made, or the user has no home; everything works without it, but
             is built and measured again at each start.
     """
-    import os
-
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError as error:  # neither HOME nor an entry in the list of users

@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, shortened
 
 Value = bool | int | float | str
 Own = TypeVar("Own", bound="Options")
@@ -176,7 +176,8 @@ class Setting:
         fits = is_number and self.limits and (self.kind is float or isinstance(value, int))
         expected = self.limits if fits else self.expected
         left = f", or {BUNDLE}" if self.optional else ""
-        return f"{self.name} is {value!r}; expected {expected}{left}"
+        got = shortened(value) if isinstance(value, str) else repr(value)
+        return f"{self.name} is {got}; expected {expected}{left}"
 
     @property
     def limits(self) -> str:

@@ -125,7 +125,7 @@ def test_a_topic_is_only_for_bags(tmp_path):
         open_source(str(tmp_path / "a.png"), topic="/image")
 
 
-@pytest.mark.parametrize("spec", ["97", "/dev/video97"])
+@pytest.mark.parametrize("spec", ["97", "/dev/video97", "9" * 30])
 def test_a_camera_that_is_not_there_is_refused(spec, capfd):
     with pytest.raises(InputError, match="can't be opened; check that it exists"):
         open_source(spec)

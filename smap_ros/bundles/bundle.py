@@ -20,9 +20,9 @@ from typing import Any
 import yaml
 
 from smap_ros.bundles.manifest import MANIFEST, FileEntry, Manifest, parse_manifest
-from smap_ros.errors import BundleError
+from smap_ros.errors import BundleError, shortened
 from smap_ros.markup import yaml_value
-from smap_ros.paths import models_directory
+from smap_ros.paths import models_directory, user_path
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def write_bundle(
 
 def _find(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
-    path = Path(name_or_path).expanduser()
+    path = user_path(name_or_path)
     if path.name == MANIFEST:
         path = path.parent
     is_name = os.sep not in text and "/" not in text and text not in ("", ".", "..")
@@ -162,8 +162,8 @@ def _find(name_or_path: str | Path) -> Path:
         if (candidate / MANIFEST).is_file():
             return candidate
     raise BundleError(
-        f"no bundle {text!r}: neither a shipped model ({', '.join(list_bundles()) or 'none'}) nor "
-        f"a folder with a {MANIFEST}"
+        f"no bundle {shortened(text)}: neither a shipped model "
+        f"({', '.join(list_bundles()) or 'none'}) nor a folder with a {MANIFEST}"
     )
 
 

@@ -16,6 +16,7 @@ from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline.estimate import IDS_ONLY, estimate_frames, require_camera
 from smap_ros.offline.results import ResultWriter
+from smap_ros.paths import user_path
 from smap_ros.pictures import printable
 from smap_ros.sources import Source, open_source
 from smap_ros.stopping import Stopped
@@ -87,7 +88,7 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
     started = time.perf_counter()
     stop: Stopped | None = None
     failure: SmapError | None = None
-    writer = ResultWriter(options.out, [Path(spec).expanduser() for spec in options.inputs])
+    writer = ResultWriter(options.out, [user_path(spec) for spec in options.inputs])
     try:
         with writer:
             for source in sources:

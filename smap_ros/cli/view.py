@@ -13,6 +13,7 @@ from smap_ros.errors import InputError, SmapError
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.plan import VIEW, plan
+from smap_ros.paths import user_path
 from smap_ros.settings import Value
 from smap_ros.stopping import Stopped, stoppable
 from smap_ros.view.access import address, check_address, exposure, require_viser
@@ -70,7 +71,7 @@ def run(options: ViewOptions) -> None:
             f"got {' '.join(options.words)}; expected one recording, or NAME:=VALUE arguments for "
             "people who are published now"
         )
-    _play(Path(recordings[0]).expanduser(), options)
+    _play(user_path(recordings[0]), options)
 
 
 def _play(path: Path, options: ViewOptions) -> None:

@@ -29,7 +29,7 @@ from smap_ros.graph.node_types import (
     NodeType,
 )
 from smap_ros.graph.parameters import GraphOptions
-from smap_ros.paths import config_directory
+from smap_ros.paths import config_directory, user_path
 from smap_ros.settings import Setting, Value, settings_of
 
 PACKAGE = "smap_ros"
@@ -287,7 +287,7 @@ def _parameter_file(path: str, members: list[NodeType]) -> Path | None:
     """The user's file of parameters, checked; None where there is none."""
     if not path:
         return None
-    file = Path(path).expanduser()
+    file = user_path(path)
     if not file.is_file():
         raise InputError(f"params_file {path!r} doesn't exist; expected a YAML file of parameters")
     for node in members:

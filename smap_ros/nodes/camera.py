@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -36,6 +35,7 @@ from smap_ros.nodes.recorded_tf import RecordedTransforms
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.statistics import FrameStatistics
 from smap_ros.offline.estimate import camera_of
+from smap_ros.paths import user_path
 from smap_ros.sources import Frame, Mode, Source, open_source
 from smap_ros.sources.bag import BagSource
 
@@ -124,7 +124,7 @@ class CameraNode(Node):
         path, fov = self._settings.text("calibration"), self._settings.number("fov_deg")
         # A calibration wins, as the parameters say.
         return CameraChoice.of(
-            Path(path).expanduser() if path else None,
+            user_path(path) if path else None,
             fov if fov > 0 and not path else None,
             self._settings.text("rectified"),
         )

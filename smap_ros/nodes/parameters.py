@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -15,8 +16,10 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from smap_ros.errors import InputError, SmapError
+from smap_ros.errors import InputError, SmapError, unexpected
 from smap_ros.settings import BUNDLE, Changes, Options, Setting, Value, build
+
+log = logging.getLogger(__name__)
 
 Values = Mapping[str, Value | None]
 # Takes all values as they would be, and raises a SmapError to refuse them.
@@ -99,6 +102,9 @@ class NodeParameters:
                 self._accept({**self.values(), **ours})
         except SmapError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # rclpy would end the process, and leave the caller waiting
+            log.exception("a parameter can't be set")
+            return SetParametersResult(successful=False, reason=unexpected(error))
         return SetParametersResult(successful=True)
 
     def _accepted(self, one: Setting, value: object) -> Value | None:

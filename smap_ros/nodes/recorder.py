@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -45,6 +44,7 @@ from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
 from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.parameters import NodeParameters
 from smap_ros.nodes.runtime import BAD_INPUT, run
+from smap_ros.paths import user_path
 
 # A slow disk must not cost messages: as many wait per topic.
 _DEPTH = 100
@@ -242,7 +242,7 @@ def _type_name(kind: Any) -> str:
 def _open_bag(output: str) -> Writer:
     if not output:
         raise InputError("parameter output is empty; expected the folder of the bag to write")
-    path = Path(output).expanduser()
+    path = user_path(output)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)

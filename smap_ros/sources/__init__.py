@@ -8,6 +8,7 @@ from pathlib import Path
 
 from smap_ros.bags import BAG_SUFFIXES
 from smap_ros.errors import InputError
+from smap_ros.paths import user_path
 from smap_ros.sources.base import Frame, Mode, Source
 from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
 
@@ -83,7 +84,7 @@ def open_source(
     """
     if not spec.strip():
         raise InputError(f"the input is empty; expected {_INPUTS}")
-    path = Path(spec).expanduser()
+    path = user_path(spec)
     if fps is not None and not path.is_dir():
         raise InputError(f"images per second ({fps:g}) are for folders of images; {spec} is none")
     if fps is not None and not 0 < fps < math.inf:

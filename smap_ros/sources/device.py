@@ -26,6 +26,7 @@ SLOW = 3  # or so many of the camera's periods
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to open it again
 # Of network streams; what blocks for longer must not keep a lost camera from being opened again.
 TIMEOUT = 5000  # milliseconds
+MAX_INDEX = 2**31 - 1  # of a camera, that OpenCV can be asked for
 
 
 def open_camera(spec: str, mode: Mode, patience: float | None = None) -> Source:
@@ -259,7 +260,7 @@ def _open(spec: str, mode: Mode) -> cv2.VideoCapture:
             capture = cv2.VideoCapture(spec, cv2.CAP_FFMPEG, limits)
         else:
             # A link, like those that udev makes, as the device that it leads to.
-            target = int(spec) if spec.isdecimal() else os.path.realpath(spec)
+            target = min(int(spec), MAX_INDEX) if spec.isdecimal() else os.path.realpath(spec)
             capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         capture.release()
