@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -159,6 +160,10 @@ class Launcher:
         log.debug("starting %s", " ".join(command))
         # In a session of its own, so that Ctrl-C on the terminal reaches only us: a node that is
         # interrupted twice can't shut down in order.
+        with _interrupts_held():
+            return self._begin(process, command)
+
+    def _begin(self, process: ProcessPlan, command: list[str]) -> subprocess.Popen[bytes]:
         if self._log_directory is None:
             return subprocess.Popen(command, env=self._environment, start_new_session=True)
         self._log_directory.mkdir(parents=True, exist_ok=True)
@@ -178,6 +183,19 @@ class Launcher:
         if self._log_directory is None:
             return None
         return (self._log_directory / f"{process.executable}.failure").absolute()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that begin in here get an interrupt once they let it through.
+
+    ``smap_ros.nodes`` does so when it can end without Python's traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait_all(running: list[subprocess.Popen[bytes]], timeout: float) -> bool:

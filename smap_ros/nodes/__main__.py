@@ -9,6 +9,8 @@ import signal
 import sys
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+# The launcher holds it back while Python itself starts.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 if __name__ == "__main__":
     module = sys.argv.pop(1)

@@ -77,6 +77,7 @@ class Pose3dNode(LifecycleNode):
         self._subscriptions_made: list[Subscription] = []
         self._cameras = LiveCameras()
         self._active, self._enabled = False, True  # by the life cycle; by the service
+        self._ended = False  # by the life cycle, for good
         self._watch: ImageWatch | None = None
         self._failure = ""
         self._loading = ""  # how far the model's loading is, where that takes long
@@ -127,6 +128,7 @@ class Pose3dNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, from any state. SUCCESS always."""
+        self._ended = True
         self._release()
         return SUCCESS
 
@@ -168,7 +170,9 @@ class Pose3dNode(LifecycleNode):
                 self._pause()
         response.success = True
         response.message = "enabled" if self._enabled else "disabled"
-        if not self._active:
+        if self._ended:
+            response.success, response.message = False, "the node is shut down; start it anew"
+        elif not self._active:
             response.message += "; the node is not active, this holds once it is"
         self.get_logger().info(f"enable service: {response.message}")
         return response
@@ -320,6 +324,8 @@ class Pose3dNode(LifecycleNode):
 
     def _health(self) -> Health:
         pipeline = self._pipeline
+        if self._ended:
+            return Health(Level.OK, "shut down by its lifecycle manager; start it anew")
         if pipeline is None:
             if self._loading:
                 return Health(Level.WARN, f"not configured yet: {self._loading}")

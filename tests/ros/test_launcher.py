@@ -10,6 +10,7 @@ import time
 
 import av
 import numpy as np
+import psutil
 import pytest
 from sensor_msgs.msg import Image
 
@@ -135,3 +136,16 @@ def test_an_interrupt_ends_the_starter_and_all_its_nodes(clip, scene_bundle, tmp
 
 def _logs(folder):
     return "\n".join(f"{path.name}:\n{path.read_text()[-1500:]}" for path in folder.glob("*.log"))
+
+
+def test_a_graph_that_is_stopped_while_its_processes_begin_leaves_no_traceback(
+    clip, scene_bundle, tmp_path
+):
+    """Python itself takes an interrupt badly while it starts."""
+    for k, pause in enumerate((0.0, 0.02, 0.05, 0.1, 0.2)):
+        with Launcher(replay(clip, scene_bundle), log_directory=tmp_path / str(k)) as launcher:
+            time.sleep(pause)
+            processes = [psutil.Process(pid) for pid in launcher.pids.values()]
+        assert psutil.wait_procs(processes, timeout=10)[1] == []
+    said = "".join(log.read_text() for log in tmp_path.glob("*/*.log"))
+    assert "Traceback" not in said, said

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from rcl_interfaces.srv import DescribeParameters
 from sensor_msgs.msg import CompressedImage
+from std_srvs.srv import SetBool
 
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
@@ -141,6 +142,35 @@ def test_lifecycle(start, observer, eye, scene_bundle):
         assert set_parameter(observer, "min_score", 0.1).successful
     assert not change_state(observer, Transition.TRANSITION_ACTIVATE)  # from unconfigured
     assert change_state(observer, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    observer.wait(lambda: "shut down" in observer.status(NODE).message, "the end in words")
+    assert node.alive and "Traceback" not in node.log
+
+
+def test_a_transition_that_a_state_does_not_have_is_refused_and_changes_nothing(
+    start, observer, eye, scene_bundle
+):
+    node = start(NODE, bundle=scene_bundle, autostart=False, **ENGINE)
+    known = range(10)  # create to active_shutdown, and the inner ones
+    steps = {
+        State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
+        State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
+        State.PRIMARY_STATE_ACTIVE: Transition.TRANSITION_ACTIVE_SHUTDOWN,
+    }
+    own = {
+        State.PRIMARY_STATE_UNCONFIGURED: {1, 5},
+        State.PRIMARY_STATE_INACTIVE: {2, 3, 6},
+        State.PRIMARY_STATE_ACTIVE: {4, 7},
+        State.PRIMARY_STATE_FINALIZED: set(),
+    }
+    for now, step in [*steps.items(), (State.PRIMARY_STATE_FINALIZED, None)]:
+        for other in [*known, 10, 60, 97, 255]:
+            if other not in own[now]:
+                assert not change_state(observer, other), (now, other)
+                assert state(observer) == now
+        if step is not None:
+            assert change_state(observer, step)
+    enabled = observer.call(SetBool, f"/{NODE}/enable", SetBool.Request(data=True))
+    assert not enabled.success and "shut down" in enabled.message
     assert node.alive and "Traceback" not in node.log
 
 
