@@ -20,6 +20,9 @@ from smap_ros.skeletons import MPI15, Skeleton, get_skeleton
 
 Float = NDArray[np.float32]
 
+# Score of a joint that was inferred, not seen: present, but below what a picture can support.
+INFERRED_SCORE = 0.1
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -96,6 +99,11 @@ class Body:
     def present(self) -> NDArray[np.bool_]:
         """Joints with a finite 3D position and a score above 0, bool [J]."""
         return (self.scores > 0) & np.isfinite(self.joints_3d).all(axis=1)
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Joints that were seen, not inferred from others, bool [J]."""
+        return np.asarray(self.scores > np.float32(INFERRED_SCORE), np.bool_)
 
     @property
     def box(self) -> tuple[float, float, float, float]:

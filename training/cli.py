@@ -79,6 +79,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "smap_train.export.second_look:run",
         "Add a landmark network that looks at each person to a bundle.",
     ),
+    "person-score": (
+        "smap_train.export.person_score:run",
+        "Measure how certain a bundle's people are, so that scores are probabilities.",
+    ),
     "data": ("smap_train.data.command:app", "Check, look at and convert data sets."),
     "synth": ("smap_train.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }

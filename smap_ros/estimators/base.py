@@ -27,8 +27,6 @@ Float = NDArray[np.float32]
 NON_FINITE = "non_finite_output"  # reason under which a frame's bad outputs are counted
 FEW_JOINTS = "few_joints"
 LOG_PERIOD = 10.0  # seconds between repeated warnings
-# Score of a joint that was inferred, not seen: present, but below what the maps can support.
-INFERRED_SCORE = 0.1
 
 # Longest side of an image; larger ones are broken headers, or would exhaust a robot's memory.
 MAX_SIDE = 16384

@@ -71,10 +71,11 @@ class SmapConfig(Options):
     """Settings of bundles of kind ``smap``.
 
     SMAP itself filters nobody; ``min_joints=1, min_score=0, duplicate_distance=0`` is that. A
-    person's score is the sum of the joints' scores over the number of joints of the set: the
-    mean, lowered by each missing joint. The refining network moves all joints but the root, and
-    places those that were not found, with score ``INFERRED_SCORE`` and the image point their
-    position projects to. The pelvis of people found from their neck has that score as well.
+    person's score is the probability that they are there, of bundles that tell it
+    (``person_score``); of others, the sum of the joints' scores over the number of joints of the
+    set: the mean, lowered by each missing joint. The refining network moves all joints but the
+    root, and places those that were not found, with score ``INFERRED_SCORE`` and the image point
+    their position projects to. The pelvis of people found from their neck has that score as well.
 
     Attributes:
         association_settings: overrides of fields of ``AssociationConfig``, over those of the
@@ -84,7 +85,7 @@ class SmapConfig(Options):
     label: ClassVar[str] = "kind smap"
 
     min_joints: int = setting(4, _MIN_JOINTS, low=1, high=JOINTS)
-    min_score: float = setting(0.1, _MIN_SCORE, low=0, high=1)
+    min_score: float | None = setting(None, _MIN_SCORE, low=0, high=1)
     min_joint_score: float | None = setting(
         None, "people whose joints that were seen score less on average are left out", low=0, high=1
     )

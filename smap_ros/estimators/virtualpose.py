@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body, BodyFrame
+from smap_ros.bodies import INFERRED_SCORE, Body, BodyFrame
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.virtualpose import VirtualPoseManifest
 from smap_ros.camera import Camera
@@ -29,7 +29,6 @@ from smap_ros.engines.further import open_further
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.estimators.base import (
     FEW_JOINTS,
-    INFERRED_SCORE,
     NON_FINITE,
     Float,
     Image,

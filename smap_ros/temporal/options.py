@@ -86,7 +86,7 @@ class TrackerConfig(Options):
         changes=Changes.ANY_TIME,
     )
     birth_score: float = setting(
-        0.35,
+        0.8,
         "a person with at least this score gets an identity at once",
         low=0,
         high=1,

@@ -23,7 +23,7 @@ FADE_ACROSS, FADE_ALONG = 0.6, 0.15
 COMPANION, TOGETHER = 1.0, 0.8
 _LENS_MEMORY = 0.9  # weight that earlier frames keep in the focal length
 
-_DIM = 0.8  # of the usual score; below, a person is found badly
+_DIM = 0.8  # of the usual clarity; below, a person is found badly
 _SURE_MEMORY = 0.9  # weight that earlier frames keep in how wrong a person's distance usually is
 
 _COLUMNS = (
@@ -39,6 +39,8 @@ class Found:
         body: they.
         joints, pixels: float64 [B, J, 3], [B, J, 2].
         root: float64 [B, 3]; score: float64 [B].
+        clarity: float64 [B], how well they were seen: the mean of all joints' scores, those that
+            weren't seen being 0.
         doubt: float64 [B], deviation of the distance over the distance; NaN where it isn't told.
     """
 
@@ -50,6 +52,8 @@ class Found:
         self.pixels = np.array([b.joints_2d for b in bodies], np.float64).reshape(*shape, 2)
         self.root = self.joints[:, self.body[0].skeleton.root] if count else np.zeros((0, 3))
         self.score = np.array([b.score for b in bodies], np.float64)
+        clear = [np.where(b.seen, b.scores, 0).mean() for b in bodies]
+        self.clarity = np.array(clear, np.float64)
         told = np.array([b.depth_std for b in bodies], np.float64)
         self.doubt = np.where(told > 0, told, np.nan) / np.maximum(self.root[:, 2], 1e-6)
 
@@ -61,7 +65,7 @@ class Found:
         out = object.__new__(Found)
         out.body = [self.body[k] for k in rows]
         index = np.array(rows, np.intp)
-        for name in ("joints", "pixels", "root", "score", "doubt"):
+        for name in ("joints", "pixels", "root", "score", "clarity", "doubt"):
             setattr(out, name, getattr(self, name)[index])
         return out
 
@@ -80,7 +84,7 @@ class Tracks:
         score: float64 [T], as last seen.
         fading: bool [T], not seen in the latest frame: velocity fades.
         doubt: float64 [T], as in :class:`Found`, what is usual for this person.
-        usual: float64 [T], score that is usual for this person.
+        usual: float64 [T], clarity that is usual for this person.
     """
 
     def __init__(self, joints: int = 15) -> None:
@@ -124,7 +128,7 @@ class Tracks:
             "born": np.full(count, time),
             "score": found.score,
             "doubt": found.doubt,
-            "usual": found.score,
+            "usual": found.clarity,
         }
         for name in _COLUMNS:
             setattr(self, name, np.concatenate([getattr(self, name), new[name]]))
@@ -187,14 +191,14 @@ class Tracks:
             self.body[row] = body
 
     def _clear(self, rows: NDArray[np.intp], found: Found) -> Float:
-        """How far to believe where people were found, 0 to 1, [N, 1]: by their score beside usual.
+        """How far to believe where people were found, 0 to 1, [N, 1]: by clarity beside the usual.
 
         What is left to see of somebody who goes behind somebody else is found, but badly, and may
-        be another's; who is small or in the dark always has a low score and loses nothing.
+        be another's; who is small or in the dark is never clear and loses nothing.
         """
         usual = self.usual[rows]
-        self.usual[rows] = _SURE_MEMORY * usual + (1 - _SURE_MEMORY) * found.score
-        ratio = found.score / np.maximum(usual, 1e-6)
+        self.usual[rows] = _SURE_MEMORY * usual + (1 - _SURE_MEMORY) * found.clarity
+        ratio = found.clarity / np.maximum(usual, 1e-6)
         clear: Float = np.clip(ratio / _DIM, 0, 1)[:, None] ** 2
         return clear
 

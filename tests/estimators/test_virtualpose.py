@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
+from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.bundles.bundle import load_bundle, parse_manifest
 from smap_ros.camera import Camera
 from smap_ros.engines.factory import open_model
 from smap_ros.errors import BundleError, CameraError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.virtualpose import (
     camera_inputs,
     first_of_each,

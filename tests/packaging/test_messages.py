@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from smap_ros.estimators.base import INFERRED_SCORE
+from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
 
 ROOT = Path(__file__).resolve().parents[2]

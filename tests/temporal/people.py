@@ -13,10 +13,10 @@ SHAPE = np.random.default_rng(3).uniform([-0.3, -0.7, -0.2], [0.3, 0.9, 0.2], (1
 SHAPE[2] = 0  # pelvis
 
 
-def person(root, score=0.8, missing=()):
+def person(root, score=0.8, missing=(), clarity=0.8):
     joints = (np.asarray(root, float) + SHAPE).astype(np.float32)
     pixels = CAMERA.project(joints).astype(np.float32)
-    scores = np.full(15, 0.8, np.float32)
+    scores = np.full(15, clarity, np.float32)
     for joint in missing:
         joints[joint], pixels[joint], scores[joint] = np.nan, np.nan, 0
     return Body(joints, pixels, scores, score)

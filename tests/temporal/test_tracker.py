@@ -261,7 +261,7 @@ def test_the_last_bad_glimpse_of_somebody_teaches_no_speed():
     for k in range(20):
         glimpse = k in (12, 13)
         root = np.array([0.1 * k, -0.4 if glimpse else 0.0, 4.0])
-        seen = [] if k > 13 else [person(root, score=0.2 if glimpse else 0.7)]
+        seen = [] if k > 13 else [person(root, clarity=0.2 if glimpse else 0.7)]
         tracked = tracker.update(seen, k * STEP)
     assert identities(tracked) == [0]
     x, y, _ = tracked[0].body.root
@@ -269,10 +269,11 @@ def test_the_last_bad_glimpse_of_somebody_teaches_no_speed():
     assert 1.4 < x < 2.0  # goes on as before, fading
 
 
-def test_low_scores_that_are_usual_for_somebody_cost_nothing():
+def test_who_is_never_clear_loses_nothing():
     tracker = Tracker()
     for k in range(20):
-        tracked = tracker.update([person((0.1 * k, 0, 4.0), score=0.2)] if k < 15 else [], k * STEP)
+        seen = [person((0.1 * k, 0, 4.0), clarity=0.2)] if k < 15 else []
+        tracked = tracker.update(seen, k * STEP)
     assert identities(tracked) == [0]
     assert tracked[0].body.root[0] > 1.6
 
@@ -282,6 +283,9 @@ def test_who_is_known_is_matched_before_somebody_who_was_never_certain():
     tracker = Tracker()
     for k in range(4):
         tracker.update([person((0, 0, 4.0))], k * STEP)
-    tracker.update([person((0.05, 0, 4.1), 0.2), person((0.45, 0, 4.5), 0.15)], 4 * STEP)
+    tracker.update(
+        [person((0.05, 0, 4.1), 0.2, clarity=0.2), person((0.45, 0, 4.5), 0.15, clarity=0.15)],
+        4 * STEP,
+    )
     tracked = tracker.update([person((0.4, 0, 4.4), 0.8)], 5 * STEP)
     assert identities(tracked) == [0] and not tracked[0].predicted

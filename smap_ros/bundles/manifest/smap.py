@@ -46,6 +46,26 @@ class SizePrior(Strict):
     spread: Annotated[float, Field(ge=0.001, le=1)] = 0.07
 
 
+class PersonScore(Strict):
+    """Weights of evidence that somebody is there: a logistic regression, measured.
+
+    Every person's score is then a probability; see ``estimators.smap.certainty`` for the evidence.
+
+    Attributes:
+        bias: where all evidence is 0.
+        joint_score: of the mean score of the joints seen.
+        share_seen: of the share of the joints that are seen.
+        depth_doubt: of the logarithm of the distance's deviation over the distance.
+        size: of the logarithm of the apparent height over the picture's width.
+    """
+
+    bias: float
+    joint_score: float
+    share_seen: float
+    depth_doubt: float = 0.0
+    size: float = 0.0
+
+
 class SmapScales(Strict):
     """From the numbers of the network to working units.
 
@@ -95,6 +115,9 @@ class SmapManifest(ImageManifest):
             of networks without that output, of every depth. Measured; 0 is unknown.
         size_prior: how large people are, see ``estimators.placement.SizePrior``.
         min_joint_score: people whose joints that were seen score less on average are nobody.
+        person_score: makes people's scores probabilities; without it, a score is the sum of the
+            joints' scores over the number of joints of the set.
+        min_score: people with a lower score are left out.
         flip_test: look at the mirrored image too and take the mean; twice the network's time.
         refine_scores: the refining network takes the joints' scores as well, 90 numbers a person.
         refine_poses: it takes the poses that the pelvises tell, 45 numbers more, behind the rest.
@@ -114,6 +137,8 @@ class SmapManifest(ImageManifest):
     depth_error: Annotated[float, Field(ge=0, le=10)] = 0.0
     size_prior: SizePrior = SizePrior()
     min_joint_score: Annotated[float, Field(ge=0, le=1)] = 0.0
+    person_score: PersonScore | None = None
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.1
     flip_test: bool = False
     refine_scores: bool = False
     refine_poses: bool = False
@@ -142,6 +167,12 @@ class SmapManifest(ImageManifest):
             raise ValueError("outputs neck_depth and neck_pose go together; one of them is missing")
         if "neck_pose" in self.outputs and "pose" not in self.outputs:
             raise ValueError("outputs has neck_pose but no pose: necks tell what pelvises tell")
+        doubtless = not self.depth_error and "depth_spread" not in self.outputs
+        if self.person_score is not None and self.person_score.depth_doubt and doubtless:
+            raise ValueError(
+                "person_score.depth_doubt is stated, but the bundle says nothing of how wrong its "
+                "distances are (depth_error, output depth_spread)"
+            )
         if (self.second_look is None) != (self.files.second is None):
             raise ValueError("second_look and files.second go together; one of them is missing")
         if self.refine_poses and "pose" not in self.outputs:

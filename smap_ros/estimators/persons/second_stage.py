@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body, BodyFrame, Mesh
+from smap_ros.bodies import INFERRED_SCORE, Body, BodyFrame, Mesh
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest import MANIFEST
 from smap_ros.bundles.manifest.common import CropManifest
@@ -20,7 +20,6 @@ from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import (
     FIRST,
-    INFERRED_SCORE,
     Estimator,
     Float,
     Image,

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smap_ros.association import AssociationConfig, associate, associate_both
 from smap_ros.association.cuda.frame import DeviceFrame
@@ -29,7 +28,6 @@ from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators.base import (
-    FEW_JOINTS,
     NON_FINITE,
     Float,
     Image,
@@ -42,10 +40,10 @@ from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.second_look.look import SecondLook
+from smap_ros.estimators.smap.certainty import certainty, evidence, plain_scores
 from smap_ros.estimators.smap.device import device_frame, people_of
 from smap_ros.estimators.smap.lifting import (
     NECK,
-    NO_ROOT,
     Lifted,
     LiftingConfig,
     lift,
@@ -60,13 +58,10 @@ from smap_ros.estimators.smap.refining import (
     refine_input,
     refine_output,
 )
+from smap_ros.estimators.smap.selection import LOW_SCORE, Limits, select_people
 from smap_ros.estimators.smap.twice import look_twice
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15, Skeleton
-
-JOINTS = len(MPI15)
-
-LOW_SCORE, DUPLICATE = "low_score", "duplicate"
 
 
 class SmapEstimator:
@@ -110,9 +105,7 @@ class SmapEstimator:
         self._scales = MapScales(manifest)
         wanted = self.config.flip_test
         self._flip_test = manifest.flip_test if wanted is None else wanted
-        stated = self.config.min_joint_score
-        least = manifest.min_joint_score if stated is None else stated
-        self._limits = self.config.model_copy(update={"min_joint_score": least})
+        self._limits = Limits.of(self.config, manifest)
         self._placement = Placement(
             manifest,
             {
@@ -176,8 +169,10 @@ class SmapEstimator:
         timer = StageTimer()
         lifted = self.lifted(image, camera, timer)
         bodies, notes = self._bodies(lifted, image, camera, timer)
+        believed = tuple(body for body in bodies if body.score >= self._limits.min_score)
+        dropped = Counter(lifted.dropped) + Counter({LOW_SCORE: len(bodies) - len(believed)})
         return BodyFrame(
-            bodies, camera, stamp, dropped=lifted.dropped, timings_ms=timer.ms, notes=notes
+            believed, camera, stamp, dropped=dict(dropped), timings_ms=timer.ms, notes=notes
         )
 
     def lifted(self, image: Image, camera: Camera, timer: StageTimer | None = None) -> Lifted:
@@ -289,7 +284,7 @@ class SmapEstimator:
         """Without the people that the configuration rules out, nearest first."""
         scores = np.clip(lifted.scores, 0, 1)
         keep, filtered = select_people(
-            lifted.joints_3d[:, MPI15.root], scores > 0, _person_scores(scores), self._limits
+            lifted.joints_3d[:, MPI15.root], scores > 0, plain_scores(scores), self._limits
         )
         dropped = dict(Counter(lifted.dropped) + Counter(filtered))
         return replace(lifted[keep], dropped=dropped)
@@ -315,10 +310,14 @@ class SmapEstimator:
             timer.lap("second look")
         placed = self._placement(joints, lifted, scores, camera)
         joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
-        people = zip(joints, pixels, seen, _person_scores(scores), placed.depth_std, strict=True)
+        certain = plain_scores(scores)
+        if self._manifest.person_score is not None:
+            found = evidence(seen, joints, placed.depth_std, camera)
+            certain = certainty(self._manifest.person_score, found)
+        people = zip(joints, pixels, seen, certain, placed.depth_std, strict=True)
         bodies = tuple(
-            Body(points, uv, certain, float(score), depth_std=float(std))
-            for points, uv, certain, score, std in people
+            Body(points, uv, scores, float(score), depth_std=float(std))
+            for points, uv, scores, score, std in people
         )
         timer.lap(last)
         return bodies, notes
@@ -331,44 +330,6 @@ class SmapEstimator:
         given = refine_input(lifted, self._lifting, manifest.refine_scores, manifest.refine_poses)
         output = refine.run({refine.inputs[0].name: given})[refine.outputs[0].name]
         return refine_output(output, lifted, self._lifting, manifest.refine_root)
-
-
-def select_people(
-    roots: Float, found: NDArray[np.bool_], scores: Float, config: SmapConfig
-) -> tuple[list[int], dict[str, int]]:
-    """Which people are believed.
-
-    Args:
-        roots: float32 [N, 3], metres.
-        found: bool [N, 15], joints found in the image.
-        scores: float32 [N], the people's scores.
-        config: the limits.
-
-    Returns:
-        Rows to keep, in their order, and how many were dropped by reason.
-    """
-    dropped: Counter[str] = Counter()
-    kept: list[int] = []
-    least = config.min_joint_score or 0.0
-    means = scores * JOINTS / np.maximum(found.sum(axis=1), 1)
-    # Best first, so that of two duplicates the better one is met, and kept, first.
-    for k in np.argsort(-scores, kind="stable").tolist():
-        if not np.isfinite(roots[k]).all():
-            dropped[NO_ROOT] += 1
-        elif found[k].sum() < config.min_joints:
-            dropped[FEW_JOINTS] += 1
-        elif scores[k] < config.min_score or means[k] < least:
-            dropped[LOW_SCORE] += 1
-        elif any(np.linalg.norm(roots[k] - roots[j]) < config.duplicate_distance for j in kept):
-            dropped[DUPLICATE] += 1
-        else:
-            kept.append(k)
-    return sorted(kept), dict(dropped)
-
-
-def _person_scores(scores: Float) -> Float:
-    """The mean over all joints of the set, lowered by each missing one; float32 [N]."""
-    return np.asarray(scores.sum(axis=1) / JOINTS, np.float32)
 
 
 def _without_unplaced(lifted: Lifted) -> Lifted:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.camera import Camera
-from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.smap.lifting import (
     BAD_ROOT_DEPTH,
     NECK,

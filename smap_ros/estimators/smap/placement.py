@@ -106,20 +106,36 @@ def placed_by_prior(
         unknown size stay as they are.
     """
     by_size = depths_from_size(joints_3d, joints_2d, scores, camera, root)
-    limbs = joints_3d[:, _LIMBS[:, 0]] - joints_3d[:, _LIMBS[:, 1]]
-    height = np.linalg.norm(limbs.astype(np.float64), axis=-1).sum(axis=1) / _LIMBS_PER_HEIGHT
     depth = joints_3d[:, root, 2].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_ratio = np.log(by_size * (prior.mean / height) / depth)
+        log_ratio = np.log(by_size * (prior.mean / heights(joints_3d)) / depth)
         certain = 1 / np.square(deviation)
+    whole = np.isfinite(joints_3d).all(axis=(1, 2))  # only of them size is known well
     spread = np.hypot(prior.spread, _SHAPE_ERROR)
     weight = prior.weight / np.square(spread)
-    known = np.isfinite(log_ratio) & np.isfinite(certain)
+    known = np.isfinite(log_ratio) & np.isfinite(certain) & whole
     gain = np.where(known, weight / np.where(known, weight + certain, 1.0), 0.0)
     log_ratio = np.nan_to_num(np.clip(log_ratio, -MAX_PRIOR_RATIO, MAX_PRIOR_RATIO))
     factor = np.exp(gain * log_ratio)[:, None, None]
     moved = (joints_3d + joints_3d[:, root, None] * (factor - 1)).astype(np.float32)
     return moved, np.where(known, 1 / np.sqrt(np.where(known, weight + certain, 1.0)), deviation)
+
+
+def heights(joints_3d: Float) -> Double:
+    """How tall people would stand, from the lengths of the limbs that were found.
+
+    Args:
+        joints_3d: float32 [N, 15, 3], metres; NaN where missing.
+
+    Returns:
+        float64 [N], metres; NaN where no limb was found.
+    """
+    limbs = joints_3d[:, _LIMBS[:, 0]] - joints_3d[:, _LIMBS[:, 1]]
+    lengths = np.linalg.norm(limbs.astype(np.float64), axis=-1)
+    there = np.isfinite(lengths)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(there, lengths, 0.0).sum(axis=1) / there.sum(axis=1)
+    return np.asarray(mean * len(_LIMBS) / _LIMBS_PER_HEIGHT, np.float64)
 
 
 def depths_from_size(

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.errors import InputError
-from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.views.making import View, upright, views_of
 from smap_ros.evaluation.views.truth import Labelled
@@ -82,7 +81,7 @@ def similarity(
 
 
 def _seen_outside(body: Body, view: View) -> int:
-    seen = body.scores > INFERRED_SCORE * 1.001
+    seen = body.seen
     with np.errstate(invalid="ignore"):
         size = np.array(view.pixels.shape[1::-1])
         out = (body.joints_2d < -1) | (body.joints_2d > size)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.bundles.bundle import write_bundle
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, EngineError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.mesh import official_crop
 from smap_ros.estimators.persons.surface import CropCamera, read_faces, turn_to

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.bundles.bundle import write_bundle
 from smap_ros.bundles.manifest.common import CropInput
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.topdown import Cube
 from smap_ros.estimators.preprocess import Normaliser

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.bundles.manifest.common import InputSpec
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, CameraError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.preprocess import Normaliser
-from smap_ros.estimators.smap.estimator import SmapConfig, select_people
+from smap_ros.estimators.smap.selection import Limits, select_people
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "smap_post"
 BRIGHT, GREY, BLACK = 250, 128, 0
@@ -208,6 +208,7 @@ def test_wrong_options_are_refused(scene, make_bundle, options):
 
 ROOTS = np.array([[0, 0, 3], [0.05, 0, 3.05], [1, 0, 3]], np.float32)
 FOUND = np.ones((3, 15), bool)
+LIMITS = Limits(4, 0.1, 0.0, 0.2, 0.1)  # the defaults of a bundle that says nothing
 
 
 @pytest.mark.parametrize(
@@ -217,11 +218,12 @@ FOUND = np.ones((3, 15), bool)
         ([0.6, 0.5, 0.7], {}, [0, 2], {"duplicate": 1}),
         ([0.5, 0.6, 0.7], {"duplicate_distance": 0.0}, [0, 1, 2], {}),
         ([0.05, 0.6, 0.7], {}, [1, 2], {"low_score": 1}),
-        ([0.1, 0.6, 0.7], {"min_score": 0.2}, [1, 2], {"low_score": 1}),
+        ([0.1, 0.6, 0.7], {"min_plain_score": 0.2}, [1, 2], {"low_score": 1}),
     ],
 )
 def test_selection_of_people(scores, changes, kept, dropped):
-    got = select_people(ROOTS, FOUND, np.array(scores, np.float32), SmapConfig(**changes))
+    limits = replace(LIMITS, **changes)
+    got = select_people(ROOTS, FOUND, np.array(scores, np.float32), limits)
     assert got == (kept, dropped)
 
 
@@ -231,7 +233,7 @@ def test_selection_counts_joints_and_needs_a_root():
     roots = ROOTS.copy()
     roots[0] = np.nan
     scores = np.full(3, 0.5, np.float32)
-    assert select_people(roots, found, scores, SmapConfig()) == (
+    assert select_people(roots, found, scores, LIMITS) == (
         [1],
         {"few_joints": 1, "no_root": 1},
     )
@@ -429,8 +431,8 @@ def test_people_whose_joints_are_doubtful_are_left_out() -> None:
     found = np.zeros((2, 15), bool)
     found[0, :5], found[1] = True, True  # five joints of 0.6, fifteen of 0.25
     scores = np.array([5 * 0.6 / 15, 0.25], np.float32)
-    everybody, doubtless = SmapConfig(), SmapConfig(min_joint_score=0.3)
-    assert select_people(roots, found, scores, everybody) == ([0, 1], {})
+    doubtless = replace(LIMITS, min_joint_score=0.3)
+    assert select_people(roots, found, scores, LIMITS) == ([0, 1], {})
     assert select_people(roots, found, scores, doubtless) == ([0], {"low_score": 1})
 
 

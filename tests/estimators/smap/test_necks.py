@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.base import INFERRED_SCORE
 from smap_ros.estimators.smap.necks import with_inferred
 from smap_ros.skeletons import MPI15
 from tests.conftest import outputs_of

@@ -1,0 +1,84 @@
+"""How certain it is that a person who was found is there."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.bodies import INFERRED_SCORE
+from smap_ros.bundles.manifest.smap import PersonScore
+from smap_ros.camera import Camera
+from smap_ros.estimators.smap.lifting import JOINTS, Float
+from smap_ros.estimators.smap.placement import heights
+from smap_ros.skeletons import MPI15
+
+Double = NDArray[np.float64]
+
+_LEAST, _MOST = 1e-3, 1e3  # of what a logarithm is taken
+_SURE = 9.0  # logits beyond would be more than is known
+
+
+def plain_scores(scores: Float) -> Float:
+    """The mean over all joints of the set, lowered by each missing one, as SMAP has it.
+
+    Args:
+        scores: float32 [N, 15], of what was seen; 0 where missing.
+
+    Returns:
+        float32 [N].
+    """
+    return np.asarray(scores.sum(axis=1) / JOINTS, np.float32)
+
+
+def evidence(scores: Float, joints_3d: Float, depth_std: Double, camera: Camera) -> Double:
+    """What speaks for each person, in the order of :class:`PersonScore`'s fields.
+
+    Args:
+        scores: float32 [N, 15]; up to ``INFERRED_SCORE`` for joints that weren't seen.
+        joints_3d: float32 [N, 15, 3], metres, optical frame; NaN where missing.
+        depth_std: float64 [N], metres; NaN where nothing is known of it.
+        camera: intrinsics at the size of the image.
+
+    Returns:
+        float64 [N, 5]: 1, the mean score of the joints seen, their share of all, the logarithm of
+        the distance's deviation over the distance (0 where it isn't known), and of the apparent
+        height over the width of the picture.
+    """
+    seen = scores > np.float32(INFERRED_SCORE)
+    count = seen.sum(axis=1)
+    mean = np.where(seen, scores, 0).sum(axis=1) / np.maximum(count, 1)
+    depth = np.maximum(joints_3d[:, MPI15.root, 2].astype(np.float64), _LEAST)
+    apparent = camera.fx / camera.width * heights(joints_3d) / depth
+    return np.stack(
+        [
+            np.ones(len(scores)),
+            mean,
+            count / JOINTS,
+            _log(depth_std / depth, unknown=1.0),
+            _log(apparent, unknown=_LEAST),
+        ],
+        axis=1,
+    )
+
+
+def certainty(weights: PersonScore, found: Double) -> Float:
+    """Probabilities that people are there.
+
+    Args:
+        weights: of the bundle.
+        found: float64 [N, 5], :func:`evidence`.
+
+    Returns:
+        float32 [N], above 0 and below 1.
+    """
+    logit = found @ np.array([getattr(weights, name) for name in EVIDENCE])
+    return np.asarray(1 / (1 + np.exp(-np.clip(logit, -_SURE, _SURE))), np.float32)
+
+
+def _log(values: Double, unknown: float) -> Double:
+    """Logarithms, never infinite; NaN counts as ``unknown``."""
+    known = np.where(np.isnan(values), unknown, values)
+    return np.asarray(np.log(np.clip(known, _LEAST, _MOST)), np.float64)
+
+
+EVIDENCE = tuple(PersonScore.model_fields)

@@ -1,0 +1,123 @@
+"""`smap-train person-score`: measure how certain a bundle's people are, and have it say so.
+
+A logistic regression on what is known of each person (``estimators.smap.certainty``) makes
+scores probabilities: of the people told with 0.8, eight in ten are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+from smap_ros.bundles.bundle import Bundle, load_bundle, write_bundle
+from smap_ros.bundles.manifest.smap import PersonScore, SmapManifest
+from smap_ros.errors import InputError
+from smap_ros.estimators.checks import manifest_of
+from smap_ros.estimators.smap.certainty import EVIDENCE, evidence
+from smap_ros.estimators.smap.estimator import SmapEstimator
+from smap_ros.evaluation.common.metrics import match_by_pelvis
+from smap_ros.evaluation.common.scenes import Scene
+from smap_ros.evaluation.virtual.truth import open_scenes
+
+Double = NDArray[np.float64]
+
+FEWEST = 50  # people who are there, and as many who aren't times five, before a fit says something
+_RIDGE = 1.0  # on the weights of evidence of deviation 1
+
+
+def measured(
+    bundle: Bundle, scenes: Sequence[Scene], engine: str = "auto"
+) -> tuple[Double, NDArray[np.bool_]]:
+    """Everybody whom a bundle finds, however uncertain.
+
+    Returns:
+        Their evidence, float64 [N, 5], and whether they are there, bool [N].
+    """
+    estimator = SmapEstimator.create(bundle, engine, min_score=0.0)
+    found, there = [], []
+    try:
+        for scene in tqdm(scenes, unit="img"):
+            bodies = estimator.estimate(scene.image(), scene.camera).bodies
+            if not bodies:
+                continue
+            matched = {k for k, _ in match_by_pelvis(bodies, scene.frame.bodies)}
+            joints = np.array([body.joints_3d for body in bodies], np.float32)
+            scores = np.array([body.scores for body in bodies], np.float32)
+            deviation = np.array([body.depth_std or np.nan for body in bodies], np.float64)
+            found.append(evidence(scores, joints, deviation, scene.camera))
+            there += [k in matched for k in range(len(bodies))]
+    finally:
+        estimator.close()
+    return np.concatenate([np.zeros((0, len(EVIDENCE))), *found]), np.array(there, np.bool_)
+
+
+def fitted(found: Double, there: NDArray[np.bool_]) -> PersonScore:
+    """Weights that tell best who is there.
+
+    Args:
+        found: float64 [N, 5], evidence.
+        there: bool [N].
+
+    Raises:
+        InputError: if there are too few people, or too few who aren't there, to say.
+    """
+    people, nobody = int(there.sum()), int((~there).sum())
+    if people < FEWEST or 5 * nobody < FEWEST:
+        raise InputError(
+            f"{people} people found and {nobody} found where nobody is; at least {FEWEST} and "
+            f"{FEWEST // 5} are needed: add pictures, also some of rooms without people"
+        )
+    mean, deviation = found.mean(axis=0), found.std(axis=0)
+    known = deviation > 1e-9  # evidence that is the same for all says nothing
+    mean, deviation = np.where(known, mean, 0), np.where(known, deviation, 1)
+    scaled = np.where(known, (found - mean) / deviation, 0)
+    scaled[:, 0] = 1
+    sign = np.where(there, 1.0, -1.0)
+
+    def loss(weights: Double) -> tuple[float, Double]:
+        margin = sign * (scaled @ weights)
+        slope = -sign / (1 + np.exp(np.clip(margin, -500, 500)))
+        rest = np.concatenate([[0.0], weights[1:]])
+        value = np.logaddexp(0, -margin).sum() + _RIDGE * (rest**2).sum()
+        return float(value), slope @ scaled + 2 * _RIDGE * rest
+
+    found_weights = minimize(loss, np.zeros(len(EVIDENCE)), jac=True).x
+    weights = np.where(known, found_weights / deviation, 0)
+    weights[0] = found_weights[0] - (weights[1:] * mean[1:]).sum()
+    values = (round(float(weight), 4) for weight in weights)
+    return PersonScore(**dict(zip(EVIDENCE, values, strict=True)))
+
+
+def run(
+    bundle: Annotated[Path, typer.Argument(help="Bundle of kind smap that gets the weights.")],
+    virtual: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder of shards that the network never saw, also of empty rooms; repeat."
+        ),
+    ],
+    engine: Annotated[str, typer.Option(help="Inference runtime.")] = "auto",
+) -> None:
+    """Measure how certain the people of a bundle are, so that their scores are probabilities.
+
+    Example: smap-train person-score models/mine --virtual data/unseen --virtual data/empty
+    """
+    loaded = load_bundle(bundle)
+    manifest = manifest_of(loaded, SmapManifest)
+    scenes = [scene for folder in virtual for scene in open_scenes(folder)]
+    found, there = measured(loaded, scenes, engine)
+    weights = fitted(found, there)
+    settings = manifest.model_dump(mode="json", exclude_none=True)
+    files = {role: loaded.folder / entry["path"] for role, entry in settings.pop("files").items()}
+    write_bundle(loaded.folder, {**settings, "person_score": weights.model_dump()}, **files)
+    typer.echo(
+        f"{loaded.folder}: {len(there)} people of {len(scenes)} pictures, {there.sum()} of them "
+        f"there: {weights}"
+    )
