@@ -57,6 +57,22 @@ def user_path(text: str | Path) -> Path:
     return path
 
 
+def make_folder(path: Path, what: str) -> None:
+    """Make a folder to write to, unless it is there; to be called before any work is done.
+
+    Args:
+        path: the folder.
+        what: it is, for the message, such as "the output folder".
+
+    Raises:
+        InputError: if it can't be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't write to {what} {path}: {error.strerror or error}") from error
+
+
 def models_directory() -> Path:
     """Folder of the shipped model bundles."""
     return share_directory() / "models"

@@ -26,6 +26,7 @@ from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.pck2d import measures as pck2d
 from smap_ros.evaluation.pck2d.truth import Photo, read_lspet
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_ros.paths import make_folder
 from smap_ros.pictures import write_picture
 from smap_ros.viz import colors
 from smap_ros.viz.colors import as_hex
@@ -144,13 +145,13 @@ def run(
 
     Example: smap-train curve runs/smap_lite curve --virtual data/virtual_test
     """
+    make_folder(out, "the folder")
     scenes = open_scenes(virtual)[: limit or None]
     held_out = pck2d.last(read_lspet(photos), last) if photos else []
     points = [
         measure(path, step, scenes, held_out, engine, refine)
         for step, path in tqdm(kept(folder).items(), desc="checkpoints")
     ]
-    out.mkdir(parents=True, exist_ok=True)
     rows = [asdict(point) for point in points]
     (out / "curve.json").write_text(json.dumps(rows, indent=2) + "\n")
     write_picture(out / "curve.png", figure(points))

@@ -29,6 +29,9 @@ READ_ERRORS = (
     OSError,
     ValueError,
     KeyError,
+    MemoryError,  # this and the next: of a length that is damaged
+    OverflowError,
+    struct.error,
 )
 ROS1 = "ros1"  # how MCAP names its serialisation
 
@@ -48,7 +51,7 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         reader = AnyReader(_parts(path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
     except READ_ERRORS as error:
-        reason = str(error).rstrip(".")
+        reason = " ".join(str(error).split()).rstrip(".")  # YAML's are drawn over several lines
         raise InputError(f"{path} can't be opened as a ROS bag: {_told(path, reason)}") from error
     try:
         foreign = {c.topic for c in reader.connections if serialization(c) == ROS1}

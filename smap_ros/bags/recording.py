@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
 from smap_ros.bags.messages import body_from_message, image_from_message
-from smap_ros.bags.reader import NANOSECONDS, open_bag, raw_header, stamp_ns
+from smap_ros.bags.reader import NANOSECONDS, READ_ERRORS, open_bag, raw_header, stamp_ns
 from smap_ros.bags.topics import (
     CAMERA_INFO,
     ImageTopic,
@@ -29,6 +30,8 @@ from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
 from smap_ros.skeletons import get_skeleton
 from smap_ros.stamps import belong_together
+
+LOG = logging.getLogger(__name__)
 
 BODIES = "smap_ros/msg/BodyArray"
 _SKELETON_INFO = "smap_ros/msg/SkeletonInfo"
@@ -182,10 +185,10 @@ def _images_of_people(reader: AnyReader) -> dict[str, list[ImageTopic]]:
 def _headers(reader: AnyReader, topic: str) -> set[tuple[int, str]]:
     """Stamp and frame of each message of a topic."""
     connections = [c for c in reader.connections if c.topic == topic]
-    headers = (
-        raw_header(reader, connection.msgtype, raw)
-        for connection, _, raw in reader.messages(connections=connections)
-    )
+    headers: set[tuple[int, str] | None] = set()
+    with suppress(*READ_ERRORS):  # damage, which is told where the messages are read
+        for connection, _, raw in reader.messages(connections=connections):
+            headers.add(raw_header(reader, connection.msgtype, raw))
     return {header for header in headers if header is not None}
 
 
@@ -285,8 +288,14 @@ def _image_stamps(reader: AnyReader, topic: ImageTopic) -> tuple[list[int], tupl
 
 
 def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[int, Any]]:
-    """Arrival (nanoseconds) and message, for all of a topic."""
+    """Arrival (nanoseconds) and message, for all of a topic, or those before it is damaged."""
     connections = [c for c in reader.connections if c.topic == topic]
-    if topic and connections:
+    if not topic or not connections:
+        return
+    read = 0
+    try:
         for connection, arrived, raw in reader.messages(connections=connections):
             yield arrived, reader.deserialize(raw, connection.msgtype)
+            read += 1
+    except READ_ERRORS as error:
+        LOG.warning("%s is damaged after %d messages: %s", topic, read, error)

@@ -70,7 +70,9 @@ def run_command(
                 return _end(prefix, "interrupted", 128 + signal.SIGINT)
             raise
         usage = f"; `{_path(error, program)} --help` shows the usage"
-        return _end(prefix, _one_line(message()).rstrip(".") + usage, REFUSED)
+        # Of a group without a command the message is its help, which was shown, or nothing.
+        told_usage = _one_line(message()).rstrip(".") or "Missing command"
+        return _end(prefix, told_usage + usage, REFUSED)
     return status if isinstance(status, int) else DONE
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin
 
 from smap_ros.bags.recording import read_recording
 from smap_ros.errors import CameraError, InputError
@@ -108,3 +112,20 @@ def test_latency_is_that_of_stamps_of_the_recorder_s_clock_alone(tmp_path):
     for late, expected in ((0.25, [250.0] * COUNT), (9e7, [])):
         bag = write_bag(tmp_path / f"{late:g}", messages(), late=late)
         assert read_recording(bag).latency_ms["bodies"] == pytest.approx(expected)
+
+
+def test_what_comes_before_the_damage_is_read(tmp_path, caplog):
+    bag = write_bag(tmp_path / "bag", stereo(people=("left",)), StoragePlugin.SQLITE3)
+    (file,) = bag.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database, database:
+        for topic, last in (("/left/bodies", 2), ("/left/image_raw", 3)):
+            database.execute(
+                "UPDATE messages SET data = substr(data, 1, 30) WHERE timestamp > ? AND topic_id ="
+                " (SELECT id FROM topics WHERE name = ?)",
+                ((100 + last) * 10**9 - 1, topic),
+            )
+    recording = read_recording(bag, "/left/image_raw")
+    assert recording.image_stamps == [(100 + k) * 10**9 for k in range(3)]
+    assert summary(recording) == ("/left/image_raw", 60, [50, 51], [2, 2])
+    assert "/left/image_raw is damaged after 3 messages" in caplog.text
+    assert "/left/bodies is damaged after 2 messages" in caplog.text

@@ -113,3 +113,15 @@ def test_the_demo_without_ros_says_how_to_get_it(python):
     assert done.returncode == 2
     assert "rclpy can't be imported" in done.stderr
     assert "`smap-ros estimate` works without ROS" in done.stderr
+
+
+def test_a_group_without_a_command_says_so(capsys):
+    from smap_ros.cli.ending import REFUSED, run_command
+    from smap_train.cli import app
+
+    def command():
+        return app(args=["data"], prog_name="smap-train", standalone_mode=False)
+
+    assert run_command("smap-train", command) == REFUSED
+    expected = "smap-train: Missing command; `smap-train data --help` shows the usage\n"
+    assert capsys.readouterr().err == expected

@@ -25,6 +25,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from smap_ros.errors import InputError
+from smap_ros.paths import make_folder
 from smap_ros.stopping import held, leave_to_parent
 from smap_train.engine.checkpoint import LAST, KeepLast, save_averaged, steps_done, warm_average
 from smap_train.engine.config import RunConfig
@@ -95,12 +96,7 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         use_distributed_sampler=False,  # the order of samples is ours, on any number of devices
     )
     if trainer.is_global_zero:
-        try:
-            config.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"can't make the folder of the run, out={config.out}: {error.strerror or error}"
-            ) from error
+        make_folder(config.out, "the folder of the run, out =")
         write_record(config, recipe.files(), trainer.world_size)
     module = RecipeModule(recipe)
     loader = _loader(recipe, trainer, done)

@@ -16,6 +16,7 @@ import typer
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
+from smap_ros.paths import make_folder
 from smap_train.export.networks import relative_error
 from smap_train.export.precision import require_agreement
 from smap_train.export.topdown import example_crops
@@ -55,6 +56,7 @@ def export_litert(checkpoint: Path, out: Path, pixel_range: int = 255) -> float:
     if not isinstance(network, MobileHuman):
         raise InputError(f"{checkpoint} holds a {type(network).__name__}; expected a MobileHuman")
     converter = _converter()
+    make_folder(out.parent, "the folder")
     example = example_crops(pixel_range)[:1]
     graph = _Coordinates(network).eval()
     converted = converter.convert(graph, (example,))
@@ -62,7 +64,6 @@ def export_litert(checkpoint: Path, out: Path, pixel_range: int = 255) -> float:
         expected = graph(example).numpy()
     error = relative_error(np.asarray(converted(example)), expected)
     require_agreement(error)
-    out.parent.mkdir(parents=True, exist_ok=True)
     converted.export(str(out))
     return error
 

@@ -18,6 +18,7 @@ from smap_ros.estimators.base import Estimator
 from smap_ros.evaluation.common.films import Film, make_film
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.common.shards import scenes_of
+from smap_ros.paths import make_folder
 from smap_ros.skeletons import MPI15
 
 _TORSO = [MPI15.index(name) for name in ("l_shoulder", "r_shoulder", "r_hip", "l_hip")]
@@ -43,7 +44,7 @@ def run(
     shards = sorted(path for path in films.glob("*.tar") if not path.name.startswith("."))
     if not shards:
         raise InputError(f"{films} has no shards; expected the *.tar files of `smap-train synth`")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, "the folder of the records")
     todo = [shard for shard in shards if not _target(out, shard).is_file()]
     if not todo:
         return

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.paths import make_folder
 from smap_ros.stopping import Asked, held
 from smap_train.virtual import surroundings
 from smap_train.virtual.bag import RobotBag
@@ -56,7 +57,7 @@ def write_clip(config: ClipConfig, preview: Path | None = None) -> None:
         pictures = [film.frame(int(k)) for k in chosen]
         write_sheet([drawn(rgb, truth, 1) for rgb, truth in pictures], preview, 3)
         return
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out, "the folder of the clip")
     with held() as asked:
         _film(film, config, asked)
         stop = asked.take()

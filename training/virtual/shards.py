@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 
 from smap_ros.errors import InputError
+from smap_ros.paths import make_folder
 from smap_train.virtual.config import CameraSettings, SequencesConfig, StillsConfig
 from smap_train.virtual.scene import Sample, Stills
 from smap_train.virtual.sequences import Sequences
@@ -83,7 +84,7 @@ def claim_folder(config: ShardConfig) -> None:
                 "choose another folder with --out, or empty this one"
             )
         return
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out, "the folder of the shards")
     note.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from smap_ros.errors import InputError
+from smap_ros.paths import make_folder
 from smap_ros.pictures import write_picture, write_whole
 
 Image = NDArray[np.uint8]
@@ -63,10 +63,7 @@ def claim_folder(out: Path) -> None:
     Raises:
         InputError: if it can't be made.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"can't write to the report folder {out}: {error.strerror}") from error
+    make_folder(out, "the report folder")
 
 
 def write_report(report: Report, origin: Origin, out: Path) -> list[str]:
