@@ -77,7 +77,12 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         *outer, last = key.split(".")
         inner = data
         for name in outer:
-            inner[name] = dict(inner.get(name) or {})
+            value_now = inner.get(name)
+            if value_now is not None and not isinstance(value_now, dict):
+                raise InputError(
+                    f"override {override!r}: {name} is {value_now!r}, which has no keys"
+                )
+            inner[name] = dict(value_now or {})
             inner = inner[name]
         try:
             inner[last] = yaml_value(value)
@@ -93,7 +98,7 @@ def read_config(schema: type[Schema], path: Path, overrides: Sequence[str] = ())
         InputError: if the file is unreadable or a value is refused, naming each.
     """
     try:
-        return schema(**read_yaml(path, overrides))
+        return schema.model_validate(read_yaml(path, overrides))
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise InputError(f"configuration {path} is refused: " + "; ".join(lines)) from error

@@ -23,7 +23,7 @@ from smap_ros.estimators import create_estimator
 from smap_ros.estimators.persons.surface import turn_to
 from smap_ros.skeletons import H36M17, MPI15, SMPL24, SPIN49, convert
 from smap_train.cli import app
-from smap_train.export import export_video_kind
+from smap_train.export import ExportOptions, export_video_kind
 from smap_train.export.maed import TokenGraph
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
@@ -70,7 +70,7 @@ def exported(checkpoint, tmp_path_factory) -> Bundle:
     """Takes some seconds: torch's exporter traces two networks."""
     folder = tmp_path_factory.mktemp("bundles") / "maed"
     settings = {"first_stage": "scene"}
-    bundle, error = export_video_kind(checkpoint, folder, smpl=None, **FACTS, settings=settings)
+    bundle, error = export_video_kind(checkpoint, folder, ExportOptions(**FACTS, settings=settings))
     assert error < 1e-4
     return bundle
 
@@ -263,10 +263,8 @@ def test_wrong_settings_write_nothing(checkpoint, tmp_path, options, words):
 def test_a_body_that_is_missing_is_asked_for(tmp_path):
     path = saved(tmp_path / "bare.pth", small(body=False))
     with pytest.raises(InputError, match=r"--smpl\. It must hold SMPL_NEUTRAL\.pkl, from https"):
-        export_video_kind(path, tmp_path / "bundle", smpl=None, **FACTS, settings={})
+        export_video_kind(path, tmp_path / "bundle", ExportOptions(**FACTS))
     save_checkpoint(tmp_path / "refine.pth", "refinenet", create("refinenet").state_dict())
     with pytest.raises(InputError, match="holds a RefineNet; expected a Maed"):
-        export_video_kind(
-            tmp_path / "refine.pth", tmp_path / "bundle", smpl=None, **FACTS, settings={}
-        )
+        export_video_kind(tmp_path / "refine.pth", tmp_path / "bundle", ExportOptions(**FACTS))
     assert not (tmp_path / "bundle").exists()

@@ -21,7 +21,7 @@ from smap_ros.engines import create_engine
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import MPI15, SMPL30, convert
-from smap_train.export import export_mesh_kind
+from smap_train.export import ExportOptions, export_mesh_kind
 from smap_train.export.mesh import PLACED, MeshGraph, complete_body, example_people
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
@@ -60,7 +60,7 @@ def checkpoint(network, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def exported(checkpoint, smpl, tmp_path_factory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundles") / "crowdnet"
-    bundle, error = export_mesh_kind(checkpoint, folder, smpl=smpl, settings={}, **FACTS)
+    bundle, error = export_mesh_kind(checkpoint, folder, ExportOptions(smpl=smpl, **FACTS))
     assert error < 2e-5
     return bundle
 

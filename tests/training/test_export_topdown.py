@@ -19,7 +19,7 @@ from smap_ros.engines import create_engine
 from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import H36M18, MPI15, convert
 from smap_train.cli import app
-from smap_train.export import export_topdown_kind
+from smap_train.export import ExportOptions, export_topdown_kind
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.golden import GOLDENS, Golden
@@ -42,7 +42,9 @@ def exported(checkpoint, tmp_path_factory) -> Bundle:
     """Takes some seconds: torch's exporter traces the network."""
     folder = tmp_path_factory.mktemp("bundles") / "mobilehuman"
     settings = {"first_stage": "scene", "box_margin": 1.25}
-    bundle, error = export_topdown_kind(checkpoint, folder, **FACTS, settings=settings)
+    bundle, error = export_topdown_kind(
+        checkpoint, folder, ExportOptions(**FACTS, settings=settings)
+    )
     assert error < 1e-4
     return bundle
 
@@ -158,7 +160,7 @@ def test_people_are_those_of_the_official_steps(
 def test_half_the_size_is_nearly_as_exact(checkpoint, network, tmp_path):
     """A second export, with weights as fp16."""
     bundle, error = export_topdown_kind(
-        checkpoint, tmp_path / "half", **{**FACTS, "half": True}, settings={}
+        checkpoint, tmp_path / "half", ExportOptions(**{**FACTS, "half": True})
     )
     assert 1e-4 < error < 1e-2  # of the rounding, beside the network as it was
     assert (bundle.folder / "model.onnx").stat().st_size < 8e6

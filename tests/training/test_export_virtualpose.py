@@ -60,7 +60,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
             r"gives maps \[1, 19, 16, 32\].*takes \[1, 21, 16, 32\]",
         ),
         (["vp", "--backbone", "backbone", "--refine", "refinenet"], "--refine is of no use for a"),
-        (["refinenet", "--backbone", "backbone"], "--backbone is of no use for anything but"),
+        (["refinenet", "--backbone", "backbone"], "--backbone is of no use for a refinenet"),
     ],
 )
 def test_networks_that_make_no_bundle_are_refused(checkpoints, tmp_path, words, message):

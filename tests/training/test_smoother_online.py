@@ -17,6 +17,7 @@ from smap_ros.temporal.smoothers import maed
 from smap_ros.temporal.smoothers.base import Seen
 from smap_ros.temporal.smoothers.maed import MaedSmoother
 from smap_ros.temporal.smoothers.rts import RtsConfig, RtsSmoother
+from smap_train.export.common import ExportOptions
 from smap_train.export.smoother import (
     OUTPUTS,
     SmootherSettings,
@@ -292,7 +293,4 @@ def test_what_cannot_be_used_is_refused(bundle):
 def test_films_of_another_detector_are_refused(tmp_path):
     settings = {"films": str(films(tmp_path / "films", "ab" * 32))}
     with pytest.raises(InputError, match="recorded by a detector abababababab"):
-        export_smoother_kind(
-            weights(tmp_path), tmp_path / "b", half=False, provenance=PROVENANCE, licence="none",
-            description="", settings=settings,
-        )  # fmt: skip
+        export_smoother_kind(weights(tmp_path), tmp_path / "b", ExportOptions(settings=settings))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,8 +22,12 @@ from numpy.typing import NDArray
 from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, read_lspet
 from smap_ros.evaluation.views.truth import from_blaze
+from smap_ros.images import check_complete
 from smap_ros.skeletons import MPI15
+from smap_train.data.layouts.photos import pseudo_arrays
+from smap_train.engine.sampling import BadRecordError, list_skipped
 
+_MOST_PX, _MOST_M = 100_000.0, 10.0
 _MAX_DISAGREEMENT = 0.25  # of the torso length, median over joints, for pseudo depth to count
 
 Float = NDArray[np.float32]
@@ -39,6 +43,7 @@ class PhotoPerson:
         joints_2d: float32 [15, 2] pixels; NaN where unknown.
         depth: float32 [15] metres relative to the pelvis (away is positive); NaN where unknown.
         metres_per_pixel: root depth over focal length; NaN where unknown.
+        place: archive and name of the photo, for messages.
     """
 
     photo: bytes
@@ -46,6 +51,7 @@ class PhotoPerson:
     joints_2d: Float
     depth: Float
     metres_per_pixel: float
+    place: str = ""
 
     def image(self) -> NDArray[np.uint8]:
         """The decoded photo, uint8 [H, W, 3] bgr."""
@@ -72,7 +78,7 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
         archive: see :func:`smap_ros.evaluation.pck2d.truth.read_lspet`.
         pseudo: npz with ``names``, ``landmarks`` [n, 33, 3], ``world_m`` [n, 33, 3].
     """
-    labels = _pseudo_labels(pseudo)
+    labels = pseudo_arrays(pseudo)
     row = {str(name): k for k, name in enumerate(labels["names"])}
     landmarks, world = labels["landmarks"], labels["world_m"]
     people = []
@@ -83,7 +89,8 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
             pseudo_2d, pseudo_depth, pseudo_scale = _from_blaze(landmarks[k], world[k])
             if _agrees(photo.joints_2d, pseudo_2d):
                 depth, scale = pseudo_depth, pseudo_scale
-        people.append(PhotoPerson(photo.encoded(), None, photo.joints_2d, depth, scale))
+        place = f"{archive}, {photo.name}"
+        people.append(PhotoPerson(photo.encoded(), None, photo.joints_2d, depth, scale, place))
     return people
 
 
@@ -94,7 +101,7 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
         archive: zip of photos and, in ``masks``, of the people's masks.
         pseudo: as of :func:`load_lspet`.
     """
-    labels = _pseudo_labels(pseudo)
+    labels = pseudo_arrays(pseudo)
     people = []
     expected = f"the zip of the photos that {pseudo.name} names"
     with _readable(archive, expected), zipfile.ZipFile(archive) as files:
@@ -113,9 +120,52 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
                     joints,
                     depth,
                     scale,
+                    f"{archive}, {name}",
                 )
             )
     return people
+
+
+def usable_photos(
+    people: Sequence[PhotoPerson], on_bad: Literal["stop", "skip"], skipped: Path | None = None
+) -> list[PhotoPerson]:
+    """The people whose photo and labels can be used.
+
+    Args:
+        people: loaded.
+        on_bad: whether one who can't be is an error, or left out.
+        skipped: file that lists those left out.
+
+    Raises:
+        BadRecordError: if somebody can't be used, and nobody may be left out.
+    """
+    usable = []
+    for number, person in enumerate(people):
+        problem = _problem(person)
+        if not problem:
+            usable.append(person)
+            continue
+        bad = BadRecordError(f"{person.place}: {problem}")
+        if on_bad == "stop":
+            raise bad
+        list_skipped(skipped, person.place.partition(",")[0], number, bad)
+    return usable
+
+
+def _problem(person: PhotoPerson) -> str:
+    """What is wrong with a person; nothing if they can be used."""
+    for name, data in (("photo", person.photo), ("mask", person.mask)):
+        try:
+            if data is not None:
+                check_complete(data)
+        except InputError as error:
+            return f"its {name} is damaged: {error}"
+    numbers = {"joints": person.joints_2d, "depths": person.depth}
+    for name, most in (("joints", _MOST_PX), ("depths", _MOST_M)):
+        known = numbers[name][~np.isnan(numbers[name])]
+        if (np.abs(known) > most).any():
+            return f"{name} has {known[np.argmax(np.abs(known))]:g}; expected within {most:g} of 0"
+    return ""
 
 
 @contextmanager
@@ -127,18 +177,6 @@ def _readable(path: Path, expected: str) -> Iterator[None]:
         raise InputError(
             f"{path} can't be read ({reason(error)}); expected {expected}. Fetch or make it again"
         ) from error
-
-
-def _pseudo_labels(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of pseudo labels: ``names`` [n], ``landmarks`` and ``world_m`` [n, 33, 3]."""
-    expected = "an npz with names [n], landmarks [n, 33, 3] and world_m [n, 33, 3]"
-    with _readable(path, expected), path.open("rb") as file, np.load(file) as stored:
-        labels = {name: stored[name] for name in ("names", "landmarks", "world_m")}
-    count = len(np.atleast_1d(labels["names"]))
-    shapes = {name: labels[name].shape for name in ("landmarks", "world_m")}
-    if set(shapes.values()) != {(count, 33, 3)}:
-        raise InputError(f"{path} has {count} names and arrays {shapes}; expected {expected}")
-    return labels
 
 
 def _from_blaze(landmarks: Float, world: Float) -> tuple[Float, Float, float]:

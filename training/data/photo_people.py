@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from smap_train.data.layouts.persons import (
     U,
     V,
 )
-from smap_train.data.people import PhotoPerson, load_ccp, load_lspet
+from smap_train.data.people import PhotoPerson, load_ccp, load_lspet, usable_photos
 
 _ROOT_DEPTH_M = 4.0  # a guess: what is learnt of photos are depths about the root
 
@@ -95,7 +96,11 @@ def photo_record(photo: PhotoPerson, place: str) -> PhotoRecord:
 
 
 def open_photos(
-    sports: PhotoData | None, street: PhotoData | None, holdout: int
+    sports: PhotoData | None,
+    street: PhotoData | None,
+    holdout: int,
+    on_bad: Literal["stop", "skip"] = "stop",
+    skipped: Path | None = None,
 ) -> tuple[list[PhotoPerson], list[PhotoPerson]]:
     """Sports and street photos without the tails that are kept for testing.
 
@@ -103,7 +108,14 @@ def open_photos(
         sports: Leeds Sports Pose Extended, or None.
         street: Clothing Co-Parsing, or None.
         holdout: last sports photos that are left out, and a fifth as many street photos.
+        on_bad: whether a photo that can't be used is an error, or left out.
+        skipped: file that lists those left out.
+
+    Raises:
+        InputError: if an archive or its labels can't be read.
+        BadRecordError: if a photo can't be used, and none may be left out.
     """
     lspet = load_lspet(sports.archive, sports.pseudo) if sports else []
     ccp = load_ccp(street.archive, street.pseudo) if street else []
-    return lspet[: -holdout or None], ccp[: -(holdout // 5) or None]
+    kept = lspet[: -holdout or None], ccp[: -(holdout // 5) or None]
+    return usable_photos(kept[0], on_bad, skipped), usable_photos(kept[1], on_bad, skipped)

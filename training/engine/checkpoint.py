@@ -74,6 +74,7 @@ class KeepLast(Callback):
         """Write the state. All processes call it; the first one writes."""
         if self.saved == trainer.global_step:
             return
+        _require_numbers(trainer)
         unfinished = self.path.with_suffix(".unfinished")
         try:
             trainer.save_checkpoint(unfinished)
@@ -92,6 +93,19 @@ class KeepLast(Callback):
             ) from error
         trainer.strategy.barrier("checkpoint")
         self.saved, self.since = trainer.global_step, time.monotonic()
+
+
+def _require_numbers(trainer: lightning.Trainer) -> None:
+    """Refuse to replace a good state by one from which nothing can be learnt any more.
+
+    Raises:
+        InputError: if a weight is no number.
+    """
+    module = trainer.lightning_module
+    assert isinstance(module, RecipeModule)
+    for name, weight in module.model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise module.recipe.diverged(trainer.global_step, f"weight {name} is no number")
 
 
 def save_averaged(state: Path, weights: Path, module: RecipeModule) -> None:

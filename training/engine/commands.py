@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from smap_train.engine.config import described
-from smap_train.engine.record import RECORD
 from smap_train.recipes.registry import RECIPES, open_recipe, recipe_class
-
-if TYPE_CHECKING:
-    from smap_train.recipes.base import Recipe
 
 
 def fit(
@@ -48,14 +43,7 @@ def fit(
     typer.echo(f"weights: {weights}")
     if steps_done(recipe.config.out / LAST) < recipe.config.steps:
         typer.echo("the run isn't at its end; the same command goes on")
-    typer.echo(f"next: {next_step(recipe, weights)}")
-
-
-def next_step(recipe: Recipe[Any], weights: Path) -> str:
-    """The command that makes a bundle of a run's weights; words in capitals are the user's."""
-    out = recipe.config.out
-    words = {"weights": weights, "run": out.resolve().name, "record": out / RECORD}
-    return recipe.next_step.format(**{k: shlex.quote(str(word)) for k, word in words.items()})
+    typer.echo(f"next: {type(recipe).next_step(recipe.config, config)}")
 
 
 def recipes(

@@ -16,7 +16,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 class RunConfig(BaseModel):
     """What every run has. Recipes derive theirs, and may state other defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # What a run may be resumed with although it differs: none of it changes what is computed.
     FREE: ClassVar[frozenset[str]] = frozenset(
@@ -28,9 +28,11 @@ class RunConfig(BaseModel):
 
     recipe: str = Field(description="what is trained; `smap-train recipes` lists them")
     out: Path = Field(description="folder of checkpoints and curves; resumed when it has any")
-    seed: int = Field(0, description="of everything random in the run")
-    steps: int = Field(gt=0, description="optimiser steps of the whole run")
-    batch_size: int = Field(16, gt=0, description="samples a step, over all devices together")
+    seed: int = Field(0, ge=0, lt=2**32, description="of everything random in the run")
+    steps: int = Field(gt=0, le=10**9, description="optimiser steps of the whole run")
+    batch_size: int = Field(
+        16, gt=0, le=10**7, description="samples a step, over all devices together"
+    )
     accumulate: int = Field(
         1, gt=0, description="parts that a device computes its share of a step in, one by one"
     )
@@ -58,9 +60,11 @@ class RunConfig(BaseModel):
         0, ge=0, description="steps between measurements on held-out records; 0: none"
     )
     validation_limit: int = Field(200, gt=0, description="most held-out records measured")
-    workers: int = Field(1, ge=0, description="processes a device that prepare samples")
-    threads: int = Field(0, ge=0, description="of torch; 0 leaves its default")
-    devices: int = Field(1, ge=0, description="a node; 0: all GPUs. torchrun and SLURM decide it")
+    workers: int = Field(1, ge=0, le=1024, description="processes a device that prepare samples")
+    threads: int = Field(0, ge=0, le=1024, description="of torch; 0 leaves its default")
+    devices: int = Field(
+        1, ge=0, le=1024, description="a node; 0: all GPUs. torchrun and SLURM decide it"
+    )
     nodes: int = Field(1, gt=0, description="machines. torchrun and SLURM decide it")
     strategy: str = Field("auto", description="of Lightning, for several devices; auto: ddp")
     time_limit: timedelta | None = Field(

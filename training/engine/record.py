@@ -11,6 +11,7 @@ from typing import Any
 
 from smap_ros.errors import InputError, reason
 from smap_train.engine.config import RunConfig
+from smap_train.files import whole_file
 
 RECORD = "run.json"
 
@@ -23,7 +24,8 @@ def write_record(config: RunConfig, files: Iterable[Path], world: int = 1) -> No
         "data_hash": data_hash(files),
         "devices": world,
     }
-    (config.out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    with whole_file(config.out / RECORD, "the run's record") as file:
+        file.write((json.dumps(record, indent=2) + "\n").encode())
 
 
 def check_resumed(config: RunConfig, change: bool = False) -> None:

@@ -168,13 +168,18 @@ def list_skipped(path: Path | None, source: str, record: int | str, error: BadRe
     if path is None:
         return
     data = (json.dumps({"source": source, "record": record, "error": str(error)}) + "\n").encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One write each: processes of several workers and devices append to the same file.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(handle, data)
-    finally:
-        os.close(handle)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One write each: processes of several workers and devices append to the same file.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
+    except OSError as problem:
+        raise InputError(
+            f"can't list a record that is left out in {path}: {problem.strerror or problem}"
+        ) from problem
 
 
 def _counts(weights: np.ndarray, total: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from smap_ros.errors import InputError
@@ -72,10 +73,9 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
     keep = KeepLast(last, config.checkpoint_every, config.keep_every, config.checkpoint_minutes)
     stop = StopWhenAsked(keep, config)
     rates = Rates(config.batch_size / config.accumulate, config.workers)
-    trainer = lightning.Trainer(
-        **_devices(config),
+    trainer = _trainer(
+        config,
         max_steps=min(config.steps, stop_after or config.steps),
-        logger=TensorBoardLogger(config.out, name="", version=""),
         callbacks=[
             *([WeightAveraging(avg_fn=warm_average(config.ema_decay))] if config.ema_decay else []),
             keep,
@@ -85,15 +85,6 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
             LearningRateMonitor("step"),
             Progress(refresh_rate=10),
         ],
-        precision=config.precision,
-        accumulate_grad_batches=config.accumulate,
-        sync_batchnorm=config.sync_bn,
-        log_every_n_steps=10,
-        gradient_clip_val=config.clip or None,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the order of samples is ours, on any number of devices
     )
     if trainer.is_global_zero:
         make_folder(config.out, "the folder of the run, out =")
@@ -121,6 +112,34 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         stopped.during = f"the run stands at step {steps_done(last)}; the same command goes on"
         raise stopped
     return weights
+
+
+def _trainer(config: RunConfig, **settings: Any) -> lightning.Trainer:
+    """Lightning's, on the devices and with the arithmetic that the configuration says.
+
+    Raises:
+        InputError: if this machine or Lightning hasn't got them.
+    """
+    try:
+        return lightning.Trainer(
+            **_devices(config),
+            **settings,
+            logger=TensorBoardLogger(config.out, name="", version=""),
+            precision=config.precision,
+            accumulate_grad_batches=config.accumulate,
+            sync_batchnorm=config.sync_bn,
+            log_every_n_steps=10,
+            gradient_clip_val=config.clip or None,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # the order of samples is ours, on any number of devices
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(
+            f"devices {config.devices}, nodes {config.nodes}, strategy {config.strategy}, "
+            f"precision {config.precision}: {' '.join(str(error).split())}"
+        ) from error
 
 
 def told_by_worker(error: InputError) -> InputError:

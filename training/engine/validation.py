@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
+from smap_ros.errors import InputError, reason
 from smap_train.engine.config import RunConfig
 from smap_train.engine.module import RecipeModule
+from smap_train.files import whole_file
 from smap_train.models.checkpoint import save_checkpoint
 
 LOG = logging.getLogger(__name__)
@@ -77,19 +80,35 @@ class Validate(Callback):
             values = {f"held_out/{name}": value for name, value in measures.items()}
             trainer.logger.log_metrics(values, step)
         path = self.config.out / MEASURES
-        before = (
-            [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        )
-        before = [line for line in before if line["step"] < step]
+        before = [line for line in _measured(path) if line["step"] < step]
         first, value = next(iter(measures.items()))
         best = min((line[first] for line in before if first in line), default=math.inf)
         told = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
         LOG.info("held out, step %d: %s%s", step, told, "; the best so far" if value < best else "")
         lines = [*before, {"step": step, **measures}]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with whole_file(path, "the measures") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
         if value < best:
             path, weights = self.config.out / BEST, network.state_dict()
             save_checkpoint(path, recipe.model, weights, "", recipe.input_size, **recipe.options)
+
+
+def _measured(path: Path) -> list[dict[str, Any]]:
+    """The lines of an earlier start of the run.
+
+    Raises:
+        InputError: if they are damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [line for line in lines if float(line["step"]) >= 0]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the measures of the run, {path}, are damaged ({reason(error)}); remove the file to "
+            "go on without them"
+        ) from error
 
 
 def _averaged(trainer: lightning.Trainer, module: RecipeModule) -> torch.nn.Module:

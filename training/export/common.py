@@ -2,18 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from smap_ros.bundles.bundle import Bundle
 from smap_ros.errors import InputError
 from smap_train.models.checkpoint import load_model
 
 IMAGENET_RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def _unknown() -> dict[str, Any]:
+    return {"data": "unknown", "command": "unknown", "commit": "unknown"}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an exporter is told beside the weights.
+
+    Which of the later ones an exporter takes is in :mod:`smap_train.export.exporters`.
+
+    Attributes:
+        half: store weights as fp16.
+        half_tolerance: how far outputs may move by that, as a share of their range; by default
+            as measured for each network.
+        provenance: of the weights, for the manifest.
+        licence: of the weights.
+        description: a line.
+        refine: weights of a RefineNet that goes with a network of kind ``smap``.
+        like: bundle whose further networks, and what was measured and chosen for it, go with the
+            new weights.
+        backbone: weights, or a bundle, of the network that sees the picture.
+        smpl: folder of the user's own body files.
+        stand_in: without those, put in the stand-in that training without a body uses.
+        settings: of the bundle's kind, where they differ from their defaults.
+    """
+
+    half: bool = False
+    half_tolerance: float | None = None
+    provenance: dict[str, Any] = field(default_factory=_unknown)
+    licence: str = "unknown"
+    description: str = ""
+    refine: Path | None = None
+    like: str | None = None
+    backbone: Path | None = None
+    smpl: Path | None = None
+    stand_in: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says beside what network and settings determine."""
+        return {
+            "description": self.description,
+            "precision": "fp16" if self.half else "fp32",
+            "licence": self.licence,
+            "provenance": self.provenance,
+        }
+
+
+# Checkpoint, folder to write, options -> the bundle, and the largest relative difference between
+# ONNX Runtime and torch.
+Exporter: TypeAlias = Callable[[Path, Path, ExportOptions], tuple[Bundle, float]]
 
 
 def load_network(checkpoint: Path, kind: type[Network], expected: str = "") -> Network:
@@ -33,18 +90,6 @@ def load_network(checkpoint: Path, kind: type[Network], expected: str = "") -> N
             f"{checkpoint} holds a {type(network).__name__}; expected a {expected or kind.__name__}"
         )
     return network
-
-
-def stated_facts(
-    half: bool, provenance: dict[str, Any], licence: str, description: str
-) -> dict[str, Any]:
-    """What a manifest says beside what network and settings determine."""
-    return {
-        "description": description,
-        "precision": "fp16" if half else "fp32",
-        "licence": licence,
-        "provenance": provenance,
-    }
 
 
 def random_crops(count: int, size: int, pixel_range: int = 1) -> Tensor:

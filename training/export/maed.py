@@ -22,7 +22,7 @@ import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M17, SKELETONS
-from smap_train.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
+from smap_train.export.common import IMAGENET_RGB, ExportOptions, load_network, random_crops
 from smap_train.export.networks import one_input
 from smap_train.export.precision import Part, write_parts
 from smap_train.models.layers.smpl import VERTICES
@@ -89,25 +89,15 @@ class TokenGraph(nn.Module):
 def export_video_kind(
     checkpoint: Path,
     bundle: Path,
-    *,
-    smpl: Path | None,
-    half: bool,
-    provenance: dict[str, Any],
-    licence: str,
-    description: str,
-    settings: dict[str, Any],
-    half_tolerance: float | None = None,
+    options: ExportOptions,
 ) -> tuple[Bundle, float]:
     """Export a MAED network with its body.
 
     Args:
         checkpoint: of model ``maed``.
         bundle: folder to write.
-        smpl: folder of the user's own files, see :func:`complete_body`.
-        half: store weights as fp16. That moves vertices by up to half a millimetre.
-        provenance, licence, description: for the manifest.
-        settings: fields of ``VideoSettings`` that differ from their defaults.
-        half_tolerance: how far outputs may move by ``half``; by default as measured.
+        options: ``smpl`` as of :func:`complete_body`; ``settings`` are fields of
+            ``VideoSettings``; ``half`` moves vertices by up to half a millimetre.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -116,12 +106,12 @@ def export_video_kind(
         InputError: if the checkpoint holds another network, a file of the body is missing, a
             setting is wrong, or ONNX and torch disagree.
     """
-    chosen = bundle_settings(VideoSettings, settings, "video")
+    chosen = bundle_settings(VideoSettings, options.settings, "video")
     network = load_network(checkpoint, Maed)
-    complete_body(network, smpl, chosen.joint_set)
+    complete_body(network, options.smpl, chosen.joint_set)
     crops, clip = FrameGraph(network), TokenGraph(network, chosen.joint_set).eval()
     manifest = _manifest(bundle.name, network, chosen)
-    manifest |= stated_facts(half, provenance, licence, description)
+    manifest |= options.facts
     images = random_crops(_EXAMPLES, network.encoder.image_size)
     with torch.inference_mode():
         tokens = crops(images)["tokens"]
@@ -132,7 +122,7 @@ def export_video_kind(
         first = one_input(crops, images, ("tokens",), free_batch=True)
         behind = one_input(clip, window, CLIP_OUTPUTS, input_name="tokens")
         parts = [Part("maed", first, path), Part("maed", behind, second)]
-        error = write_parts(parts, half, half_tolerance)
+        error = write_parts(parts, options.half, options.half_tolerance)
         triangles = Path(folder) / "faces.npy"
         np.save(triangles, network.decoder.smpl.faces.numpy().astype(np.int32))
         return write_bundle(bundle, manifest, path, clip=second, faces=triangles), error

@@ -10,18 +10,16 @@ from typing import Any
 
 from torch import nn
 
-from smap_ros.bundles.bundle import Bundle
 from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.evaluation.common.predictions import BundlePredictions
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.measures import Numbers, evaluate, summarise
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_train.export.common import ExportOptions
 from smap_train.export.smap import export_smap_kind
 from smap_train.models.checkpoint import save_checkpoint
 from smap_train.recipes.base import Recipe
-
-_ORIGIN: dict[str, Any] = {"data": "unknown", "command": "unknown", "commit": "unknown"}
 
 
 @contextmanager
@@ -30,14 +28,12 @@ def predictions_of(
     engine: str = "auto",
     *,
     refine: Path | None = None,
-    like: Bundle | None = None,
+    like: str | None = None,
 ) -> Iterator[BundlePredictions]:
     """What the bundle of a checkpoint finds; the bundle is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        bundle, _ = export_smap_kind(
-            checkpoint, Path(folder) / "bundle", half=False, provenance=_ORIGIN,
-            licence="unknown", description="", refine=refine, like=like,
-        )  # fmt: skip
+        options = ExportOptions(refine=refine, like=like)
+        bundle, _ = export_smap_kind(checkpoint, Path(folder) / "bundle", options)
         with closing(BundlePredictions(create_estimator(bundle, engine=engine))) as predictions:
             yield predictions
 
@@ -53,7 +49,7 @@ def held_out_measures(
     network: nn.Module,
     folders: Sequence[Path],
     limit: int,
-    like: Bundle | None = None,
+    like: str | None = None,
 ) -> Mapping[str, float]:
     """How a run stands on shards of held-out scenes; the first one is to be lowered.
 

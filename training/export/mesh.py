@@ -21,7 +21,7 @@ import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.skeletons import SMPL30
-from smap_train.export.common import load_network, stated_facts
+from smap_train.export.common import ExportOptions, load_network
 from smap_train.export.networks import Array, range_error
 from smap_train.export.precision import Part, write_parts
 from smap_train.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
@@ -29,6 +29,7 @@ from smap_train.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph
 from smap_train.models.crowdnet.guidance import HEATMAP_SIZE
 from smap_train.models.crowdnet.network import HapCrowdNet, PoseGuidedNetwork
 from smap_train.models.deployment import Export
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
 from smap_train.models.layers.rotations import axis_angle_to_matrix
 from smap_train.models.layers.smpl import JOINTS, VERTICES
 from smap_train.models.layers.smpl_files import EXTRA_FILE, load_joint_regressor, load_smpl
@@ -83,20 +84,15 @@ class MeshGraph(nn.Module):
 def export_mesh_kind(
     checkpoint: Path,
     bundle: Path,
-    *,
-    smpl: Path | None,
-    half: bool,
-    provenance: dict[str, Any],
-    licence: str,
-    description: str,
-    settings: dict[str, Any],
-    half_tolerance: float | None = None,
+    options: ExportOptions,
 ) -> tuple[Bundle, float]:
     """Export 3DCrowdNet or HAP's variant with its body, for any number of people.
 
     Args:
-        smpl: folder of the user's own files, see :func:`complete_body`.
-        settings: fields of ``MeshSettings`` that differ from their defaults.
+        checkpoint: of model ``crowdnet`` or ``hap_crowdnet``.
+        bundle: folder to write.
+        options: ``smpl`` and ``stand_in`` as of :func:`complete_body`; ``settings`` are fields of
+            ``MeshSettings``.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -105,22 +101,24 @@ def export_mesh_kind(
         InputError: if the checkpoint holds another network, a file of the body is missing, a
             setting is wrong, or ONNX and torch disagree.
     """
-    chosen = bundle_settings(MeshSettings, settings, "mesh")
+    chosen = bundle_settings(MeshSettings, options.settings, "mesh")
     network = load_network(checkpoint, PoseGuidedNetwork, "CrowdNet or HapCrowdNet")
-    faces = complete_body(network, smpl)
+    faces = complete_body(network, options.smpl, options.stand_in)
     graph = MeshGraph(network).eval()
     manifest = _manifest(bundle.name, chosen)
-    manifest |= stated_facts(half, provenance, licence, description)
+    manifest |= options.facts
     model = "hap_crowdnet" if isinstance(network, HapCrowdNet) else "crowdnet"
     with tempfile.TemporaryDirectory() as folder:
         path, triangles = Path(folder) / "model.onnx", Path(folder) / "faces.npy"
         part = Part(model, mesh_export(graph), path, difference_about_pelvis)
-        error = write_parts([part], half, half_tolerance)
+        error = write_parts([part], options.half, options.half_tolerance)
         np.save(triangles, faces)
         return write_bundle(bundle, manifest, path, faces=triangles), error
 
 
-def complete_body(network: PoseGuidedNetwork, smpl: Path | None) -> NDArray[np.int32]:
+def complete_body(
+    network: PoseGuidedNetwork, smpl: Path | None, stand_in: bool = False
+) -> NDArray[np.int32]:
     """Fill in what a checkpoint lacks of the body from the user's own files.
 
     Official checkpoints hold SMPL and VPoser, but not where the top of the head is. From the
@@ -134,6 +132,7 @@ def complete_body(network: PoseGuidedNetwork, smpl: Path | None) -> NDArray[np.i
     Args:
         network: gets the body.
         smpl: the folder.
+        stand_in: without a folder, what the checkpoint lacks is that of training without a body.
 
     Returns:
         The triangles of the mesh, int32 [13776, 3].
@@ -141,6 +140,12 @@ def complete_body(network: PoseGuidedNetwork, smpl: Path | None) -> NDArray[np.i
     Raises:
         InputError: if there is no folder or it lacks a file, saying which, and where from.
     """
+    body = network.human_model_layer
+    if smpl is None and stand_in:
+        if not all(bool(buffer.isfinite().all()) for buffer in body.buffers()):
+            body.set_body(synthetic_body())
+        body.set_joint_regressor(synthetic_regressor("J_regressor_extra", EXTRA_ROWS))
+        return np.asarray(body.faces.numpy(), np.int32)
     if smpl is None or not smpl.is_dir():
         got = "none was named" if smpl is None else f"{smpl} is none"
         raise InputError(
@@ -150,7 +155,6 @@ def complete_body(network: PoseGuidedNetwork, smpl: Path | None) -> NDArray[np.i
             f"{VPOSER_FILE}, from https://smpl-x.is.tue.mpg.de, takes the place of the "
             "checkpoint's VPoser"
         )
-    body = network.human_model_layer
     if not all(bool(buffer.isfinite().all()) for buffer in body.buffers()):
         body.set_body(load_smpl(smpl))
     body.set_joint_regressor(load_joint_regressor(smpl / EXTRA_FILE, EXTRA_ROWS))

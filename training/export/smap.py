@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import smap_ros
-from smap_ros.bundles.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_train.data.dataset import MEAN, STD
-from smap_train.export.common import load_network
+from smap_train.export.common import ExportOptions, load_network
 from smap_train.export.networks import one_input
 from smap_train.export.precision import Part, write_parts
 from smap_train.models import create, entry
@@ -72,28 +73,14 @@ _OUTPUTS = {
 def export_smap_kind(
     checkpoint: Path,
     bundle: Path,
-    *,
-    half: bool,
-    provenance: dict[str, Any],
-    licence: str,
-    description: str,
-    refine: Path | None = None,
-    like: Bundle | None = None,
-    half_tolerance: float | None = None,
+    options: ExportOptions,
 ) -> tuple[Bundle, float]:
     """Export a network with SMAP's outputs.
 
     Args:
         checkpoint: of the network.
         bundle: folder to write.
-        half: store weights as fp16.
-        provenance: of the weights.
-        licence: of the weights.
-        description: a line.
-        refine: weights of a RefineNet that goes with it.
-        like: bundle from which the weights were trained on: its further networks and what was
-            measured and chosen for it go with the new ones.
-        half_tolerance: how far ``half`` may move the outputs.
+        options: ``refine`` and ``like`` say what goes with the weights.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -118,19 +105,18 @@ def export_smap_kind(
     outputs = {key: output for key, output in _OUTPUTS.items() if output in shapes}
     names = tuple(outputs.values())
     facts = _SMAP_KIND[name]
+    refine = options.refine
+    like = None if options.like is None else load_bundle(options.like)
     manifest = {
         "name": bundle.name,
         "kind": "smap",
         "version": smap_ros.__version__,
-        "description": description,
         "input": {"name": "image", "width": width, "height": height, **facts["input"]},
         "outputs": {
             key: {"name": output, "shape": shapes[output]} for key, output in outputs.items()
         },
         "joint_set": "mpi15",
-        "precision": "fp16" if half else "fp32",
-        "licence": licence,
-        "provenance": provenance,
+        **options.facts,
         "scales": facts["scales"],
         "stride": height // shapes["heatmap_2d"][2],
         "centred_pixels": facts["centred_pixels"],
@@ -145,25 +131,22 @@ def export_smap_kind(
     refining = None
     if refine is not None:
         refining = load_network(refine, RefineNet, "refinenet")
-        manifest |= {
-            "refine_scores": refining.scores,
-            "refine_poses": refining.poses,
-            "refine_root": refining.moves_root,
-        }
+        manifest |= refine_facts(refining)
     with tempfile.TemporaryDirectory() as folder:
         path, refine_path = Path(folder) / "model.onnx", Path(folder) / "refine.onnx"
         parts = [Part(name, one_input(network, example, names), path)]
         if refining is not None:
-            parts.append(Part("refinenet", _refine_export(refining), refine_path))
-        error = write_parts(parts, half, half_tolerance)
-        others = {} if like is None else _further_networks(like, Path(folder))
+            parts.append(Part("refinenet", refine_export(refining), refine_path))
+        error = write_parts(parts, options.half, options.half_tolerance)
+        others = {} if like is None else further_networks(like, Path(folder))
         if refining is not None:
             others["refine"] = refine_path
         return write_bundle(bundle, manifest, path, **others), error
 
 
 _CHOSEN = (
-    "association", "min_joint_score", "depth_error", "flip_test", "size_share", "size_prior",
+    "association", "person_score", "min_joint_score", "depth_error", "flip_test", "size_share",
+    "size_prior",
     "refine_scores", "refine_poses", "refine_root", "second_look",
 )  # fmt: skip
 
@@ -180,18 +163,34 @@ def _chosen_for(like: Bundle) -> dict[str, Any]:
     return {name: stated[name] for name in _CHOSEN if name in stated}
 
 
-def _further_networks(like: Bundle, folder: Path) -> dict[str, Path]:
-    """Copies of a bundle's networks other than the one that sees the image, by role."""
-    copies = {}
-    for role in like.manifest.files.entries:
-        if role.startswith("model"):
-            continue
-        copies[role] = folder / f"like_{role}.onnx"
-        copies[role].write_bytes(like.read(role))
+def further_networks(
+    like: Bundle, folder: Path, kept: Iterable[str] | None = None
+) -> dict[str, Path]:
+    """Copies of a bundle's networks, by role.
+
+    Args:
+        like: the bundle.
+        folder: to write them to.
+        kept: which; by default all but those that see the image.
+    """
+    entries = like.manifest.files.entries
+    kept = [role for role in entries if not role.startswith("model")] if kept is None else kept
+    copies = {role: folder / f"like_{role}.onnx" for role in kept}
+    for role, path in copies.items():
+        path.write_bytes(like.read(role))
     return copies
 
 
-def _refine_export(network: RefineNet) -> Export:
+def refine_facts(network: RefineNet) -> dict[str, bool]:
+    """What a manifest says of a refining network."""
+    return {
+        "refine_scores": network.scores,
+        "refine_poses": network.poses,
+        "refine_root": network.moves_root,
+    }
+
+
+def refine_export(network: RefineNet) -> Export:
     """A RefineNet for any number of people."""
     rows, _ = entry("refinenet").input_shape
     seeded = torch.Generator().manual_seed(0)

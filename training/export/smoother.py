@@ -15,7 +15,7 @@ from smap_ros.bundles.bundle import Bundle, load_bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.films import film_paths, read_film
 from smap_ros.skeletons import MPI15
-from smap_train.export.common import load_network, stated_facts
+from smap_train.export.common import ExportOptions, load_network
 from smap_train.export.precision import Part, write_parts
 from smap_train.models.deployment import Export
 from smap_train.models.smoother.decoder import DELAYS
@@ -68,18 +68,14 @@ class StepGraph(nn.Module):
 def export_smoother_kind(
     checkpoint: Path,
     bundle: Path,
-    *,
-    half: bool,
-    provenance: dict[str, Any],
-    licence: str,
-    description: str,
-    settings: dict[str, Any],
-    half_tolerance: float | None = None,
+    options: ExportOptions,
 ) -> tuple[Bundle, float]:
     """Export a learned smoother, for any number of people.
 
     Args:
-        settings: fields of ``SmootherSettings``.
+        checkpoint: of model ``smoother``.
+        bundle: folder to write.
+        options: ``settings`` are fields of ``SmootherSettings``.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -88,7 +84,7 @@ def export_smoother_kind(
         InputError: if the checkpoint holds another network, a setting is wrong, the films are
             another detector's, or ONNX and torch disagree.
     """
-    chosen = bundle_settings(SmootherSettings, settings, "smoother")
+    chosen = bundle_settings(SmootherSettings, options.settings, "smoother")
     network = load_network(checkpoint, LearnedSmoother)
     detector = read_film(film_paths(chosen.films)[0]).detector
     known = load_bundle(chosen.detector).model_hash
@@ -102,10 +98,12 @@ def export_smoother_kind(
     learned = split(paths, chosen.held_every, held=False) or paths
     calibrate(network, examples([read_film(path) for path in learned]))
     manifest = bundle_manifest(bundle.name, network, chosen, detector)
-    manifest |= stated_facts(half, provenance, licence, description)
+    manifest |= options.facts
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        error = write_parts([Part("smoother", step_export(network), path)], half, half_tolerance)
+        error = write_parts(
+            [Part("smoother", step_export(network), path)], options.half, options.half_tolerance
+        )
         return write_bundle(bundle, manifest, path), error
 
 

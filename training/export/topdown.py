@@ -11,7 +11,7 @@ from torch import Tensor
 
 import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
-from smap_train.export.common import IMAGENET_RGB, load_network, random_crops, stated_facts
+from smap_train.export.common import IMAGENET_RGB, ExportOptions, load_network, random_crops
 from smap_train.export.networks import one_input
 from smap_train.export.precision import Part, write_parts
 from smap_train.models.mobilehuman import DEPTH_HALF_RANGE_M, INPUT_SIZE, MobileHuman
@@ -42,18 +42,14 @@ class TopdownSettings(BaseModel):
 def export_topdown_kind(
     checkpoint: Path,
     bundle: Path,
-    *,
-    half: bool,
-    provenance: dict[str, Any],
-    licence: str,
-    description: str,
-    settings: dict[str, Any],
-    half_tolerance: float | None = None,
+    options: ExportOptions,
 ) -> tuple[Bundle, float]:
     """Export a MobileHumanPose network, soft-argmax included, for any number of crops.
 
     Args:
-        settings: fields of ``TopdownSettings`` that differ from their defaults.
+        checkpoint: of model ``mobilehuman``.
+        bundle: folder to write.
+        options: ``settings`` are fields of ``TopdownSettings``.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -62,17 +58,19 @@ def export_topdown_kind(
         InputError: if the checkpoint holds another network, a setting is wrong, ONNX and torch
             disagree, or ``half`` moves the outputs by more than ``half_tolerance``.
     """
-    chosen = bundle_settings(TopdownSettings, settings, "topdown")
+    chosen = bundle_settings(TopdownSettings, options.settings, "topdown")
     network = load_network(checkpoint, MobileHuman)
     pixel_range = chosen.pixel_range or network.pixel_range
     manifest = _manifest(bundle.name, network, chosen, pixel_range)
-    manifest |= stated_facts(half, provenance, licence, description)
+    manifest |= options.facts
     export = one_input(
         network, example_crops(pixel_range, network.input_size), ("coord",), free_batch=True
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        error = write_parts([Part("mobilehuman", export, path)], half, half_tolerance)
+        error = write_parts(
+            [Part("mobilehuman", export, path)], options.half, options.half_tolerance
+        )
         return write_bundle(bundle, manifest, path), error
 
 

@@ -14,11 +14,11 @@ import smap_ros
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_train.data.dataset import MEAN, STD
-from smap_train.export.common import IMAGENET_RGB, load_network, stated_facts
+from smap_train.export.common import IMAGENET_RGB, ExportOptions, load_network
 from smap_train.export.networks import Array, relative_error, worst
 from smap_train.export.precision import Part, write_parts
 from smap_train.models.deployment import Export
-from smap_train.models.smap_lite import SmapLite
+from smap_train.models.finished import finished_lite
 from smap_train.models.virtualpose import graphs
 from smap_train.models.virtualpose.backbone import PoseDetResNet
 from smap_train.models.virtualpose.config import VirtualPoseConfig
@@ -33,24 +33,18 @@ _OFFICIAL = {**IMAGENET_RGB, "resize": "bilinear"}
 
 def export_virtualpose_kind(
     checkpoint: Path,
-    backbone: Path,
     bundle: Path,
-    *,
-    half: bool,
-    provenance: dict[str, Any],
-    licence: str,
-    description: str,
-    half_tolerance: float | None = None,
+    options: ExportOptions,
 ) -> tuple[Bundle, float]:
     """Export a VirtualPose with its backbone as three networks.
 
     Args:
         checkpoint: of model ``virtualpose`` or ``virtualpose_lite``.
-        backbone: checkpoint of model ``virtualpose_backbone``, for the lite one of ``smap_lite``.
         bundle: folder to write.
-        half: store the backbone's weights as fp16, those of the lite one's other networks too.
-            Officially these are small beside the backbone, and stay as they are.
-        provenance, licence, description: for the manifest.
+        options: ``backbone`` is the checkpoint of a ``virtualpose_backbone``, for the lite one of a
+            ``smap_lite``, or its bundle. ``half`` stores the backbone's weights as fp16, those of
+            the lite one's other networks too; officially these are small beside the backbone,
+            and stay as they are.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -60,7 +54,13 @@ def export_virtualpose_kind(
     """
     behind = load_network(checkpoint, VirtualPose)
     lite = isinstance(behind, VirtualPoseLite)
-    image_network = load_network(backbone, SmapLite if lite else PoseDetResNet)
+    backbone = options.backbone
+    if backbone is None:
+        raise InputError(
+            f"{checkpoint} holds VirtualPose without its backbone; name the checkpoint of its "
+            "virtualpose_backbone (the lite one's smap_lite) with --backbone"
+        )
+    image_network = finished_lite(backbone) if lite else load_network(backbone, PoseDetResNet)
     config = behind.config
     exports = {
         "model": graphs.backbone_export(image_network, config.image_size),
@@ -74,10 +74,12 @@ def export_virtualpose_kind(
             f"{list(exports['root'].inputs['maps'].shape)}; export networks of one configuration"
         )
     manifest = _manifest(config, list(shape), _LITE if lite else _OFFICIAL)
-    manifest |= {"name": bundle.name, **stated_facts(half, provenance, licence, description)}
+    manifest |= {"name": bundle.name, **options.facts}
     with tempfile.TemporaryDirectory() as folder:
         paths = {role: Path(folder) / f"{role}.onnx" for role in exports}
-        error = write_parts(_parts(exports, paths, config, lite), half, half_tolerance)
+        error = write_parts(
+            _parts(exports, paths, config, lite), options.half, options.half_tolerance
+        )
         return write_bundle(bundle, manifest, **paths), error
 
 

@@ -17,6 +17,11 @@ def devices() -> int:
     return dist.get_world_size() if shared else 1
 
 
+def device_number() -> int:
+    """Which of the devices that share a step this is, from 0."""
+    return dist.get_rank() if devices() > 1 else 0
+
+
 def over_devices(value: Tensor) -> Tensor:
     """Mean of a number over the devices that share a step. All of them have to ask."""
     value = value.detach().clone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +37,6 @@ class Recipe(ABC, Generic[Config]):
         input_size: width and height of the pictures, where the network takes any size.
         bundle_kind: kind of the bundle that it is exported to; empty for parts of one.
         optimiser: class of the optimiser.
-        next_step: what makes a bundle of the weights, for the end of a run.
     """
 
     config_type: ClassVar[type[RunConfig]]
@@ -43,7 +44,6 @@ class Recipe(ABC, Generic[Config]):
     model: ClassVar[str]
     bundle_kind: ClassVar[str] = ""
     optimiser: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.AdamW
-    next_step: ClassVar[str] = "smap-train export {weights} models/{run} --record {record}"
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -111,6 +111,31 @@ class Recipe(ABC, Generic[Config]):
         """
         return {}
 
+    @classmethod
+    def model_of(cls, config: Config) -> str:
+        """Name in the registry of models of what a configuration trains."""
+        return cls.model
+
+    @classmethod
+    def export_options(cls, config: Config) -> dict[str, Any]:
+        """What a bundle of the run needs beside the weights.
+
+        Returns:
+            Fields of :class:`smap_train.export.common.ExportOptions`.
+        """
+        return {}
+
+    @classmethod
+    def next_step(cls, config: Config, path: Path) -> str:
+        """The command that comes after the run; it works as it stands.
+
+        Args:
+            config: of the run.
+            path: file that it was read from.
+        """
+        run = re.sub(r"[^A-Za-z0-9._-]+", "_", config.out.resolve().name).lstrip("._-")
+        return shlex.join(["smap-train", "export", str(config.out), f"models/{run or 'mine'}"])
+
     def starts_trained(self) -> bool:
         """Whether the run's first weights are worth measuring."""
         return getattr(self.config, "initial", None) is not None
@@ -122,6 +147,12 @@ class Recipe(ABC, Generic[Config]):
             f"warmup, and look at the data; the state of the last checkpoint in {self.config.out} "
             "is whole"
         )
+
+
+def beside(path: Path, old: str, new: str) -> Path | None:
+    """The configuration of another recipe beside one, of the same variant; None without any."""
+    sibling = path.with_name(path.name.replace(old, new))
+    return sibling if sibling != path and sibling.is_file() else None
 
 
 def weights_of_others(path: Path) -> dict[str, Tensor]:

@@ -77,16 +77,24 @@ class CrowdNetRecipe(PeopleRecipe[CrowdNetConfig]):
     """crowdnet, or hap_crowdnet, with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = CrowdNetConfig
-    next_step = "smap-train export {weights} models/{run} --smpl SMPL --record {record}"
     summary = "3DCrowdNet: one person's body from a crop and a 2D pose (Choi et al. 2022)"
     model = "crowdnet"
     bundle_kind = "mesh"
 
+    @classmethod
+    def model_of(cls, config: CrowdNetConfig) -> str:
+        """On HAP's backbone it is another network."""
+        return "hap_crowdnet" if config.backbone == "hap" else cls.model
+
+    @classmethod
+    def export_options(cls, config: CrowdNetConfig) -> dict[str, Any]:
+        """The body that it was trained with."""
+        return {"smpl": config.smpl, "stand_in": config.smpl is None}
+
     def __init__(self, config: CrowdNetConfig) -> None:
         super().__init__(config)
-        if config.backbone == "hap":
-            self.model = "hap_crowdnet"  # type: ignore[misc]
-        else:
+        self.model = self.model_of(config)  # type: ignore[misc]
+        if config.backbone != "hap":
             self.options = dict(config.resnet)
         self._body: CrowdBody | None = None
         if config.smpl is not None:  # of fits

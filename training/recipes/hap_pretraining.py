@@ -7,6 +7,7 @@ other. Its encoder starts ``crowdnet`` with ``backbone: hap``.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -30,7 +31,7 @@ from smap_train.models.hap import HapPretraining
 from smap_train.models.hap.losses import pretraining_loss
 from smap_train.models.hap.masks import mask_priorities
 from smap_train.models.hap.network import IMAGE_SIZE, PATCH, resized_embedding
-from smap_train.recipes.base import Recipe, start_from, weights_of_others
+from smap_train.recipes.base import Recipe, beside, start_from, weights_of_others
 from smap_train.targets.pixels import normalised
 
 Image = NDArray[np.uint8]
@@ -80,11 +81,18 @@ class HapPretrainingRecipe(Recipe[HapPretrainingConfig]):
     """hap_pretraining with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = HapPretrainingConfig
-    next_step = (
-        "smap-train fit training/configs/crowdnet.yaml backbone=hap backbone_weights={weights}"
-    )
     summary = "HAP's pre-training: an autoencoder of people, parts hidden (Yuan et al. 2023)"
     model = "hap_pretraining"
+
+    @classmethod
+    def next_step(cls, config: HapPretrainingConfig, path: Path) -> str:
+        """3DCrowdNet on this backbone, which is ViT-B there: others are for watching."""
+        second = beside(path, "hap_pretraining", "crowdnet")
+        if second is None or config.network:
+            return "smap-train recipes crowdnet"
+        weights, out = config.out / f"{cls.model}.pth", config.out.with_name(f"hap_{second.stem}")
+        words = ["backbone=hap", "optimiser=sgd", f"backbone_weights={weights}", f"out={out}"]
+        return shlex.join(["smap-train", "fit", str(second), *words])
 
     def __init__(self, config: HapPretrainingConfig) -> None:
         super().__init__(config)

@@ -86,10 +86,14 @@ class MaedRecipe(Recipe[MaedConfig]):
 
     config_type: ClassVar[type[RunConfig]] = MaedConfig
     optimiser = torch.optim.Adam  # as officially
-    next_step = "smap-train export {weights} models/{run} --smpl SMPL --record {record}"
     summary = "MAED: a person's body over time, from clips of crops (Wan et al. 2021)"
     model = "maed"
     bundle_kind = "video"
+
+    @classmethod
+    def export_options(cls, config: MaedConfig) -> dict[str, Any]:
+        """The body that it was trained with."""
+        return {"smpl": config.smpl, "stand_in": config.smpl is None}
 
     def __init__(self, config: MaedConfig) -> None:
         super().__init__(config)

@@ -32,7 +32,7 @@ from smap_train.data.person_crop import (
 )
 from smap_train.data.photo_people import PhotoData, PhotoPeople, open_photos
 from smap_train.engine.config import RunConfig
-from smap_train.engine.sampling import Source
+from smap_train.engine.sampling import SKIPPED, Source
 from smap_train.models import create
 from smap_train.models.mobilehuman import (
     BACKBONES,
@@ -131,7 +131,9 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
     def flat_sources(self) -> list[Source[PersonRecord]]:
         """Data sets without depths, and photos, some of which have those that a model told."""
         config = self.config
-        sports, street = open_photos(config.sports, config.street, config.holdout)
+        sports, street = open_photos(
+            config.sports, config.street, config.holdout, config.on_bad, config.out / SKIPPED
+        )
         photos = [
             Source(name, PhotoPeople(people, name), self.sample)
             for name, people in (("sports photos", sports), ("street photos", street))

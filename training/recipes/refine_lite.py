@@ -42,7 +42,10 @@ _BEYOND = 5.0  # cm; larger errors count linearly
 class RefineLiteConfig(RunConfig):
     """Everything that determines a run."""
 
+    FREE: ClassVar[frozenset[str]] = RunConfig.FREE | {"bundle"}
+
     recipe: Literal["refine_lite"] = Field("refine_lite", description="this recipe")
+    bundle: str | None = Field(None, description="whose people these are, for the export alone")
     pairs: Path | None = Field(
         None, description="people as the bundle finds them: NAME.npz of `smap-train pairs`"
     )
@@ -72,9 +75,18 @@ class RefineLiteRecipe(Recipe[RefineLiteConfig]):
     """refinenet that sees scores and told poses, and moves the root."""
 
     config_type: ClassVar[type[RunConfig]] = RefineLiteConfig
-    next_step = "smap-train export SMAP.pth models/{run} --refine {weights}"
     summary = "a RefineNet for one bundle, from its errors over simulated poses"
     model = "refinenet"
+
+    @classmethod
+    def export_options(cls, config: RefineLiteConfig) -> dict[str, Any]:
+        """The bundle that gets the network."""
+        return {"like": config.bundle}
+
+    @classmethod
+    def next_step(cls, config: RefineLiteConfig, path: Path) -> str:
+        """The export; without a bundle in the configuration it is the user's to name."""
+        return super().next_step(config, path) + ("" if config.bundle else " --like BUNDLE")
 
     def __init__(self, config: RefineLiteConfig) -> None:
         super().__init__(config)

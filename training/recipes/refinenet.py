@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,10 @@ _OTHERS = [k for k in range(len(MPI15)) if k != MPI15.root]  # the root's output
 class RefineNetConfig(RunConfig):
     """Everything that determines a run. The defaults are the official ones, but for the steps."""
 
+    FREE: ClassVar[frozenset[str]] = RunConfig.FREE | {"bundle"}
+
     recipe: Literal["refinenet"] = Field("refinenet", description="this recipe")
+    bundle: str | None = Field(None, description="whose people these are, for the export alone")
     pairs: Path | None = Field(None, description="SMAP's file of pairs, generate_train_*.json")
     held_out: Path | None = Field(None, description="pairs that the best weights are chosen by")
     batch_size: int = Field(1024, gt=1, description="people a step, over all devices together")
@@ -51,9 +54,18 @@ class RefineNetRecipe(Recipe[RefineNetConfig]):
 
     config_type: ClassVar[type[RunConfig]] = RefineNetConfig
     optimiser = torch.optim.Adam  # as officially
-    next_step = "smap-train export SMAP.pth models/{run} --refine {weights}"
     summary = "SMAP's RefineNet, from its file of pairs"
     model = "refinenet"
+
+    @classmethod
+    def export_options(cls, config: RefineNetConfig) -> dict[str, Any]:
+        """The bundle that gets the network."""
+        return {"like": config.bundle}
+
+    @classmethod
+    def next_step(cls, config: RefineNetConfig, path: Path) -> str:
+        """The export; without a bundle in the configuration it is the user's to name."""
+        return super().next_step(config, path) + ("" if config.bundle else " --like BUNDLE")
 
     def network(self) -> RefineNet:
         """Fresh weights of the official network."""

@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import InputError
 from smap_train.data.augment import NONE, Augmentation
 from smap_train.data.dataset import MixedDataset, VirtualScene, read_shards
@@ -22,8 +21,9 @@ from smap_train.engine.sampling import SKIPPED
 from smap_train.losses.smap_lite import LossWeights, lite_losses
 from smap_train.losses.teacher import teacher_loss, two_looks
 from smap_train.models import create
-from smap_train.models.checkpoint import load_checkpoint, load_model, mismatches
+from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
+from smap_train.models.finished import bundle_of, finished_lite, is_checkpoint, weights_file
 from smap_train.models.smap_lite import SmapLite
 from smap_train.recipes.base import Recipe
 
@@ -107,7 +107,7 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
             network.load_pretrained(config.movenet)
         else:
             load_initial(network, config.initial)
-            if not _is_checkpoint(config.initial) and not config.frozen_norms:
+            if not is_checkpoint(config.initial) and not config.frozen_norms:
                 pictures = self.dataset()
                 few = range(min(_SETTLING, len(pictures)))
                 LOG.info("%d pictures give the batch norms of the bundle statistics", len(few))
@@ -133,7 +133,8 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         """The teacher's term, of the pictures of a batch that are for it."""
         assert self.config.teacher is not None
         if self._teacher is None:
-            self._teacher = teacher(self.config.teacher, self.config.backbone).to(image.device)
+            found = finished_lite(self.config.teacher, self.config.backbone)
+            self._teacher = found.to(image.device)
         if not ordinary.any():
             return output["affinities"].sum() * 0.0
         picked = {name: value[ordinary] for name, value in output.items()}
@@ -155,8 +156,13 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         """See :func:`smap_train.export.measured.held_out_measures`."""
         from smap_train.export.measured import held_out_measures
 
-        folders = self.config.held_out
-        return held_out_measures(self, network, folders, limit, started_from(self.config.initial))
+        like = self.export_options(self.config).get("like")
+        return held_out_measures(self, network, self.config.held_out, limit, like)
+
+    @classmethod
+    def export_options(cls, config: SmapLiteConfig) -> dict[str, Any]:
+        """What goes with the network of the bundle that it started from."""
+        return {} if bundle_of(config.initial) is None else {"like": str(config.initial)}
 
     def files(self) -> list[Path]:
         """Archives of photos with their labels, shards, and finished networks."""
@@ -167,51 +173,13 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         return files + shard_files([*config.virtual, *config.ordinary, *config.held_out]) + finished
 
 
-def _is_checkpoint(path: Path) -> bool:
-    """Whether it is one of our training's; else it is a bundle, or a bundle's network."""
-    return path.suffix == ".pth"
-
-
-def started_from(path: Path | None) -> Bundle | None:
-    """The bundle that a configuration names; None if it is a file, or nothing."""
-    return None if path is None or path.suffix in (".pth", ".onnx") else load_bundle(str(path))
-
-
-def weights_file(path: Path) -> Path:
-    """The file of weights that a configuration names: of a bundle its network.
-
-    Raises:
-        BundleError: if it should be a bundle and is none.
-    """
-    bundle = started_from(path)
-    return path if bundle is None else bundle.folder / bundle.manifest.files.model.path
-
-
-def teacher(path: Path, backbone: str) -> SmapLite:
-    """A finished network in eval mode, of a checkpoint or an exported bundle.
-
-    Raises:
-        InputError: if the weights are not this network's.
-    """
-    if not _is_checkpoint(path):
-        weights = read_exported(weights_file(path))
-        necks = "neck_depth.weight" in weights
-        network = create("smap_lite", backbone=backbone, **({"necks": True} if necks else {}))
-        load_exported(network, weights)
-    else:
-        network = load_model(path)
-    if not isinstance(network, SmapLite):
-        raise InputError(f"the teacher {path} is a {type(network).__name__}; expected smap_lite")
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
 def load_initial(model: SmapLite, path: Path) -> None:
     """Start from a checkpoint or an exported bundle; heads that these lack start from others.
 
     Raises:
         InputError: if the weights don't fit.
     """
-    if not _is_checkpoint(path):
+    if not is_checkpoint(path):
         missing = load_exported(model, read_exported(weights_file(path)))
     else:
         weights = load_checkpoint(path)["state_dict"]
@@ -230,7 +198,9 @@ def load_initial(model: SmapLite, path: Path) -> None:
 
 def training_set(config: SmapLiteConfig) -> MixedDataset:
     """The mixture a configuration asks for, without its held-out photos."""
-    sports, street = open_photos(config.sports, config.street, config.holdout)
+    sports, street = open_photos(
+        config.sports, config.street, config.holdout, config.on_bad, config.out / SKIPPED
+    )
     scenes = _scenes(config, config.virtual)
     return MixedDataset(
         sports,

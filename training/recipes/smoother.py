@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,11 +28,16 @@ _SEEDS = 1_000_003  # steps apart are the seeds of two runs
 class SmootherRunConfig(RunConfig):
     """Everything that determines a run."""
 
+    FREE: ClassVar[frozenset[str]] = RunConfig.FREE | {"detector"}
+
     recipe: Literal["smoother"] = Field("smoother", description="this recipe")
     kind: Literal["maed", "mlp"] = Field(
         "maed", description="network: maed attends, mlp is a perceptron over the window"
     )
     films: Path | None = Field(None, description="folder of `smap-train record`")
+    detector: str = Field(
+        "smap_lite", description="bundle that recorded them, for the export alone"
+    )
     held_every: int = Field(
         HELD_EVERY, ge=2, description="one film in so many, by a hash of its name, measures the run"
     )
@@ -60,6 +65,14 @@ class SmootherRecipe(Recipe[SmootherRunConfig]):
     summary = "people over time, from films of a detector's people"
     model = "smoother"
     bundle_kind = "smoother"
+
+    @classmethod
+    def export_options(cls, config: SmootherRunConfig) -> dict[str, Any]:
+        """The films, by which spreads are made true, and who recorded them."""
+        settings = {
+            "films": str(config.films), "held_every": config.held_every, "detector": config.detector
+        }  # fmt: skip
+        return {"settings": settings}
 
     def __init__(self, config: SmootherRunConfig) -> None:
         super().__init__(config)

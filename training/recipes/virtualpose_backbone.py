@@ -5,6 +5,7 @@ Joint heatmaps, and the sides of people's boxes at their roots.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -32,7 +33,7 @@ from smap_train.models.virtualpose.losses import (
     RootBoxes,
     backbone_losses,
 )
-from smap_train.recipes.base import Recipe, copy_fitting, start_from
+from smap_train.recipes.base import Recipe, beside, copy_fitting, start_from
 from smap_train.targets.agr import box_sides, heatmaps
 from smap_train.targets.pixels import normalised
 
@@ -84,9 +85,17 @@ class VirtualPoseBackboneRecipe(Recipe[VirtualPoseBackboneConfig]):
 
     config_type: ClassVar[type[RunConfig]] = VirtualPoseBackboneConfig
     optimiser = torch.optim.Adam  # its rate constant: the official schedule is never called
-    next_step = "smap-train export VIRTUALPOSE.pth models/{run} --backbone {weights}"
     summary = "VirtualPose's network that sees the picture (Su et al. 2022, stage 1)"
     model = "virtualpose_backbone"
+
+    @classmethod
+    def next_step(cls, config: VirtualPoseBackboneConfig, path: Path) -> str:
+        """Stage 2, which a bundle needs as well."""
+        second = beside(path, "virtualpose_backbone", "virtualpose_synthetic")
+        if second is None:
+            return "smap-train recipes virtualpose_synthetic"
+        weights = config.out / f"{cls.model}.pth"
+        return shlex.join(["smap-train", "fit", str(second), f"backbone={weights}"])
 
     def __init__(self, config: VirtualPoseBackboneConfig) -> None:
         super().__init__(config)

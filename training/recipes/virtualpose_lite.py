@@ -10,7 +10,7 @@ neither has to wait for the other, and a step costs the same from the first one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,7 +23,7 @@ from smap_train.data.level_scenes import LevelScenes, RandomScenes, SeenScenes, 
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED
-from smap_train.losses.shared import devices, mean_count
+from smap_train.losses.shared import device_number, mean_count
 from smap_train.models.virtualpose.cameras import Cameras, depth_unit_mm
 from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
 from smap_train.models.virtualpose.detection import gather
@@ -56,7 +56,9 @@ class VirtualPoseLiteConfig(RunConfig):
     seen_limit: int = Field(4000, gt=0, description="most pictures of the shards")
     network: dict[str, Any] = Field({}, description="options of virtualpose_lite")
     batch_size: int = Field(4, gt=0, description="scenes a step")
-    people: int = Field(12, gt=0, description="most people of a step whose joints are learnt")
+    people: int = Field(
+        12, gt=0, description="most people of a step whose joints are learnt, shared by its scenes"
+    )
     learning_rate: float = Field(2e-3, gt=0, description="at the peak")
     warmup: int = Field(50, ge=0, description="steps that warm up")
     ema_decay: float = Field(0.995, gt=0, lt=1, description="of the averaged weights")
@@ -71,10 +73,14 @@ class VirtualPoseLiteRecipe(Recipe[VirtualPoseLiteConfig]):
     """virtualpose_lite with its losses."""
 
     config_type: ClassVar[type[RunConfig]] = VirtualPoseLiteConfig
-    next_step = "smap-train export {weights} models/{run} --backbone BACKBONE.pth --record {record}"
     summary = "VirtualPose's 3D networks behind smap_lite's heatmaps"
     model = "virtualpose_lite"
     bundle_kind = "virtualpose"
+
+    @classmethod
+    def export_options(cls, config: VirtualPoseLiteConfig) -> dict[str, Any]:
+        """The bundle's other network: of the bundle whose heatmaps it learnt from."""
+        return {"backbone": Path(config.backbone)}
 
     def __init__(self, config: VirtualPoseLiteConfig) -> None:
         super().__init__(config)
@@ -102,8 +108,10 @@ class VirtualPoseLiteRecipe(Recipe[VirtualPoseLiteConfig]):
         maps, cameras, truth = batch
         heatmaps = widened(maps, network.config.widening)
         terms = root_losses(network, maps, heatmaps, cameras, truth)
-        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        terms["joints"] = self.joint_loss(network, heatmaps, cameras, truth, random)
+        first = device_number() * len(maps)
+        seed = (self.config.seed * 1_000_003 + step) * self.config.batch_size + first
+        draws = [torch.Generator().manual_seed(seed + scene) for scene in range(len(maps))]
+        terms["joints"] = self.joint_loss(network, heatmaps, cameras, truth, draws)
         return terms
 
     def loss_weights(self) -> Mapping[str, float]:
@@ -121,19 +129,24 @@ class VirtualPoseLiteRecipe(Recipe[VirtualPoseLiteConfig]):
         heatmaps: Tensor,
         cameras: Cameras,
         truth: Truth,
-        random: torch.Generator,
+        draws: Sequence[torch.Generator],
     ) -> Tensor:
-        """PEN's: mean absolute error of coordinates, mm, of some of the people in view."""
+        """PEN's: mean absolute error of coordinates, mm, of some of the people in view.
+
+        Who and how far off they are found is drawn scene by scene, each from its own place in
+        the step: on any number of devices the same.
+        """
         image, person = torch.nonzero(truth.people & (truth.in_view > 0), as_tuple=True)
-        most = max(self.config.people // devices(), 1)
-        some = torch.randperm(len(image), generator=random)[:most]
+        most = max(self.config.people // self.config.batch_size, 1)
+        some, offsets = drawn(image.cpu(), most, draws)
         if len(some) == 0:
             mean_count(0, heatmaps)  # the other devices ask as well
             return heatmaps.sum() * 0.0
+        some = some.to(image.device)
         image, person = image[some], person[some]
         joints, weight = truth.joints_mm[image, person], truth.joints_weight[image, person]
         seen_by = cameras.pick(image)
-        roots = displaced(joints[:, ROOT], seen_by.position_mm, random)
+        roots = displaced(joints[:, ROOT], seen_by.position_mm, offsets)
         error = (network.PEN(heatmaps[image], roots, seen_by) - joints).abs().mean(-1)
         weight = weight.clamp(min=_OUTSIDE_WEIGHT)
         return (error * weight).sum() / mean_count(weight.sum(), error, least=1e-6)
@@ -157,11 +170,36 @@ def root_losses(
     }
 
 
-def displaced(roots_mm: Tensor, camera_mm: Tensor, random: torch.Generator) -> Tensor:
-    """Roots [N, 3] as far off as REN's are: by its voxels, and along the ray."""
-    ray = roots_mm - camera_mm
-    along = ray * (torch.randn(len(ray), 1, generator=random) * _ROOT_SPREAD_ALONG)
-    return roots_mm + torch.randn(len(ray), 3, generator=random) * _ROOT_SPREAD_MM + along
+def drawn(image: Tensor, most: int, draws: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+    """Some people of each scene.
+
+    Args:
+        image: int64 [P], each person's scene.
+        most: people of a scene.
+        draws: of each scene.
+
+    Returns:
+        int64 [N], who; and numbers [N, 4], normally distributed, for :func:`displaced`.
+    """
+    some, offsets = [], []
+    for scene, random in enumerate(draws):
+        own = torch.nonzero(image == scene)[:, 0]
+        own = own[torch.randperm(len(own), generator=random)[:most]]
+        some.append(own)
+        offsets.append(torch.randn(len(own), 4, generator=random))
+    return torch.cat(some), torch.cat(offsets)
+
+
+def displaced(roots_mm: Tensor, camera_mm: Tensor, offsets: Tensor) -> Tensor:
+    """Roots [N, 3] as far off as REN's are: by its voxels, and along the ray.
+
+    Args:
+        roots_mm, camera_mm: [N, 3].
+        offsets: [N, 4], normally distributed.
+    """
+    offsets = offsets.to(roots_mm)
+    along = (roots_mm - camera_mm) * (offsets[:, :1] * _ROOT_SPREAD_ALONG)
+    return roots_mm + offsets[:, 1:] * _ROOT_SPREAD_MM + along
 
 
 def training_set(config: VirtualPoseLiteConfig, settings: VirtualPoseConfig) -> LevelScenes:

@@ -5,6 +5,7 @@ Su et al., ECCV 2022, stage 2: both see heatmaps and boxes only, so poses and ca
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -38,7 +39,7 @@ from smap_train.models.virtualpose.losses import (
     pose_losses,
 )
 from smap_train.models.virtualpose.model import Truth, VirtualPose
-from smap_train.recipes.base import Recipe, start_from
+from smap_train.recipes.base import Recipe, beside, start_from
 from smap_train.targets.agr import truth
 
 Batch = tuple[Tensor, Cameras, Truth]
@@ -48,6 +49,8 @@ _MATCHED_MM = 500.0  # how far a candidate may be from a person to learn their p
 
 class VirtualPoseSyntheticConfig(RunConfig):
     """Everything that determines a run. The defaults are the official ones, but for the steps."""
+
+    FREE: ClassVar[frozenset[str]] = RunConfig.FREE | {"backbone"}
 
     recipe: Literal["virtualpose_synthetic"] = Field(
         "virtualpose_synthetic", description="this recipe"
@@ -62,6 +65,9 @@ class VirtualPoseSyntheticConfig(RunConfig):
     )
     network: dict[str, Any] = Field(
         {}, description="options of virtualpose; none: the official MuCo configuration"
+    )
+    backbone: Path | None = Field(
+        None, description="virtualpose_backbone.pth of stage 1, for the export alone"
     )
     initial: Path | None = Field(None, description="weights to start from: virtualpose.pth")
     batch_size: int = Field(24, gt=0, description="scenes a step, over all devices together")
@@ -82,10 +88,24 @@ class VirtualPoseSyntheticRecipe(Recipe[VirtualPoseSyntheticConfig]):
 
     config_type: ClassVar[type[RunConfig]] = VirtualPoseSyntheticConfig
     optimiser = torch.optim.Adam  # its rate constant, as in stage 1
-    next_step = "smap-train export {weights} models/{run} --backbone BACKBONE.pth --record {record}"
     summary = "VirtualPose's 3D networks, from poses and cameras alone (Su et al. 2022, stage 2)"
     model = "virtualpose"
     bundle_kind = "virtualpose"
+
+    @classmethod
+    def export_options(cls, config: VirtualPoseSyntheticConfig) -> dict[str, Any]:
+        """The bundle's other network."""
+        return {"backbone": config.backbone}
+
+    @classmethod
+    def next_step(cls, config: VirtualPoseSyntheticConfig, path: Path) -> str:
+        """The export, or stage 1 if that is to come."""
+        if config.backbone is not None and config.backbone.is_file():
+            return super().next_step(config, path)
+        first = beside(path, "virtualpose_synthetic", "virtualpose_backbone")
+        if first is not None:
+            return shlex.join(["smap-train", "fit", str(first)])
+        return "smap-train recipes virtualpose_backbone"
 
     def __init__(self, config: VirtualPoseSyntheticConfig) -> None:
         super().__init__(config)

@@ -37,6 +37,7 @@ from . import published
 from .bodies import write_scenes, write_set
 from .test_check import muco_people
 from .test_people import h36m
+from .test_photo_layouts import archive, labels, pseudo
 from .test_smap_sources import coco_file, coco_person
 from .test_tracks import database
 
@@ -203,6 +204,21 @@ def luperson(folder: Path, wrong: Wrong) -> DataSet:
     return DataSet("luperson", luperson_paths(folder)["names"], folder)
 
 
+def photos(folder: Path, wrong: Wrong) -> DataSet:
+    entries = [labels(number) for number in range(3)]
+    entries[1]["joints"] = np.asarray(wrong(np.array(entries[1]["joints"], float))).tolist()
+    return DataSet("lspet", archive(folder / "lspet.zip", entries))
+
+
+def pseudo_labels(folder: Path, wrong: Wrong) -> DataSet:
+    archive(folder / "photos.zip", [labels(number) for number in range(3)])
+    path = pseudo(folder / "pseudo.npz", [labels(number)["image"] for number in range(3)])
+    arrays = dict(np.load(path))
+    arrays["world_m"][1] = wrong(arrays["world_m"][1])
+    np.savez(path, **arrays)
+    return DataSet("pseudo", path)
+
+
 def shards(folder: Path, wrong: Wrong) -> DataSet:
     path = write_scenes(folder / "shards", 4) / "shard-00000.tar"
     with tarfile.open(path) as tar:
@@ -231,6 +247,8 @@ MADE: dict[str, tuple[Callable[[Path, Wrong], DataSet], str]] = {
     "mpii": (keypoints("mpii", 16), r"json, annotation 1: .*(keypoints|joint 0)"),
     "crowdpose": (keypoints("crowdpose", 14), r"json, annotation 1: .*(keypoints|joint 0)"),
     "muco": (muco, r"MuCo-3DHP.json,.* annotation 1: .*(keypoints_cam|joint 0)"),
+    "lspet": (photos, r"lspet.zip, annotations.json, image 1"),
+    "pseudo": (pseudo_labels, r"pseudo.npz, row 1 \(images/00001.jpg\): world_m has 1e\+30"),
     "h36m": (human36m, r"subject1_data.json, image 13: .*joint"),
     "panoptic": (panoptic, r"body3DScene_00000101.json.*(joints19|body 1.*joint 0)"),
     "3dpw": (threedpw, r"a_second.pkl.*(jointPositions|frame 0, person 0: joint)"),
@@ -247,7 +265,8 @@ CASES = [
     pytest.param(layout, wrong, id=f"{layout}-{wrong.__name__}")
     for layout in MADE
     for wrong in (nan, absurd, too_few)
-    if (layout, wrong) != ("maed", too_few)  # its arrays are of one shape: the file is refused
+    # Their arrays are of one shape, or the file is refused; pseudo labels are NaN where unknown.
+    if (layout, wrong) not in {("maed", too_few), ("pseudo", too_few), ("pseudo", nan)}
 ]
 
 

@@ -6,6 +6,7 @@ One test a row of the table in docs/training.md, for each recipe on its tiny set
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from smap_train.cli import app
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.trainer import train
 from smap_train.models.checkpoint import load_checkpoint
-from smap_train.models.golden_body import synthetic_regressor
 from smap_train.recipes.base import Recipe
 from smap_train.recipes.registry import recipe_class
 from tests.conftest import BRIGHT
@@ -174,13 +174,6 @@ def exported(weights: Path, bundle: Path, *options: str) -> Bundle:
     return load_bundle(bundle)
 
 
-def smpl_folder(folder: Path) -> Path:
-    """What export takes from a user whose checkpoint has a body."""
-    folder.mkdir()
-    np.save(folder / "J_regressor_extra.npy", synthetic_regressor("J_regressor_extra", 9))
-    return folder
-
-
 AFTER_ANOTHER = ("topdown", "mesh", "video")  # kinds that look at people whom another bundle finds
 # virtualpose's bundle needs both of its stages: test_virtualpose_runs.py.
 WITH_BUNDLE = [name for name in TINY if recipe_class(name).bundle_kind not in ("", "virtualpose")]
@@ -211,13 +204,11 @@ def test_its_bundle_runs_in_an_estimator(name, folder, trained, tmp_path, scene_
     The exporter itself compares ONNX with torch.
     """
     scene = scene_maker([[-1.2, 0.2, 3.0], [0.4, 0.1, 4.5], [2.0, 0.3, 6.0]])
-    kind = recipe_class(name).bundle_kind
-    further = []
-    if kind == "mesh":
-        further = ["--smpl", str(smpl_folder(tmp_path / "smpl"))]
-    elif kind == "smoother":
-        further = ["--set", f"films={folder(name) / 'recorded'}", "--set", "direction=0.2"]
-    bundle = exported(trained(name), tmp_path / name, *further)
+    recipe, run_folder = recipe_class(name), trained(name).parent
+    kind = recipe.bundle_kind
+    words = shlex.split(recipe.next_step(tiny(name, folder(name)).config, CONFIGS / "any.yaml"))
+    assert words == ["smap-train", "export", str(run_folder), f"models/{run_folder.name}"]
+    bundle = exported(run_folder, tmp_path / name)  # as it stands
     assert bundle.manifest.kind == kind
     if kind == "smoother":
         smooths_the_people_of_a_film(bundle)

@@ -19,11 +19,11 @@ from smap_train import curve
 from smap_train.cli import app
 from smap_train.data.dataset import VirtualScene
 from smap_train.engine.trainer import train
-from smap_train.export import export_smap_kind
+from smap_train.export import ExportOptions, export_smap_kind
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, load_model, save_checkpoint
+from smap_train.models.finished import finished_lite
 from smap_train.recipes.registry import open_recipe
-from smap_train.recipes.smap_lite import teacher
 
 STEPS = 4
 
@@ -145,12 +145,7 @@ def test_the_exported_bundle_runs_like_torch_on_every_cpu_runtime(
 ) -> None:
     """Takes some seconds: torch's exporter traces the network."""
     bundle, error = export_smap_kind(
-        sharpened,
-        tmp_path / "lite",
-        half=half,
-        provenance={"data": "none", "command": "none", "commit": "none"},
-        licence="Apache-2.0",
-        description="",
+        sharpened, tmp_path / "lite", ExportOptions(half=half, licence="Apache-2.0")
     )
     assert 1e-4 < error < 5e-3 if half else error < 1e-4
     size = (bundle.folder / "model.onnx").stat().st_size
@@ -184,8 +179,8 @@ def test_a_refining_network_that_gives_nan_fails_the_export(
 
 
 def test_export_refuses_a_network_without_such_outputs(tmp_path: Path) -> None:
-    path = tmp_path / "refinenet.pth"
-    save_checkpoint(path, "refinenet", create("refinenet").state_dict())
+    path = tmp_path / "pretraining.pth"
+    save_checkpoint(path, "hap_pretraining", {"weight": torch.zeros(1)})
     result = CliRunner().invoke(app, ["export", str(path), str(tmp_path / "bundle")])
     assert isinstance(result.exception, InputError)
     assert "bundles can be made of smap, smap_lite" in str(result.exception)
@@ -221,21 +216,19 @@ def test_the_shipped_bundle_is_trained_on_and_keeps_what_goes_with_it(
     assert first == pytest.approx(last, nan_ok=True) and "wrong_joints_percent" in first
     assert (weights.parent / "best.pth").exists()
     shipped = load_bundle("smap_lite")
-    result = CliRunner().invoke(
-        app, ["export", str(weights), str(tmp_path / "mine"), "--like", "smap_lite"]
-    )
+    result = CliRunner().invoke(app, ["export", str(weights.parent), str(tmp_path / "mine")])
     assert result.exception is None
     mine = load_bundle(tmp_path / "mine")
     assert mine.read("refine") == shipped.read("refine")
     assert mine.model_hash != shipped.model_hash
-    kept = ("association", "min_joint_score", "depth_error", "size_share", "flip_test")
+    kept = ("association", "person_score", "min_joint_score", "depth_error", "size_share", "flip_test")
     kept += ("refine_scores", "refine_poses", "refine_root")
     for name in kept:
         assert getattr(mine.manifest, name) == getattr(shipped.manifest, name), name
     image = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
     with torch.no_grad():
         expected = load_model(weights)(torch.from_numpy(image))
-        start = teacher(Path("smap_lite"), "movenet")(torch.from_numpy(image))
+        start = finished_lite(Path("smap_lite"))(torch.from_numpy(image))
     for name, value in start.items():
         torch.testing.assert_close(expected[name], value, rtol=1e-3, atol=1e-3)
 

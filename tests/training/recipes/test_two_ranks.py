@@ -24,8 +24,6 @@ RECIPES = [*TINY, *FURTHER]
 # How far the weights may differ, as a share of what was learnt. Gradients are added up in another
 # order; Adam makes a whole step of one that is nothing but rounding.
 TOLERANCE = 0.002
-# It draws how far off the people of a device are found, so those of two are others.
-DRAWS = {"virtualpose_lite"}
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +64,6 @@ def test_two_processes_learn_what_one_with_the_double_batch_does(name, runs):
     before = recipe.network().state_dict()
     learnt = distance(alone, before)
     assert learnt > 0
-    if name in DRAWS:
-        assert 0 < distance(shared, before) < 3 * learnt
-    else:
-        assert distance(alone, shared) < TOLERANCE * learnt
+    assert distance(alone, shared) < TOLERANCE * learnt
     devices = [json.loads((p / name / "run.json").read_text())["devices"] for p in places]
     assert devices == [1, 2]

@@ -16,7 +16,7 @@ from smap_ros.errors import InputError
 from smap_train.cli import app
 from smap_train.data.layouts.people import PeopleData
 from smap_train.engine.sampling import BadRecordError
-from smap_train.models.checkpoint import save_checkpoint
+from smap_train.engine.trainer import train
 from smap_train.models.virtualpose.config import ROOT
 from smap_train.recipes.registry import open_recipe
 from smap_train.targets.agr import box_sides, heatmaps
@@ -127,15 +127,18 @@ def test_joints_are_said_once(tmp_path):
 
 
 def test_both_stages_make_a_bundle(tmp_path):
-    """Takes some seconds: three networks are traced."""
-    torch.manual_seed(0)
-    paths = []
-    for stage in ("backbone", "synthetic"):
-        made = tiny(f"virtualpose_{stage}", tmp_path)
-        paths.append(tmp_path / f"{made.model}.pth")
-        save_checkpoint(paths[-1], made.model, made.network().state_dict(), **made.options)
-    words = ["export", str(paths[1]), str(tmp_path / "bundle"), "--backbone", str(paths[0])]
-    result = CliRunner().invoke(app, words)
+    """Each says what comes next. Takes some seconds: three networks are traced."""
+    first = tiny("virtualpose_backbone", tmp_path, out=tmp_path / "first")
+    weights = train(first, stop_after=1)
+    second = tiny("virtualpose_synthetic", tmp_path, out=tmp_path / "second", backbone=weights)
+    assert "fit" in type(second).next_step(
+        second.config.model_copy(update={"backbone": tmp_path / "later.pth"}),
+        CONFIGS / "virtualpose_synthetic.yaml",
+    )
+    train(second, stop_after=1)
+    words = type(second).next_step(second.config, CONFIGS / "virtualpose_synthetic.yaml").split()
+    assert words == ["smap-train", "export", str(tmp_path / "second"), "models/second"]
+    result = CliRunner().invoke(app, [*words[1:3], str(tmp_path / "bundle")])
     if result.exception:
         raise result.exception
     assert load_bundle(tmp_path / "bundle").manifest.kind == "virtualpose"

@@ -16,6 +16,8 @@ from torch import nn
 from smap_train.engine.trainer import train
 from smap_train.recipes.base import Recipe
 
+# Whose 3D convolutions are rounded by more than the tolerance: equal shows in double precision.
+DOUBLE = {"virtualpose_lite"}
 STEPS = 2
 BATCH_SIZE = 4  # in all
 
@@ -42,6 +44,8 @@ def trained(name: str, folder: Path, out: Path) -> Recipe[Any]:
     from tests.training.recipes.tiny import tiny
 
     settings = {"steps": STEPS, "batch_size": BATCH_SIZE, "warmup": 0, "ema_decay": 0.5}
+    if name in DOUBLE:
+        settings["precision"] = "64-true"
     recipe = fixed(tiny(name, folder / name, out=out / name, **settings))
     train(recipe)
     return recipe

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
+from smap_ros.evaluation.pck2d.truth import ANNOTATIONS, PhotoFiles
 from smap_ros.plain_pickle import read_plain_pickle
 from smap_train.data.layouts.clips import CLIPS, ClipData
 from smap_train.data.layouts.json_stream import first_entry
@@ -115,6 +117,7 @@ SUMMARIES = {
     "coco": "COCO: person_keypoints_<split>.json",
     "crowdpose": "CrowdPose: crowdpose_train.json",
     "h36m": "Human3.6M: folder of Human36M_subjectN_{data,camera,joint_3d}.json",
+    "lspet": "Leeds Sports Pose Extended as `data convert lspet` writes it: .zip, or its folder",
     "luperson": "LUPerson: folder of cfs_list.pkl, LUPerson-data and LUPerson-pose",
     "maed": "MAED's databases, their arrays as .npz",
     "mpi_inf_3dhp": "MPI-INF-3DHP: folder of S1/Seq1/annot.mat, ...",
@@ -126,6 +129,7 @@ SUMMARIES = {
     "panoptic": "CMU Panoptic: folder of sequences, or HMOR's .pkl",
     "penn_action": "Penn Action: folder of labels/*.mat and frames",
     "posetrack": "PoseTrack 2018: annotations/<split>/*.json",
+    "pseudo": "pseudo labels of CCP's or LSPET's photos: .npz of `data convert pseudo`",
     "shards": "virtual people of smap-train synth: *.tar",
     "smap": "SMAP's unified annotation JSON",
 }
@@ -162,13 +166,17 @@ _SIGNS = (
     ("mpi_inf_3dhp", "S*/Seq*/annot.mat"),
     ("penn_action", "labels/*.mat"),
     ("3dpw", "sequenceFiles/*/*.pkl"),
+    ("lspet", ANNOTATIONS),
 )
 
 
 def _of_file(path: Path) -> str:
-    ends = {".tar": "shards", ".npz": "maed"}
-    if path.suffix in ends:
-        return ends[path.suffix]
+    if path.suffix == ".tar":
+        return "shards"
+    if path.suffix == ".npz":
+        return _of_arrays(path)
+    if path.suffix == ".zip":
+        return "lspet" if ANNOTATIONS in PhotoFiles(path).names() else ""
     if path.suffix == ".pkl":
         return _of_pickle(path)
     if path.suffix != ".json":
@@ -178,6 +186,18 @@ def _of_file(path: Path) -> str:
             return layout
     person = first_entry(path, "annotations")
     return _of_person(person) if isinstance(person, dict) else ""
+
+
+def _of_arrays(path: Path) -> str:
+    """The layout of an .npz, by the names of its arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = set(arrays.files)
+    except Exception as error:  # numpy and zipfile raise what they like of damaged files
+        raise InputError(f"{path} can't be read ({reason(error)}); copy it again") from error
+    if "landmarks" in names:
+        return "pseudo"
+    return "maed" if "img_name" in names else ""
 
 
 def _of_pickle(path: Path) -> str:
@@ -225,10 +245,19 @@ def configured(config: BaseModel) -> Iterator[DataSet]:
 def _described(data: BaseModel) -> Iterator[DataSet]:
     """A data set by the fields of its model."""
     named = dict(data)
-    if "names" in named:
+    if "pseudo" in named:  # photos of smap_lite
+        yield DataSet("pseudo", named["pseudo"], named["archive"])
+        if _has_labels(named["archive"]):
+            yield DataSet("lspet", named["archive"])
+    elif "names" in named:
         yield DataSet("luperson", named["names"], named["images"], named["poses"])
     elif "database" in named:
         yield DataSet(_clip_layout(named["layout"]), named["database"], named["images"])
     elif "annotations" in named:
         layout, fits = named.get("layout", "smap"), named.get("fits")
         yield DataSet(layout, named["annotations"], named["images"], fits)
+
+
+def _has_labels(archive: Path) -> bool:
+    """Whether photos have labels beside the pseudo labels; those that are missing may have."""
+    return not archive.exists() or ANNOTATIONS in PhotoFiles(archive).names()

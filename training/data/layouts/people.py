@@ -12,7 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from smap_train.data.layouts.persons import PersonRecords, PictureRecords
 
 Layout = Literal[
-    "h36m", "muco", "mpii", "coco", "crowdpose", "panoptic", "3dpw", "mpi_inf_3dhp", "mupots"
+    "h36m",
+    "muco",
+    "mpii",
+    "coco",
+    "crowdpose",
+    "panoptic",
+    "3dpw",
+    "mpi_inf_3dhp",
+    "mupots",
+    "lspet",
+    "pseudo",
 ]
 
 # layout -> module and the function that opens it; a new one adds a line here and a name above.
@@ -27,6 +37,8 @@ LAYOUTS: dict[str, str] = {
     "3dpw": "smap_train.data.layouts.threedpw:open_people",
     "mpi_inf_3dhp": "smap_train.data.layouts.mpi_inf_3dhp:open_people",
     "mupots": "smap_train.data.layouts.mupots:open_people",
+    "lspet": "smap_train.data.layouts.photos:open_people",
+    "pseudo": "smap_train.data.layouts.photos:open_people",
 }
 
 
@@ -35,9 +47,9 @@ class PeopleData(BaseModel):
 
     Attributes:
         layout: whose.
-        annotations: the JSON file; of Human3.6M the folder of a subject's files, of CMU Panoptic
-            that of the sequences, of MPI-INF-3DHP that of the subjects, of 3DPW ``sequenceFiles``
-            or a folder in it.
+        annotations: the JSON file, or of photos the archive or .npz; of Human3.6M the folder of a
+            subject's files, of CMU Panoptic that of the sequences, of MPI-INF-3DHP that of the
+            subjects, of 3DPW ``sequenceFiles`` or a folder in it.
         images: folder that the names of pictures are relative to.
         every: take every n-th person; of Human3.6M the frames whose number is a multiple, of films
             every n-th frame.
