@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-VERSIONS = ("10.0.1", "10.3.0", "10.16.1.11", "11.0.0.114", "11.4.0.106")
+VERSIONS = ("10.0.1", "10.3.0", "10.13.0.35", "10.16.1.11", "11.0.0.114", "11.4.0.106")
 STAND_IN = Path(__file__).parents[1] / "tests/engines/cuda/stand_in/tensorrt.py"
 LIBRARIES = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")
 FUNCTIONS = (

@@ -71,25 +71,28 @@ def _nodes(text: str) -> dict[str, tuple[str, Any]]:
 
 
 def _value(node: Any) -> Any:
-    """A node as number, text, list of numbers, or matrix."""
+    """A node as number, text or list; a matrix as the list of its numbers, row by row.
+
+    Not by OpenCV's ``mat``, which writes beyond its memory where ``cols`` or ``rows`` is missing.
+    """
     if node.isReal() or node.isInt():
         return node.real()
     if node.isString():
         return node.string()
     if node.isSeq():
         return [_value(node.at(k)) for k in range(node.size())]
-    try:
-        return node.mat()
-    except cv2.error:
-        return None
+    if node.isMap() and "data" in node.keys():  # noqa: SIM118  no mapping of Python's
+        return _value(node.getNode("data"))
+    return None
 
 
 def _matrix(nodes: dict[str, tuple[str, Any]], keys: tuple[str, ...]) -> tuple[float, ...] | None:
     for key in keys:
-        value = nodes.get(key, ("", None))[1]
-        if value is not None and not isinstance(value, str | float):
-            rows = value.reshape(-1).tolist() if hasattr(value, "reshape") else value
-            return tuple(map(float, rows))
+        name, value = nodes.get(key, ("", None))
+        if isinstance(value, list):
+            if not all(isinstance(number, float) for number in value):
+                raise CameraError(f"{name} holds something else than numbers; expected a matrix")
+            return tuple(value)
     return None
 
 

@@ -147,6 +147,17 @@ def test_what_opencv_writes_is_read(tmp_path, suffix):
     assert read_calibration(path).camera() == FISHEYE
 
 
+@pytest.mark.parametrize("lost", ["rows: 3", "cols: 3", "dt: d"])
+def test_a_matrix_without_its_shape_costs_no_memory(tmp_path, lost):
+    """OpenCV's own reading of one writes beyond its memory, and may end the process."""
+    path = tmp_path / "camera.yml"
+    text = storage_text(camera_matrix=OPENCV_K)
+    assert lost in text
+    path.write_text(text.replace(lost, "a: 3"))
+    for _ in range(20):
+        assert read_calibration(path).k == tuple(OPENCV_K.reshape(-1))
+
+
 def test_opencv_s_older_yaml_is_read(tmp_path):
     path = tmp_path / "camera.yml"
     rows = "rows: 3\n   cols: 3\n   dt: d\n   data: [ 600., 0., 320., 0., 610., 240., 0., 0., 1. ]"
@@ -182,6 +193,13 @@ REFUSED = {
         storage_text(M1=OPENCV_K, D1=np.zeros(5), M2=OPENCV_K, D2=np.zeros(5)), "pair of cameras"
     ),
     "another thing of OpenCV": (storage_text(hog=np.eye(2)), "FileStorage with hog; expected"),
+    "a matrix with a word": (
+        storage_text(camera_matrix=OPENCV_K).replace("600.", "wide"),
+        "camera_matrix holds something else than numbers",
+    ),
+    "a matrix of too few": (
+        storage_text(camera_matrix=OPENCV_K).replace("600.,", ""), "K has 8 numbers"
+    ),
     "a damaged FileStorage": ("%YAML:1.0\n---\ncamera_matrix: !!opencv-matrix\n  rows: [", "damag"),
     "a settings file of a SLAM program": (
         "%YAML:1.0\n---\nCamera.fx: 600.0\nCamera.fy: 610.0\n", "with Camera.fx, Camera.fy"
