@@ -35,6 +35,9 @@ LOG = logging.getLogger(__name__)
 
 BODIES = "smap_ros/msg/BodyArray"
 _SKELETON_INFO = "smap_ros/msg/SkeletonInfo"
+# The camera node shows its first image again when nobody has answered it for two seconds.
+SHOWN_AGAIN = 1_900_000_000  # nanoseconds
+
 _DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 
 
@@ -267,19 +270,21 @@ def _detector(reader: AnyReader, images: ImageTopic) -> str:
 def _image_stamps(reader: AnyReader, topic: ImageTopic) -> tuple[list[int], tuple[int, int] | None]:
     """Stamps of the images, and width and height, if one can be decoded.
 
-    Of an image that was shown several times at the start, the last stamp counts.
+    Of an image that was shown several times at the start, the last stamp counts. A picture that
+    stays the same, as in a simulation where nothing moves, is an image each time.
     """
     stamps: list[int] = []
     first: bytes | None = None
     size: tuple[int, int] | None = None
     for _, message in _messages(reader, topic.name):
-        data = bytes(message.data)
-        if stamps and data == first and len(stamps) == 1:
-            stamps[0] = stamp_ns(message)
+        data, stamp = bytes(message.data), stamp_ns(message)
+        again = len(stamps) == 1 and (stamp - stamps[0] >= SHOWN_AGAIN or stamp == stamps[0])
+        if again and data == first:
+            stamps[0] = stamp
             continue
         if not stamps:
             first = data
-        stamps.append(stamp_ns(message))
+        stamps.append(stamp)
         if size is None:
             with suppress(InputError):  # a picture that can't be decoded
                 height, width = image_from_message(message).shape[:2]

@@ -129,3 +129,23 @@ def test_what_comes_before_the_damage_is_read(tmp_path, caplog):
     assert summary(recording) == ("/left/image_raw", 60, [50, 51], [2, 2])
     assert "/left/image_raw is damaged after 3 messages" in caplog.text
     assert "/left/bodies is damaged after 2 messages" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stamps", "counted"),
+    [
+        ([100, 102, 104, 104.1], [104, 104.1]),  # shown until somebody answered
+        ([100, 100, 100, 100.1], [100, 100.1]),  # the same under stamps of its own
+        ([100, 100.1, 100.2, 100.3], [100, 100.1, 100.2, 100.3]),  # nothing moves
+    ],
+)
+def test_a_first_image_counts_once_however_often_it_was_shown(tmp_path, stamps, counted):
+    def messages():
+        for stamp in stamps:
+            yield "/cam/camera_info", info(stamp, "cam", 60.0)
+            yield "/cam/image_raw", raw_image(stamp, shade(50), "cam")
+            yield "/cam/bodies_raw", body_array(stamp, "cam", [(0.0, 0.0, 2.0)])
+
+    recording = read_recording(write_bag(tmp_path / "bag", messages()))
+    assert recording.image_stamps == [round(stamp * 1e9) for stamp in counted]
+    assert recording.processed == recording.image_stamps
