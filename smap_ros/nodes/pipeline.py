@@ -88,6 +88,11 @@ class LiveCameras:
         """A calibration has arrived."""
         self._infos.take(info)
 
+    def take_early_info(self, info: CameraInfo) -> None:
+        """A calibration from before we came has arrived; one of its frame that came since wins."""
+        if info.header.frame_id not in self._infos.frames:
+            self._infos.take(info)
+
     def take_rectified_info(self, info: CameraInfo) -> None:
         """A calibration of the rectified images alone has arrived."""
         self._rectified_infos.take(info)

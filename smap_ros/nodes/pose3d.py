@@ -225,6 +225,7 @@ class Pose3dNode(LifecycleNode):
         self._subscriptions_made = [
             self.create_subscription(images.kind, images.topic, self._on_image, images.profile),
             self.create_subscription(CameraInfo, info, self._on_info, qos.SENSOR),
+            qos.heard_late(self, CameraInfo, info, self._cameras.take_early_info),
         ]
         if beside:
             self._subscriptions_made.append(

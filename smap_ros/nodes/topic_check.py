@@ -64,10 +64,11 @@ class Listener:
         self.bytes = 0
         self.shapes: Counter[str] = Counter()
         self.image: Image | CompressedImage | None = None
-        self.infos = 0
+        self.infos, self.early = 0, False
         self.info: CameraInfo | None = None
         node.create_subscription(kind, topic, self._on_image, qos.SENSOR)
         node.create_subscription(CameraInfo, info_topic, self._on_info, qos.SENSOR)
+        qos.heard_late(node, CameraInfo, info_topic, self._on_early_info)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.arrivals.append(time.monotonic())
@@ -81,6 +82,11 @@ class Listener:
         self.info = message
         self.watch.info(message.header.stamp)
         self.cameras.take_info(message)
+
+    def _on_early_info(self, message: CameraInfo) -> None:
+        """A calibration that was said once, before we listened."""
+        self.early, self.info = True, self.info or message
+        self.cameras.take_early_info(message)
 
     # --- findings -------------------------------------------------------------------------------
 
@@ -120,6 +126,10 @@ class Listener:
         hint = "it has no frame: TF and RViz can't place it; set the driver's frame_id"
         return Check("frame", bool(name), repr(name), hint, optional=True)
 
+    def _infos_in_words(self) -> str:
+        said = f"{self.infos} messages"
+        return said if self.infos or not self.early else f"{said}, and one from before (latched)"
+
     def _calibration(self, message: Image | CompressedImage, picture: Check) -> list[Check]:
         if self.info is None:
             hint = (
@@ -127,7 +137,7 @@ class Listener:
                 "driver publish it, or state fov_deg"
             )
             return [Check("CameraInfo", False, self._info_topic, hint)]
-        came = Check("CameraInfo", True, f"{self._info_topic}, {self.infos} messages")
+        came = Check("CameraInfo", True, f"{self._info_topic}, {self._infos_in_words()}")
         if not picture.ok:
             return [came]
         height, width = image_from_message(message).shape[:2]

@@ -137,6 +137,7 @@ class ViewNode(Node):
             create(BodyArray, "bodies", self._on_bodies, NEWEST),
             create(images.kind, images.topic, self._on_image, images.profile),
             create(CameraInfo, info, self._on_info, NEWEST),
+            qos.heard_late(self, CameraInfo, info, self._cameras.take_early_info),
             create(SkeletonInfo, "skeleton_info", self._on_skeleton, qos.LATCHED),
             create(MarkerArray, "meshes", self._on_meshes, NEWEST, raw=True),
             create(DiagnosticArray, TOPIC, self._on_diagnostics, DEPTH),

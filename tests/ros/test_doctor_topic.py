@@ -105,6 +105,17 @@ def test_images_that_cant_be_read_and_have_no_calibration(observer):
         assert status == 2 and "these are no pictures of a camera, but distances" in said
 
 
+def test_a_calibration_that_was_said_once_is_heard(observer):
+    header = Header(frame_id="eye", stamp=observer.node.get_clock().now().to_msg())
+    latched = observer.publisher(CameraInfo, "/other/camera_info", qos.LATCHED)
+    latched.publish(info_from_camera(CAMERA, header, SIZE))
+    with driving(observer, name="/other/image"):
+        status, said, error = doctor("--topic", "/other/image")
+    assert (status, error) == (0, ""), said
+    assert "/other/camera_info, 0 messages, and one from before (latched)" in said
+    assert "horizontal field of view 57.3 degrees, no lens" in said
+
+
 def test_a_topic_that_is_not_there_or_no_camera_s_lists_those_that_are(observer):
     observer.publisher(String, "/chatter")
     with driving(observer):

@@ -131,6 +131,22 @@ def test_the_calibration_of_rectified_images_beside_them_is_heard(driven, scene)
     assert truth(driver.people(driver.info()), scene)
 
 
+def test_a_calibration_that_was_said_once_before_the_node_came_is_heard(
+    observer, eye, start, scene, scene_bundle
+):
+    driver = Driver(observer, eye, "/cam/image")
+    observer.publisher(CameraInfo, "/cam/camera_info", qos.LATCHED).publish(driver.info())
+    remaps = ("-r", "image:=/cam/image", "-r", "camera_info:=/cam/camera_info")
+    node = start(NODE, *remaps, bundle=scene_bundle, **ENGINE)
+    observer.wait(driver.images.get_subscription_count, "a subscriber of the images")
+    assert truth(driver.people(None), scene)
+    # Drivers that go on saying it offer no latched messages, which is nothing to complain of.
+    assert "incompatible" not in node.log
+    closer = scene.camera.matrix.reshape(-1) * np.array([0.5, 1, 1, 1, 0.5, 1, 1, 1, 1])
+    changed = driver.people(driver.info(k=closer))
+    assert not truth(changed, scene)  # what comes now wins
+
+
 def test_a_window_of_the_sensor_is_taken_off(driven, scene):
     _, driver = driven("/cam/image_raw")
     info = driver.info(width=1600, height=1000)
