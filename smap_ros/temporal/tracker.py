@@ -21,12 +21,18 @@ from smap_ros.temporal.agreement import distance, similarity
 from smap_ros.temporal.assignment import assign
 from smap_ros.temporal.egomotion import Motion, TurnEstimator
 from smap_ros.temporal.options import TrackerConfig
-from smap_ros.temporal.tracks import Found, Tracks
+from smap_ros.temporal.tracks import CLEAR, Found, Tracks
 
 # Pictures in a row that are older than the newest: so many are no stragglers, the clock was set.
 LATE_IN_A_ROW = 3
 # After so long a gap, seconds, a person may be anywhere that they may ever be found again.
 REACH_TIME = 1.0
+# Added to the cost of who wasn't seen in the frame before: where one of two who are near each other
+# is seen, it is the one who was seen all the time.
+LOST_COST = 0.2
+# How far the camera may turn from one frame to the next with nothing to tell it: radians/second,
+# for at most so many seconds.
+SUDDEN_TURN, SUDDEN_TIME = 1.75, 0.1
 
 # What was detected gets an identity; nobody is dropped for being unsure, nobody is invented.
 DETECTIONS_ONLY = TrackerConfig(birth_score=0.0, fill_time=0.0)
@@ -64,7 +70,7 @@ class Tracker:
         self.late = 0
         self._tracks = Tracks()
         self._turn = TurnEstimator()
-        self._time = -math.inf
+        self._time = self._before = -math.inf  # of the latest frame, and of the one before
         self._late_times: list[float] = []  # of the latest pictures, if they were late
         self._next_id = 0
 
@@ -110,7 +116,7 @@ class Tracker:
             return None
         self._late_times.clear()
         step = time - self._time if len(self._tracks) else 0.0
-        self._time = time
+        self._before, self._time = self._time, time
         placed = [body for body in bodies if np.isfinite(body.root).all()]
         found = Found(placed, self._tracks.joints.shape[1])
         if found.joints.shape[1] != self._tracks.joints.shape[1]:
@@ -120,7 +126,7 @@ class Tracker:
         tracks.keep(time - tracks.seen <= self.config.death_time)
         tracks.advance(step)
         self._follow_camera(found, step, moved)
-        pairs = self._pairs(found, time)
+        pairs = self._pairs(found, turns=moved is None and self.config.estimate_turn)
         rows = np.array([row for row, _ in pairs], np.intp)
         matched = [column for _, column in pairs]
         tracks.see(rows, found.take(matched), time)
@@ -136,7 +142,7 @@ class Tracker:
         self._tracks = Tracks(self._tracks.joints.shape[1])
         self._turn.reset()
         self._late_times.clear()
-        self._time = -math.inf
+        self._time = self._before = -math.inf
 
     def _follow_camera(self, found: Found, step: float, moved: Motion | None) -> None:
         tracks = self._tracks
@@ -181,31 +187,60 @@ class Tracker:
         )
         return TrackedBody(body, predicted=True)
 
-    def _pairs(self, found: Found, time: float) -> list[tuple[int, int]]:
+    def _pairs(self, found: Found, turns: bool) -> list[tuple[int, int]]:
         """Tracks and the people of the frame that they are, with an identity first.
 
         Somebody of whom little shows may be found twice. The second one, who was never certain,
-        must not take the person from who is known.
+        must not take the person from who is known. Who is clearly seen and wasn't expected is
+        compared with where people were last, as they may turn back, or the camera, if ``turns``.
         """
-        cost = self._costs(found, time)
-        known = self._tracks.id >= 0
-        first = np.where(known[:, None], cost, np.inf)
-        pairs = assign(first)
-        rest = np.where(known[:, None], np.inf, cost)
-        rest[:, [column for _, column in pairs]] = np.inf
-        return [*pairs, *assign(rest)]
+        if not len(self._tracks) or not len(found):
+            return []
+        tracks = self._tracks
+        known, missed = tracks.id >= 0, tracks.seen < self._before
+        cost = self._costs(found) + LOST_COST * missed[:, None]
+        back = self._away(tracks.last, found, turns=turns)
+        clear = found.clarity >= CLEAR * tracks.usual[:, None]
+        back = np.where((back <= 1) & clear, back, np.inf)
+        pairs: list[tuple[int, int]] = []
+        for rows, costs in (
+            (known, cost),
+            (~known, cost),
+            (known & ~missed, back),
+        ):
+            left = np.where(rows[:, None], costs, np.inf)
+            left[[row for row, _ in pairs]] = np.inf
+            left[:, [column for _, column in pairs]] = np.inf
+            pairs += assign(left)
+        return pairs
 
-    def _costs(self, found: Found, time: float) -> NDArray[np.float64]:
+    def _costs(self, found: Found) -> NDArray[np.float64]:
         """Cost of each track (row) taking each body (column); infinite when out of reach."""
-        tracks, config = self._tracks, self.config
-        if not len(tracks) or not len(found):
-            return np.full((len(tracks), len(found)), np.inf)
-        gap = np.minimum(time - tracks.seen, REACH_TIME)
-        lateral = np.maximum(config.max_lateral + config.max_speed * gap, 1e-6)
-        depth = lateral + config.max_depth * np.linalg.norm(tracks.position, axis=1)
-        away = distance(tracks.position, found.root, lateral, depth)
+        tracks, weight = self._tracks, self.config.image_weight
+        away = self._away(tracks.position, found)
         agreement = similarity(tracks.pixels, found.pixels)
-        total = (1 - config.image_weight) * away + config.image_weight * (1 - agreement)
         # Joints on top of each other in the image are one person whatever the depths say:
         # a single frame of wrong depth must not change an identity.
+        total = (1 - weight) * away + weight * (1 - agreement)
         return np.where((away <= 1) | (agreement > 0.5), total, np.inf)
+
+    def _away(
+        self, expected: NDArray[np.float64], found: Found, *, turns: bool = False
+    ) -> NDArray[np.float64]:
+        """Distance of bodies from where tracks are expected, 1 where it is as far as one may be.
+
+        Args:
+            expected: float64 [T, 3].
+            found: the B bodies.
+            turns: whether the camera may have turned without anybody telling.
+
+        Returns:
+            float64 [T, B].
+        """
+        config, lost = self.config, np.minimum(self._tracks.lost, REACH_TIME)
+        lateral = np.maximum(config.max_lateral + config.max_speed * lost, 1e-6)
+        range_ = np.linalg.norm(expected, axis=1)
+        depth = lateral + config.max_depth * range_
+        if turns:
+            lateral = lateral + SUDDEN_TURN * np.minimum(lost, SUDDEN_TIME) * range_
+        return distance(expected, found.root, lateral, depth)

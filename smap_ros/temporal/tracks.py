@@ -23,12 +23,12 @@ FADE_ACROSS, FADE_ALONG = 0.6, 0.15
 COMPANION, TOGETHER = 1.0, 0.8
 _LENS_MEMORY = 0.9  # weight that earlier frames keep in the focal length
 
-_DIM = 0.8  # of the usual clarity; below, a person is found badly
+CLEAR = 0.8  # of the usual clarity; below, a person is found badly
 _SURE_MEMORY = 0.9  # weight that earlier frames keep in how wrong a person's distance usually is
 
 _COLUMNS = (
     "id", "position", "last", "velocity", "joints", "pixels", "drift", "seen", "born", "score",
-    "fading", "doubt", "usual",
+    "fading", "doubt", "usual", "lost",
 )  # fmt: skip
 
 
@@ -85,6 +85,8 @@ class Tracks:
         fading: bool [T], not seen in the latest frame: velocity fades.
         doubt: float64 [T], as in :class:`Found`, what is usual for this person.
         usual: float64 [T], clarity that is usual for this person.
+        lost: float64 [T], seconds for which nobody knows where this person is: since they were
+            seen; a bad glimpse ends it in part.
     """
 
     def __init__(self, joints: int = 15) -> None:
@@ -96,7 +98,7 @@ class Tracks:
         self.drift = np.zeros((0, 2))
         self.seen, self.born, self.score = np.zeros(0), np.zeros(0), np.zeros(0)
         self.fading = np.zeros(0, np.bool_)
-        self.doubt, self.usual = np.zeros(0), np.zeros(0)
+        self.doubt, self.usual, self.lost = np.zeros(0), np.zeros(0), np.zeros(0)
         self._lens = np.zeros((2, 2))  # weight, and weighted focal length, by axis
 
     def __len__(self) -> int:
@@ -129,6 +131,7 @@ class Tracks:
             "score": found.score,
             "doubt": found.doubt,
             "usual": found.clarity,
+            "lost": np.zeros(count),
         }
         for name in _COLUMNS:
             setattr(self, name, np.concatenate([getattr(self, name), new[name]]))
@@ -138,6 +141,7 @@ class Tracks:
         """Move everybody on by ``step`` seconds, at fading velocity."""
         unseen = self.fading[:, None].copy()
         self.fading[:] = True  # until they are seen
+        self.lost += step
         if step <= 0 or not len(self):
             return
         ray = self.position / np.maximum(np.linalg.norm(self.position, axis=1, keepdims=True), 1e-6)
@@ -181,6 +185,7 @@ class Tracks:
         drift = drift + weight * (_mean_motion(self.pixels[rows], found.pixels) / gap)
         self.position[rows] = self.last[rows] = np.where(moving[:, None], position, root)
         self.fading[rows] = False
+        self.lost[rows] *= 1 - clear[:, 0]
         self.velocity[rows] = np.where(moving[:, None], velocity, self.velocity[rows])
         self.drift[rows] = np.where(moving[:, None], drift, self.drift[rows])
         self.joints[rows] = found.joints
@@ -199,7 +204,7 @@ class Tracks:
         usual = self.usual[rows]
         self.usual[rows] = _SURE_MEMORY * usual + (1 - _SURE_MEMORY) * found.clarity
         ratio = found.clarity / np.maximum(usual, 1e-6)
-        clear: Float = np.clip(ratio / _DIM, 0, 1)[:, None] ** 2
+        clear: Float = np.clip(ratio / CLEAR, 0, 1)[:, None] ** 2
         return clear
 
     def _weighed(self, rows: NDArray[np.intp], found: Found) -> Float:

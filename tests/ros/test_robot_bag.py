@@ -125,3 +125,24 @@ def test_the_people_are_near_the_truth_and_keep_their_ids_through_crossing_and_h
     assert truth.after.motion.bones_percent < 0.5 * truth.before.motion.bones_percent
     if truth.after.identities is not None:
         assert truth.after.identities.assa > 70
+
+
+@pytest.mark.parametrize("shown_first", [1, 3])
+@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+def test_identities_are_the_same_however_fast_the_bag_is_played(
+    straight, motion, speed, shown_first
+):
+    """A camera node shows its first image until somebody listens; the stamps are the clock's."""
+    frames = [straight[0]] * shown_first + straight[1:]
+    start = straight[0].stamp
+    poses, played = {}, []
+    for k, frame in enumerate(frames):
+        stamp = start + 0.1 * k / speed
+        poses[stamp] = motion.pose(frame.frame_id, frame.stamp)
+        played.append(replace(frame, stamp=stamp))
+    tracked = list(smooth_frames(played, pose=lambda frame: poses[frame.stamp]))
+    named = {p.body.id for _, people in tracked for p in people if not p.predicted}
+    assert named == {0, 1}
+    first, last = ({p.body.id: p.body.root for p in tracked[k][1]} for k in (0, -1))
+    assert first[0][0] > first[1][0]  # whose paths cross
+    assert set(last) <= {0, 1}

@@ -289,3 +289,55 @@ def test_who_is_known_is_matched_before_somebody_who_was_never_certain():
     )
     tracked = tracker.update([person((0.4, 0, 4.4), 0.8)], 5 * STEP)
     assert identities(tracked) == [0] and not tracked[0].predicted
+
+
+def test_of_two_in_line_the_one_seen_is_the_one_who_was_seen_all_the_time():
+    """Somebody hidden may be expected nearer to where the other one is found, as depths err."""
+    tracker = Tracker()
+    for k in range(8):
+        tracker.update([person((-0.5, 0, 4.4)), person((-0.75 + 0.1 * k, 0, 5.0))], k / 15)
+    for k in range(8, 22):  # the second one stays behind the first, whose depth is told too far
+        tracked = tracker.update([person((-0.45, 0, 4.85))], k / 15)
+        assert [t.body.id for t in tracked if not t.predicted] == [0]
+
+
+@pytest.mark.parametrize("rate", [10, 15, 20, 30])
+def test_after_a_bad_glimpse_a_person_is_found_within_the_reach_of_the_whole_gap(rate):
+    """However fast a film is played: a glimpse says little of where somebody is now."""
+    tracker = Tracker()
+    hidden = dict.fromkeys(range(6, 10), ())
+    for k in range(16):
+        root = np.array([0.13 * k if k > 9 else 0.05 * k, 0, 4.5])
+        shown = hidden.get(k, [person(root)])
+        if k == 9:
+            shown = [person(root - [0.1, 0.1, 0.4], clarity=0.15)]
+        tracked = tracker.update(shown, k / rate)
+        assert identities(tracked) == [0], k
+    assert not tracked[0].predicted
+
+
+@pytest.mark.parametrize("rate", [10, 15, 30])
+@pytest.mark.parametrize("degrees_a_second", [30, 60, 90])
+def test_somebody_alone_keeps_their_id_when_the_camera_looks_to_and_fro(rate, degrees_a_second):
+    """Nothing tells of the turns, and there is nobody to compare with."""
+    tracker = Tracker()
+    for k in range(4 * rate):
+        phase = (np.deg2rad(degrees_a_second) * k / rate) % np.deg2rad(80)
+        yaw = abs(phase - np.deg2rad(40)) - np.deg2rad(20)
+        tracked = tracker.update(turned([(0, 0, 4)], yaw), k / rate)
+        assert [(t.body.id, t.predicted) for t in tracked] == [(0, False)], k
+
+
+def test_where_one_is_lost_and_another_appears_farther_than_a_camera_turns_it_is_a_new_one():
+    tracker = Tracker()
+    for k in range(8):
+        tracker.update([person((-1.0, 0, 4))], k / 15)
+    tracked = tracker.update([person((0.8, 0, 4))], 8 / 15)
+    assert [t.body.id for t in tracked if not t.predicted] == [1]
+    # Where TF tells how the camera moved, nearer ones are new, too.
+    for told, expected in ((None, 0), (Motion.turn(0.0, 0.0), 1)):
+        tracker = Tracker()
+        for k in range(8):
+            tracker.update([person((-0.5, 0, 4))], k / 15)
+        tracked = tracker.update([person((0.4, 0, 4))], 8 / 15, told)
+        assert [t.body.id for t in tracked if not t.predicted] == [expected]
