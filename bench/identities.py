@@ -131,7 +131,7 @@ def detected(root: Float, rng: np.random.Generator) -> Body:
     seen = root * (1 + rng.normal(0, 0.06)) + rng.normal(0, 0.02, 3)
     joints = (seen + POSE + rng.normal(0, 0.04, (15, 3))).astype(np.float32)
     pixels = CAMERA.project((root + POSE).astype(np.float32)) + rng.normal(0, 2, (15, 2))
-    return Body(joints, pixels.astype(np.float32), np.full(15, 0.8, np.float32), 0.7)
+    return Body(joints, pixels.astype(np.float32), np.full(15, 0.8, np.float32), 0.9)
 
 
 def visible(roots: list[Float]) -> list[bool]:

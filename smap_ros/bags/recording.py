@@ -53,6 +53,8 @@ class Recording:
         image_stamps: stamps of the images in order, nanoseconds; an image shown again at the
             start, while nobody was ready for it, counts once.
         bodies: by topic name (the last part): stamp -> people.
+        predicted: by topic name: stamp -> of each of these people, whether they were only
+            predicted.
         latency_ms: by topic name: milliseconds from the image's stamp to the arrival of its
             message at the recorder, where stamps and its clock belong together.
         diagnostics: by the node's full name: its last values. The nodes nearest to the images
@@ -67,6 +69,7 @@ class Recording:
     camera_source: str = ""
     image_stamps: list[int] = field(default_factory=list)
     bodies: dict[str, dict[int, tuple[Body, ...]]] = field(default_factory=dict)
+    predicted: dict[str, dict[int, tuple[bool, ...]]] = field(default_factory=dict)
     latency_ms: dict[str, list[float]] = field(default_factory=dict)
     diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
     detector: str = ""
@@ -89,7 +92,12 @@ class Recording:
         return next(found, {})
 
     def frames(
-        self, topic: str = "bodies", *, source: str = "", rate: float | None = None
+        self,
+        topic: str = "bodies",
+        *,
+        source: str = "",
+        rate: float | None = None,
+        predicted: bool = True,
     ) -> Iterator[tuple[NDArray[np.uint8], BodyFrame]]:
         """The processed images with their people, in order; indices count all images.
 
@@ -98,8 +106,17 @@ class Recording:
             source: name of the frames' source; the bag's by default.
             rate: images per second, for stamps as in the original; None takes the times at
                 which they were shown. Both count from the first image.
+            predicted: whether those who were only predicted are among the people.
         """
         people = self.bodies.get(topic, {})
+        if not predicted:
+            flags = self.predicted.get(topic, {})
+            people = {
+                stamp: tuple(
+                    body for body, guess in zip(found, flags[stamp], strict=True) if not guess
+                )
+                for stamp, found in people.items()
+            }
         index = {stamp: k for k, stamp in enumerate(self.image_stamps)}
         start = self.image_stamps[0] if self.image_stamps else 0
         with open_bag(self.path) as reader:
@@ -227,11 +244,13 @@ def _read_bodies(reader: AnyReader, recording: Recording, images: ImageTopic) ->
             continue
         name = topic.rpartition("/")[2]
         people = recording.bodies.setdefault(name, {})
+        predicted = recording.predicted.setdefault(name, {})
         latency = recording.latency_ms.setdefault(name, [])
         for arrived, message in _messages(reader, topic):
             stamp = stamp_ns(message)
             skeleton = get_skeleton(message.skeleton)
             people[stamp] = tuple(body_from_message(body, skeleton) for body in message.bodies)
+            predicted[stamp] = tuple(bool(body.predicted) for body in message.bodies)
             # None of a replay with the stamps of its recording.
             if stamp in wanted and belong_together((arrived - stamp) / NANOSECONDS):
                 latency.append((arrived - stamp) * 1e-6)

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,32 +171,51 @@ def test_bags_of_one_name_have_folders_of_their_own(tmp_path, bags, names):
     assert [path.name for path in folders.values()] == names
 
 
-def with_truth_on_a_topic(folder: Path, out: Path) -> Path:
-    """The robot's recording with its truth as messages beside the images."""
+def with_truth_on_a_topic(folder: Path, out: Path, found: Sequence[str] = ()) -> Path:
+    """The robot's recording with its truth as messages beside the images.
+
+    ``found``: topics of people found: ``bodies_raw`` trembles, of ``bodies`` one is predicted in
+    every picture, a metre off.
+    """
     scenes = read_clip(folder / "truth.json")
     with AnyReader([folder / "bag"]) as reader, Writer(out, version=9) as writer:
         topics = {
             c.id: writer.add_connection(c.topic, c.msgtype, typestore=TRUTH_STORE)
             for c in reader.connections
         }
-        people = writer.add_connection("/truth", "smap_ros/msg/BodyArray", typestore=TRUTH_STORE)
+        people = {
+            name: writer.add_connection(f"/{name}", "smap_ros/msg/BodyArray", typestore=TRUTH_STORE)
+            for name in ("truth", *found)
+        }
+        rng = np.random.default_rng(0)
         images = iter(scenes)
         for connection, stamp, raw in reader.messages():
             writer.write(topics[connection.id], stamp, raw)
             if connection.msgtype == "sensor_msgs/msg/CompressedImage":
                 header = reader.deserialize(raw, connection.msgtype).header
-                message = true_people(next(images), header)
-                data = TRUTH_STORE.serialize_cdr(message, "smap_ros/msg/BodyArray")
-                writer.write(people, stamp, data)
+                scene = next(images)
+                for name, topic in people.items():
+                    noise = {"truth": 0.0, "bodies_raw": 0.05, "bodies": 0.005}[name]
+                    message = true_people(scene, header, lambda n, by=noise: rng.normal(0, by, n))
+                    if name == "bodies":
+                        message.bodies.append(guessed(message.bodies[0]))
+                    data = TRUTH_STORE.serialize_cdr(message, "smap_ros/msg/BodyArray")
+                    writer.write(topic, stamp, data)
     return out
 
 
-def true_people(scene, header):
+def guessed(body):
+    points = [replace(point, x=point.x + 1.0) for point in body.positions]
+    return replace(body, id=77, predicted=True, positions=points)
+
+
+def true_people(scene, header, noise=np.zeros):
     types = TRUTH_STORE.types
     bodies = []
     for body, visible in zip(scene.frame, scene.visibility, strict=True):
         joints = np.flatnonzero((visible == VISIBLE) | (np.arange(15) == 2))
-        points = [types["geometry_msgs/msg/Point"](*map(float, p)) for p in body.joints_3d[joints]]
+        places = body.joints_3d[joints] + noise((len(joints), 3))
+        points = [types["geometry_msgs/msg/Point"](*map(float, p)) for p in places]
         pose = types["geometry_msgs/msg/Pose"](
             position=points[0], orientation=types["geometry_msgs/msg/Quaternion"](0, 0, 0, 1)
         )
@@ -227,6 +248,8 @@ def test_a_robots_recording_is_judged_by_a_file_or_a_topic_with_the_camera_from_
     for truth in found.values():
         before, after = truth["before_smoothing"], truth["after_smoothing"]
         assert truth["smoother"] == "maed"
+        assert after["world"]["frame"] == "odom"
+        assert after["world"]["acceleration"] < before["world"]["acceleration"]
         assert after["motion"]["switches"] == 0
         for measure in ("mpjpe_mm", "acceleration", "bones_percent", "jerk"):
             assert after["motion"][measure] < before["motion"][measure], measure
@@ -236,3 +259,36 @@ def test_a_robots_recording_is_judged_by_a_file_or_a_topic_with_the_camera_from_
     assert lags[0] == pytest.approx(lags[1], abs=0.5)
     done = smap_ros(*words, "--truth-topic", "/nothing", "--report", "no")
     assert done.returncode == 2 and "has no people on topic /nothing; it has truth" in done.stderr
+
+
+def test_what_was_smoothed_when_recorded_is_compared_with_what_was_not(smap_ros, tmp_path):
+    """And joints are judged where they are in the world, as the bag's TF tells it."""
+    words, told = ("--recorded", "--truth-topic", "/truth", "--report"), {}
+    for name, topics in {"both": ("bodies_raw", "bodies"), "smooth": ("bodies",)}.items():
+        bag = with_truth_on_a_topic(ROBOT, tmp_path / name, topics)
+        done = smap_ros("bag", bag, *words, f"of_{name}")
+        assert done.returncode == 0, done.stderr
+        told[name] = numbers(tmp_path / f"of_{name}")
+    truth = told["both"]["truth"]
+    assert truth["smoother"] == "as recorded" and "after smoothing, as recorded" in (
+        tmp_path / "of_both" / "report.md"
+    ).read_text(encoding="utf-8")
+    raw, smooth = truth["before_smoothing"], truth["after_smoothing"]
+    # A normal deviation s of each coordinate, of joint and pelvis: sqrt(2) s sqrt(8 / pi).
+    expected = 1000 * np.sqrt(2) * np.sqrt(8 / np.pi) * 14 / 15
+    assert raw["motion"]["mpjpe_mm"] == pytest.approx(0.05 * expected, rel=0.15)
+    assert smooth["motion"]["mpjpe_mm"] == pytest.approx(0.005 * expected, rel=0.15)
+    assert smooth["motion"]["acceleration"] < 0.2 * raw["motion"]["acceleration"]
+    assert smooth["motion"]["switches"] == 0  # who is predicted isn't among them
+    for one, deviation in ((raw, 0.05), (smooth, 0.005)):
+        world = one["world"]
+        assert world["frame"] == "odom"
+        assert world["mpjpe_mm"] == pytest.approx(1000 * deviation * np.sqrt(8 / np.pi), rel=0.1)
+        assert 0 < world["acceleration"] < 1000 * deviation * np.sqrt(6) * np.sqrt(8 / np.pi) * 1.2
+    assert 0.9 < smooth["world"]["jerk"] < 2 < raw["world"]["jerk"]
+    # Smoothed anew where that is asked for.
+    done = smap_ros("bag", tmp_path / "both", *words, "rts", "--smoothing", "rts")
+    anew = numbers(tmp_path / "rts")["truth"]
+    assert anew["smoother"] == "rts" and anew["before_smoothing"] == raw
+    assert smooth["motion"]["mpjpe_mm"] < anew["after_smoothing"]["motion"]["mpjpe_mm"]
+    assert any("no bodies_raw" in warning for warning in told["smooth"]["warnings"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,13 @@ from smap_ros.evaluation.common.identities import (
     identity_numbers,
 )
 from smap_ros.evaluation.common.metrics import Accuracy, compare
-from smap_ros.evaluation.common.motion import MotionNumbers, TrackCollector, motion_numbers
+from smap_ros.evaluation.common.motion import (
+    MotionNumbers,
+    TrackCollector,
+    WorldNumbers,
+    motion_numbers,
+    world_numbers,
+)
 from smap_ros.offline.results import Latency
 from smap_ros.temporal import BodySmoother, SmootherConfig, smooth_frames
 
@@ -36,6 +43,7 @@ _STEADY = (
     "smap_ros/msg/BodyArray",
 )
 # A track that begins this soon after and this near to where another ended is the same person.
+AS_RECORDED = "as recorded"
 _HANDOVER_TIME, _HANDOVER_DISTANCE = 1.0, 0.75
 
 
@@ -87,10 +95,15 @@ class Track:
 
 @dataclass(frozen=True)
 class OverTime:
-    """Measures over time: of motion, and of identities where trackeval is installed."""
+    """Measures over time: of motion, and of identities where trackeval is installed.
+
+    Attributes:
+        world: of joints in the frame that stands still, where the bag's TF tells it.
+    """
 
     motion: MotionNumbers
     identities: IdentityNumbers | None
+    world: WorldNumbers | None = None
 
 
 @dataclass(frozen=True)
@@ -100,10 +113,10 @@ class Truth:
     Attributes:
         accuracy: errors of the people.
         switches: how often a true person who was found again had another identity than before.
-        before: the people as reported, over time.
-        after: the same after tracker and smoother as shipped, those who are only predicted left
-            out.
-        smoother: the one that ran for ``after``.
+        before: the people before tracker and smoother, over time.
+        after: the same afterwards, those who are only predicted left out.
+        smoother: the one that ran for ``after``; :data:`AS_RECORDED` where it ran before the bag
+            was recorded.
     """
 
     accuracy: Accuracy
@@ -131,6 +144,9 @@ class BagRun:
         truth: where there is one.
         camera: where the camera is known from, and whether its images are rectified.
         started: what the stamps of ``frames`` count from, seconds.
+        raw: people of the images before they were smoothed, where those of ``frames`` were smoothed
+            when the bag was recorded; None otherwise.
+        measured: where ``raw`` is given, ``frames`` without those who were only predicted.
     """
 
     bag: str
@@ -146,6 +162,8 @@ class BagRun:
     truth: Truth | None = None
     camera: str = ""
     started: float = 0.0
+    raw: list[BodyFrame] | None = None
+    measured: list[BodyFrame] | None = None
 
 
 def read_topics(path: Path) -> tuple[tuple[Topic, ...], float, list[str]]:
@@ -254,6 +272,10 @@ def against_truth(
     smoothing: SmootherConfig | None = None,
     pose: Callable[[BodyFrame], Float | None] = lambda _: None,
     counted: Mapping[int, NDArray[np.bool_]] | None = None,
+    *,
+    raw: Sequence[BodyFrame] | None = None,
+    measured: Sequence[BodyFrame] | None = None,
+    fixed_frame: str = "",
 ) -> Truth:
     """Errors and changed identities; frames are compared where their indices are equal.
 
@@ -264,24 +286,34 @@ def against_truth(
         pose: of the camera at a frame, where it is known.
         counted: who must be found, bool [people] of a true frame by its index; the measures over
             time leave the others out. Everybody without it.
+        raw: the people before they were smoothed, where ``frames`` are smooth already.
+        measured: the people of ``frames`` that count as smoothed; None smooths (``raw``, or else
+            ``frames``) with ``smoothing``.
+        fixed_frame: name of the frame that ``pose`` is told in.
 
     Raises:
         InputError: if no index is on both sides.
     """
     counts = counted or {}
     truth = {frame.index: frame for frame in true}
-    reported = [(frame, frame.bodies) for frame in frames]
-    smooth = [
-        (frame, tuple(person.body for person in people if not person.predicted))
-        for frame, people in smooth_frames(frames, smoothing, pose)
-    ]
-    detector = next((frame.detector for frame in frames), "")
+    found = frames if raw is None else raw
+    if measured is not None:
+        smooth, smoother = [(frame, frame.bodies) for frame in measured], AS_RECORDED
+    else:
+        smooth = [
+            (frame, tuple(person.body for person in people if not person.predicted))
+            for frame, people in smooth_frames(found, smoothing, pose)
+        ]
+        detector = next((frame.detector for frame in found), "")
+        smoother = BodySmoother(smoothing, detector).smoother
+    over_time = partial(_over_time, truth=truth, counts=counts, pose=pose, fixed_frame=fixed_frame)
+    reported = over_time([(frame, frame.bodies) for frame in frames])
     return Truth(
         accuracy=compare(frames, true),
-        switches=(before := _over_time(reported, truth, counts)).motion.switches,
-        before=before,
-        after=_over_time(smooth, truth, counts),
-        smoother=BodySmoother(smoothing, detector).smoother,
+        switches=reported.motion.switches,
+        before=reported if raw is None else over_time([(frame, frame.bodies) for frame in raw]),
+        after=over_time(smooth),
+        smoother=smoother,
     )
 
 
@@ -289,17 +321,25 @@ def _over_time(
     frames: Sequence[tuple[BodyFrame, Sequence[Body]]],
     truth: Mapping[int, BodyFrame],
     counts: Mapping[int, NDArray[np.bool_]],
+    pose: Callable[[BodyFrame], Float | None],
+    fixed_frame: str,
 ) -> OverTime:
     """Measures of the people of frames, which the truth is looked up for by index."""
     tracks, identities = TrackCollector(), IdentityCollector()
+    poses: dict[float, Float] = {}
     for frame, people in frames:
         there = truth.get(frame.index)
         if there is not None:
             counted = counts.get(frame.index, np.ones(len(there), np.bool_))
             tracks.add(there.stamp, people, there.bodies, counted)
             identities.add(people, there.bodies, counted)
-    motion = motion_numbers(tracks.tracks())
-    return OverTime(motion, identity_numbers([identities]) if has_trackeval() else None)
+            if (camera := pose(frame)) is not None:
+                poses[there.stamp] = camera
+    return OverTime(
+        motion_numbers(tracks.tracks()),
+        identity_numbers([identities]) if has_trackeval() else None,
+        world_numbers(tracks.tracks(), poses, fixed_frame),
+    )
 
 
 def index_by_truth(

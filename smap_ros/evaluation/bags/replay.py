@@ -34,6 +34,9 @@ from smap_ros.sources import Frame
 from smap_ros.sources.bag import BagSource
 from smap_ros.temporal import SmootherConfig
 
+# Topics of the graph's people, their last parts.
+RAW, SMOOTHED = "bodies_raw", "bodies"
+
 
 def inspect_bag(path: Path, note: str = "") -> BagRun:
     """What can be said of a bag without looking at its images.
@@ -128,6 +131,13 @@ def recorded(
     run.images = len(recording.image_stamps)
     run.started = recording.image_stamps[0] / NANOSECONDS
     run.frames = [frame for _, frame in recording.frames(name)]
+    if name == SMOOTHED and RAW in there:
+        run.raw = [frame for _, frame in recording.frames(RAW)]
+        run.measured = [frame for _, frame in recording.frames(name, predicted=False)]
+    elif name == SMOOTHED:
+        run.warnings.append(
+            f"the bag has no {RAW}: what is said of the people before smoothing is of smoothed ones"
+        )
     stages = stage_latency(recording.node("pose3d_node"))
     run.latency.update({k: Latency(*v) for k, v in stages.items() if k != "latency"})
     for arrival, milliseconds in recording.latency_ms.items():
@@ -164,18 +174,31 @@ def judge(
     start = run.frames[0].stamp
     counted = [replace(frame, stamp=frame.stamp - start) for frame in run.frames]
     places = index_by_truth(counted, true, run.images, cut=cut)
-    renamed = [
-        in_mpi15(replace(frame, index=places[frame.index]))
-        for frame in run.frames
-        if frame.index in places
-    ]
+
+    def renamed(frames: Sequence[BodyFrame]) -> list[BodyFrame]:
+        return [
+            in_mpi15(replace(frame, index=places[frame.index]))
+            for frame in frames
+            if frame.index in places
+        ]
+
     when = {places.get(frame.index): run.started + frame.stamp for frame in run.frames}
 
     def pose(frame: BodyFrame) -> NDArray[np.float64] | None:
         return None if motion is None else motion.pose(frame.frame_id, when[frame.index])
 
     must = {scene.frame.index: scene.counted for scene in scenes}
-    run.truth = against_truth(renamed, true, smoothing, pose, must)
+    stated = smoothing not in (None, SmootherConfig())
+    run.truth = against_truth(
+        renamed(run.frames),
+        true,
+        smoothing,
+        pose,
+        must,
+        raw=None if run.raw is None else renamed(run.raw),
+        measured=None if run.measured is None or stated else renamed(run.measured),
+        fixed_frame="" if motion is None else motion.fixed_frame(run.frames[0].frame_id),
+    )
     if motion is not None and motion.problem:
         run.warnings.append(f"the camera's motion is unknown at the end: {motion.problem}")
 

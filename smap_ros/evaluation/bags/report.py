@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.bags.measures import BagRun, OverTime, handovers, tracks
+from smap_ros.evaluation.bags.measures import AS_RECORDED, BagRun, OverTime, handovers, tracks
 from smap_ros.evaluation.common.measures_report import Details
 from smap_ros.evaluation.common.report import PLOTS, number_table, shown
 
@@ -161,8 +161,12 @@ class BagReport:
                 ),
                 "distance error, median": f"{shown(accuracy.root_depth_percent)} %",
                 "changes of identity against the truth": str(run.truth.switches),
-                "as reported, over time": _told(run.truth.before),
-                f"after our tracker and smoother {run.truth.smoother}": _told(run.truth.after),
+                "as reported, over time"
+                if run.raw is None
+                else "before smoothing, over time": _told(run.truth.before),
+                "after smoothing, as recorded"
+                if run.truth.smoother == AS_RECORDED
+                else f"after our tracker and smoother {run.truth.smoother}": _told(run.truth.after),
             }
         return rows
 
@@ -175,6 +179,11 @@ def _told(numbers: OverTime) -> str:
         f"{motion.jerk:.2f} of the truth's, bones' spread {shown(motion.bones_percent)} %, lag "
         f"{motion.lag:.2f} frames, {motion.switches} switches"
     )
+    if (world := numbers.world) is not None:
+        told += (
+            f"; in {world.frame}: MPJPE {shown(world.mpjpe_mm)} mm, acceleration error "
+            f"{shown(world.acceleration)} mm/frame², jerk {world.jerk:.2f} of the truth's"
+        )
     if who is None:
         return told
     return (

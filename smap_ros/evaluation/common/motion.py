@@ -7,7 +7,7 @@ nothing to measure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,23 @@ class MotionNumbers:
     depth_percent: float
     lag: float
     switches: int
+
+
+@dataclass(frozen=True)
+class WorldNumbers:
+    """Measures of joints in a frame that stands still, where the camera's pose is known.
+
+    Attributes:
+        frame: its name.
+        mpjpe_mm: mean error of joints where they are.
+        acceleration: as in :class:`MotionNumbers`, of joints where they are.
+        jerk: mean third difference of the joints as a share of the truth's.
+    """
+
+    frame: str
+    mpjpe_mm: float
+    acceleration: float
+    jerk: float
 
 
 class TrackCollector:
@@ -139,6 +156,42 @@ def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:
         lag=_over(np.mean, [[lag(t)] for t in found]),
         switches=sum(_switches(t.ids) for t in found),
     )
+
+
+def world_numbers(
+    tracks: Sequence[Track], poses: Mapping[float, Float], frame: str
+) -> WorldNumbers | None:
+    """Measures of tracks in a frame that stands still.
+
+    Args:
+        tracks: in the camera's optical frame.
+        poses: of the camera in that frame, float64 [4, 4], by stamp, where they are known.
+        frame: its name.
+
+    Returns:
+        None where no pose of any picture is known.
+    """
+    if not any(stamp in poses for track in tracks for stamp in track.stamps.tolist()):
+        return None
+    still = [_placed(track, poses) for track in tracks]
+    errors = [np.linalg.norm(t.found - t.true, axis=2) for t in still]
+    return WorldNumbers(
+        frame=frame,
+        mpjpe_mm=1000 * _over(np.mean, errors),
+        acceleration=1000 * _over(np.mean, [_difference_error(t, 2) for t in still]),
+        jerk=_jerk(still),
+    )
+
+
+def _placed(track: Track, poses: Mapping[float, Float]) -> Track:
+    """A track in the frame that the camera's poses are told in; NaN where these are unknown."""
+    unknown = np.full((4, 4), np.nan)
+    pose = np.stack([poses.get(stamp, unknown) for stamp in track.stamps.tolist()])  # [T, 4, 4]
+    turn, shift = pose[:, None, :3, :3], pose[:, None, :3, 3]
+    true, found = (
+        (turn @ joints[..., None])[..., 0] + shift for joints in (track.true, track.found)
+    )
+    return Track(true, found, track.ids, track.stamps)
 
 
 def lag(track: Track) -> float:
