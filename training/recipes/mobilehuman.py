@@ -33,6 +33,7 @@ from smap_train.data.person_crop import (
 from smap_train.data.photo_people import PhotoData, PhotoPeople, open_photos
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED, Source
+from smap_train.losses.axes import axis_loss
 from smap_train.models import create
 from smap_train.models.mobilehuman import (
     BACKBONES,
@@ -81,6 +82,9 @@ class MobileHumanConfig(PeopleConfig):
     street: PhotoData | None = Field(None, description="Clothing Co-Parsing photos")
     holdout: int = Field(
         500, ge=0, description="last sports photos kept for testing; a fifth of it of the others"
+    )
+    axes: float = Field(
+        0.0, ge=0, description="weight of the loss along each axis, which makes a start quick"
     )
     covered: float = Field(
         COVER_SHARE, ge=0, le=1, description="share of crops with a part hidden behind noise"
@@ -189,15 +193,19 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         return image
 
     def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """See :func:`smap_train.models.mobilehuman.coordinate_loss`."""
+        """The official :func:`~smap_train.models.mobilehuman.coordinate_loss`; ``axes``, if any."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        found = network(image)["coord"]
-        each = coordinate_loss(found, batch["cells"], batch["visible"], batch["has_depth"])
-        return {"cells": each.mean()}
+        found = network(image)
+        labels = batch["cells"], batch["visible"], batch["has_depth"]
+        losses = {"cells": coordinate_loss(found["coord"], *labels).mean()}
+        if self.config.axes:
+            cube = (-1, len(self.skeleton), self.grid, self.grid, self.grid)
+            losses["axes"] = axis_loss(found["heatmap"].reshape(cube), *labels).mean()
+        return losses
 
     def loss_weights(self) -> Mapping[str, float]:
-        """There is one."""
-        return {"cells": 1.0}
+        """Officially there is one."""
+        return {"cells": 1.0, **({"axes": self.config.axes} if self.config.axes else {})}
 
     def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
         """Mean distance of the joints about the root, mm, of held-out virtual people.
