@@ -22,7 +22,8 @@ Rng = np.random.Generator
 
 MARGIN = 1.25  # side of the crop over the longer side of the box
 _SCALE = 0.25  # standard deviation of the side's factor, and where it is cut off
-_TURN_DEG, _MOST_TURNS, _TURNED_SHARE = 30.0, 2.0, 0.6
+TILT_SHARE = 0.6
+_TURN_DEG, _MOST_TURNS = 30.0, 2.0
 _FLIP_SHARE = 0.5
 _TINT = 0.2  # of a colour channel, to either side of 1
 COVER_SHARE = 0.5
@@ -51,16 +52,20 @@ class View:
     shift: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def draw(cls, rng: Rng, *, covered: float = COVER_SHARE, shift: float = 0.0) -> View:
+    def draw(
+        cls, rng: Rng, *, covered: float = COVER_SHARE, tilted: float = TILT_SHARE,
+        shift: float = 0.0,
+    ) -> View:  # fmt: skip
         """A random view.
 
         Args:
             covered: probability that something is hidden.
+            tilted: probability that the crop is turned.
             shift: largest of the crop, over its side: boxes that are found are not exact.
         """
         scale = 1 + _SCALE * float(np.clip(rng.standard_normal(), -1, 1))
         turn = _TURN_DEG * float(np.clip(rng.standard_normal(), -_MOST_TURNS, _MOST_TURNS))
-        turn = turn if rng.random() < _TURNED_SHARE else 0.0
+        turn = turn if rng.random() < tilted else 0.0
         flip = bool(rng.random() < _FLIP_SHARE)
         red, green, blue = rng.uniform(1 - _TINT, 1 + _TINT, 3).tolist()
         cover = covered > 0 and bool(rng.random() < covered)

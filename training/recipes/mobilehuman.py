@@ -89,6 +89,9 @@ class MobileHumanConfig(PeopleConfig):
     covered: float = Field(
         COVER_SHARE, ge=0, le=1, description="share of crops with a part hidden behind noise"
     )
+    tilted: float = Field(
+        TILT_SHARE, ge=0, le=1, description="share of crops turned by up to 60 degrees"
+    )
     shift: float = Field(0.0, ge=0, le=1, description="largest of a crop, over its side")
     turned: float = Field(0.0, ge=0, le=1, description="share of crops turned by any angle")
     dark: float = Field(0.0, ge=0, le=1, description="share of crops so dark that noise shows")
@@ -156,7 +159,7 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
     def sample(self, record: PersonRecord, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random crop of a person, as :meth:`tensors` has it."""
         config = self.config
-        view = View.draw(rng, covered=config.covered, shift=config.shift)
+        view = View.draw(rng, covered=config.covered, tilted=config.tilted, shift=config.shift)
         if config.turned and rng.random() < config.turned:
             view = replace(view, turn_deg=float(rng.uniform(-180, 180)))
         return self.tensors(record, view, rng)
