@@ -23,6 +23,7 @@ from smap_train.data.layouts.persons import PersonRecord
 from smap_train.data.person_crop import (
     COVER_SHARE,
     MARGIN,
+    TILT_SHARE,
     Image,
     View,
     cut,

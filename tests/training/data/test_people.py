@@ -225,6 +225,8 @@ def test_chance_keeps_to_the_official_ranges():
     tints = np.array([v.tint for v in views])
     assert tints.min() > 0.8 and tints.max() < 1.2
     assert not any(View.draw(rng, covered=0.0).cover for _ in range(50))
+    assert not any(View.draw(rng, tilted=0.0).turn_deg for _ in range(50))
+    assert all(View.draw(rng, tilted=1.0).turn_deg for _ in range(50))
 
 
 def test_a_shifted_crop_shows_what_is_beside(tmp_path):
