@@ -163,6 +163,10 @@ class Backbone(nn.Module, ABC):
         for module in (self.first_conv, *self.inv_residual[:blocks]):
             module.requires_grad_(False)
 
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Of the stem and all blocks."""
+        return [*self.first_conv.parameters(), *self.inv_residual.parameters()]
+
     def start_officially(self) -> None:
         """Convolutions from a normal distribution of 0.001, as the official training begins."""
         for module in self.modules():

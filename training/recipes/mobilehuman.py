@@ -5,11 +5,11 @@ Half of the samples are people with labelled depths, half come from photos with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -76,6 +76,7 @@ class MobileHumanConfig(PeopleConfig):
     freeze_blocks: int = Field(
         0, ge=0, le=17, description="first blocks whose weights are held, and the stem's"
     )
+    encoder_rate: float = Field(1.0, ge=0, description="factor on the rate for the encoder")
     input_size: int = Field(
         INPUT_SIZE, ge=SIZE_STEP, multiple_of=SIZE_STEP, description="of the crops, pixels"
     )
@@ -135,6 +136,19 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         if self.config.freeze_blocks:
             network.backbone.freeze(self.config.freeze_blocks)
         return network.to(memory_format=torch.channels_last)
+
+    def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
+        """The encoder at a rate of its own; all alike officially."""
+        assert isinstance(network, MobileHuman)
+        encoder = network.backbone.encoder_parameters()
+        held = {id(p) for p in encoder}
+        others = [p for p in network.parameters() if p.requires_grad and id(p) not in held]
+        config = self.config
+        slow = [p for p in encoder if p.requires_grad]
+        return [
+            {"params": slow, "lr": config.learning_rate * config.encoder_rate},
+            {"params": others},
+        ]
 
     def flat_sources(self) -> list[Source[PersonRecord]]:
         """Data sets without depths, and photos, some of which have those that a model told."""

@@ -164,3 +164,28 @@ def test_what_is_held_stays_as_it_starts(tmp_path):
     }  # fmt: skip
     assert not any(name.startswith(names) for name in changed)
     assert {"backbone.inv_residual.3.conv.0.0.weight", "backbone.final_layer.weight"} <= changed
+
+
+def test_the_encoder_learns_at_a_rate_of_its_own(tmp_path):
+    made = tiny("mobilehuman", tmp_path, encoder_rate=0.1, freeze_blocks=1)
+    network = made.network()
+    optimizer = made.optimizer(made.parameter_groups(network))
+    encoder, others = optimizer.param_groups
+    assert encoder["lr"] == pytest.approx(0.1 * made.config.learning_rate)
+    assert others["lr"] == made.config.learning_rate
+    names = {id(p): name for name, p in network.named_parameters()}
+    slow = {names[id(p)].split(".")[1] for p in encoder["params"]}
+    rest = {names[id(p)].split(".")[1] for p in others["params"]}
+    assert slow == {"inv_residual"}  # the stem is held
+    assert rest == {"last_conv", "deconv0", "deconv1", "deconv2", "final_layer"}
+    trained = [p for p in network.parameters() if p.requires_grad]
+    assert len(encoder["params"]) + len(others["params"]) == len(trained)
+
+
+def test_axes_are_a_term_of_their_own_if_asked_for(tmp_path):
+    made = tiny("mobilehuman", tmp_path, axes=0.5)
+    batch = torch.utils.data.default_collate([made.dataset()[k] for k in range(2)])
+    terms = made.losses(made.network().eval(), batch, 0)
+    assert set(terms) == {"cells", "axes"} and made.loss_weights()["axes"] == 0.5
+    # Volumes of random weights are flat: the surprise is that of any of 32 cells.
+    assert terms["axes"].item() == pytest.approx(np.log(32) * 0.9, rel=0.25)
