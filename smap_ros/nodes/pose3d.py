@@ -36,6 +36,7 @@ from smap_ros.nodes import qos
 from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import skeleton_info
 from smap_ros.nodes.diagnostics import STEADY, Diagnostics, Health, Level
+from smap_ros.nodes.early import EarlyMessages
 from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.mesh_markers import MeshMarkers
@@ -75,6 +76,7 @@ class Pose3dNode(LifecycleNode):
         self._info_publisher: Publisher | None = None
         self._meshes: MeshMarkers | None = None
         self._subscriptions_made: list[Subscription] = []
+        self._early: EarlyMessages | None = None
         self._cameras = LiveCameras()
         self._active, self._enabled = False, True  # by the life cycle; by the service
         self._ended = False  # by the life cycle, for good
@@ -225,8 +227,8 @@ class Pose3dNode(LifecycleNode):
         self._subscriptions_made = [
             self.create_subscription(images.kind, images.topic, self._on_image, images.profile),
             self.create_subscription(CameraInfo, info, self._on_info, qos.SENSOR),
-            qos.heard_late(self, CameraInfo, info, self._cameras.take_early_info),
         ]
+        self._early = EarlyMessages(self, CameraInfo, info, self._cameras.take_early_info)
         if beside:
             self._subscriptions_made.append(
                 self.create_subscription(
@@ -245,7 +247,9 @@ class Pose3dNode(LifecycleNode):
     def _pause(self) -> None:
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
-        self._subscriptions_made, self._watch = [], None
+        if self._early is not None:
+            self._early.close()
+        self._subscriptions_made, self._watch, self._early = [], None, None
         if self._worker is not None:
             self._worker.stop()
             self._worker = None

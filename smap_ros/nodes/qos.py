@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.node import Node
 from rclpy.qos import (
     QoSDurabilityPolicy,
     QoSHistoryPolicy,
@@ -14,7 +9,6 @@ from rclpy.qos import (
     QoSReliabilityPolicy,
     qos_profile_sensor_data,
 )
-from rclpy.subscription import Subscription
 
 from smap_ros.nodes.parameters import NodeParameters
 
@@ -47,16 +41,6 @@ LATCHED = QoSProfile(
     reliability=QoSReliabilityPolicy.RELIABLE,
     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
 )
-
-
-def heard_late(node: Node, kind: Any, topic: str, callback: Callable[[Any], None]) -> Subscription:
-    """Subscribe to what may have been said once, before we came, beside those who go on saying it.
-
-    These are volatile, no publishers for this subscription, and nothing to warn of.
-    """
-    quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
-    return node.create_subscription(kind, topic, callback, LATCHED, event_callbacks=quiet)
-
 
 # As tf2 has them: what is said once on /tf_static reaches those who come later.
 TF = QoSProfile(depth=100)

@@ -28,6 +28,7 @@ from smap_ros.doctor.machine import Check
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds
+from smap_ros.nodes.early import EarlyMessages
 from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.offers import Offer, offers
 from smap_ros.nodes.pipeline import LiveCameras
@@ -68,7 +69,7 @@ class Listener:
         self.info: CameraInfo | None = None
         node.create_subscription(kind, topic, self._on_image, qos.SENSOR)
         node.create_subscription(CameraInfo, info_topic, self._on_info, qos.SENSOR)
-        qos.heard_late(node, CameraInfo, info_topic, self._on_early_info)
+        EarlyMessages(node, CameraInfo, info_topic, self._on_early_info)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.arrivals.append(time.monotonic())

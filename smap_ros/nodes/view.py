@@ -33,6 +33,7 @@ from smap_ros.nodes import qos
 from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import bodies_from_message, seconds
 from smap_ros.nodes.diagnostics import DEPTH, STEADY, TOPIC, Diagnostics, Health, Level
+from smap_ros.nodes.early import EarlyMessages
 from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.pipeline import LiveCameras
@@ -81,6 +82,7 @@ class ViewNode(Node):
         self._welder = Welder()
         self._notes: dict[str, str] = {}  # for the panel, by topic
         self._made: list[Subscription] = []
+        self._early: EarlyMessages | None = None
         self._watch: ImageWatch | None = None
         self._stopped = threading.Event()
         self._last_bodies = self._last_status = 0.0
@@ -137,18 +139,20 @@ class ViewNode(Node):
             create(BodyArray, "bodies", self._on_bodies, NEWEST),
             create(images.kind, images.topic, self._on_image, images.profile),
             create(CameraInfo, info, self._on_info, NEWEST),
-            qos.heard_late(self, CameraInfo, info, self._cameras.take_early_info),
             create(SkeletonInfo, "skeleton_info", self._on_skeleton, qos.LATCHED),
             create(MarkerArray, "meshes", self._on_meshes, NEWEST, raw=True),
             create(DiagnosticArray, TOPIC, self._on_diagnostics, DEPTH),
         ]
+        self._early = EarlyMessages(self, CameraInfo, info, self._cameras.take_early_info)
         if beside:
             self._made.append(create(CameraInfo, beside, self._cameras.take_rectified_info, NEWEST))
 
     def _leave(self) -> None:
         for subscription in self._made:
             self.destroy_subscription(subscription)
-        self._made, self._watch = [], None
+        if self._early is not None:
+            self._early.close()
+        self._made, self._watch, self._early = [], None, None
         self._pictures.clear()
 
     def _on_bodies(self, message: BodyArray) -> None:
