@@ -9,6 +9,7 @@ from functools import cache
 from smap_ros.bundles.manifest.smoother import SmootherManifest
 from smap_ros.bundles.manifest.video import VideoManifest
 from smap_ros.errors import BundleError, SmapError
+from smap_ros.skeletons import SKELETONS
 from smap_ros.temporal.options import SmootherConfig
 from smap_ros.temporal.smoothers import AUTO, IMAGE_BASED
 
@@ -43,9 +44,14 @@ class Learned:
                 return cls(None)
             raise
 
-    def wins(self, detector: str) -> Collection[int]:
-        """Delays at which it is the best for a detector's people: none, if it doesn't know it."""
+    def wins(self, detector: str, joints: int = 0) -> Collection[int]:
+        """Delays at which it is the best for a detector's people: none, if it doesn't know it.
+
+        People of other than its ``joints`` (0: unknown) aren't that detector's.
+        """
         if self.manifest is None or not self.manifest.knows(detector):
+            return ()
+        if joints not in (0, len(SKELETONS[self.manifest.joint_set])):
             return ()
         return self.manifest.wins
 

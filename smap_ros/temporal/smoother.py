@@ -15,7 +15,7 @@ from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.learned import Learned
 from smap_ros.temporal.options import SmootherConfig
 from smap_ros.temporal.smoothers import IMAGE_BASED, create_smoother, resolve
-from smap_ros.temporal.smoothers.base import LEAST_DEPTH, Certain, Seen
+from smap_ros.temporal.smoothers.base import LEAST_DEPTH, Certain, Seen, believable
 from smap_ros.temporal.tracker import TrackedBody, Tracker
 
 Float = NDArray[np.float64]
@@ -57,6 +57,7 @@ class BodySmoother:
         self._run: _Run | None = None
         self._pose: Float | None = None  # of the camera, at the last frame
         self._view: Hashable = None
+        self._joints = 0  # of the people, once somebody was seen
 
     @property
     def config(self) -> SmootherConfig:
@@ -86,7 +87,9 @@ class BodySmoother:
     def smoother(self) -> str:
         """The smoother that runs: what ``auto`` means for this delay and detector."""
         config = self._config
-        return resolve(config.smoother, config.delay, self._learned.wins(self._detector))
+        return resolve(
+            config.smoother, config.delay, self._learned.wins(self._detector, self._joints)
+        )
 
     @property
     def problem(self) -> str:
@@ -121,25 +124,26 @@ class BodySmoother:
             note: comes back with the answer, which may be due only after later frames.
             pose: float64 [4, 4], the camera's optical frame to one that stands still; None where
                 nobody knows.
-            view: tells cameras (and joint sets) apart; where another one's people come, everybody
-                is new.
+            view: tells cameras (and joint sets) apart; where another one's people come, or people
+                of other joints, everybody is new.
 
         Returns:
             What is due: as a rule one frame, and none until ``delay`` frames have come. Only
             measured people pass the smoother: a prediction must not become evidence.
         """
         answers: list[Answer] = []
-        if view != self._view or self._tracker.starts_anew(time):
+        joints = len(bodies[0].skeleton) if bodies else self._joints
+        others = view != self._view or joints != self._joints
+        if others or self._tracker.starts_anew(time):
             answers = self.flush()
             self.reset()
-        self._view = view
+        self._view, self._joints = view, joints
         moved = None if pose is None or self._pose is None else Motion.between(self._pose, pose)
         tracked = self._tracker.update(bodies, time, moved)
         if tracked is None:
             return answers
         self._pose = pose
         if self._run is None:
-            joints = len(bodies[0].skeleton) if bodies else 0
             if not joints:  # nobody was ever seen
                 return [*answers, Answer([], time, note)]
             self._run = _Run(self._config, self.smoother, joints)
@@ -254,7 +258,8 @@ def _seen(frame: Answer, joints: int) -> Seen:
     scores = np.zeros((len(people), joints))
     for k, person in enumerate(people):
         if not person.predicted and _in_front(person.body):
-            points[k], scores[k] = person.body.joints_3d, person.body.scores
+            points[k] = believable(person.body.joints_3d)
+            scores[k] = np.nan_to_num(person.body.scores)
     ids = np.array([person.body.id for person in people], np.int64)
     root = people[0].body.skeleton.root if people else 0
     return Seen(ids, points, scores, frame.time, root)

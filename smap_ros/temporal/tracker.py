@@ -21,6 +21,7 @@ from smap_ros.temporal.agreement import distance, similarity
 from smap_ros.temporal.assignment import assign
 from smap_ros.temporal.egomotion import Motion, TurnEstimator
 from smap_ros.temporal.options import TrackerConfig
+from smap_ros.temporal.smoothers.base import believable
 from smap_ros.temporal.tracks import CLEAR, Found, Tracks
 
 # Pictures in a row that are older than the newest: so many are no stragglers, the clock was set.
@@ -117,7 +118,7 @@ class Tracker:
         self._late_times.clear()
         step = time - self._time if len(self._tracks) else 0.0
         self._before, self._time = self._time, time
-        placed = [body for body in bodies if np.isfinite(body.root).all()]
+        placed = [body for body in bodies if np.isfinite(believable(body.root)).all()]
         found = Found(placed, self._tracks.joints.shape[1])
         if found.joints.shape[1] != self._tracks.joints.shape[1]:
             self._tracks = Tracks(found.joints.shape[1])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.temporal.egomotion import Motion
+from smap_ros.temporal.smoothers.base import believable
 
 Float = NDArray[np.float64]
 
@@ -48,14 +49,16 @@ class Found:
         self.body = list(bodies)
         count = len(self.body)
         shape = (count, len(self.body[0].skeleton) if count else joints)
-        self.joints = np.array([b.joints_3d for b in bodies], np.float64).reshape(*shape, 3)
-        self.pixels = np.array([b.joints_2d for b in bodies], np.float64).reshape(*shape, 2)
+        self.joints = believable(np.reshape([b.joints_3d for b in bodies], (*shape, 3)))
+        self.pixels = believable(np.reshape([b.joints_2d for b in bodies], (*shape, 2)))
         self.root = self.joints[:, self.body[0].skeleton.root] if count else np.zeros((0, 3))
-        self.score = np.array([b.score for b in bodies], np.float64)
+        self.score = np.nan_to_num(np.array([b.score for b in bodies], np.float64))
         clear = [np.where(b.seen, b.scores, 0).mean() for b in bodies]
-        self.clarity = np.array(clear, np.float64)
+        self.clarity = np.nan_to_num(np.array(clear, np.float64))
         told = np.array([b.depth_std for b in bodies], np.float64)
-        self.doubt = np.where(told > 0, told, np.nan) / np.maximum(self.root[:, 2], 1e-6)
+        self.doubt = np.where((told > 0) & np.isfinite(told), told, np.nan) / np.maximum(
+            self.root[:, 2], 1e-6
+        )
 
     def __len__(self) -> int:
         return len(self.body)

@@ -53,13 +53,13 @@ def test_with_a_delay_each_frame_is_answered_once_in_order_with_its_own_people()
     smoother = BodySmoother(SmootherConfig(smoother="rts", delay=2))
     answers = []
     for k in range(6):
-        answers += smoother.update([person((0, 0, 4), score=0.5 + 0.05 * k)], k * STEP, note=k)
+        answers += smoother.update([person((0, 0, 4), score=0.8 + 0.02 * k)], k * STEP, note=k)
         assert len(answers) == max(0, k - 1)
     answers += smoother.flush()
     assert [answer.note for answer in answers] == list(range(6))
     assert [answer.time for answer in answers] == pytest.approx([k * STEP for k in range(6)])
     scores = [answer.people[0].body.score for answer in answers]
-    assert scores == pytest.approx([0.5 + 0.05 * k for k in range(6)])
+    assert scores == pytest.approx([0.8 + 0.02 * k for k in range(6)])
     assert smoother.flush() == []
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from smap_ros.bodies import Body
 from smap_ros.bundles.bundle import load_bundle
+from smap_ros.skeletons import SKELETONS
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
 from tests.temporal.people import person
 
@@ -137,3 +139,76 @@ def test_the_learned_smoother_holds_at_every_rate_and_lags_nobody(rate):
     late = np.polyfit(true, true - found, 0)[0] / 1.2  # seconds
     assert abs(late) < 0.06, late
     assert np.std(true - found) < 0.04
+
+
+NO_PLACES = {  # of some joint, or of all
+    "infinite": np.float32(np.inf), "huge": np.float32(1e30), "beyond sight": np.float32(1e6),
+    "nowhere": np.float32(np.nan), "in the lens": np.float32(0),
+}  # fmt: skip
+
+
+def spoiled(rng, body):
+    """A person of whom something is told that can't be."""
+    joints, pixels, scores = (np.copy(v) for v in (body.joints_3d, body.joints_2d, body.scores))
+    joint = slice(None) if rng.random() < 0.3 else int(rng.integers(15))
+    value = NO_PLACES[str(rng.choice(list(NO_PLACES)))]
+    what = rng.integers(6)
+    if what == 0:
+        joints[joint] = value
+    elif what == 1:
+        pixels[joint] = value
+    elif what == 2:
+        scores[joint] = 0
+    elif what == 3:
+        scores[joint] = np.nan
+    deviation = float(rng.choice([np.nan, np.inf, 0.0, -1.0, 1e9, 0.3]))
+    score = float(rng.choice([np.nan, 0.0, 1.0])) if what == 4 else body.score
+    return replace(
+        body, joints_3d=joints, joints_2d=pixels, scores=scores, score=score, depth_std=deviation
+    )
+
+
+def of_other_joints(body, name="h36m17"):
+    skeleton = SKELETONS[name]
+    parts = ((body.joints_3d, (17, 3)), (body.joints_2d, (17, 2)), (body.scores, (17,)))
+    return Body(*(np.resize(*part).copy() for part in parts), body.score, None, skeleton)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rate", [5, 60])
+@pytest.mark.parametrize("way", [*WAYS, ("auto", 2)])
+def test_what_cannot_be_spoils_nothing_that_can(way, rate):
+    """Nor do other detectors, other joints, a crowd of 127, and times of any kind."""
+    rng = np.random.default_rng(rate)
+    name, delay = way
+    smoother = BodySmoother(SmootherConfig(smoother=name, delay=delay), OWN)
+    sent, answers, time = {}, [], 1.7e9
+    for k in range(40):
+        time += float(rng.choice([0, -0.3, 1e-9, 1e5, -1e5, 1.0])) if k % 7 == 3 else 0
+        time += rng.uniform(0.3, 2) / rate
+        count = 127 if k == 20 else int(rng.choice([0, 1, 3]))
+        places = rng.uniform([-4, -1, 0.5], [4, 1, 9], (count, 3))
+        bodies = [person(place, missing=tuple(rng.integers(0, 15, 2))) for place in places]
+        bodies = [spoiled(rng, body) if rng.random() < 0.5 else body for body in bodies]
+        if name != "maed" and (k // 8) % 3 == 2:
+            bodies = [of_other_joints(body) for body in bodies]
+        if k % 9 == 4:
+            smoother.detector = str(rng.choice([OWN, "0" * 64]))
+        sent[k] = {body.joints_2d.tobytes() + body.scores.tobytes(): body for body in bodies}
+        answers += smoother.update(bodies, time, k)
+    answers += smoother.flush()
+    assert len(answers) == 40 - smoother.late
+    seen = 0
+    for answer in answers:
+        for someone in answer.people:
+            body = someone.body
+            assert np.abs(body.root).max() < 1e4
+            if someone.predicted:
+                continue
+            found = sent[answer.note][body.joints_2d.tobytes() + body.scores.tobytes()]
+            there = np.isfinite(found.joints_3d)
+            assert np.isfinite(body.joints_3d[there]).all()
+            near = there & (np.abs(found.joints_3d) < 10).all(axis=1, keepdims=True)
+            assert np.abs(body.joints_3d[near] - found.joints_3d[near]).max(initial=0) < 20
+            seen += 1
+    assert seen > 60

@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 LEAST_DEPTH = 0.01  # metres before the camera
+FARTHEST = 1e4  # metres; what is told farther away isn't a place
+
+
+def believable(points: NDArray[np.floating]) -> Float:
+    """Points as float64 [..., D], NaN where any coordinate isn't a number that can be a place."""
+    points = np.asarray(points, np.float64)
+    there = (np.abs(points) < FARTHEST).all(axis=-1, keepdims=True)
+    return np.where(there, points, np.nan)
 
 
 @dataclass(frozen=True)
