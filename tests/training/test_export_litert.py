@@ -17,13 +17,13 @@ from smap_train.models.mobilehuman import MobileHuman
 HERE = importlib.util.find_spec("litert_torch") is not None
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
+@pytest.fixture(params=[256, 128])
+def checkpoint(request, tmp_path):
     torch.manual_seed(0)
-    network = MobileHuman()
+    network = MobileHuman(input_size=request.param)
     torch.nn.init.normal_(network.backbone.final_layer.weight, std=1.0)  # peaks, not plains
     path = tmp_path / "mobilehuman.pth"
-    save_checkpoint(path, "mobilehuman", network.state_dict())
+    save_checkpoint(path, "mobilehuman", network.state_dict(), input_size=request.param)
     return path
 
 

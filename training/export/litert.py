@@ -41,8 +41,8 @@ def export_litert(checkpoint: Path, out: Path, pixel_range: int = 255) -> float:
 
     Args:
         checkpoint: of model ``mobilehuman``.
-        out: ``.tflite`` file to write. Its input is float32 [1, 3, 256, 256], normalised as a
-            top-down bundle's; its output float32 [1, J, 3] in cells.
+        out: ``.tflite`` file to write. Its input is float32 [1, 3, S, S] of the network's
+            ``input_size``, normalised as a top-down bundle's; its output float32 [1, J, 3], cells.
         pixel_range: of the pixels that the weights were trained on, for the comparison.
 
     Returns:
@@ -57,7 +57,7 @@ def export_litert(checkpoint: Path, out: Path, pixel_range: int = 255) -> float:
         raise InputError(f"{checkpoint} holds a {type(network).__name__}; expected a MobileHuman")
     converter = _converter()
     make_folder(out.parent, "the folder")
-    example = example_crops(pixel_range)[:1]
+    example = example_crops(pixel_range, network.input_size)[:1]
     graph = _Coordinates(network).eval()
     converted = converter.convert(graph, (example,))
     with torch.inference_mode():

@@ -21,7 +21,7 @@ from smap_train.models.mobilehuman import Backbone, ConvUnit, InvertedResidual, 
 
 _BLOCKS = 17
 _SOURCE = "expected MobileNetV2's weights (features.0.0.weight, ...) of width 1"
-_FITS = "expected the encoder LPSKI or LPWO with channels: 1"
+_FITS = "the encoder LPSKI or LPWO with channels: 1"
 
 
 def read_mobilenet(path: Path) -> dict[str, Tensor]:
@@ -52,7 +52,7 @@ def start_from_mobilenet(backbone: Backbone, weights: Mapping[str, Tensor]) -> N
         InputError: if they don't fit in.
     """
     if isinstance(backbone, Lpres):  # whose first input channels are another part's
-        raise InputError(f"the encoder is LPRES; {_FITS}")
+        raise InputError(f"the encoder is LPRES; expected {_FITS}")
     try:
         given = _unit(backbone.first_conv, weights, "features.0", 0, 3)
         for k in range(_BLOCKS):
