@@ -21,6 +21,9 @@ from smap_train.export.smap import export_smap_kind
 from smap_train.models.checkpoint import save_checkpoint
 from smap_train.recipes.base import Recipe
 
+# Not the fastest one here, which is tried out anew each time: all measures of a run by the same.
+_ENGINE = "onnxruntime"
+
 
 @contextmanager
 def predictions_of(
@@ -67,7 +70,7 @@ def held_out_measures(
         path, weights = Path(folder) / "weights.pth", network.state_dict()
         save_checkpoint(path, recipe.model, weights, "", recipe.input_size, **recipe.options)
         try:
-            with predictions_of(path, like=like) as predictions:
+            with predictions_of(path, _ENGINE, like=like) as predictions:
                 numbers = numbers_on(predictions, scenes)
         except InputError as error:
             raise InputError(f"the weights can't be measured: {error}") from error

@@ -144,11 +144,11 @@ def export_smap_kind(
         return write_bundle(bundle, manifest, path, **others), error
 
 
-_CHOSEN = (
-    "association", "person_score", "min_joint_score", "depth_error", "flip_test", "size_share",
-    "size_prior",
-    "refine_scores", "refine_poses", "refine_root", "second_look",
-)  # fmt: skip
+# What of a manifest is its network's own; all else was measured or chosen for its people.
+_OF_THE_NETWORK = {
+    "name", "kind", "version", "description", "files", "input", "outputs", "joint_set", "precision",
+    "licence", "provenance", "scales", "stride", "centred_pixels",
+}  # fmt: skip
 
 
 def _chosen_for(like: Bundle) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _chosen_for(like: Bundle) -> dict[str, Any]:
     if like.kind != "smap":
         raise InputError(f"bundle {like.name} is of kind {like.kind}; expected one of kind smap")
     stated = like.manifest.model_dump(mode="json", exclude_none=True)
-    return {name: stated[name] for name in _CHOSEN if name in stated}
+    return {name: value for name, value in stated.items() if name not in _OF_THE_NETWORK}
 
 
 def further_networks(
