@@ -244,7 +244,8 @@ class _Run:
         if not (person.predicted or _in_front(person.body)):
             return person
         if not person.predicted:
-            self._moved[identity] = np.nan_to_num(smooth - raw)
+            moved = smooth - raw
+            self._moved[identity] = np.where(np.isfinite(moved), moved, 0.0)
         if person.predicted and not np.isfinite(smooth).any():
             smooth = raw + self._moved.get(identity, np.zeros(3))
         # What was not measured stays missing, what was measured is never lost.
@@ -258,11 +259,10 @@ def _seen(frame: Answer, joints: int) -> Seen:
     scores = np.zeros((len(people), joints))
     for k, person in enumerate(people):
         if not person.predicted and _in_front(person.body):
-            points[k] = believable(person.body.joints_3d)
-            scores[k] = np.nan_to_num(person.body.scores)
+            points[k], scores[k] = person.body.joints_3d, person.body.scores
     ids = np.array([person.body.id for person in people], np.int64)
     root = people[0].body.skeleton.root if people else 0
-    return Seen(ids, points, scores, frame.time, root)
+    return Seen(ids, believable(points), np.nan_to_num(scores), frame.time, root)
 
 
 def _with_spread(person: TrackedBody, spread: Float) -> TrackedBody:

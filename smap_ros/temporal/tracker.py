@@ -118,7 +118,9 @@ class Tracker:
         self._late_times.clear()
         step = time - self._time if len(self._tracks) else 0.0
         self._before, self._time = self._time, time
-        placed = [body for body in bodies if np.isfinite(believable(body.root)).all()]
+        roots = np.reshape([body.root for body in bodies], (len(bodies), 3))
+        (there,) = np.isfinite(believable(roots)[:, 0]).nonzero()
+        placed = [bodies[k] for k in there]
         found = Found(placed, self._tracks.joints.shape[1])
         if found.joints.shape[1] != self._tracks.joints.shape[1]:
             self._tracks = Tracks(found.joints.shape[1])
@@ -200,19 +202,13 @@ class Tracker:
         tracks = self._tracks
         known, missed = tracks.id >= 0, tracks.seen < self._before
         cost = self._costs(found) + LOST_COST * missed[:, None]
-        back = self._away(tracks.last, found, turns=turns)
-        clear = found.clarity >= CLEAR * tracks.usual[:, None]
-        back = np.where((back <= 1) & clear, back, np.inf)
-        pairs: list[tuple[int, int]] = []
-        for rows, costs in (
-            (known, cost),
-            (~known, cost),
-            (known & ~missed, back),
-        ):
-            left = np.where(rows[:, None], costs, np.inf)
-            left[[row for row, _ in pairs]] = np.inf
-            left[:, [column for _, column in pairs]] = np.inf
-            pairs += assign(left)
+        pairs = _assigned(cost, known, [])
+        pairs = _assigned(cost, ~known, pairs)
+        if len(pairs) < min(len(found), len(tracks)):
+            back = self._away(tracks.last, found, turns=turns)
+            clear = found.clarity >= CLEAR * tracks.usual[:, None]
+            back = np.where((back <= 1) & clear, back, np.inf)
+            pairs = _assigned(back, known & ~missed, pairs)
         return pairs
 
     def _costs(self, found: Found) -> NDArray[np.float64]:
@@ -245,3 +241,17 @@ class Tracker:
         if turns:
             lateral = lateral + SUDDEN_TURN * np.minimum(lost, SUDDEN_TIME) * range_
         return distance(expected, found.root, lateral, depth)
+
+
+def _assigned(
+    cost: NDArray[np.float64], rows: NDArray[np.bool_], pairs: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The pairs, and the best of ``rows`` with what these leave."""
+    if not rows.any():
+        return pairs
+    left = np.where(rows[:, None], cost, np.inf)
+    if pairs:
+        taken, columns = zip(*pairs, strict=True)
+        left[list(taken)] = np.inf
+        left[:, list(columns)] = np.inf
+    return [*pairs, *assign(left)]
