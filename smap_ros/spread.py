@@ -32,7 +32,7 @@ Opener = Callable[[], Callable[[Item, Tick], Result]]
 
 MOST_TRIES = 3
 _REACHED = 5.0  # seconds
-_GOODBYE = 10.0  # seconds a process has to end by itself
+_GOODBYE = 10.0  # seconds a process has to end by itself, if nothing else is said
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def spread(
     items: Sequence[Item],
     workers: Workers,
     on_tick: Tick = lambda count: None,
+    last_words: float = _GOODBYE,
 ) -> Generator[Result, None, None]:
     """The results of items, in their order, each as soon as it and those before are there.
 
@@ -69,6 +70,7 @@ def spread(
         workers: who works.
         on_tick: called with what the function says that it has done. From a cluster it comes
             when an item is finished.
+        last_words: seconds that a process of this machine has to end when it is stopped.
 
     Raises:
         SmapError: what the function raises, of the first item in order that did; or that workers
@@ -79,7 +81,7 @@ def spread(
         with closing(_on_ray(opener, items, workers, on_tick)) as results:
             yield from _in_order(results, len(items))
     elif workers.jobs > 1 and len(items) > 1:
-        crew = _Crew(opener, items, min(workers.jobs, len(items)), on_tick)
+        crew = _Crew(opener, items, min(workers.jobs, len(items)), on_tick, last_words)
         with closing(crew.results()) as results:
             yield from _in_order(results, len(items))
     else:
@@ -144,8 +146,14 @@ class _Crew(Generic[Item, Result]):
     """Processes of this machine, each with one item at a time."""
 
     def __init__(
-        self, opener: Opener[Item, Result], items: Sequence[Item], jobs: int, on_tick: Tick
+        self,
+        opener: Opener[Item, Result],
+        items: Sequence[Item],
+        jobs: int,
+        on_tick: Tick,
+        last_words: float,
     ) -> None:
+        self._last_words = last_words
         self._opener, self._items, self._jobs, self._on_tick = opener, items, jobs, on_tick
         self._waiting = deque(range(len(items)))
         self._tries = [0] * len(items)
@@ -164,7 +172,7 @@ class _Crew(Generic[Item, Result]):
             for worker in self._workers:
                 worker.process.terminate()  # stops as a user would stop it
             for worker in self._workers:
-                worker.process.join(_GOODBYE)
+                worker.process.join(self._last_words)
                 if worker.process.is_alive():
                     worker.process.kill()
                     worker.process.join()

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from smap_ros.cli import tables
 from smap_ros.cli.bag import BagOptions
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.report import NUMBERS, number_table, shown
 from smap_ros.spread import Tick, Workers, spread
-from smap_ros.stopping import Stopped
+from smap_ros.stopping import Stopped, held
 
-_POLL = 0.1  # seconds
 _LAST_WORDS = 60.0  # seconds that a process has to write its report when it was stopped
-
-
-@dataclass
-class _Job:
-    """A bag under way; ``said`` is its stderr."""
-
-    options: BagOptions
-    process: subprocess.Popen[bytes]
-    said: IO[bytes]
-
-    @property
-    def reason(self) -> str:
-        """Its last line."""
-        self.said.seek(0)
-        return _last_words(self.said.read().decode(errors="replace"), self.process.returncode)
 
 
 def run(bags: Sequence[Path], options: BagOptions, workers: Workers) -> None:
@@ -56,8 +39,7 @@ def run(bags: Sequence[Path], options: BagOptions, workers: Workers) -> None:
     failed: dict[Path, str] = {}
     with tables.progress() as bar:
         task = bar.add_task(f"{len(waiting)} bags", total=len(waiting))
-        for one, wrong in _on_cluster(waiting, workers) if workers.ray else _here(waiting, workers):
-            bar.advance(task)
+        for one, wrong in _reports(waiting, workers, lambda count: bar.advance(task, count)):
             if wrong:
                 failed[one.bag] = wrong
             bar.console.print(f"{one.bag}: {wrong or 'done'}", highlight=False, markup=False)
@@ -92,18 +74,31 @@ def report_folders(bags: Sequence[Path], report: Path) -> dict[Path, Path]:
     return {bag: report / name for name, bag in names.items()}
 
 
-def _here(waiting: Sequence[BagOptions], workers: Workers) -> Iterator[tuple[BagOptions, str]]:
-    """Each bag when it is done, and why it couldn't be."""
-    for job in _finished(waiting, max(workers.jobs, 1)):
-        yield job.options, job.reason if job.process.returncode else ""
-
-
-def _on_cluster(
-    waiting: Sequence[BagOptions], workers: Workers
+def _reports(
+    waiting: Sequence[BagOptions], workers: Workers, on_bag: Tick
 ) -> Iterator[tuple[BagOptions, str]]:
-    """The same by a cluster's workers, who start in other folders, in order."""
-    words = [_anywhere(one).words for one in waiting]
-    yield from zip(waiting, spread(_reporter, words, workers), strict=True)
+    """Each bag in order, and why it couldn't be reported on; empty where it was.
+
+    Raises:
+        Stopped: after those under way have written what they had.
+    """
+    ended = 0
+
+    def tick(count: int) -> None:
+        nonlocal ended
+        ended += count
+        on_bag(count)
+
+    # Workers of a cluster start in other folders.
+    words = [(_anywhere(one) if workers.ray else one).words for one in waiting]
+    try:
+        with closing(spread(_reporter, words, workers, tick, 2 * _LAST_WORDS)) as told:
+            yield from zip(waiting, told, strict=True)
+    except Stopped as stop:
+        begun = min(max(workers.jobs, 1), len(waiting) - ended)
+        rest = len(waiting) - ended - begun
+        stop.during = f"{rest} bags were not begun, {begun} not read to their end"
+        raise
 
 
 def _anywhere(options: BagOptions) -> BagOptions:
@@ -123,12 +118,29 @@ def _reporter() -> Callable[[list[str], Tick], str]:
 
 
 def _reported(words: list[str], tick: Tick) -> str:
-    """Report on a bag; why that can't be."""
-    command = [sys.executable, "-m", "smap_ros", *words]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    return _last_words(done.stderr, done.returncode) if done.returncode else ""
+    """Report on a bag in a process of its own, which costs no other if it dies; why that can't be.
+
+    Raises:
+        Stopped: after it has written what it had.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "smap_ros", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        try:
+            status = process.wait()
+        except Stopped:
+            process.send_signal(signal.SIGINT)
+            with held():
+                _end(process)
+            raise
+        said.seek(0)
+        wrong = said.read().decode(errors="replace")
+    tick(1)
+    return _last_words(wrong, status) if status else ""
 
 
 def _last_words(said: str, status: int) -> str:
@@ -136,52 +148,13 @@ def _last_words(said: str, status: int) -> str:
     return (lines[-1] if lines else f"ended with {status}").removeprefix("smap-ros: ")
 
 
-def _finished(waiting: Sequence[BagOptions], jobs: int) -> Iterator[_Job]:
-    """Start them in order, some at a time; each when it has ended.
-
-    Raises:
-        Stopped: after those under way have written what they had.
-    """
-    rest, running = list(waiting), list[_Job]()
-    try:
-        while rest or running:
-            while rest and len(running) < jobs:
-                running.append(_start(rest.pop(0)))
-            for job in [job for job in running if job.process.poll() is not None]:
-                running.remove(job)
-                yield job
-                job.said.close()
-            time.sleep(_POLL)
-    except Stopped as stop:
-        stop.during = f"{len(rest)} bags were not begun, {len(running)} not read to their end"
-        raise
-    finally:
-        for job in running:
-            with contextlib.suppress(ProcessLookupError):
-                job.process.send_signal(signal.SIGINT)
-        for job in running:
-            _end(job)
-
-
-def _start(options: BagOptions) -> _Job:
-    said = tempfile.TemporaryFile()  # noqa: SIM115  closed when the job has ended
-    process = subprocess.Popen(
-        [sys.executable, "-m", "smap_ros", *options.words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=said,
-    )
-    return _Job(options, process, said)
-
-
-def _end(job: _Job) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Wait for a process that was asked to end, and don't take no for an answer."""
     try:
-        job.process.wait(_LAST_WORDS)
+        process.wait(_LAST_WORDS)
     except subprocess.TimeoutExpired:
-        job.process.kill()
-        job.process.wait()
-    job.said.close()
+        process.kill()
+        process.wait()
 
 
 def _summary(done: Sequence[BagOptions]) -> Any:

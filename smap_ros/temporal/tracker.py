@@ -120,7 +120,7 @@ class Tracker:
         self._before, self._time = self._time, time
         roots = np.reshape([body.root for body in bodies], (len(bodies), 3))
         (there,) = np.isfinite(believable(roots)[:, 0]).nonzero()
-        placed = [bodies[k] for k in there]
+        placed = [bodies[k] for k in there.tolist()]
         found = Found(placed, self._tracks.joints.shape[1])
         if found.joints.shape[1] != self._tracks.joints.shape[1]:
             self._tracks = Tracks(found.joints.shape[1])

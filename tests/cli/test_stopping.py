@@ -221,6 +221,15 @@ def test_frames_are_whole_in_the_file_after_each(tmp_path, scene):
     assert [path.name for path in tmp_path.iterdir()] == ["bodies.json"]
 
 
+def descendants(process: int) -> list[int]:
+    children = map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())
+    return [one for child in children for one in (child, *descendants(child))]
+
+
+def reports_on_a_bag(process: int) -> bool:
+    return b"\0bag\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
 def test_several_bags_that_are_stopped_end_with_their_processes(start, tmp_path):
     """The first two are under way; the third is not begun."""
     bags = []
@@ -229,13 +238,22 @@ def test_several_bags_that_are_stopped_end_with_their_processes(start, tmp_path)
         shutil.copytree(ROOT / "tests" / "robot_bag" / "bag", bags[-1])
     words = ("bag", *bags, "--bundle", "smap_lite", *RUNTIME, "--jobs", 2, "--report", "out")
     process = start(*words)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    wait_for(lambda: len(children.read_text().split()) == 2, process)
-    under_way = children.read_text().split()
-    time.sleep(1.0)
+    wait_for(lambda: sum(map(reports_on_a_bag, descendants(process.pid))) == 2, process)
+    under_way = descendants(process.pid)
+    reports = [one for one in under_way if reports_on_a_bag(one)]
+    wait_for(lambda: all((tmp_path / "out" / name).exists() for name in "ab"), process)
+    time.sleep(1.5)  # the model is loaded, or the first images are looked at
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=90)
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopped by SIGTERM; 1 bags were not begun, 2 not read to their end" in told
     assert len(told.strip().splitlines()) == 1, told
-    assert not any(Path(f"/proc/{child}").exists() for child in under_way)
+    assert not any(Path(f"/proc/{child}").exists() for child in reports)
+    for _ in range(100):  # Python's own helper ends when it hears of it
+        if not any(Path(f"/proc/{child}").exists() for child in under_way):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"of {under_way} some are left")
+    for name in "ab":  # who was under way wrote what there was
+        assert (tmp_path / "out" / name / "report.json").exists()
