@@ -28,6 +28,7 @@ from smap_ros.evaluation.common.identities import (
 from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis, mpjpe, pa_mpjpe
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.common.scenes import Scene
+from smap_ros.evaluation.virtual.reliability import Told
 from smap_ros.skeletons import MPI15
 from smap_ros.temporal import Answer, BodySmoother
 
@@ -102,6 +103,7 @@ class Outcome:
         skipped: pictures that the predictions lack; they don't count.
         excused: people too small or hidden to count.
         excused_found: predictions that match one of them.
+        told: all predictions, by score.
         tracked: the same pictures after tracker and filter as shipped, where they are sequences;
             the identities found are in ``people``. None for stills.
         identities: of ``tracked``, where trackeval is installed.
@@ -114,6 +116,7 @@ class Outcome:
     skipped: int
     excused: int
     excused_found: int
+    told: tuple[Told, ...] = ()
     tracked: Outcome | None = None
     identities: IdentityNumbers | None = None
     smoother: str = ""
@@ -234,6 +237,7 @@ def _together(outcomes: Sequence[Outcome], skipped: int) -> Outcome:
         skipped=skipped,
         excused=sum(outcome.excused for outcome in outcomes),
         excused_found=sum(outcome.excused_found for outcome in outcomes),
+        told=tuple(one for outcome in outcomes for one in outcome.told),
     )
 
 
@@ -249,6 +253,7 @@ def compare_scene(scene: Scene, found: Sequence[Body]) -> Outcome:
         skipped=0,
         excused=int((~counted).sum()),
         excused_found=sum(not counted[k] for k in partner),
+        told=tuple(Told(body.score, id(body) in matched) for body in found),
     )
 
 

@@ -21,14 +21,17 @@ from smap_ros.evaluation.virtual.measures import (
     Person,
     by_group,
     by_joint,
+    label,
     numbers_json,
     summarise,
 )
+from smap_ros.evaluation.virtual.reliability import calibration_error, reliability
 from smap_ros.evaluation.virtual.tracks import over_time
 
 _GROUP_COLUMNS = (
     "people", "recall %", "precision %", "MPJPE mm", "PA-MPJPE mm", "root depth %", "PCK 250 mm %",
 )  # fmt: skip
+_SCORE_COLUMNS = ("told", "mean score %", "there %")
 _TIME_COLUMNS = ("measure", "each picture", "tracked and smooth")
 
 
@@ -57,6 +60,16 @@ class VirtualReport:
         }
         columns = ("joint", "MPJPE mm", "PCK 250 mm %", "found %")
         tables.append(number_table("by joint", columns, joints))
+        curve = reliability(outcome.told)
+        if curve:
+            scores = {
+                label(100 * one.low, 100 * one.high, "%"): (
+                    str(one.count), shown(100 * one.score), shown(100 * one.there),
+                )
+                for one in curve
+            }  # fmt: skip
+            scores["apart, mean"] = ("", "", shown(100 * calibration_error(curve)))
+            tables.append(number_table("by score", ("score", *_SCORE_COLUMNS), scores))
         return tables
 
     def numbers(self) -> Mapping[str, Any]:
@@ -75,6 +88,7 @@ class VirtualReport:
                 for title, groups in by_group(outcome).items()
             },
             "by_joint": {name: vars(n) for name, n in by_joint(outcome.people).items()},
+            "by_score": [vars(one) for one in reliability(outcome.told)],
             "people": [_person_json(person) for person in outcome.people],
         }
 
