@@ -34,6 +34,8 @@ LOST_COST = 0.2
 # How far the camera may turn from one frame to the next with nothing to tell it: radians/second,
 # for at most so many seconds.
 SUDDEN_TURN, SUDDEN_TIME = 1.75, 0.1
+# In the cost of taking somebody for the person of a track: of who is certainly nobody.
+DOUBT = 0.5
 
 # What was detected gets an identity; nobody is dropped for being unsure, nobody is invented.
 DETECTIONS_ONLY = TrackerConfig(birth_score=0.0, fill_time=0.0)
@@ -219,6 +221,7 @@ class Tracker:
         # Joints on top of each other in the image are one person whatever the depths say:
         # a single frame of wrong depth must not change an identity.
         total = (1 - weight) * away + weight * (1 - agreement)
+        total += DOUBT * (1 - found.score)  # rather the one of two who is certainly there
         return np.where((away <= 1) | (agreement > 0.5), total, np.inf)
 
     def _away(

@@ -171,6 +171,20 @@ def test_direction_is_the_filters_where_the_bundle_says_so(bundle, network):
         np.testing.assert_allclose(seen_from, filtered[:, 2, :2] / filtered[:, 2, 2:], atol=1e-9)
 
 
+def test_depth_is_both_the_networks_and_the_filters_where_the_bundle_says_so(bundle):
+    times, found, scores = stream()
+    manifest = bundle.manifest.model_copy(update={"direction": 0.2, "depth_share": 0.25})
+    shared = MaedSmoother(15, 2, replace(bundle, manifest=manifest))
+    config = RtsConfig(acceleration=(0.2, 0.1, 2.5))
+    rows = (MaedSmoother(15, 2, bundle), RtsSmoother(15, 2, config), shared)
+    for own, filtered, both in zip(*(played(s, times, found, scores) for s in rows), strict=True):
+        there = np.isfinite(own[:, 2, 2])
+        own, filtered, both = own[there], filtered[there], both[there]
+        expected = own[:, 2, 2] ** 0.75 * filtered[:, 2, 2] ** 0.25
+        np.testing.assert_allclose(both[:, 2, 2], expected)
+        np.testing.assert_allclose(both - both[:, 2:3], own - own[:, 2:3], atol=1e-9)
+
+
 def test_the_last_pictures_have_the_answers_of_shorter_delays(bundle):
     times, found, scores = stream()
     at = {d: played(MaedSmoother(15, d, bundle), times, found, scores) for d in DELAYS}

@@ -37,7 +37,8 @@ class SmootherSettings(BaseModel):
         films: folder of the recorded films that it learned from; they name their detector.
         detector: the bundle that recorded them.
         wins: delays at which it was measured to be better than every filter.
-        direction: see :class:`~smap_ros.bundles.manifest.smoother.SmootherManifest`.
+        direction, depth_share: see
+            :class:`~smap_ros.bundles.manifest.smoother.SmootherManifest`.
         held_every: as it learned: one film in so many was kept from it, and is so here.
     """
 
@@ -47,6 +48,7 @@ class SmootherSettings(BaseModel):
     detector: str = "smap_lite"
     wins: tuple[int, ...] = ()
     direction: float = Field(0.0, ge=0, le=100)
+    depth_share: float = Field(0.0, ge=0, le=1)
     held_every: int = Field(HELD_EVERY, ge=2)
 
 
@@ -168,5 +170,6 @@ def bundle_manifest(
         "delays": DELAYS,
         "wins": chosen.wins,
         "direction": chosen.direction,
+        "depth_share": chosen.depth_share,
         "window": WINDOW,
     }

@@ -40,6 +40,8 @@ class SmootherManifest(Manifest):
             filter does, as of smoother ``rts``, and this is the density of the random acceleration
             that it expects (of x/z and y/z, per second to the power 1.5): a network that was asked
             not to tremble is late for people who walk.
+        depth_share: how much of the logarithm of the root's depth is that filter's, 0 to 1; the
+            rest is the network's. What either gets wrong the other does not.
     """
 
     kind: Literal["smoother"]
@@ -50,6 +52,7 @@ class SmootherManifest(Manifest):
     wins: tuple[int, ...]
     window: Annotated[int, Field(ge=6, le=128)]
     direction: Annotated[float, Field(ge=0, le=100)] = 0.0
+    depth_share: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def knows(self, detector: str) -> bool:
         """Whether it was made for, or measured on, the people of a network, by its SHA-256."""
@@ -77,6 +80,10 @@ class SmootherManifest(Manifest):
         if delays < 2 or self.delays[-1] >= self.window:
             raise ValueError(
                 f"delays are {list(self.delays)}; expected two or more below window {self.window}"
+            )
+        if self.depth_share and not self.direction:
+            raise ValueError(
+                "depth_share is a share of the filter that direction is told by; set it"
             )
         if not set(self.wins) <= set(self.delays):
             raise ValueError(f"wins are {list(self.wins)}, not among delays {list(self.delays)}")

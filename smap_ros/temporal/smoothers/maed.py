@@ -2,8 +2,8 @@
 
 Of each picture the network gives what later ones need: keys and values of its attention. They
 stay in a ring over the last pictures, so nothing is computed twice, and all people go through it
-at once. Where its bundle says so, the direction in which people are seen comes from a Kalman filter
-instead, as that of ``rts``, which isn't late for people who walk.
+at once. Where its bundle says so, the direction in which people are seen, and a share of their
+depth, come from a Kalman filter instead, as that of ``rts``, which isn't late for people who walk.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class MaedSmoother:
         self._shapes = manifest.network_inputs
         self._before = manifest.window - 1
         self._path = _direction_filter(manifest.direction, delay) if manifest.direction else None
+        self._depth_share = manifest.depth_share
         self.reset()
 
     def reset(self) -> None:
@@ -131,7 +132,9 @@ class MaedSmoother:
     def _due(self, path: Float | None) -> Float:
         """The oldest picture's joints, seen where ``path``, [N, 1, 3], says."""
         picture = self._waiting.popleft()
-        joints = picture.joints if path is None else _turned(picture.joints, path, self._root)
+        joints = picture.joints
+        if path is not None:
+            joints = _moved(joints, path, self._root, self._depth_share)
         due: Float = np.where(picture.seen[:, None, None], joints, np.nan)
         self._spreads.append(np.where(picture.seen[:, None], picture.spread, np.nan))
         return due
@@ -215,10 +218,15 @@ def _only_root(seen: Seen) -> Seen:
     return replace(seen, joints=seen.joints[:, root], scores=seen.scores[:, root], root=0)
 
 
-def _turned(joints: Float, path: Float, root: int) -> Float:
-    """People [N, J, 3] moved across the view to where their roots are seen, [N, 1, 3], if known."""
+def _moved(joints: Float, path: Float, root: int, depth_share: float) -> Float:
+    """People [N, J, 3] moved to where their roots are seen, [N, 1, 3], if known.
+
+    Across the view wholly, along it by a share of the logarithm.
+    """
     told = joints[:, root : root + 1]
-    moved = path / path[..., 2:] * told[..., 2:] - told
+    with np.errstate(invalid="ignore", divide="ignore"):
+        depth = told[..., 2:] * (path[..., 2:] / told[..., 2:]) ** depth_share
+        moved = path / path[..., 2:] * depth - told
     out: Float = joints + np.where(np.isfinite(moved), moved, 0.0)
     return out
 
