@@ -34,6 +34,8 @@ LOST_COST = 0.2
 # How far the camera may turn from one frame to the next with nothing to tell it: radians/second,
 # for at most so many seconds.
 SUDDEN_TURN, SUDDEN_TIME = 1.75, 0.1
+# Nearer to somebody known, metres, who is uncertain may be the same person found twice.
+TWICE = 0.5
 # In the cost of taking somebody for the person of a track: of who is certainly nobody.
 DOUBT = 0.5
 
@@ -159,11 +161,14 @@ class Tracker:
             tracks.move(moved)
 
     def _name(self, time: float) -> None:
-        """Identities for those who are certain or have lasted."""
+        """Identities for those who are certain or have lasted, and are not somebody found twice."""
         tracks, config = self._tracks, self.config
         certain = tracks.score >= config.birth_score
         lasting = (tracks.seen > tracks.born) & (time - tracks.born >= config.birth_time)
-        for row in np.flatnonzero((tracks.id < 0) & (certain | lasting)):
+        known = tracks.position[(tracks.id >= 0) & (tracks.seen == time)]
+        apart = np.linalg.norm(tracks.position[:, None] - known[None], axis=2)
+        alone = (apart >= TWICE).all(axis=1)
+        for row in np.flatnonzero((tracks.id < 0) & (certain | (lasting & alone))):
             tracks.id[row] = self._next_id
             self._next_id += 1
 

@@ -341,3 +341,14 @@ def test_where_one_is_lost_and_another_appears_farther_than_a_camera_turns_it_is
             tracker.update([person((-0.5, 0, 4))], k / 15)
         tracked = tracker.update([person((0.4, 0, 4))], 8 / 15, told)
         assert [t.body.id for t in tracked if not t.predicted] == [expected]
+
+
+def test_a_known_person_is_the_certain_one_of_two():
+    """Who reappears is found twice, and the doubtful one is nearer to where they would be."""
+    tracker = Tracker()
+    for k in range(4):
+        tracker.update([person((0, 0, 4.0))], k * STEP)
+    doubtful, certain = person((0.1, 0, 4.0), 0.5), person((-0.14, 0, 4.0), 0.99)
+    tracked = tracker.update([doubtful, certain], 4 * STEP)
+    assert identities(tracked)[0] == 0
+    assert tracked[0].body.score == pytest.approx(0.99)
