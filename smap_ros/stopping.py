@@ -133,7 +133,11 @@ def stoppable() -> Iterator[None]:
 def _origin(error: BaseException) -> Stopped | None:
     """The stop that an error was made of, if there is one."""
     seen: BaseException | None = error
+    passed: set[int] = set()  # `raise error from error` makes a chain without an end
     while seen is not None and not isinstance(seen, Stopped):
+        if id(seen) in passed:
+            return None
+        passed.add(id(seen))
         seen = seen.__cause__ or seen.__context__
     return seen
 

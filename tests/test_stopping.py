@@ -50,6 +50,12 @@ def test_an_error_that_a_stop_was_made_into_is_the_stop(child_environment) -> No
     assert run(DURING_A_NATIVE_IMPORT, **child_environment) == f"stopped {128 + signal.SIGTERM}"
 
 
+def test_an_error_that_is_its_own_cause_ends_as_itself() -> None:
+    error = ValueError("as `raise error from error` makes it")
+    with pytest.raises(ValueError, match="as `raise"), stoppable():
+        raise error from error
+
+
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(ImportError, match="no such module"), stoppable():
         raise ImportError("no such module")

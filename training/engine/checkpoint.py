@@ -86,7 +86,11 @@ class KeepLast(Callback):
         ) as error:  # torch's writer: RuntimeError
             if trainer.is_global_zero:
                 unfinished.unlink(missing_ok=True)
-            left = f"the one of step {self.saved} is whole" if self.saved >= 0 else "there is none"
+            left = "there is none yet"
+            if self.path.exists():
+                left = (
+                    f"the one of {f'step {self.saved}' if self.saved >= 0 else 'before'} is whole"
+                )
             raise InputError(
                 f"can't write the checkpoint {self.path} at step {trainer.global_step} "
                 f"({error}); {left}"

@@ -100,7 +100,10 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         try:
             trainer.fit(module, loader, ckpt_path=str(last) if done else None, weights_only=True)
         except InputError as error:
-            raise told_by_worker(error) from error
+            told = told_by_worker(error)
+            if told is error:
+                raise
+            raise told from error
         stopped = asked.take()
     weights = config.out / f"{recipe.model}.pth"
     if trainer.is_global_zero and last.exists():

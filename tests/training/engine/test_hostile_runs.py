@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from smap_ros.errors import InputError
+from smap_ros.stopping import stoppable
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.record import RECORD
 from smap_train.engine.trainer import train
@@ -111,3 +112,9 @@ def test_a_record_that_is_no_json_is_named_when_the_run_goes_on(tmp_path: Path) 
     with pytest.raises(InputError, match=r"run\.json is damaged .*; remove it to resume"):
         train(toy(tmp_path))
     assert (tmp_path / RECORD).read_text() == '{"config": '
+
+
+def test_an_error_of_a_run_ends_the_command(tmp_path: Path) -> None:
+    """With the signals that `smap-train` listens to; it once looked for their sign for ever."""
+    with pytest.raises(InputError, match="record 3: value is nan"), stoppable():
+        train(toy(tmp_path, bad=3))
