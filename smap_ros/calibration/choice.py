@@ -8,6 +8,7 @@ from pathlib import Path
 
 from smap_ros.calibration.calibration import Calibration, fitted
 from smap_ros.calibration.files import read_calibration
+from smap_ros.calibration.plausible import check_field_of_view
 from smap_ros.calibration.rectified import rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
@@ -32,6 +33,8 @@ class CameraChoice:
         if self.calibration is not None and self.fov is not None:
             raise InputError("both a calibration and a field of view were given; give one")
         rectified = rectification(self.rectified).rectified
+        if self.fov is not None:
+            check_field_of_view(self.fov)
         if self.calibration is not None and (self.calibration.width or self.calibration.height):
             self.calibration.camera(rectified=rectified)
 
@@ -45,11 +48,6 @@ class CameraChoice:
             CameraError: if the file or the angle is impossible.
             InputError: if both are given.
         """
-        if fov_degrees is not None and not 0 < fov_degrees < 180:
-            raise CameraError(
-                f"the field of view is {fov_degrees:g} degrees; expected the horizontal field of "
-                "view, between 0 and 180"
-            )
         fov = None if fov_degrees is None else math.radians(fov_degrees)
         return cls(None if path is None else read_calibration(path), fov, rectified)
 

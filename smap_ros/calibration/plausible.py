@@ -73,6 +73,24 @@ def check_intrinsics(
         )
 
 
+def check_field_of_view(fov: float) -> None:
+    """Refuse an opening that no camera has which people could be placed by.
+
+    Args:
+        fov: horizontal field of view as it was stated, radians.
+
+    Raises:
+        CameraError: saying what is expected.
+    """
+    least, most = (2 * math.atan(0.5 / focal) for focal in reversed(FOCAL_RANGE))
+    if not least <= fov <= most:
+        raise CameraError(
+            f"the field of view is {math.degrees(fov):.4g} degrees; expected the horizontal field "
+            f"of view in degrees, {math.degrees(least):.3g} to {math.degrees(most):.4g}, or a "
+            "calibration, which wider lenses need"
+        )
+
+
 def check_lens(camera: Camera) -> None:
     """Refuse distortion that folds the image up, or takes most of it away.
 

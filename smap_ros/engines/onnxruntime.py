@@ -46,8 +46,9 @@ class OnnxRuntimeEngine(CpuEngine):
         # By default idle workers spin, which takes a robot's other processes their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
+            # Without its fallback, which prints of each refusal and tries the same once more.
             self.handle = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
+                model, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # onnxruntime raises a class of its own for each status
             raise EngineError(f"onnxruntime can't load the network: {error}") from error

@@ -74,9 +74,9 @@ def test_two_answers_are_refused():
         CameraChoice(STATED, 1.0)
 
 
-@pytest.mark.parametrize("degrees", [0, -5, 180, float("nan")])
+@pytest.mark.parametrize("degrees", [0, -5, 0.01, 1.1, 179.9, 180, float("nan")])
 def test_impossible_angles_are_refused(degrees):
-    with pytest.raises(CameraError, match="between 0 and 180"):
+    with pytest.raises(CameraError, match=r"field of view in degrees, 1\.15 to 157\.4, or"):
         CameraChoice.of(None, degrees)
 
 
