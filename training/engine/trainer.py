@@ -79,8 +79,8 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         callbacks=[
             *([WeightAveraging(avg_fn=warm_average(config.ema_decay))] if config.ema_decay else []),
             keep,
+            stop,  # before what takes long: until then SIGTERM is Lightning's
             *([Validate(config)] if config.validate_every else []),
-            stop,
             rates,
             LearningRateMonitor("step"),
             Progress(refresh_rate=10),

@@ -59,6 +59,8 @@ class Validate(Callback):
         due = step % self.config.validate_every == 0 or step == trainer.max_steps
         if not due or step in (0, self.measured):
             return
+        if trainer.should_stop and step < trainer.max_steps:
+            return  # who asked for the end doesn't wait for this
         self.measured = step
         if trainer.is_global_zero:
             assert isinstance(pl_module, RecipeModule)

@@ -155,6 +155,20 @@ def test_a_signal_ends_a_run_which_then_goes_on_exactly(whole, tmp_path, number)
     assert_same(whole, train(toy(tmp_path), change=True))  # without the pauses
 
 
+def test_a_signal_while_the_start_is_measured_ends_the_run(tmp_path):
+    process = started(tmp_path, "validate_every=1", "measure_pause=1.5")
+    end = time.monotonic() + 120
+    while not (tmp_path / "measuring").exists():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the run stands at step 1" in told.splitlines()[-1]
+    steps = [json.loads(line)["step"] for line in (tmp_path / "measures.jsonl").open()]
+    assert steps == [0]
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
     process = started(tmp_path, "pause=0.02")
     wait_for_step(tmp_path, process)

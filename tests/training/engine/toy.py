@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,6 +24,7 @@ class ToyConfig(RunConfig):
     pause: float = 0.0  # seconds a sample
     bad: int = -1  # number of a record that can't be used
     slope: float = 2.0
+    measure_pause: float = 0.0  # seconds of a measurement; the run's start is measured then, too
 
 
 class Toy(Recipe[ToyConfig]):
@@ -49,8 +51,6 @@ class Toy(Recipe[ToyConfig]):
         if record == self.config.bad:
             raise BadRecordError(f"numbers.txt, record {record}: value is nan")
         if self.config.pause:
-            import time
-
             time.sleep(self.config.pause)
         x = np.float32([record / 25 - 1 + 0.1 * rng.standard_normal()])
         return {"x": torch.from_numpy(x), "y": torch.from_numpy(self.config.slope * x)}
@@ -64,7 +64,13 @@ class Toy(Recipe[ToyConfig]):
     def files(self):
         return []
 
+    def starts_trained(self):
+        return self.config.measure_pause > 0
+
     def evaluate(self, network, limit):
+        if self.config.measure_pause:
+            (self.config.out / "measuring").touch()
+            time.sleep(self.config.measure_pause)
         x = torch.linspace(-1, 1, min(limit, 20))[:, None]
         torch.rand(3)  # drawing here must not change the run
         return {"error": float((network(x) - self.config.slope * x).abs().mean().detach())}
