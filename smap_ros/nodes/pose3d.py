@@ -103,8 +103,9 @@ class Pose3dNode(LifecycleNode):
         except SmapError as error:
             return self._refuse_to_configure(str(error))
         except Exception as error:  # rclpy would swallow it: say what happened, and live on
-            if not self.context.ok():
-                return self._refuse_to_configure("interrupted while loading the model")
+            if not self.context.ok():  # interrupted meanwhile: nothing to tell, and no way to
+                self._release()
+                return FAILURE
             log.exception("unexpected error on configure")
             return self._refuse_to_configure(unexpected(error))
         self._failure = self._loading = ""

@@ -59,15 +59,18 @@ class _Interrupt:
     Python's own handler would raise KeyboardInterrupt wherever the process happens to be; inside
     the middleware that surfaces as a RuntimeError. A second interrupt does raise it, for a process
     that is stuck.
+
+    Attributes:
+        seen: whether there was one; ROS knows nothing of those from before it was initialised.
     """
 
     def __init__(self) -> None:
-        self._seen = False
+        self.seen = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self._seen:
+        if self.seen:
             raise KeyboardInterrupt
-        self._seen = True
+        self.seen = True
 
 
 def _hang_up(number: int, frame: FrameType | None) -> None:
@@ -76,14 +79,15 @@ def _hang_up(number: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def _orderly_interrupt() -> Iterator[None]:
+def _orderly_interrupt() -> Iterator[_Interrupt]:
     # Before rclpy.init: its handler in C calls the one that was there.
-    handlers: dict[int, Any] = {signal.SIGINT: _Interrupt()}
+    interrupt = _Interrupt()
+    handlers: dict[int, Any] = {signal.SIGINT: interrupt}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         handlers[signal.SIGHUP] = _hang_up
     previous = {number: signal.signal(number, new) for number, new in handlers.items()}
     try:
-        yield
+        yield interrupt
     finally:
         for number, old in previous.items():
             signal.signal(number, old)
@@ -102,11 +106,13 @@ def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> 
         Exit status: 0, 2 when a node refuses its parameters, or what a node has as its
         ``exit_status``. What it has as its ``failure`` is told to who started us.
     """
-    with _orderly_interrupt():
-        return _run(factories, argv)
+    with _orderly_interrupt() as interrupt:
+        return _run(factories, argv, interrupt)
 
 
-def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
+def _run(
+    factories: Sequence[NodeFactory], argv: Sequence[str] | None, interrupt: _Interrupt
+) -> int:
     logger = rclpy.logging.get_logger("smap_ros")
     try:
         rclpy.init(args=None if argv is None else list(argv))
@@ -114,6 +120,9 @@ def _run(factories: Sequence[NodeFactory], argv: Sequence[str] | None) -> int:
         advice = _LOG_FOLDER if "logging" in str(error) else ""
         logger.fatal(f"ROS can't start: {error}{advice}")
         return BAD_INPUT
+    if interrupt.seen:
+        rclpy.try_shutdown()
+        return 0
     handler = RosLogHandler(logger)
     library = logging.getLogger("smap_ros")
     library.addHandler(handler)

@@ -132,9 +132,12 @@ def test_a_full_disk_ends_the_recorder_with_a_bag_to_read(
 @pytest.mark.parametrize(
     "way", [["scripts/pose3d_node"], ["-m", "smap_ros.nodes", "smap_ros.nodes.pose3d"]]
 )
-@pytest.mark.parametrize("library", ["numpy", "rclpy"])
+@pytest.mark.parametrize("library", ["numpy", "rclpy", "rmw_fastrtps"])
 def test_an_interrupt_during_the_imports_leaves_no_traceback(way, library, ros_domain):
-    """As `ros2 launch`, `ros2 run` and our launcher start nodes."""
+    """As `ros2 launch`, `ros2 run` and our launcher start nodes.
+
+    The last library is loaded while ROS is initialised, which takes interrupts only from then on.
+    """
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen([sys.executable, *way], cwd=ROOT, **pipes)
     maps = Path(f"/proc/{process.pid}/maps")
