@@ -146,3 +146,21 @@ def test_an_interrupt_during_the_imports_leaves_no_traceback(way, library, ros_d
     said, _ = process.communicate(timeout=60)
     assert process.returncode in (0, -signal.SIGINT), said
     assert "Traceback" not in said
+
+
+def test_an_interrupt_from_before_ros_takes_them_is_not_lost(ros_domain):
+    program = (
+        "import os, signal, sys, rclpy\n"
+        "from smap_ros.nodes import runtime, smoother\n"
+        "begin = rclpy.init\n"
+        "def init(**words):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    begin(**words)\n"
+        "rclpy.init = init\n"
+        "sys.exit(runtime.run([smoother.SmootherNode], []))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
