@@ -144,7 +144,8 @@ def test_recorded_people_are_reported_with_drops_and_changed_identities(
     assert numbers["probable_switches"] == [[0, 9]]
     assert numbers["truth"]["switches"] == 1
     assert numbers["truth"]["mpjpe_mm"] == pytest.approx(0, abs=0.01)
-    assert "image to bodies" in numbers["latency_ms"]
+    # The images' stamps are of 1970: they say nothing of how long anything took.
+    assert "image to bodies" not in numbers["latency_ms"]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "run_17" in page and "changes of identity" in page
 

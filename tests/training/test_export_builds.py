@@ -22,7 +22,7 @@ from smap_train.export.maed import CLIP_OUTPUTS, TokenGraph
 from smap_train.export.mesh import EXTRA_ROWS, MeshGraph, mesh_export
 from smap_train.export.networks import one_input
 from smap_train.export.registry import deployed_graphs
-from smap_train.export.smap import _refine_export
+from smap_train.export.smap import refine_export
 from smap_train.export.topdown import example_crops
 from smap_train.models import create
 from smap_train.models.deployment import Export
@@ -66,7 +66,7 @@ def mesh(made: Any) -> Export:
 
 OFFICIAL: dict[str, tuple[str, Callable[[Any], Export]]] = {
     "SMAP": ("smap", lambda n: deployed_graphs("smap", n)["whole"]),
-    "RefineNet": ("refinenet", _refine_export),
+    "RefineNet": ("refinenet", refine_export),
     "VirtualPose backbone": (
         "virtualpose_backbone",
         lambda n: deployed_graphs("virtualpose_backbone", n)["whole"],

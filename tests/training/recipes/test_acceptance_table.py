@@ -10,7 +10,6 @@ import pytest
 from smap_train.recipes.registry import RECIPES, recipe_class
 
 from .test_acceptance import WITH_BUNDLE
-from .test_two_ranks import DRAWS
 from .test_two_ranks import RECIPES as TWO_RANKS
 from .tiny import TINY
 
@@ -40,4 +39,3 @@ def test_a_row_is_true(name):
     assert ("`test_acceptance`" in runs) == (name in WITH_BUNDLE)
     assert (runs == "part of a bundle") == (not recipe_class(name).bundle_kind)
     assert ("`test_two_ranks`" in two) == (name in TWO_RANKS)
-    assert ("draws" in two) == (name in DRAWS)

@@ -13,7 +13,7 @@ from smap_ros.errors import InputError
 from smap_train.engine.trainer import train
 from smap_train.export.common import load_network
 from smap_train.export.precision import Part, write_parts
-from smap_train.export.smap import _refine_export
+from smap_train.export.smap import refine_export
 from smap_train.models.refinenet import RefineNet
 from smap_train.recipes.registry import open_recipe
 
@@ -55,7 +55,7 @@ def test_it_exports_for_any_number_of_people(run, tmp_path, half):
     import onnxruntime
 
     network = load_network(run / "refinenet.pth", RefineNet, "refinenet")
-    part = Part("refinenet", _refine_export(network), tmp_path / "refine.onnx")
+    part = Part("refinenet", refine_export(network), tmp_path / "refine.onnx")
     assert write_parts([part], half) < (1e-3 if half else 1e-4)
     session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
     name = session.get_inputs()[0].name
@@ -122,7 +122,7 @@ def test_it_goes_on_from_a_finished_network(run: Path, tmp_path: Path, kind: str
     start = run / "refinenet.pth"
     network = load_network(start, RefineNet, "refinenet").eval()
     if kind == "bundle":
-        part = Part("refinenet", _refine_export(network), tmp_path / "refine.onnx")
+        part = Part("refinenet", refine_export(network), tmp_path / "refine.onnx")
         write_parts([part], False)
         start = part.path
     recipe = open_recipe(CONFIGS / "refine_lite.yaml", [*settings(tmp_path), f"initial={start}"])
