@@ -29,7 +29,7 @@ LATE_IN_A_ROW = 3
 # After so long a gap, seconds, a person may be anywhere that they may ever be found again.
 REACH_TIME = 1.0
 # Added to the cost of who wasn't seen in the frame before: where one of two who are near each other
-# is seen, it is the one who was seen all the time; twice as much for a glimpse that shows nothing.
+# is seen, it is the one who was seen all the time.
 LOST_COST = 0.2
 # How far the camera may turn from one frame to the next with nothing to tell it: radians/second,
 # for at most so many seconds.
@@ -208,9 +208,7 @@ class Tracker:
             return []
         tracks = self._tracks
         known, missed = tracks.id >= 0, tracks.seen < self._before
-        # Who comes back is seen, as a rule: a bad glimpse is rather of who was there before.
-        bad = 1 - np.minimum(found.clarity / np.maximum(tracks.usual[:, None], 1e-6), 1)
-        cost = self._costs(found) + LOST_COST * missed[:, None] * (1 + bad)
+        cost = self._costs(found) + LOST_COST * missed[:, None]
         pairs = _assigned(cost, known, [])
         pairs = _assigned(cost, ~known, pairs)
         if len(pairs) < min(len(found), len(tracks)):

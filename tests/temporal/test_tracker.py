@@ -352,16 +352,3 @@ def test_a_known_person_is_the_certain_one_of_two():
     tracked = tracker.update([doubtful, certain], 4 * STEP)
     assert identities(tracked)[0] == 0
     assert tracked[0].body.score == pytest.approx(0.99)
-
-
-def test_a_bad_glimpse_is_rather_of_who_was_seen_before_than_of_who_comes_back():
-    """Two cross in front of one another's depths; one comes back clearly, one shows badly."""
-    tracker = Tracker()
-    for k in range(10):
-        tracker.update([person((0, 0, 5.0)), person((0.3, 0, 5.0))], k * STEP)
-    for k in (10, 11, 12):  # the first is hidden
-        tracker.update([person((0.3, 0, 5.0))], k * STEP)
-    clear, glimpse = person((0.16, 0, 5.0)), person((0.14, 0, 5.0), clarity=0.15)
-    tracked = tracker.update([glimpse, clear], 13 * STEP)
-    found = {t.body.id: float(t.body.scores.max()) for t in tracked}
-    assert found == pytest.approx({0: 0.8, 1: 0.15})
