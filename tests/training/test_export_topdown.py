@@ -68,9 +68,8 @@ def test_smaller_crops_have_fewer_cells(tmp_path):
     options = {"joints": 15, "width": 0.0625, "input_size": 128, "pixel_range": 1}
     network = create("mobilehuman", **options)
     save_checkpoint(tmp_path / "small.pth", "mobilehuman", network.state_dict(), **options)
-    bundle, error = export_topdown_kind(
-        tmp_path / "small.pth", tmp_path / "small", **FACTS, settings={}
-    )
+    source = tmp_path / "small.pth"
+    bundle, error = export_topdown_kind(source, tmp_path / "small", ExportOptions(**FACTS))
     manifest = bundle.manifest
     assert (manifest.input.width, manifest.input.height, manifest.cells) == (128, 128, 16)
     assert manifest.joint_set == "mpi15" and manifest.input.pixel_range == 1 and error < 1e-4
