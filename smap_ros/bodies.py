@@ -24,6 +24,11 @@ Float = NDArray[np.float32]
 INFERRED_SCORE = 0.1
 
 
+def were_seen(scores: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which joints were seen, not inferred from others, by their scores; bool of their shape."""
+    return np.asarray(scores > np.float32(INFERRED_SCORE), np.bool_)
+
+
 @dataclass(frozen=True)
 class Mesh:
     """The surface of one person.
@@ -103,7 +108,7 @@ class Body:
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Joints that were seen, not inferred from others, bool [J]."""
-        return np.asarray(self.scores > np.float32(INFERRED_SCORE), np.bool_)
+        return were_seen(self.scores)
 
     @property
     def box(self) -> tuple[float, float, float, float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import INFERRED_SCORE, Body
+from smap_ros.bodies import Body, were_seen
 from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.smoothers.base import believable
 
@@ -54,7 +54,7 @@ class Found:
         self.root = self.joints[:, self.body[0].skeleton.root] if count else np.zeros((0, 3))
         self.score = np.nan_to_num(np.array([b.score for b in bodies], np.float64))
         scores = np.reshape([b.scores for b in bodies], shape)
-        self.clarity = np.where(scores > np.float32(INFERRED_SCORE), scores, 0.0).mean(axis=1)
+        self.clarity = np.where(were_seen(scores), scores, 0.0).mean(axis=1)
         told = np.array([b.depth_std for b in bodies], np.float64)
         self.doubt = np.where((told > 0) & np.isfinite(told), told, np.nan) / np.maximum(
             self.root[:, 2], 1e-6

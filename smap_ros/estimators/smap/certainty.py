@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import INFERRED_SCORE
+from smap_ros.bodies import were_seen
 from smap_ros.bundles.manifest.smap import PersonScore
 from smap_ros.camera import Camera
 from smap_ros.estimators.smap.lifting import JOINTS, Float
@@ -13,6 +13,8 @@ from smap_ros.estimators.smap.placement import heights
 from smap_ros.skeletons import MPI15
 
 Double = NDArray[np.float64]
+
+EVIDENCE = tuple(PersonScore.model_fields)
 
 _LEAST, _MOST = 1e-3, 1e3  # of what a logarithm is taken
 _SURE = 9.0  # logits beyond would be more than is known
@@ -44,7 +46,7 @@ def evidence(scores: Float, joints_3d: Float, depth_std: Double, camera: Camera)
         the distance's deviation over the distance (0 where it isn't known), and of the apparent
         height over the width of the picture.
     """
-    seen = scores > np.float32(INFERRED_SCORE)
+    seen = were_seen(scores)
     count = seen.sum(axis=1)
     mean = np.where(seen, scores, 0).sum(axis=1) / np.maximum(count, 1)
     depth = np.maximum(joints_3d[:, MPI15.root, 2].astype(np.float64), _LEAST)
@@ -79,6 +81,3 @@ def _log(values: Double, unknown: float) -> Double:
     """Logarithms, never infinite; NaN counts as ``unknown``."""
     known = np.where(np.isnan(values), unknown, values)
     return np.asarray(np.log(np.clip(known, _LEAST, _MOST)), np.float64)
-
-
-EVIDENCE = tuple(PersonScore.model_fields)

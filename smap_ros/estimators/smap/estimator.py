@@ -176,7 +176,7 @@ class SmapEstimator:
         )
 
     def lifted(self, image: Image, camera: Camera, timer: StageTimer | None = None) -> Lifted:
-        """The people that :meth:`estimate` would report, before they are refined.
+        """The people of :meth:`estimate` before they are refined, and their score leaves some out.
 
         Args:
             image, camera: as there.
@@ -316,8 +316,8 @@ class SmapEstimator:
             certain = certainty(self._manifest.person_score, found)
         people = zip(joints, pixels, seen, certain, placed.depth_std, strict=True)
         bodies = tuple(
-            Body(points, uv, scores, float(score), depth_std=float(std))
-            for points, uv, scores, score, std in people
+            Body(points, uv, by_joint, float(score), depth_std=float(std))
+            for points, uv, by_joint, score, std in people
         )
         timer.lap(last)
         return bodies, notes

@@ -42,8 +42,8 @@ _STEADY = (
     "sensor_msgs/msg/CameraInfo",
     "smap_ros/msg/BodyArray",
 )
-# A track that begins this soon after and this near to where another ended is the same person.
 AS_RECORDED = "as recorded"
+# A track that begins this soon after and this near to where another ended is the same person.
 _HANDOVER_TIME, _HANDOVER_DISTANCE = 1.0, 0.75
 
 
