@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
-from smap_ros.bundles.bundle import Bundle
+from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.errors import InputError
 from smap_train.models.checkpoint import load_model
 
@@ -71,6 +71,20 @@ class ExportOptions:
 # Checkpoint, folder to write, options -> the bundle, and the largest relative difference between
 # ONNX Runtime and torch.
 Exporter: TypeAlias = Callable[[Path, Path, ExportOptions], tuple[Bundle, float]]
+
+
+def change_bundle(bundle: Bundle, changes: Mapping[str, Any], **files: Path) -> Bundle:
+    """Rewrite a bundle where it is.
+
+    Args:
+        bundle: as loaded.
+        changes: fields of its manifest.
+        files: further networks, or other ones, by role.
+    """
+    fields = bundle.manifest.model_dump(mode="json", exclude_none=True)
+    del fields["files"]
+    old = {role: bundle.folder / file.path for role, file in bundle.manifest.files.entries.items()}
+    return write_bundle(bundle.folder, {**fields, **changes}, **{**old, **files})
 
 
 def load_network(checkpoint: Path, kind: type[Network], expected: str = "") -> Network:

@@ -10,9 +10,10 @@ import onnx
 from onnx import numpy_helper
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from smap_ros.bundles.bundle import Bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle
 from smap_ros.engines.agreement import LIMITS, disagreement, picture_inputs
 from smap_ros.errors import InputError
+from smap_train.export.common import change_bundle
 from smap_train.export.networks import open_session
 
 # What loses too much in fp16: sums over many values, and exponentials.
@@ -66,10 +67,7 @@ def add_half_graph(bundle: Bundle) -> tuple[Bundle, float]:
                 f"in half precision output {worst} moves by {error:.1e} of its range; at most "
                 f"{LIMITS['f16']:g} is expected. Export without --gpu-half: GPUs take tf32 then"
             )
-        fields = bundle.manifest.model_dump(mode="json", exclude_none=True)
-        del fields["files"]
-        files = {role: bundle.folder / f.path for role, f in bundle.manifest.files.entries.items()}
-        return write_bundle(bundle.folder, fields, **{**files, "model_fp16": path}), error
+        return change_bundle(bundle, {}, model_fp16=path), error
 
 
 def _answer(path: Path, inputs: dict) -> dict:

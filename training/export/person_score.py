@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from smap_ros.bundles.bundle import Bundle, load_bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest.smap import PersonScore, SmapManifest
 from smap_ros.errors import InputError
 from smap_ros.estimators.checks import manifest_of
@@ -25,10 +25,11 @@ from smap_ros.estimators.smap.estimator import SmapEstimator
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_train.export.common import change_bundle
 
 Double = NDArray[np.float64]
 
-FEWEST = 50  # people who are there, and as many who aren't times five, before a fit says something
+FEWEST, FEWEST_GHOSTS = 50, 10  # who are there, and who aren't; of fewer a fit says nothing
 _RIDGE = 1.0  # on the weights of evidence of deviation 1
 
 
@@ -69,10 +70,10 @@ def fitted(found: Double, there: NDArray[np.bool_]) -> PersonScore:
         InputError: if there are too few people, or too few who aren't there, to say.
     """
     people, nobody = int(there.sum()), int((~there).sum())
-    if people < FEWEST or 5 * nobody < FEWEST:
+    if people < FEWEST or nobody < FEWEST_GHOSTS:
         raise InputError(
             f"{people} people found and {nobody} found where nobody is; at least {FEWEST} and "
-            f"{FEWEST // 5} are needed: add pictures, also some of rooms without people"
+            f"{FEWEST_GHOSTS} are needed: add pictures, also some of rooms without people"
         )
     mean, deviation = found.mean(axis=0), found.std(axis=0)
     known = deviation > 1e-9  # evidence that is the same for all says nothing
@@ -110,13 +111,11 @@ def run(
     Example: smap-train person-score models/mine --virtual data/unseen --virtual data/empty
     """
     loaded = load_bundle(bundle)
-    manifest = manifest_of(loaded, SmapManifest)
+    manifest_of(loaded, SmapManifest)  # or it is refused
     scenes = [scene for folder in virtual for scene in open_scenes(folder)]
     found, there = measured(loaded, scenes, engine)
     weights = fitted(found, there)
-    settings = manifest.model_dump(mode="json", exclude_none=True)
-    files = {role: loaded.folder / entry["path"] for role, entry in settings.pop("files").items()}
-    write_bundle(loaded.folder, {**settings, "person_score": weights.model_dump()}, **files)
+    change_bundle(loaded, {"person_score": weights.model_dump()})
     typer.echo(
         f"{loaded.folder}: {len(there)} people of {len(scenes)} pictures, {there.sum()} of them "
         f"there: {weights}"

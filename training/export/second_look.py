@@ -20,11 +20,12 @@ import typer
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from smap_ros.bundles.bundle import Bundle, load_bundle, write_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.errors import InputError
 from smap_ros.estimators.checks import manifest_of
 from smap_ros.evaluation.views.truth import from_blaze
+from smap_train.export.common import change_bundle
 from smap_train.export.networks import open_session, range_error, store_half
 from smap_train.export.precision import require_agreement
 from smap_train.export.tflite import Converter
@@ -79,15 +80,12 @@ def add_second_look(source: Path, bundle: Path | str) -> tuple[Bundle, float]:
     """
     content = read_network(source)
     old = load_bundle(bundle)
-    manifest = manifest_of(old, SmapManifest).model_dump(mode="json", exclude_none=True)
-    files = {role: old.folder / entry["path"] for role, entry in manifest.pop("files").items()}
+    manifest_of(old, SmapManifest)  # or it is refused
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "second.onnx"
         error = write_network(content, path)
-        files["second"] = path
         # It takes the place of the mirrored look, which costs more and gives less.
-        changed = {**manifest, "second_look": _SPEC, "flip_test": False}
-        return write_bundle(old.folder, changed, **files), error
+        return change_bundle(old, {"second_look": _SPEC, "flip_test": False}, second=path), error
 
 
 def read_network(source: Path) -> bytes:
