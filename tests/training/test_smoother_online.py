@@ -156,33 +156,31 @@ def test_who_is_predicted_for_long_costs_nothing(bundle, network, monkeypatch):
         assert asked[10:] == [3] * (5 + delay) + [2] * (6 - delay)
 
 
-def test_direction_is_the_filters_where_the_bundle_says_so(bundle, network):
+def shared_with_a_filter(bundle, **settings):
+    """Picture by picture: who was told by the network, by the filter, and by both; [N, 15, 3]."""
     times, found, scores = stream()
-    manifest = bundle.manifest.model_copy(update={"direction": 0.2})
-    turned = MaedSmoother(15, 2, replace(bundle, manifest=manifest))
+    manifest = bundle.manifest.model_copy(update={"direction": 0.2, **settings})
+    both = MaedSmoother(15, 2, replace(bundle, manifest=manifest))
     config = RtsConfig(acceleration=(0.2, 0.1, 2.5))
-    rows = (MaedSmoother(15, 2, bundle), RtsSmoother(15, 2, config), turned)
-    for own, filtered, both in zip(*(played(s, times, found, scores) for s in rows), strict=True):
-        there = np.isfinite(own[:, 2, 2])
-        own, filtered, both = own[there], filtered[there], both[there]
-        np.testing.assert_allclose(both[:, 2, 2], own[:, 2, 2])
+    rows = (MaedSmoother(15, 2, bundle), RtsSmoother(15, 2, config), both)
+    for answers in zip(*(played(s, times, found, scores) for s in rows), strict=True):
+        there = np.isfinite(answers[0][:, 2, 2])
+        own, filtered, both = (answer[there] for answer in answers)
         np.testing.assert_allclose(both - both[:, 2:3], own - own[:, 2:3], atol=1e-9)
+        yield own, filtered, both
+
+
+def test_direction_is_the_filters_where_the_bundle_says_so(bundle):
+    for own, filtered, both in shared_with_a_filter(bundle):
+        np.testing.assert_allclose(both[:, 2, 2], own[:, 2, 2])
         seen_from = both[:, 2, :2] / both[:, 2, 2:]
         np.testing.assert_allclose(seen_from, filtered[:, 2, :2] / filtered[:, 2, 2:], atol=1e-9)
 
 
 def test_depth_is_both_the_networks_and_the_filters_where_the_bundle_says_so(bundle):
-    times, found, scores = stream()
-    manifest = bundle.manifest.model_copy(update={"direction": 0.2, "depth_share": 0.25})
-    shared = MaedSmoother(15, 2, replace(bundle, manifest=manifest))
-    config = RtsConfig(acceleration=(0.2, 0.1, 2.5))
-    rows = (MaedSmoother(15, 2, bundle), RtsSmoother(15, 2, config), shared)
-    for own, filtered, both in zip(*(played(s, times, found, scores) for s in rows), strict=True):
-        there = np.isfinite(own[:, 2, 2])
-        own, filtered, both = own[there], filtered[there], both[there]
+    for own, filtered, both in shared_with_a_filter(bundle, depth_share=0.25):
         expected = own[:, 2, 2] ** 0.75 * filtered[:, 2, 2] ** 0.25
         np.testing.assert_allclose(both[:, 2, 2], expected)
-        np.testing.assert_allclose(both - both[:, 2:3], own - own[:, 2:3], atol=1e-9)
 
 
 def test_the_last_pictures_have_the_answers_of_shorter_delays(bundle):

@@ -69,6 +69,14 @@ def kept() -> list:
     return sorted(plans.plan_folder().glob("*.plan"))
 
 
+def assert_built_anew_once(model: bytes) -> None:
+    """The plan that is kept is replaced, and the new one is good."""
+    for fresh in (True, False):
+        engine = open_model(model, "tensorrt")
+        assert engine.fresh == fresh
+        engine.close()
+
+
 def image(model: bytes, seed: int = 0) -> dict[str, np.ndarray]:
     engine = open_model(model, "onnxruntime", 1)
     rng = np.random.default_rng(seed)
@@ -128,12 +136,8 @@ def test_a_plan_that_was_not_built_here_is_built_anew(model, damage, caplog):
         side_car.unlink()
     else:
         side_car.write_text("[]")
-    engine = open_model(model, "tensorrt")
-    assert engine.fresh and "ignoring the plan" in caplog.text
-    engine.close()
-    again = open_model(model, "tensorrt")
-    assert not again.fresh
-    again.close()
+    assert_built_anew_once(model)
+    assert "ignoring the plan" in caplog.text
 
 
 def test_a_plan_that_tensorrt_refuses_is_built_anew_once(model, monkeypatch, caplog):
@@ -296,12 +300,8 @@ def test_a_plan_that_others_may_have_written_is_not_loaded(model, caplog, mode):
     (path,) = kept()
     assert path.stat().st_mode & 0o777 == 0o600
     path.chmod(mode)
-    engine = open_model(model, "tensorrt")
-    assert engine.fresh and "others than you may have written it" in caplog.text
-    engine.close()
-    again = open_model(model, "tensorrt")
-    assert not again.fresh
-    again.close()
+    assert_built_anew_once(model)
+    assert "others than you may have written it" in caplog.text
 
 
 def test_a_plan_of_another_user_is_not_loaded(model, monkeypatch, caplog):
