@@ -23,6 +23,7 @@ _FOCUS = {
     "l_knee": (0.3, 0.6),
     "r_ankle": (0.3, 0.6),
 }
+_FILLED = (0.5, 1.05)  # of the picture
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Augmentation:
         small: in which people are smaller than composed pictures have them otherwise.
         dark: so dark that noise shows.
         smeared: of a camera that moves fast.
+        filled: that one person fills, whichever way up: lying along the picture, upside down.
     """
 
     near: float = 0.0
@@ -44,6 +46,7 @@ class Augmentation:
     small: float = 0.0
     dark: float = 0.0
     smeared: float = 0.0
+    filled: float = 0.0
 
 
 NONE = Augmentation()
@@ -83,6 +86,32 @@ def focus(rng: Rng, joints: Float) -> tuple[Float, float] | None:
     extent = float((np.nanmax(joints, axis=0) - np.nanmin(joints, axis=0)).max())
     length = max(extent, 20.0) * float(rng.uniform(*_FOCUS[name]))
     return (point + rng.normal(0, 0.15 * length, 2)).astype(np.float32), length
+
+
+def filling(rng: Rng, joints: Float, size: tuple[int, int]) -> tuple[Float, float, float] | None:
+    """A view that somebody fills: its centre, scale and turn.
+
+    Upright people are at most as long as a picture is high; those who lie along it are longer.
+
+    Args:
+        joints: float32 [15, 2], pixels; NaN where unknown.
+        size: width and height of the view.
+
+    Returns:
+        The point [2] that comes to the middle, pixels; a factor; radians. None of one joint.
+    """
+    known = joints[np.isfinite(joints).all(axis=1)].astype(np.float64)
+    if len(known) < 2:
+        return None
+    turn = float(rng.uniform(-np.pi, np.pi))
+    if rng.random() < 0.6:
+        turn = float(rng.integers(-1, 3) * np.pi / 2 + rng.normal(0, 0.2))
+    cos, sin = np.cos(turn), np.sin(turn)
+    turned = known @ np.array([[cos, -sin], [sin, cos]]).T
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    fit = float((np.array(size) / np.maximum(high - low, 20.0)).min())
+    center = np.array([[cos, sin], [-sin, cos]]) @ ((low + high) / 2)
+    return center.astype(np.float32), fit * float(rng.uniform(*_FILLED)), turn
 
 
 def framed(rng: Rng, picture: Picture) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.skeletons import MPI15
-from smap_train.data.augment import NONE, Augmentation, angle, darkened, focus, smeared
+from smap_train.data.augment import NONE, Augmentation, angle, darkened, filling, focus, smeared
 from smap_train.data.people import PhotoPerson
 from smap_train.data.picture import (
     OCCLUDED,
@@ -27,6 +27,7 @@ from smap_train.data.picture import (
     inside_of,
 )
 
+_LARGEST = 5.0  # enlargement of a photo
 _MIN_SHOWN = 0.3  # share of a person's joints that must be visible for the labels to stand
 
 
@@ -84,9 +85,15 @@ def mosaic(
     Args:
         two_rows: share of the pictures that have two such rows, with smaller people: more of
             them a picture, which is what training is short of.
-        more: shares of the people who are near, turned and small.
+        more: shares of the people who are near, turned and small, and of the pictures that one
+            person fills.
     """
     picture = Picture.empty(np.zeros((height, width, 3), np.uint8))
+    # Drawn only where it matters: runs without it see what they always saw.
+    if more.filled and rng.random() < more.filled:
+        person = people[rng.integers(len(people))]
+        _add_tile(rng, picture, person, (slice(0, height), slice(0, width)), more, filled=True)
+        return picture
     rows = 2 if rng.random() < two_rows else 1
     for top, bottom in pairwise(np.linspace(0, height, rows + 1).astype(int)):
         for left, right in pairwise(_columns(rng, width, rows)):
@@ -111,8 +118,13 @@ def _add_tile(
     person: PhotoPerson,
     tile: tuple[slice, slice],
     more: Augmentation,
+    filled: bool = False,
 ) -> None:
-    """Fill rows and columns of a picture with a photo about its person."""
+    """Fill rows and columns of a picture with a photo about its person.
+
+    Args:
+        filled: whether the person shall be as large as fits, at any angle.
+    """
     (top, left), (bottom, right) = ((s.start for s in tile), (s.stop for s in tile))
     width, height = right - left, bottom - top
     image, _, joints, depth = _person_view(rng, person, bool(rng.random() < 0.5))
@@ -120,6 +132,9 @@ def _add_tile(
     center, scale = _tile_placement(rng, joints, picture.image.shape[0], (width, height), more)
     turn = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-0.6, 0.6)
     turn = angle(rng, more.turned, turn)
+    view = filling(rng, joints, (width, height)) if filled else None
+    if view is not None:
+        center, scale, turn = view[0], min(view[1], _LARGEST), view[2]
     affine = similarity(rng, center, target, scale, turn)
     border = cv2.BORDER_REFLECT_101 if rng.random() < 0.2 else cv2.BORDER_CONSTANT
     color = tuple(int(v) for v in rng.integers(0, 256, 3))
@@ -151,7 +166,7 @@ def _tile_placement(
     """
     near = focus(rng, joints) if rng.random() < more.near else None
     if near is not None:
-        return near[0], min(max(tile) / near[1], 5.0)
+        return near[0], min(max(tile) / near[1], _LARGEST)
     if rng.random() < more.small:
         return _placement(rng, joints, (0.08 * rows, 0.3 * rows))
     # A long person in a narrow column may be cut at the sides, as people at borders are.

@@ -100,9 +100,14 @@ class VirtualScene:
         center, middle = np.array(size, np.float32) / 2, np.array(to) / 2
         turn = augment.angle(rng, more.turned, rng.normal(0, 0.05))
         seen = np.flatnonzero((visibility == compose.VISIBLE).sum(axis=1) >= 3)
+        known = np.where(visibility[..., None] > 0, joints, np.nan).astype(np.float32)
+        if more.filled and len(seen) and rng.random() < more.filled:
+            view = augment.filling(rng, known[rng.choice(seen)], to)
+            if view is not None:
+                zoom = float(np.clip(view[1], 0.6 * fit, 4.0 * fit))
+                return compose.similarity(rng, view[0], middle.astype(np.float32), zoom, view[2])
         if len(seen) and rng.random() < more.near:
-            known = np.where(visibility[..., None] > 0, joints, np.nan)[rng.choice(seen)]
-            found = augment.focus(rng, known.astype(np.float32))
+            found = augment.focus(rng, known[rng.choice(seen)])
             if found is not None:
                 zoom = float(np.clip(max(to) / found[1], 0.6 * fit, 4.0 * fit))
                 return compose.similarity(rng, found[0], middle.astype(np.float32), zoom, turn)
