@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.skeletons import MPI15
+from smap_train.losses.shared import mean_count
 from smap_train.losses.smap_lite import keypoint_loss
 
 JOINTS = len(MPI15)
@@ -52,7 +53,8 @@ def teacher_loss(output: Mapping[str, Tensor], taught: Mapping[str, Tensor]) -> 
     Keypoints and affinities everywhere, depths and poses where the teacher sees somebody.
 
     Args:
-        output: of :class:`~smap_train.models.smap_lite.SmapLite` in training mode.
+        output: of :class:`~smap_train.models.smap_lite.SmapLite` in training mode, of pictures that
+            may be none: where several devices share a step, each has to ask.
         taught: of :func:`two_looks`.
     """
     keypoints, affinities = taught["heatmap_2d"].split((JOINTS, len(_ROWS) - JOINTS), dim=1)
@@ -62,12 +64,13 @@ def teacher_loss(output: Mapping[str, Tensor], taught: Mapping[str, Tensor]) -> 
     error = (output["affinities"] - affinities).square()
     error = error[:, 0::2] + error[:, 1::2]
     # As in the loss against labels: the rest counts a tenth.
-    limbs = (error * (0.1 + 0.9 * on_limb)).sum() / on_limb.sum().clamp(min=1)
+    limb_cells = mean_count(on_limb.sum(), on_limb)
+    limbs = (error * (0.1 + 0.9 * on_limb)).sum() / limb_cells
     bones = (output["bone_depth"] - taught["det_d"]).abs()
     root = (output["root_depth_log"] - taught["root_d"].clamp(min=1e-6).log()).abs()
     pose = (output["pose"] - taught["pose"]).abs().mean(dim=1, keepdim=True)
     at_root = (keypoints[:, MPI15.root : MPI15.root + 1] > _AT_ROOT).float()
-    roots, limb_cells = at_root.sum().clamp(min=1), on_limb.sum().clamp(min=1)
+    roots = mean_count(at_root.sum(), at_root)
     return (
         keypoint_loss(output["keypoint_logits"], keypoints, everywhere)
         + 2 * limbs

@@ -135,8 +135,6 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         if self._teacher is None:
             found = finished_lite(self.config.teacher, self.config.backbone)
             self._teacher = found.to(image.device)
-        if not ordinary.any():
-            return output["affinities"].sum() * 0.0
         picked = {name: value[ordinary] for name, value in output.items()}
         return teacher_loss(picked, two_looks(self._teacher, image[ordinary]))
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from smap_train.engine.trainer import start
 from smap_train.models.checkpoint import load_checkpoint
 
-from .tiny import FURTHER, TINY, tiny
-from .two_ranks import trained
+from .tiny import FURTHER, TINY
+from .two_ranks import chosen, trained
 
 ROOT = Path(__file__).parents[3]
 RECIPES = [*TINY, *FURTHER]
@@ -59,7 +59,7 @@ def test_two_processes_learn_what_one_with_the_double_batch_does(name, runs):
     alone, shared = (
         load_checkpoint(next((place / name).glob("*.pth")))["state_dict"] for place in places
     )
-    recipe = tiny(name, folder / name)
+    recipe = chosen(name, folder, places[0])
     start(recipe.config)
     before = recipe.network().state_dict()
     learnt = distance(alone, before)

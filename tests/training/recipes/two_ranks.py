@@ -15,9 +15,16 @@ from torch import nn
 
 from smap_train.engine.trainer import train
 from smap_train.recipes.base import Recipe
+from tests.training.recipes.tiny import shards, tiny
 
+BUNDLES = Path(__file__).parents[3] / "models"
 # Whose 3D convolutions are rounded by more than the tolerance: equal shows in double precision.
 DOUBLE = {"virtualpose_lite"}
+# A teacher of so few pictures that a device may have none of a step's.
+TAUGHT = {
+    "backbone": "movenet", "initial": BUNDLES / "smap_lite", "teacher": BUNDLES / "smap_lite",
+    "necks": True, "frozen_norms": True, "ordinary_share": 0.25,
+}  # fmt: skip
 STEPS = 2
 BATCH_SIZE = 4  # in all
 
@@ -39,18 +46,21 @@ def fixed(recipe: Recipe[Any]) -> Recipe[Any]:
     return recipe
 
 
-def trained(name: str, folder: Path, out: Path) -> Recipe[Any]:
-    """A recipe's run of some steps into ``out / name``."""
-    from tests.training.recipes.tiny import tiny
-
+def chosen(name: str, folder: Path, out: Path) -> Recipe[Any]:
+    """A recipe on tiny settings: its data in ``folder / name``, its run in ``out / name``."""
     settings = {"steps": STEPS, "batch_size": BATCH_SIZE, "warmup": 0, "ema_decay": 0.5}
     if name in DOUBLE:
         settings["precision"] = "64-true"
-    recipe = fixed(tiny(name, folder / name, out=out / name, **settings))
-    train(recipe)
-    return recipe
+    if name == "smap_lite":
+        settings |= {**TAUGHT, "ordinary": [shards(folder / name)]}
+    return tiny(name, folder / name, out=out / name, **settings)
+
+
+def trained(name: str, folder: Path, out: Path) -> None:
+    """A recipe's run of some steps."""
+    train(fixed(chosen(name, folder, out)))
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[3:]:
-        trained(chosen, Path(sys.argv[1]), Path(sys.argv[2]))
+    for recipe in sys.argv[3:]:
+        trained(recipe, Path(sys.argv[1]), Path(sys.argv[2]))
