@@ -93,6 +93,48 @@ def test_a_reflected_border_is_not_believed(scene: VirtualScene) -> None:
     assert believed == {0.0, 1.0}
 
 
+def longest(joints: np.ndarray) -> np.ndarray:
+    """Extent of the largest person, pixels along x and y."""
+    known = joints[np.isfinite(joints).all(axis=-1).any(axis=-1)]
+    return (np.nanmax(known, axis=1) - np.nanmin(known, axis=1)).max(axis=0)
+
+
+def test_one_person_fills_the_picture_standing_or_lying_along_it() -> None:
+    extents = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        people = [person(masked=False)]
+        picture = compose.mosaic(rng, people, 448, 256, more=Augmentation(filled=1.0))
+        assert len(picture.outside_too) == 1
+        extent = longest(picture.outside_too)
+        # Fits but for a twentieth, and has at least half of that size.
+        assert 0.49 < (extent / (448, 256)).max() < 1.06
+        extents.append(extent)
+        # The labels are where the photo shows the shirt: red, on grey.
+        x, y = picture.joints_2d[0, MPI15.root].astype(int)
+        blue, _, red = picture.image[y, x].astype(int)
+        assert red > blue + 100
+    assert max(e[0] for e in extents) > 380  # longer than the picture is high
+    upright = [e for e in extents if e[1] > 2 * e[0]]
+    lying = [e for e in extents if e[0] > 2 * e[1]]
+    assert len(upright) > 5 and len(lying) > 5
+
+
+def test_one_person_of_a_scene_fills_the_view(scene: VirtualScene) -> None:
+    largest = []
+    for seed in range(20):
+        picture = scene.picture(np.random.default_rng(seed), 448, 256, Augmentation(filled=1.0))
+        if len(picture.outside_too):
+            largest.append((longest(picture.outside_too) / (448, 256)).max())
+    assert np.median(largest) > 0.5
+
+
+def test_who_has_one_joint_fills_nothing() -> None:
+    joints = np.full((15, 2), np.nan, np.float32)
+    joints[3] = 5
+    assert augment.filling(np.random.default_rng(0), joints, (448, 256)) is None
+
+
 def test_dark_and_smeared_pictures() -> None:
     rng = np.random.default_rng(0)
     image = np.full((64, 96, 3), 180, np.uint8)
