@@ -36,12 +36,12 @@ _RIDGE = 1.0  # on the weights of evidence of deviation 1
 def measured(
     bundle: Bundle, scenes: Sequence[Scene], engine: str = "auto"
 ) -> tuple[Double, NDArray[np.bool_]]:
-    """Everybody whom a bundle finds, however uncertain.
+    """Everybody whom a bundle finds at the first look, however uncertain.
 
     Returns:
         Their evidence, float64 [N, 5], and whether they are there, bool [N].
     """
-    estimator = SmapEstimator.create(bundle, engine, min_score=0.0)
+    estimator = SmapEstimator.create(bundle, engine, min_score=0.0, second_look=False)
     found, there = [], []
     try:
         for scene in tqdm(scenes, unit="img"):

@@ -36,7 +36,8 @@ def evidence(scores: Float, joints_3d: Float, depth_std: Double, camera: Camera)
     """What speaks for each person, in the order of :class:`PersonScore`'s fields.
 
     Args:
-        scores: float32 [N, 15]; up to ``INFERRED_SCORE`` for joints that weren't seen.
+        scores: float32 [N, 15], of the first look at the image; up to ``INFERRED_SCORE`` for joints
+            that weren't seen.
         joints_3d: float32 [N, 15, 3], metres, optical frame; NaN where missing.
         depth_std: float64 [N], metres; NaN where nothing is known of it.
         camera: intrinsics at the size of the image.

@@ -293,7 +293,7 @@ class SmapEstimator:
         self, lifted: Lifted, image: Image, camera: Camera, timer: StageTimer
     ) -> tuple[tuple[Body, ...], Mapping[str, float]]:
         """The people, refined and looked at again as the bundle can, and numbers of that."""
-        scores = np.clip(lifted.scores, 0, 1)
+        first = scores = np.clip(lifted.scores, 0, 1)
         last = "lifting"
         if self._refine is not None or self._second is not None:
             timer.lap(last)
@@ -312,7 +312,8 @@ class SmapEstimator:
         joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
         certain = plain_scores(scores)
         if self._manifest.person_score is not None:
-            found = evidence(seen, joints, placed.depth_std, camera)
+            # A second look is sure of joints where nobody is, too: what it adds says nothing here.
+            found = evidence(first, joints, placed.depth_std, camera)
             certain = certainty(self._manifest.person_score, found)
         people = zip(joints, pixels, seen, certain, placed.depth_std, strict=True)
         bodies = tuple(

@@ -34,13 +34,13 @@ def answers(margin: float = 1.25) -> np.ndarray:
 def make(tmp_path, scene, scene_onnx, scene_manifest):
     """Make the estimator of the scene's people with a second look that says the same of each."""
 
-    def create(joints=None, pose=None, presence=1.0, spec=None, **options):
+    def create(joints=None, pose=None, presence=1.0, spec=None, changes=None, **options):
         model, second = tmp_path / "model.onnx", tmp_path / "second_source.onnx"
         model.write_bytes(scene_onnx(scene.maps()))
         pose = np.zeros((15, 3)) if pose is None else pose
         joints = answers() if joints is None else joints
         second.write_bytes(second_model(joints, pose, presence))
-        manifest = scene_manifest(second_look=second_look(**(spec or {})))
+        manifest = scene_manifest(second_look=second_look(**(spec or {})), **(changes or {}))
         bundle = write_bundle(tmp_path / "scene", manifest, model, second=second)
         return create_estimator(bundle, "onnxruntime", threads=1, **options)
 
@@ -183,3 +183,16 @@ def test_a_network_of_other_shapes_is_refused(tmp_path, scene_onnx, scene, scene
     bundle = write_bundle(tmp_path / "scene", manifest, model, second=model)
     with pytest.raises(BundleError, match="the second network of bundle 'scene' has"):
         create_estimator(bundle, "onnxruntime", threads=1)
+
+
+def test_how_certain_it_is_that_somebody_is_there_is_the_first_looks_word(make, scene) -> None:
+    """A landmark network sees its joints where nobody is, too."""
+    changes = {"person_score": {"bias": -3.0, "joint_score": 4.0, "share_seen": 1.0}}
+    spec = {"in_picture": {"bias": 50.0}}
+    image = scene.image(BRIGHT)
+    plain = make(second_look=False, changes=changes).estimate(image, scene.camera)
+    twice = make(spec=spec, changes=changes).estimate(image, scene.camera)
+    assert len(plain) == len(twice) > 0
+    for one, two in zip(plain, twice, strict=True):
+        assert two.score == pytest.approx(one.score, abs=1e-6)
+        assert not np.allclose(two.scores, one.scores)
