@@ -20,6 +20,11 @@ class RecipeModule(lightning.LightningModule):
         self.recipe = recipe
         self.model = recipe.network()
 
+    def on_fit_start(self) -> None:
+        """Lightning's launchers set torch's threads anew; what is configured counts."""
+        if self.recipe.config.threads:
+            torch.set_num_threads(self.recipe.config.threads)
+
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Weighted sum of the losses of one batch; each of them goes to the curves."""
         torch.manual_seed(self._seed_of(index))

@@ -19,7 +19,7 @@ from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.trainer import train
 from smap_train.models.checkpoint import load_checkpoint
 
-from .toy import toy
+from .toy import Toy, toy
 
 TOY = Path(__file__).with_name("toy.py")
 ROOT = Path(__file__).parents[3]
@@ -47,6 +47,26 @@ def started(out: Path, *settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+@pytest.mark.parametrize("strategy", ["auto", "ddp"])
+def test_a_run_has_as_many_threads_as_it_shall(tmp_path, monkeypatch, strategy):
+    """Where nothing of the environment says how many, launchers of Lightning choose for all."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before, threads = torch.get_num_threads(), []
+
+    class Counting(Toy):
+        def losses(self, network, batch, step):
+            threads.append(torch.get_num_threads())
+            return super().losses(network, batch, step)
+
+    try:
+        for wanted in (3, 1):
+            recipe = toy(tmp_path / str(wanted), steps=2, threads=wanted, strategy=strategy)
+            train(Counting(recipe.config))
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [3, 3, 1, 1]
 
 
 def wait_for_step(out: Path, process: subprocess.Popen[str]) -> None:
