@@ -2,7 +2,7 @@
 
 A closed form: in each joint the second look's share is the logistic function of a weighted sum of
 both scores and of how far apart the two are; who disagrees beyond reason keeps the first look's
-pose.
+pose, and so does who gets somebody else's.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from smap_ros.skeletons import MPI15
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 
+SAME_ANSWER = 0.1  # of the smaller crop's side: two second looks this close saw the same person
 MAX_APART = 0.3  # shares of the crop's side that count, in how far apart two looks see a joint
 
 
@@ -87,6 +88,7 @@ def together(
     taken = np.asarray(
         (seen.presence >= spec.min_presence) & (mean_apart <= spec.max_apart), np.bool_
     )
+    taken &= ~_anothers(seen, mean_apart, taken)
     apart = np.clip(np.nan_to_num(apart), 0, MAX_APART)
     second = np.nan_to_num(seen.scores)
     share = np.where(known, _share(spec.in_picture, scores, second, apart), 1.0)
@@ -107,6 +109,20 @@ def together(
         scores=np.where(rows, fused, scores).astype(np.float32),
         in_space=np.where(rows, in_space, 0.0),
     )
+
+
+def _anothers(seen: Seen, mean_apart: Double, taken: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whose second look saw somebody else, who stands before them, bool [N].
+
+    Of two people with the same answer it is the one who was farther from it at the first look.
+    """
+    answers = seen.joints_2d
+    between = np.linalg.norm(answers[:, None] - answers[None], axis=-1).mean(axis=-1)
+    side = np.minimum(seen.sides[:, None], seen.sides[None])
+    rank = np.empty(len(taken))
+    rank[np.argsort(mean_apart, kind="stable")] = np.arange(len(taken))
+    same = (between < SAME_ANSWER * side) & taken[:, None] & taken[None]
+    return np.asarray((same & (rank[:, None] > rank[None])).any(axis=1), np.bool_)
 
 
 def pose_of_both(joints_3d: Float, seen: Seen, in_space: Double) -> Float:

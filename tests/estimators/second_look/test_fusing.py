@@ -62,6 +62,24 @@ def test_what_is_not_to_be_believed_is_not_taken(look: Seen) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shift", "own"), [(6.0, True), (14.0, False)], ids=["the same answer", "two answers"]
+)
+def test_who_gets_the_answer_of_who_stands_before_them_keeps_their_pose(shift, own) -> None:
+    """The landmark network sees the nearer of two people in both crops."""
+    first = np.concatenate([points() + (20, 0), points() + (1, 0), points() + (300, 0)])
+    answers = np.concatenate([points() + (shift, 0), points(), points() + (300, 0)])
+    look = Seen(
+        joints_2d=answers, scores=np.full((3, 15), 0.8), poses=np.ones((3, 15, 3)),
+        presence=np.ones(3), sides=np.array([150.0, 100.0, 100.0]),
+    )  # fmt: skip
+    scores = np.full((3, 15), 0.4, np.float32)
+    both = together(first.astype(np.float32), first, scores, look, CAMERA, EVEN)
+    assert both.taken.tolist() == [not own, True, True]
+    moved = both.joints_2d[0] - first[0]
+    assert (np.abs(moved) < 1e-4).all() if own else (moved[:, 0] < -2).all()
+
+
+@pytest.mark.parametrize(
     ("weights", "towards_second"),
     [({"first": 3.0}, True), ({"first": -3.0}, False), ({"second": -2.0}, False),
      ({"apart": 9.0}, True), ({"bias": -2.0}, False)],
