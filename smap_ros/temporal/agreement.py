@@ -63,10 +63,20 @@ def boxes(points: Float) -> Boxes:
     return low, high
 
 
+def common(a: Boxes, b: Boxes) -> Float:
+    """Area that boxes [T] share with boxes [B], float64 [T, B]."""
+    low = np.maximum(a[0][:, None], b[0][None])
+    return np.asarray(np.clip(np.minimum(a[1][:, None], b[1][None]) - low, 0, None).prod(axis=2))
+
+
+def inside(a: Boxes, b: Boxes) -> Float:
+    """Share of each of boxes [T] that lies in boxes [B], float64 [T, B]."""
+    return np.asarray(common(a, b) / np.maximum((a[1] - a[0]).prod(axis=1), 1e-9)[:, None])
+
+
 def overlap(a: Boxes, b: Boxes) -> Float:
     """Intersection over union of boxes [T] with boxes [B], float64 [T, B]."""
-    low = np.maximum(a[0][:, None], b[0][None])
-    inner = np.clip(np.minimum(a[1][:, None], b[1][None]) - low, 0, None).prod(axis=2)
+    inner = common(a, b)
     total = (a[1] - a[0]).prod(axis=1)[:, None] + (b[1] - b[0]).prod(axis=1)[None] - inner
     share: Float = np.where(total > 0, inner / np.maximum(total, 1e-9), 0.0)
     return share

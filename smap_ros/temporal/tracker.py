@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
-from smap_ros.temporal.agreement import distance, similarity
+from smap_ros.temporal.agreement import boxes, distance, inside, similarity
 from smap_ros.temporal.assignment import assign
 from smap_ros.temporal.egomotion import Motion, TurnEstimator
 from smap_ros.temporal.options import TrackerConfig
@@ -36,6 +36,8 @@ LOST_COST = 0.2
 SUDDEN_TURN, SUDDEN_TIME = 1.75, 0.1
 # Nearer to somebody known, metres, who is uncertain may be the same person found twice.
 TWICE = 0.5
+# Who appears with more of their box than this in that of somebody known is before or behind them.
+CROSSING = 0.5
 # In the cost of taking somebody for the person of a track: of who is certainly nobody.
 DOUBT = 0.5
 
@@ -161,14 +163,21 @@ class Tracker:
             tracks.move(moved)
 
     def _name(self, time: float) -> None:
-        """Identities for those who are certain or have lasted, and are not somebody found twice."""
+        """Identities for those who are certain or have lasted, and are not somebody found twice.
+
+        Who appears before or behind somebody known has to last however certain they are: a part
+        of two people who cross may be a third one for a frame or two.
+        """
         tracks, config = self._tracks, self.config
         certain = tracks.score >= config.birth_score
         lasting = (tracks.seen > tracks.born) & (time - tracks.born >= config.birth_time)
-        known = tracks.position[(tracks.id >= 0) & (tracks.seen == time)]
-        apart = np.linalg.norm(tracks.position[:, None] - known[None], axis=2)
+        known = (tracks.id >= 0) & (tracks.seen == time)
+        apart = np.linalg.norm(tracks.position[:, None] - tracks.position[known][None], axis=2)
         alone = (apart >= TWICE).all(axis=1)
-        for row in np.flatnonzero((tracks.id < 0) & (certain | (lasting & alone))):
+        crossing = inside(boxes(tracks.pixels), boxes(tracks.pixels[known])) > CROSSING
+        free = ~crossing.any(axis=1) | (config.birth_score <= 0)  # 0: everybody at once
+        named = certain & (lasting | free) | lasting & alone
+        for row in np.flatnonzero((tracks.id < 0) & named):
             tracks.id[row] = self._next_id
             self._next_id += 1
 

@@ -352,3 +352,23 @@ def test_a_known_person_is_the_certain_one_of_two():
     tracked = tracker.update([doubtful, certain], 4 * STEP)
     assert identities(tracked)[0] == 0
     assert tracked[0].body.score == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(("frames", "named"), [(2, [0]), (4, [0, 1])], ids=["a ghost", "somebody"])
+def test_who_appears_behind_somebody_known_must_last_however_certain(frames, named):
+    """Parts of two people who cross make a third one for a frame or two."""
+    tracker = Tracker()
+    tracker.update([person((0, 0, 4.0))], 0.0)
+    for k in range(frames):
+        tracked = tracker.update([person((0, 0, 4.0)), person((0.1, 0, 4.9), 0.97)], (1 + k) / 15)
+    assert identities(tracked) == named
+
+
+def test_who_appears_beside_somebody_known_is_told_at_once():
+    tracker = Tracker()
+    tracker.update([person((0, 0, 4.0))], 0.0)
+    assert identities(tracker.update([person((0, 0, 4)), person((1, 0, 4.9))], 1 / 15)) == [0, 1]
+    detections = Tracker(TrackerConfig(birth_score=0.0, fill_time=0.0))
+    detections.update([person((0, 0, 4.0))], 0.0)
+    behind = [person((0, 0, 4.0)), person((0.1, 0, 4.9), 0.3)]
+    assert identities(detections.update(behind, 1 / 15)) == [0, 1]
