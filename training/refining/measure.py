@@ -68,7 +68,7 @@ def measure(
     match: Match = by_share,
     **options: Any,
 ) -> FoundPeople:
-    """Run a bundle without refinement on scenes and pair its people with the true ones.
+    """Run a bundle on scenes and pair its people, as its refining network gets them, with the true.
 
     Args:
         bundle: name or folder, of kind smap.
@@ -87,7 +87,7 @@ def measure(
         )
     size = loaded.manifest.input.width, loaded.manifest.input.height
     # Not create_estimator: what it gives shows only what all kinds have.
-    estimator = SmapEstimator.create(loaded, engine, refine=False, **options)
+    estimator = SmapEstimator.create(loaded, engine, **options)
     try:
         some = (_people(estimator, scene, size, match) for scene in tqdm(scenes, unit="img"))
         found = [people for people in some if people is not None]
@@ -103,7 +103,7 @@ def _people(
 ) -> FoundPeople | None:
     """The people of one scene; None if nobody is found."""
     camera, true = scene.camera, scene.frame.bodies
-    lifted = estimator.lifted(scene.image(), camera)
+    lifted = estimator.looked_at_twice(scene.image(), camera)
     scores = np.clip(lifted.scores, 0, 1)
     people = zip(lifted.joints_3d, lifted.joints_2d, scores, strict=True)
     fit = Letterbox(camera.width, camera.height, *size)
@@ -192,7 +192,7 @@ def run(
 ) -> None:
     """Write people as a bundle finds them beside the true ones, to train its refining network on.
 
-    The bundle's own refining network, if it has one, isn't used.
+    They are as that network gets them: with the joints of both looks, if the bundle has a second.
 
     Example: smap-train pairs models/plain pairs.npz --virtual data/virtual
     """

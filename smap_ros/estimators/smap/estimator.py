@@ -59,7 +59,7 @@ from smap_ros.estimators.smap.refining import (
     refine_output,
 )
 from smap_ros.estimators.smap.selection import LOW_SCORE, Limits, select_people
-from smap_ros.estimators.smap.twice import look_twice
+from smap_ros.estimators.smap.twice import Twice, look_twice
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15, Skeleton
 
@@ -197,6 +197,21 @@ class SmapEstimator:
         lifted = self._placed_people(seen, camera, letterbox, timer)
         return self._believed(lifted)
 
+    def looked_at_twice(self, image: Image, camera: Camera) -> Lifted:
+        """The people of :meth:`lifted` as the refining network gets them at last.
+
+        Joints in the picture are both looks', where the bundle has a second one.
+        """
+        lifted = self.lifted(image, camera)
+        if self._second is None or not len(lifted):
+            return lifted
+        return self._twice(image, camera, lifted, self._refined(lifted)).lifted
+
+    def _twice(self, image: Image, camera: Camera, lifted: Lifted, joints: Float) -> Twice:
+        assert self._second is not None
+        scale = self._letterbox(camera).scale
+        return look_twice(self._second, image, camera, lifted, joints, scale, self._refined)
+
     def _on_gpu(
         self,
         frame: DeviceFrame,
@@ -303,8 +318,7 @@ class SmapEstimator:
             timer.lap("refine")
         notes: Mapping[str, float] = {}
         if self._second is not None:
-            scale = self._letterbox(camera).scale
-            twice = look_twice(self._second, image, camera, lifted, joints, scale, self._refined)
+            twice = self._twice(image, camera, lifted, joints)
             lifted, joints, scores = twice.lifted, twice.joints_3d, twice.scores
             notes = twice.use.notes()
             timer.lap("second look")

@@ -196,3 +196,20 @@ def test_how_certain_it_is_that_somebody_is_there_is_the_first_looks_word(make, 
     for one, two in zip(plain, twice, strict=True):
         assert two.score == pytest.approx(one.score, abs=1e-6)
         assert not np.allclose(two.scores, one.scores)
+
+
+def test_a_refining_network_can_be_trained_on_what_it_gets(make, scene) -> None:
+    """The joints of both looks, not those of the first alone."""
+    image = scene.image(BRIGHT)
+    estimator = make(spec={"in_picture": {"bias": 50.0}})
+    first, both = (f(image, scene.camera) for f in (estimator.lifted, estimator.looked_at_twice))
+    told = estimator.estimate(image, scene.camera)
+    seen = first.scores > 0
+    assert seen.any() and (both.scores > 0).tolist() == seen.tolist()
+    for k, body in enumerate(told):
+        np.testing.assert_allclose(both.joints_2d[k][seen[k]], body.joints_2d[seen[k]], atol=1e-3)
+    assert (np.abs(both.joints_network - first.joints_network)[seen] > 0.01).any()
+    once = make(second_look=False)
+    np.testing.assert_array_equal(
+        once.looked_at_twice(image, scene.camera).joints_3d, first.joints_3d
+    )
