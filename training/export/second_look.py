@@ -58,8 +58,8 @@ _SPEC: Mapping[str, Any] = {
     "max_apart": 0.25,
     "min_score": 0.3,
     "in_picture": {"bias": -0.6, "first": -2.9, "second": 1.2, "apart": 16.0},
-    "in_space": {"bias": -0.1, "first": -2.4, "second": 1.5},
-    "budget_ms": 60.0,
+    "in_space": {"bias": -0.65, "first": -1.5, "second": 0.55},
+    "budget_ms": 40.0,
 }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_the_shipped_model_sees_mirrored_people_mirrored(flip_test: bool) -> Non
     image = next(iter(open_source(str(folder / "clip.mp4")))).image
     camera = Camera.from_yaml(folder / "camera.yaml")
     estimator = create_estimator(
-        "smap_lite", engine="onnxruntime", threads=1, refine=False, flip_test=flip_test
+        "smap_lite", "onnxruntime", 1, refine=False, second_look=False, flip_test=flip_test
     )
     people = estimator.estimate(image, camera).bodies
     turned = estimator.estimate(np.ascontiguousarray(image[:, ::-1]), camera).bodies
