@@ -251,10 +251,8 @@ def test_a_robots_recording_is_judged_by_a_file_or_a_topic_with_the_camera_from_
         assert after["world"]["frame"] == "odom"
         assert after["world"]["acceleration"] < before["world"]["acceleration"]
         assert after["motion"]["switches"] == 0
-        for measure in ("acceleration", "bones_percent", "jerk"):
+        for measure in ("mpjpe_mm", "acceleration", "bones_percent", "jerk"):
             assert after["motion"][measure] < before["motion"][measure], measure
-        # A network that learned from another detector's people needn't make their poses better.
-        assert after["motion"]["mpjpe_mm"] < 1.05 * before["motion"]["mpjpe_mm"]
         if after["identities"] is not None:
             assert after["identities"]["hota"] > 70 and after["identities"]["switches"] == 0
     lags = [truth["after_smoothing"]["motion"]["lag"] for truth in found.values()]

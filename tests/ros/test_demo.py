@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -62,11 +61,7 @@ def test_the_demo_leaves_all_its_files_and_says_where(demo):
     names = {"annotated.mp4", "bodies.json", "contact_sheet.png", "poses_3d.png", "bag", "logs"}
     assert {path.name for path in out.iterdir()} == names
     assert all(name in done.stdout for name in names)
-    # The camera shows its first image again while the others are only coming up.
-    counted = re.search(r"(\d+) / (\d+) / (\d+)", done.stdout)
-    assert counted is not None, done.stdout
-    incoming, processed, dropped = map(int, counted.groups())
-    assert incoming - processed == dropped and FRAMES <= processed <= incoming, done.stdout
+    assert f"{FRAMES} / {FRAMES} / 0" in done.stdout, done.stdout
     for row in ("network", "image to bodies_raw", "image to bodies", "images/s"):
         assert row in done.stdout
 
