@@ -12,7 +12,7 @@ from smap_ros.bundles.manifest.smap import PersonScore
 from smap_ros.errors import InputError
 from smap_ros.estimators.smap.certainty import EVIDENCE, certainty
 from smap_ros.evaluation.virtual.truth import open_scenes
-from smap_train.export.person_score import fitted, measured
+from smap_train.export.person_score import fitted, measured, run
 
 
 def drawn(weights: PersonScore, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def drawn(weights: PersonScore, count: int) -> tuple[np.ndarray, np.ndarray]:
     found = np.stack(
         [
             np.ones(count), rng.uniform(0.1, 0.8, count), rng.uniform(0.2, 1, count),
-            rng.normal(-2.5, 0.6, count), rng.normal(-1.5, 0.7, count),
+            rng.normal(-2.5, 0.6, count), rng.normal(-1.5, 0.7, count), np.zeros(count),
         ],
         axis=1,
     )  # fmt: skip
@@ -60,3 +60,8 @@ def test_a_bundle_is_measured_with_everybody_whom_it_finds():
     assert found.shape == (len(there), len(EVIDENCE)) and np.isfinite(found).all()
     assert there.sum() == sum(len(scene.frame.bodies) for scene in scenes)  # all are seen well
     assert (certainty(load_bundle("smap_lite").manifest.person_score, found)[there] > 0.5).all()
+
+
+def test_presence_is_told_by_second_looks_only(make_bundle, crowd):
+    with pytest.raises(InputError, match=r"presence is 0\.3, but .* has no second look"):
+        run(make_bundle(crowd).folder, [], presence=0.3)

@@ -57,6 +57,7 @@ class PersonScore(Strict):
         share_seen: of the share of the joints that are seen.
         depth_doubt: of the logarithm of the distance's deviation over the distance.
         size: of the logarithm of the apparent height over the picture's width.
+        presence: of the logarithm of the second look's presence.
     """
 
     bias: float
@@ -64,6 +65,7 @@ class PersonScore(Strict):
     share_seen: float
     depth_doubt: float = 0.0
     size: float = 0.0
+    presence: Annotated[float, Field(ge=0)] = 0.0
 
 
 class SmapScales(Strict):
@@ -172,6 +174,10 @@ class SmapManifest(ImageManifest):
             raise ValueError(
                 "person_score.depth_doubt is stated, but the bundle says nothing of how wrong its "
                 "distances are (depth_error, output depth_spread)"
+            )
+        if self.person_score is not None and self.person_score.presence and not self.second_look:
+            raise ValueError(
+                "person_score.presence is stated, but the bundle has no second look that tells it"
             )
         if (self.second_look is None) != (self.files.second is None):
             raise ValueError("second_look and files.second go together; one of them is missing")

@@ -17,6 +17,7 @@ Double = NDArray[np.float64]
 EVIDENCE = tuple(PersonScore.model_fields)
 
 _LEAST, _MOST = 1e-3, 1e3  # of what a logarithm is taken
+_LEAST_PRESENCE = 0.01  # a landmark network's smaller ones say no more
 _SURE = 9.0  # logits beyond would be more than is known
 
 
@@ -32,7 +33,10 @@ def plain_scores(scores: Float) -> Float:
     return np.asarray(scores.sum(axis=1) / JOINTS, np.float32)
 
 
-def evidence(scores: Float, joints_3d: Float, depth_std: Double, camera: Camera) -> Double:
+def evidence(
+    scores: Float, joints_3d: Float, depth_std: Double, camera: Camera,
+    presence: Double | None = None,
+) -> Double:  # fmt: skip
     """What speaks for each person, in the order of :class:`PersonScore`'s fields.
 
     Args:
@@ -41,17 +45,20 @@ def evidence(scores: Float, joints_3d: Float, depth_std: Double, camera: Camera)
         joints_3d: float32 [N, 15, 3], metres, optical frame; NaN where missing.
         depth_std: float64 [N], metres; NaN where nothing is known of it.
         camera: intrinsics at the size of the image.
+        presence: float64 [N], probability that somebody is there as the second look has it; NaN of
+            people it didn't look at, None where there is no second look.
 
     Returns:
-        float64 [N, 5]: 1, the mean score of the joints seen, their share of all, the logarithm of
-        the distance's deviation over the distance (0 where it isn't known), and of the apparent
-        height over the width of the picture.
+        float64 [N, 6]: 1, the mean score of the joints seen, their share of all, and the logarithms
+        of the distance's deviation over the distance (0 where it isn't known), of the apparent
+        height over the width of the picture, and of the presence (0 where it isn't known).
     """
     seen = were_seen(scores)
     count = seen.sum(axis=1)
     mean = np.where(seen, scores, 0).sum(axis=1) / np.maximum(count, 1)
     depth = np.maximum(joints_3d[:, MPI15.root, 2].astype(np.float64), _LEAST)
     apparent = camera.fx / camera.width * heights(joints_3d) / depth
+    told = np.full(len(scores), np.nan) if presence is None else presence
     return np.stack(
         [
             np.ones(len(scores)),
@@ -59,6 +66,7 @@ def evidence(scores: Float, joints_3d: Float, depth_std: Double, camera: Camera)
             count / JOINTS,
             _log(depth_std / depth, unknown=1.0),
             _log(apparent, unknown=_LEAST),
+            _log(np.maximum(told, _LEAST_PRESENCE), unknown=1.0),
         ],
         axis=1,
     )
@@ -69,7 +77,7 @@ def certainty(weights: PersonScore, found: Double) -> Float:
 
     Args:
         weights: of the bundle.
-        found: float64 [N, 5], :func:`evidence`.
+        found: float64 [N, 6], :func:`evidence`.
 
     Returns:
         float32 [N], above 0 and below 1.

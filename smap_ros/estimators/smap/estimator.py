@@ -317,17 +317,18 @@ class SmapEstimator:
         if self._refine is not None:
             timer.lap("refine")
         notes: Mapping[str, float] = {}
+        presence = None
         if self._second is not None:
             twice = self._twice(image, camera, lifted, joints)
             lifted, joints, scores = twice.lifted, twice.joints_3d, twice.scores
-            notes = twice.use.notes()
+            notes, presence = twice.use.notes(), twice.presence
             timer.lap("second look")
         placed = self._placement(joints, lifted, scores, camera)
         joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
         certain = plain_scores(scores)
         if self._manifest.person_score is not None:
-            # A second look is sure of joints where nobody is, too: what it adds says nothing here.
-            found = evidence(first, joints, placed.depth_std, camera)
+            # A second look is sure of joints where nobody is, too: its scores say nothing here.
+            found = evidence(first, joints, placed.depth_std, camera, presence)
             certain = certainty(self._manifest.person_score, found)
         people = zip(joints, pixels, seen, certain, placed.depth_std, strict=True)
         bodies = tuple(

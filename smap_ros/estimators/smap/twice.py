@@ -9,7 +9,7 @@ import numpy as np
 
 from smap_ros.camera import Camera
 from smap_ros.estimators.base import Image
-from smap_ros.estimators.second_look.fusing import Together, pose_of_both, together
+from smap_ros.estimators.second_look.fusing import Double, Together, pose_of_both, together
 from smap_ros.estimators.second_look.look import SecondLook, Use
 from smap_ros.estimators.smap.lifting import JOINTS, Float, Lifted
 from smap_ros.skeletons import MPI15
@@ -23,12 +23,14 @@ class Twice:
         lifted: the people with joints in the picture by both looks.
         joints_3d: float32 [N, 15, 3], metres, optical frame.
         scores: float32 [N, 15]; 0 where neither sees the joint.
+        presence: float64 [N], the second look's, that somebody is there; NaN where it didn't look.
         use: what was made of the time.
     """
 
     lifted: Lifted
     joints_3d: Float
     scores: Float
+    presence: Double
     use: Use
 
 
@@ -58,10 +60,11 @@ def look_twice(
     both = together(lifted.joints_2d, believed, scores, seen, camera, second.spec)
     use = Use(len(lifted), int(looked.sum()), int(both.taken.sum()), ms, second.budget_ms)
     if not both.taken.any():
-        return Twice(lifted, joints_3d, scores, use)
+        return Twice(lifted, joints_3d, scores, seen.presence, use)
     moved = _moved(lifted, both, camera, scale)
     poses = pose_of_both(refined(moved), seen, both.in_space)
-    return Twice(replace(moved, joints_2d=both.joints_2d), poses, both.scores, use)
+    lifted = replace(moved, joints_2d=both.joints_2d)
+    return Twice(lifted, poses, both.scores, seen.presence, use)
 
 
 def _moved(lifted: Lifted, both: Together, camera: Camera, scale: float) -> Lifted:

@@ -34,13 +34,17 @@ def test_the_evidence_is_what_its_fields_say():
     scores[1] = 0.9
     joints = np.stack([standing(4.0), standing(2.0)])
     found = evidence(scores, joints, np.array([0.4, np.nan]), CAMERA)
+    assert (found[:, EVIDENCE.index("presence")] == 0).all()  # there is no second look
+    presence = np.array([0.5, np.nan])
+    found = evidence(scores, joints, np.array([0.4, np.nan]), CAMERA, presence)
     rows = dict(zip(EVIDENCE, found.T, strict=True))
     np.testing.assert_allclose(rows["bias"], 1)
     np.testing.assert_allclose(rows["joint_score"], [0.5, 0.9], rtol=1e-6)
     np.testing.assert_allclose(rows["share_seen"], [6 / 15, 1])
     np.testing.assert_allclose(rows["depth_doubt"], [np.log(0.1), 0])  # 0: nothing is known
     np.testing.assert_allclose(rows["size"], np.log([0.8 / 4, 0.8 / 2]), rtol=1e-5)
-    logit = found @ [-1.0, 4.0, 2.0, -0.5, 1.0]
+    np.testing.assert_allclose(rows["presence"], [np.log(0.5), 0])  # 0: it didn't look
+    logit = found @ [-1.0, 4.0, 2.0, -0.5, 1.0, 0.0]
     told = certainty(WEIGHTS, found)
     np.testing.assert_allclose(told, 1 / (1 + np.exp(-logit)), rtol=1e-5)
     assert told.dtype == np.float32
@@ -51,9 +55,10 @@ def test_nothing_makes_a_probability_that_isnt_one():
     joints[1], joints[2] = standing(1e-9), standing(1e9)
     scores = np.array([[0.0] * 15, [1.0] * 15, [1.0] * 15], np.float32)
     for sign in (1e6, -1e6):
-        weights = PersonScore(**dict.fromkeys(EVIDENCE, sign))
+        weights = PersonScore(**{**dict.fromkeys(EVIDENCE, sign), "presence": 1e6})
         with np.errstate(over="raise", invalid="raise"):
-            told = certainty(weights, evidence(scores, joints, np.full(3, np.inf), CAMERA))
+            found = evidence(scores, joints, np.full(3, np.inf), CAMERA, np.array([0.0, 1, -1]))
+            told = certainty(weights, found)
         assert ((told > 0) & (told < 1)).all()
     assert certainty(WEIGHTS, evidence(scores[:0], joints[:0], np.zeros(0), CAMERA)).shape == (0,)
 
@@ -89,3 +94,8 @@ def test_doubt_can_only_count_where_it_is_known():
     files = {"model": {"path": "model.onnx", "sha256": "0" * 64}}
     with pytest.raises(BundleError, match=r"person_score\.depth_doubt is stated, but the bundle"):
         parse_manifest({**manifest(person_score=weights), "files": files})
+    weights = {"bias": 0.0, "joint_score": 1.0, "share_seen": 1.0, "presence": 0.4}
+    with pytest.raises(BundleError, match=r"person_score\.presence is stated, .* no second look"):
+        parse_manifest({**manifest(person_score=weights), "files": files})
+    with pytest.raises(BundleError, match=r"person_score\.presence.* greater than or equal to 0"):
+        parse_manifest({**manifest(person_score={**weights, "presence": -1}), "files": files})

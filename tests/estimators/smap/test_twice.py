@@ -198,6 +198,21 @@ def test_how_certain_it_is_that_somebody_is_there_is_the_first_looks_word(make, 
         assert not np.allclose(two.scores, one.scores)
 
 
+def test_where_a_second_look_sees_nobody_it_is_less_certain(make, scene) -> None:
+    weights = {"bias": -3.0, "joint_score": 4.0, "share_seen": 1.0}
+    image = scene.image(BRIGHT)
+    for presence, weight, lower in ((0.1, 0.5, 0.5 * np.log(10)), (1.0, 0.5, 0), (0.1, 0, 0)):
+        plain = make(changes={"person_score": weights}).estimate(image, scene.camera)
+        changes = {"person_score": {**weights, "presence": weight}, "min_score": 0.0}
+        twice = make(presence=presence, changes=changes).estimate(image, scene.camera)
+        for one, two in zip(plain, twice, strict=True):
+            assert logit(two.score) == pytest.approx(logit(one.score) - lower, abs=1e-4)
+
+
+def logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
 def test_a_refining_network_can_be_trained_on_what_it_gets(make, scene) -> None:
     """The joints of both looks, not those of the first alone."""
     image = scene.image(BRIGHT)
