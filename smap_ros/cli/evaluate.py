@@ -279,6 +279,20 @@ def _coco(options: EvaluateOptions) -> Measurement:
     )
 
 
+def _mot(options: EvaluateOptions) -> Measurement:
+    from smap_ros.evaluation.mot import measures as mot
+    from smap_ros.evaluation.mot.report import report as mot_report
+    from smap_ros.evaluation.mot.truth import read_mot
+
+    sequences = read_mot(options.truth)
+    found = _open(options, [Reel([p.view for p in s.pictures], s.rate) for s in sequences])
+    return Measurement(
+        sum(len(sequence.pictures) for sequence in sequences),
+        found,
+        lambda step: mot_report(mot.evaluate(found, sequences, step)),
+    )
+
+
 _PROTOCOLS: dict[str, Callable[[EvaluateOptions], Measurement]] = {
     "virtual": _virtual,
     "pck2d": _pck2d,
@@ -289,4 +303,5 @@ _PROTOCOLS: dict[str, Callable[[EvaluateOptions], Measurement]] = {
     "h36m-p2": _h36m,
     "3dpw": _threedpw,
     "coco": _coco,
+    "mot": _mot,
 }

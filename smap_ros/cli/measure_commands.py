@@ -26,6 +26,7 @@ class Protocol(str, Enum):
     h36m_p2 = "h36m-p2"
     threedpw = "3dpw"
     coco = "coco"
+    mot = "mot"
 
 
 @takes_model("engine", "threads", "precision", "image_up")
@@ -44,7 +45,8 @@ def evaluate(
             metavar="GT",
             help="virtual: folder of shards, or truth.json of a clip. pck2d: LSPET zip or folder. "
             "views: the same, or an .npz of landmarks beside the zip of its photos. coco: "
-            "person_keypoints_*.json, or the folder of COCO. The others: "
+            "person_keypoints_*.json, or the folder of COCO. mot: folder of gt/gt.txt and img1 or "
+            "a video, or a folder of these. The others: "
             "folder of the data set in its official layout, or one of its sequences.",
         ),
     ],
@@ -100,8 +102,9 @@ def evaluate(
 
     virtual: people in metres on rendered scenes. pck2d: joints in labelled photos. views: people of
     photos cut, shrunk, turned, in the dark. mupots: MuPoTS-3D. panoptic: CMU Panoptic. h36m-p1,
-    h36m-p2: Human3.6M. 3dpw: 3DPW. coco: average precision of COCO's keypoints. The latter are
-    measured as the official scripts do; bring the data sets yourself.
+    h36m-p2: Human3.6M. 3dpw: 3DPW. coco: average precision of COCO's keypoints. These are measured
+    as the official scripts do; bring the data sets yourself. mot: who is found, missed, and seen
+    where nobody is, in films labelled by boxes (MOTChallenge's format, which CVAT writes as well).
 
     [bold]Examples[/bold]
 
@@ -114,6 +117,8 @@ def evaluate(
     [cyan]smap-ros evaluate --protocol mupots smap_lite MultiPersonTestSet --report report[/cyan]
 
     [cyan]smap-ros evaluate --protocol h36m-p2 found/bodies.json Human36M[/cyan]
+
+    [cyan]smap-ros evaluate --protocol mot smap_lite kitchen --report report[/cyan]
     """
     from smap_ros.cli.evaluate import EvaluateOptions, run
 

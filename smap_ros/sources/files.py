@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from smap_ros.errors import InputError
@@ -65,10 +65,7 @@ class FolderSource:
         self.rate = rate
         self.moving = rate is not None
         self.name = printable(path.name or str(path))
-        self._paths = sorted(
-            (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()),
-            key=lambda p: _natural(p.name),
-        )
+        self._paths = image_files(path)
         self.count: int | None = len(self._paths)
         if not self._paths:
             raise InputError(
@@ -88,6 +85,19 @@ class FolderSource:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def image_files(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The image files of a folder in natural order.
+
+    Args:
+        folder: where they are.
+        suffixes: how their names end, in lower case.
+    """
+    return sorted(
+        (p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.is_file()),
+        key=lambda p: _natural(p.name),
+    )
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:

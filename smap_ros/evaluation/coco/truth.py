@@ -8,7 +8,6 @@ aren't labelled.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from smap_ros.camera import Camera
 from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.jsonfiles import read_json
-from smap_ros.evaluation.common.views import View
+from smap_ros.evaluation.common.views import View, guessed_camera
 from smap_ros.skeletons import COCO17
 
 PERSON = 1  # id of the category
 NUMBERS = 3 * len(COCO17)  # of a person's keypoints
 _LATEST = ("val2017", "val2014")  # of a folder, the first that is there
-_FOV = math.radians(60)  # a guess: where joints are in the picture doesn't depend on it
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 Json = Mapping[str, Any]
@@ -118,7 +115,7 @@ def _label(label: Json, number: int) -> dict[str, Any]:
 
 def _photo(file: Path, image: Json, people: Sequence[Json]) -> CocoPhoto:
     name = Path(str(image["file_name"]))
-    camera = Camera.from_fov(int(image["width"]), int(image["height"]), _FOV)
+    camera = guessed_camera(int(image["width"]), int(image["height"]))
     return CocoPhoto(int(image["id"]), View(name.stem, camera, _picture(file, name)), people)
 
 

@@ -46,10 +46,8 @@ class IdentityNumbers:
 class IdentityCollector:
     """Gathers the people of one film for :func:`identity_numbers`.
 
-    People are compared by the distance of the pelvises in the image, as
-    :func:`~smap_ros.evaluation.common.metrics.match_by_pelvis` does: its limit is a similarity of
-    0.5, where MOTA and IDF1 match. People who need not be found (not ``counted``) are no truth, and
-    who is reported in their place is no mistake.
+    A similarity of 0.5 is where MOTA and IDF1 match. People who need not be found (not ``counted``)
+    are no truth, and who is reported in their place is no mistake.
     """
 
     def __init__(self) -> None:
@@ -58,7 +56,10 @@ class IdentityCollector:
         self._similarity: list[Float] = []
 
     def add(self, found: Sequence[Body], true: Sequence[Body], counted: NDArray[np.bool_]) -> None:
-        """Take a picture.
+        """Take a picture whose people are compared by the distance of their pelvises in it.
+
+        As :func:`~smap_ros.evaluation.common.metrics.match_by_pelvis` does: its limit is a
+        similarity of 0.5.
 
         Args:
             found: who was reported, with identities.
@@ -66,11 +67,28 @@ class IdentityCollector:
             counted: bool [true], who must be found.
         """
         named = [body for body in found if body.id is not None and body.present.any()]
-        similarity = _similarities(true, named)  # [true, found]
+        ours, theirs = ([int(body.id or 0) for body in bodies] for bodies in (named, true))
+        self.take(ours, theirs, _similarities(true, named), counted)
+
+    def take(
+        self,
+        found: Sequence[int],
+        true: Sequence[int],
+        similarity: Float,
+        counted: NDArray[np.bool_],
+    ) -> None:
+        """Take a picture whose people were compared.
+
+        Args:
+            found: identities that were reported.
+            true: identities of who is there.
+            similarity: float64 [true, found] in [0, 1].
+            counted: bool [true], who must be found.
+        """
         excused = similarity[~counted].max(axis=0, initial=0.0)
         kept = (excused < 0.5) | (similarity[counted].max(axis=0, initial=0.0) > excused)
-        self._true.append([int(b.id or 0) for b, c in zip(true, counted, strict=True) if c])
-        self._found.append([int(b.id or 0) for b, k in zip(named, kept, strict=True) if k])
+        self._true.append([k for k, there in zip(true, counted, strict=True) if there])
+        self._found.append([k for k, there in zip(found, kept, strict=True) if there])
         self._similarity.append(similarity[counted][:, kept])
 
     def data(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,25 @@ from smap_ros.offline.results import BODIES, read_bodies
 from smap_ros.skeletons import MPI15, convert
 
 
+class ClipFrame(NamedTuple):
+    """What a frame is named by where several clips have frames of its number."""
+
+    sequence: str
+    number: int
+
+
+Key = str | int | ClipFrame
+
+
 class Picture(Protocol):
     """What people are found in."""
 
     @property
-    def key(self) -> str | int:
+    def key(self) -> Key:
         """Stem of the image file, or number of the frame in a clip.
 
-        Where stems alone aren't unique, the name of the sequence and a slash stand before.
+        Where stems alone aren't unique, the name of the sequence and a slash stand before; where
+        numbers aren't, it is a :class:`ClipFrame`.
         """
 
     @property
@@ -71,7 +82,7 @@ class BundlePredictions:
     def __init__(self, estimator: Estimator) -> None:
         self.description = str(estimator.about)
         self._estimator = estimator
-        self._film: Iterator[tuple[str | int, BodyFrame]] = iter(())
+        self._film: Iterator[tuple[Key, BodyFrame]] = iter(())
 
     def film(self, pictures: Iterable[Picture], fps: float) -> None:
         """Say that the pictures asked for next are these, the frames of a film, in order.
@@ -98,12 +109,10 @@ class BundlePredictions:
     def _known(self, frame: BodyFrame) -> BodyFrame:
         return replace(in_mpi15(frame), detector=self._estimator.about.sha256)
 
-    def _watched(
-        self, pictures: Iterable[Picture], fps: float
-    ) -> Iterator[tuple[str | int, BodyFrame]]:
+    def _watched(self, pictures: Iterable[Picture], fps: float) -> Iterator[tuple[Key, BodyFrame]]:
         """The people of a film's frames, by their keys, in order."""
         flush(self._estimator)
-        waiting: deque[str | int] = deque()
+        waiting: deque[Key] = deque()
         for k, picture in enumerate(pictures):
             waiting.append(picture.key)
             found = self._estimator.estimate(picture.image(), picture.camera, k / fps)
@@ -137,7 +146,7 @@ class FilePredictions:
             self._by_stem[Path(frame.source).stem].append(frame)
             self._by_index[frame.index].append(frame)
 
-    def of(self, picture: Picture, key: str | int | None = None) -> BodyFrame | None:
+    def of(self, picture: Picture, key: Key | None = None) -> BodyFrame | None:
         """Look the picture up.
 
         Args:
@@ -148,7 +157,9 @@ class FilePredictions:
             InputError: if several frames could be meant, or it was of another size.
         """
         key = picture.key if key is None else key
-        frames = self._by_index.get(key) if isinstance(key, int) else self._by_stem.get(key)
+        frames = self._by_index.get(key) if isinstance(key, int) else None
+        if isinstance(key, str):
+            frames = self._by_stem.get(key)
         if not frames:
             return None
         if len(frames) > 1:
@@ -192,15 +203,14 @@ class FolderPredictions:
         Raises:
             InputError: if several frames could be meant, or it was of another size.
         """
-        key = str(picture.key)
-        sequence, _, stem = key.rpartition("/")
+        sequence, key = _parted(picture.key)
         if sequence:
             file = self._by_sequence.get(sequence)
-            return None if file is None else file.of(picture, stem)
+            return None if file is None else file.of(picture, key)
         found = [
             frame
             for file in self._by_sequence.values()
-            if (frame := file.of(picture, stem)) is not None
+            if (frame := file.of(picture, key)) is not None
         ]
         if len(found) > 1:
             raise InputError(
@@ -256,6 +266,16 @@ def open_predictions(
 def in_mpi15(frame: BodyFrame) -> BodyFrame:
     """The frame with everybody's joints in mpi15."""
     return frame.with_bodies(tuple(_converted(body) for body in frame))
+
+
+def _parted(key: Key) -> tuple[str, str | int]:
+    """The sequence that a key names, empty if none, and the key within it."""
+    if isinstance(key, ClipFrame):
+        return key.sequence, key.number
+    if isinstance(key, int):
+        return "", key
+    sequence, _, stem = key.rpartition("/")
+    return sequence, stem
 
 
 def _check_size(camera: Camera, picture: Picture, source: str) -> None:

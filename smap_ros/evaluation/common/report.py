@@ -114,3 +114,10 @@ def number_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence
 def shown(value: float | None, digits: int = 1) -> str:
     """A number, or a dash where there is none."""
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def label(low: float, high: float, unit: str) -> str:
+    """``2-4 m``, ``below 60 deg``, ``8 m or more``."""
+    if math.isinf(high):
+        return f"{low:g} {unit} or more"
+    return f"below {high:g} {unit}" if low == 0 else f"{low:g}-{high:g} {unit}"

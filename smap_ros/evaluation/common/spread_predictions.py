@@ -15,6 +15,7 @@ from smap_ros.errors import InputError
 from smap_ros.evaluation.common.predictions import (
     BundlePredictions,
     FolderPredictions,
+    Key,
     Picture,
     open_predictions,
 )
@@ -37,7 +38,7 @@ class Reel:
 
 
 # Pictures as a worker has them: what the bundle is, and each picture's key with its people.
-_Answer = tuple[str, list[tuple[str | int, BodyFrame]]]
+_Answer = tuple[str, list[tuple[Key, BodyFrame]]]
 
 
 def reels_of(stills: Iterable[Picture]) -> list[Reel]:
@@ -72,7 +73,7 @@ class SpreadPredictions:
         opener: Callable[[], Callable[[Reel, Tick], _Answer]],
         reels: Sequence[Reel],
         workers: Workers,
-    ) -> Generator[tuple[str | int, BodyFrame], None, None]:
+    ) -> Generator[tuple[Key, BodyFrame], None, None]:
         with closing(spread(opener, reels, workers)) as answers:
             for self.description, frames in answers:
                 yield from frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,12 @@ LOG = logging.getLogger(__name__)
 
 # Focal lengths that differ by more than this share make distances differ visibly.
 _SAME_FOCAL = 0.01
+_FOV = math.radians(60)  # a guess: where joints are in the picture doesn't depend on it
+
+
+def guessed_camera(width: int, height: int) -> Camera:
+    """A camera for pictures whose labels are in the picture alone; its field of view is a guess."""
+    return Camera.from_fov(width, height, _FOV)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ The archive is a zip file, or a folder, of ``images/`` and ``annotations.json``:
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError, reason
+from smap_ros.evaluation.common.views import guessed_camera
 from smap_ros.images import decode_compressed
 from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
 
 ANNOTATIONS = "annotations.json"
 MIN_JOINTS = 9  # labelled ones, of the 15; fewer don't make a useful person
-_FOV = math.radians(60)  # a guess: where joints are in the picture doesn't depend on it
 
 Float = NDArray[np.float32]
 
@@ -99,7 +98,7 @@ class Photo:
     @property
     def camera(self) -> Camera:
         """A camera for what needs one; its field of view is a guess."""
-        return Camera.from_fov(self.width, self.height, _FOV)
+        return guessed_camera(self.width, self.height)
 
     def encoded(self) -> bytes:
         """The photo as it is in the archive (JPEG)."""

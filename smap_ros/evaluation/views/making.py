@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
+from smap_ros.evaluation.common.views import guessed_camera
 from smap_ros.skeletons import MPI15
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float64]
 
-_FOV = math.radians(60)  # a guess: where joints are in the picture doesn't depend on it
 _FRAME = (1280, 720)  # of a camera that sees people from afar
 _GREY = (128, 128, 128)
 _LIGHT, _NOISE = 0.12, 3.0  # share of the light left in the dark; grey levels
@@ -39,7 +38,7 @@ class View:
     @property
     def camera(self) -> Camera:
         """A camera for what needs one; its field of view is a guess."""
-        return Camera.from_fov(self.pixels.shape[1], self.pixels.shape[0], _FOV)
+        return guessed_camera(self.pixels.shape[1], self.pixels.shape[0])
 
     def image(self) -> Image:
         """The picture."""

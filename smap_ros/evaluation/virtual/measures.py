@@ -27,6 +27,7 @@ from smap_ros.evaluation.common.identities import (
 )
 from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis, mpjpe, pa_mpjpe
 from smap_ros.evaluation.common.predictions import Predictions
+from smap_ros.evaluation.common.report import label
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.reliability import Told
 from smap_ros.skeletons import MPI15
@@ -337,13 +338,6 @@ def by_group(outcome: Outcome) -> dict[str, dict[str, Numbers]]:
         },
         "framing": {name: summarise(group) for name, group in inside.items()},
     }
-
-
-def label(low: float, high: float, unit: str) -> str:
-    """``2-4 m``, ``below 60 deg``, ``8 m or more``."""
-    if math.isinf(high):
-        return f"{low:g} {unit} or more"
-    return f"below {high:g} {unit}" if low == 0 else f"{low:g}-{high:g} {unit}"
 
 
 def _bins(edges: tuple[float, ...]) -> Iterable[tuple[float, float]]:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from smap_ros.evaluation.common.gallery import Case, gallery, take_turns
 from smap_ros.evaluation.common.identities import IdentityNumbers
-from smap_ros.evaluation.common.report import number_table, shown
+from smap_ros.evaluation.common.report import label, number_table, shown
 from smap_ros.evaluation.virtual.measures import (
     Ghost,
     Numbers,
@@ -21,7 +21,6 @@ from smap_ros.evaluation.virtual.measures import (
     Person,
     by_group,
     by_joint,
-    label,
     numbers_json,
     summarise,
 )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError, reason
-from smap_ros.evaluation.common.scenes import Image, Scene, make_scene
+from smap_ros.evaluation.common.clips import Clip
+from smap_ros.evaluation.common.scenes import Scene, make_scene
 from smap_ros.evaluation.common.shards import read_scenes
 from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
-from smap_ros.sources import Frame, open_source
 
 CLIP = "clip.mp4"
 
@@ -43,7 +42,7 @@ def read_clip(path: Path) -> list[Scene]:
         raise InputError(f"can't read the truth {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{path} isn't JSON: {error}") from error
-    film = _Film(path.with_name(CLIP))
+    film = Clip(path.with_name(CLIP))
     try:
         if data["joint_set"] != MPI15.name:
             raise InputError(f"{path} is of joint set {data['joint_set']!r}, expected mpi15")
@@ -82,26 +81,3 @@ def open_scenes(path: Path) -> list[Scene]:
     if not scenes:
         raise InputError(f"{path} holds no scenes; nothing can be measured")
     return scenes
-
-
-class _Film:
-    """The frames of a film by number; fast when they are asked for in order."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._frames: Iterator[Frame] = iter(())
-        self._last: Frame | None = None
-
-    def image(self, index: int) -> Image:
-        if self._last is None or self._last.index > index:
-            self._frames, self._last = self._open(), None
-        while self._last is None or self._last.index < index:
-            self._last = next(self._frames, None)
-            if self._last is None:
-                raise InputError(f"{self._path} ends before frame {index}, which its truth names")
-        return self._last.image
-
-    def _open(self) -> Iterator[Frame]:
-        if not self._path.is_file():
-            raise InputError(f"the pictures {self._path} are missing beside the clip's truth")
-        return iter(open_source(str(self._path)))

@@ -13,7 +13,7 @@ from rich.console import Console
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.gallery import FOUND, TRUE, Case, gallery, take_turns
-from smap_ros.evaluation.common.report import Origin, claim_folder, plain, write_report
+from smap_ros.evaluation.common.report import Origin, claim_folder, label, plain, write_report
 from smap_ros.evaluation.pck2d import report as pck2d_report
 from smap_ros.evaluation.pck2d.measures import evaluate as evaluate_photos
 from smap_ros.evaluation.pck2d.report import Pck2dReport
@@ -206,3 +206,11 @@ def test_folders_that_cannot_be_made_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't write to the report folder"):
         claim_folder(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "text"),
+    [(0, 2, "m", "below 2 m"), (2, 4, "m", "2-4 m"), (8, math.inf, "m", "8 m or more")],
+)
+def test_groups_are_named_by_their_limits(low, high, unit, text):
+    assert label(low, high, unit) == text

@@ -11,7 +11,6 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.metrics import compare, pa_mpjpe
-from smap_ros.evaluation.virtual import measures as virtual
 from smap_ros.evaluation.virtual.measures import (
     by_group,
     by_joint,
@@ -195,11 +194,3 @@ def test_progress_is_told_for_every_scene():
     ticks = []
     evaluate(Given({"000000": []}), [scene_of(), scene_of(key="x")], lambda: ticks.append(1))
     assert len(ticks) == 2
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "unit", "text"),
-    [(0, 2, "m", "below 2 m"), (2, 4, "m", "2-4 m"), (8, math.inf, "m", "8 m or more")],
-)
-def test_groups_are_named_by_their_limits(low, high, unit, text):
-    assert virtual.label(low, high, unit) == text

@@ -1,0 +1,49 @@
+"""The frames of video files by their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.errors import InputError
+from smap_ros.sources import Frame, open_source
+
+
+class Clip:
+    """The frames of a film by number; fast when they are asked for in order.
+
+    It is opened when the first is asked for.
+
+    Args:
+        path: of the film.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._frames: Iterator[Frame] = iter(())
+        self._last: Frame | None = None
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """A frame, uint8 [H, W, 3] bgr.
+
+        Args:
+            index: its number, from 0.
+
+        Raises:
+            InputError: if the file is missing, can't be read, or ends before.
+        """
+        if self._last is None or self._last.index > index:
+            self._frames, self._last = self._open(), None
+        while self._last is None or self._last.index < index:
+            self._last = next(self._frames, None)
+            if self._last is None:
+                raise InputError(f"{self.path} ends before frame {index}, which its truth names")
+        return self._last.image
+
+    def _open(self) -> Iterator[Frame]:
+        if not self.path.is_file():
+            raise InputError(f"the pictures {self.path} are missing beside the clip's truth")
+        return iter(open_source(str(self.path)))

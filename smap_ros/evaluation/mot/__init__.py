@@ -1,0 +1,1 @@
+"""Protocol ``mot``: people labelled by boxes in the MOTChallenge format."""

@@ -1,0 +1,170 @@
+"""Sequences as MOT15, MOT17 and CVAT write them, and what is wrong with others."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+from smap_ros.errors import InputError
+from smap_ros.evaluation.common.predictions import ClipFrame
+from smap_ros.evaluation.mot.truth import read_mot
+from tests.evaluation.mot.conftest import HEIGHT, WIDTH, info, lines
+
+BOX = (10, 20, 40, 100)
+
+
+def ids(picture):
+    return picture.ids.tolist()
+
+
+def test_mot17_has_people_things_and_those_who_need_not_be_found(sequence):
+    kinds = {1: 1, 2: 0, 3: 0, 4: 0, 7: 0, 8: 0, 9: 0, 11: 0, 12: 0, 13: 0}  # class: considered
+    rows = [(2, kind, *BOX, considered, kind, 0.5) for kind, considered in kinds.items()]
+    rows.append((3, 1, *BOX, 0, 1, 1))  # a pedestrian who isn't considered
+    (read,) = read_mot(sequence(lines(*rows), info=info(3)))
+    assert (read.name, read.rate) == ("street", 10)
+    assert [p.view.key for p in read.pictures] == ["000001", "000002", "000003"]
+    first, second, third = read.pictures
+    assert len(first.boxes) == 0 and first.boxes.shape == (0, 4)
+    assert ids(second) == [1, 2, 7, 8, 12]
+    assert second.counted.tolist() == [True, False, False, False, False]
+    assert second.boxes[0].tolist() == list(BOX)
+    assert third.counted.tolist() == [False]
+    assert abs(int(second.view.image().mean()) - 80) < 3
+    assert (second.view.camera.width, second.view.camera.height) == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("more", [(-1, -1, -1), (3.5, 7.25, 0), ()])
+def test_mot15_has_no_classes(sequence, more):
+    rows = [(1, 4, *BOX, 1, *more), (1, 5, *BOX, 0, *more)]
+    (read,) = read_mot(sequence(lines(*rows), info=info(3)))
+    assert ids(read.pictures[0]) == [4, 5]
+    assert read.pictures[0].counted.tolist() == [True, False]
+
+
+def test_cvat_names_its_classes_and_may_stand_beside_the_video(sequence):
+    rows = [
+        (1, 1, *BOX, 1, 2, 1),
+        (1, 2, *BOX, 1, 1, 1),  # a cat
+        (3, 1, *BOX, 0, 2, 0.4),
+        (3, -1, *BOX, 1, 3, 1),
+        (3, -1, *BOX, 1, 4, 1),
+        (3, 7, *BOX, 1, -1, 1),  # of no class
+    ]
+    labels = "cat\nPerson\nperson_on_vehicle\npedestrian\n"
+    (read,) = read_mot(sequence(lines(*rows), labels=labels, clip="kitchen.mp4"))
+    assert read.rate == 10 and len(read.pictures) == 3
+    assert [p.view.key for p in read.pictures] == [0, 1, 2]
+    assert ids(read.pictures[0]) == [1]
+    assert ids(read.pictures[2]) == [1, -1, -1, 7]
+    assert read.pictures[2].counted.tolist() == [False, False, True, True]
+    travelled = pickle.loads(pickle.dumps([p.view for p in read.pictures]))  # to workers
+    assert abs(int(travelled[1].image().mean()) - 80) < 4
+    # In any order.
+    for k in (2, 0, 1):
+        assert abs(int(read.pictures[k].view.image().mean()) - 40 * (k + 1)) < 4
+
+
+def test_pictures_without_numbers_are_counted_in_their_order(sequence):
+    (read,) = read_mot(sequence(lines((2, 1, *BOX, 1, 1, 1)), stem="shot {}"))
+    assert [p.view.key for p in read.pictures] == ["shot 1", "shot 2", "shot 3"]
+    assert [len(p.ids) for p in read.pictures] == [0, 1, 0]
+    assert read.rate == 30
+
+
+def test_several_sequences_name_their_pictures(sequence):
+    sequence("", name="b", clip="b.mp4")
+    data = sequence("\n", name="a", info=info(3)).parent
+    first, second = read_mot(data)
+    assert (first.name, second.name) == ("a", "b")
+    assert first.pictures[2].view.key == "a/000003"
+    assert second.pictures[2].view.key == ClipFrame("b", 2)
+    assert not any(len(p.ids) for s in (first, second) for p in s.pictures)
+
+
+GOOD = (1, 1, *BOX, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1,1,10,20,40,100", r"gt.txt, line 2 \(1,1,10,20,40,100\): it has 6 numbers; expected"),
+        ("1,2,10,20,40,100,1,1", "it has 8 numbers"),
+        ("1,2,10,20,x,100,1,1,1", "line 2 .*could not convert string to float: 'x'"),
+        ("1,2,10,20,,100,1,1,1", "line 2 "),
+        ("0,2,10,20,40,100,1,1,1", "frame 0; the first is 1"),
+        ("4,2,10,20,40,100,1,1,1", "frame 4, but there are 3 pictures"),
+        ("4,2,10,20,40,100,1,3,1", "frame 4, but there are 3 pictures"),
+        ("1.5,2,10,20,40,100,1,1,1", "frame is 1.5; it must be a whole number"),
+        ("1,1e30,10,20,40,100,1,1,1", "id is 1e.30"),
+        ("1,2,10,20,0,100,1,1,1", "the box is 0 wide and 100 high"),
+        ("1,2,10,20,40,-5,1,1,1", "the box is 40 wide and -5 high"),
+        ("1,2,nan,20,40,100,1,1,1", "aren't finite"),
+        ("1,2,10,20,40,100,1,0,1", "class 0; they are counted from 1"),
+        ("1,1,10,20,40,100,1,1,1", "frame 1 has id 1 twice"),
+        ("frame id left top", "it has 1 numbers"),
+    ],
+)
+def test_a_malformed_line_is_named(sequence, line, message):
+    with pytest.raises(InputError, match=message):
+        read_mot(sequence(lines(GOOD) + line + "\n", info=info(3)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "row", "message"),
+    [
+        ("cat\ndog\n", GOOD, "labels.txt has the classes cat, dog; expected person or pedestrian"),
+        ("cat\nperson\n", (*GOOD[:7], 3, 1), r"class 3; they are counted from 1 to 2 \(labels.txt"),
+    ],
+)
+def test_classes_that_labels_txt_lacks_are_refused(sequence, labels, row, message):
+    with pytest.raises(InputError, match=message):
+        read_mot(sequence(lines(row), labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (info(5), "says seqLength 5, but there are 3 pictures"),
+        (info(3, imWidth=1920), "says 1920x300 px, but the first picture is 400x300 px"),
+        (info(3, frameRate=0), "seqinfo.ini is malformed .frameRate is 0"),
+        (info(3, imHeight="high"), "seqinfo.ini is malformed"),
+        ("name=street\n", "seqinfo.ini is malformed"),
+        ("[Other]\nname=street\n", "'Sequence' is missing"),
+        (info(3, imExt=".png"), "has no pictures; expected img1/000001.png"),
+        (info(3, imDir="img2"), "has no pictures; expected img2/000001.jpg"),
+    ],
+)
+def test_what_seqinfo_says_must_be_so(sequence, stated, message):
+    with pytest.raises(InputError, match=message) as refused:
+        read_mot(sequence(lines(GOOD), info=stated))
+    assert "\n" not in str(refused.value)
+
+
+def test_missing_pictures_are_told(sequence, tmp_path):
+    folder = sequence(lines(GOOD))
+    (folder / "img1" / "000002.jpg").unlink()
+    with pytest.raises(InputError, match=r"has 000003.jpg as picture 2; .* 000002.jpg is missing"):
+        read_mot(folder)
+    for path in (folder / "img1").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="street has no pictures"):
+        read_mot(folder)
+    with pytest.raises(InputError, match="has no sequences in the MOTChallenge format"):
+        read_mot(tmp_path / "nothing")
+
+
+def test_of_several_videos_none_is_guessed(sequence):
+    folder = sequence(lines(GOOD), clip="a.mp4")
+    (folder / "b.AVI").write_bytes(b"")
+    with pytest.raises(InputError, match=r"has 2 videos \(a.mp4, b.AVI\); expected the one"):
+        read_mot(folder)
+
+
+def test_pictures_of_another_size_are_refused_when_they_are_looked_at(sequence):
+    folder = sequence(lines(GOOD))
+    cv2.imwrite(str(folder / "img1" / "000003.jpg"), np.zeros((30, 40, 3), np.uint8))
+    (read,) = read_mot(folder)
+    with pytest.raises(InputError, match="is 40x30 px, but its labels are for 400x300 px"):
+        read.pictures[2].view.image()
