@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,8 +96,8 @@ def _label(line: str, names: Mapping[int, str] | None) -> tuple[int, Label | Non
     left, top, width, height, considered = values[2:7]
     if frame < 1:
         raise ValueError(f"frame {frame}; the first is 1")
-    if not all(map(math.isfinite, values[2:7])):
-        raise ValueError("box and considered aren't finite")
+    if not all(abs(value) <= _LARGEST for value in values[2:7]):  # NaN isn't either
+        raise ValueError("box and considered aren't all numbers that a picture can have")
     if width <= 0 or height <= 0:
         raise ValueError(f"the box is {width:g} wide and {height:g} high")
     # Beside a labels.txt a tenth number is one more that nobody reads.

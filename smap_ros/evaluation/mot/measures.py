@@ -82,6 +82,7 @@ class Numbers:
     Attributes:
         pictures: that were looked at.
         people: labels that must be found; found: of them.
+        empty_pictures: pictures in which nobody must be found.
         ghosts: people found where nobody is.
         ghost_pictures: pictures with a ghost.
         excused: people found who fit a label that need not be found.
@@ -90,6 +91,7 @@ class Numbers:
     pictures: int
     people: int
     found: int
+    empty_pictures: int
     ghosts: int
     ghost_pictures: int
     excused: int
@@ -254,6 +256,7 @@ def count(pictures: Iterable[Compared]) -> Numbers:
         pictures=len(compared),
         people=len(people),
         found=sum(person.found is not None for person in people),
+        empty_pictures=sum(not picture.people for picture in compared),
         ghosts=sum(len(picture.ghosts) for picture in compared),
         ghost_pictures=sum(bool(picture.ghosts) for picture in compared),
         excused=sum(picture.excused for picture in compared),

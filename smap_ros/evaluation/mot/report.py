@@ -80,6 +80,7 @@ def _summary(outcome: MotOutcome, whole: Numbers, cut: tuple[int, int]) -> dict[
     return {
         "sequences": f"{len(outcome.films)}{absent}",
         "pictures": f"{whole.pictures}, {outcome.skipped} not in the predictions",
+        "pictures of nobody, as labelled": f"{whole.empty_pictures}",
         "people": f"{whole.people}, {whole.found} found, {whole.ghosts} ghosts",
         "recall / precision": (
             f"{shown(whole.recall_percent)} / {shown(whole.precision_percent)} %"

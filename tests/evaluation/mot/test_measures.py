@@ -56,7 +56,8 @@ def test_found_missed_ghosts_and_excused_are_counted(sequence, tmp_path):
     numbers = count(film.found)
     assert len(ticks) == 3
     assert vars(numbers) == {
-        "pictures": 3, "people": 3, "found": 2, "ghosts": 3, "ghost_pictures": 2, "excused": 2,
+        "pictures": 3, "people": 3, "found": 2, "empty_pictures": 1, "ghosts": 3,
+        "ghost_pictures": 2, "excused": 2,
     }  # fmt: skip
     assert numbers.recall_percent == pytest.approx(200 / 3)
     assert numbers.precision_percent == pytest.approx(40)

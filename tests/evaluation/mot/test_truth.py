@@ -36,8 +36,9 @@ def test_mot17_has_people_things_and_those_who_need_not_be_found(sequence):
 
 
 @pytest.mark.parametrize("more", [(-1, -1, -1), (3.5, 7.25, 0), ()])
-def test_mot15_has_no_classes(sequence, more):
-    rows = [(1, 4, *BOX, 1, *more), (1, 5, *BOX, 0, *more)]
+@pytest.mark.parametrize("considered", [1, -1])  # anything but 0
+def test_mot15_has_no_classes(sequence, considered, more):
+    rows = [(1, 4, *BOX, considered, *more), (1, 5, *BOX, 0, *more)]
     (read,) = read_mot(sequence(lines(*rows), info=info(3)))
     assert ids(read.pictures[0]) == [4, 5]
     assert read.pictures[0].counted.tolist() == [True, False]
@@ -47,6 +48,7 @@ def test_cvat_names_its_classes_and_may_stand_beside_the_video(sequence):
     rows = [
         (1, 1, *BOX, 1, 2, 1),
         (1, 2, *BOX, 1, 1, 1),  # a cat
+        (1, 3, *BOX, 1, 1, 1, -1),  # another, with a number that nobody reads
         (3, 1, *BOX, 0, 2, 0.4),
         (3, -1, *BOX, 1, 3, 1),
         (3, -1, *BOX, 1, 4, 1),
@@ -100,7 +102,8 @@ GOOD = (1, 1, *BOX, 1, 1, 1)
         ("1,1e30,10,20,40,100,1,1,1", "id is 1e.30"),
         ("1,2,10,20,0,100,1,1,1", "the box is 0 wide and 100 high"),
         ("1,2,10,20,40,-5,1,1,1", "the box is 40 wide and -5 high"),
-        ("1,2,nan,20,40,100,1,1,1", "aren't finite"),
+        ("1,2,nan,20,40,100,1,1,1", "aren't all numbers that a picture can have"),
+        ("1,2,10,20,1e308,100,1,1,1", "aren't all numbers that a picture can have"),
         ("1,2,10,20,40,100,1,0,1", "class 0; they are counted from 1"),
         ("1,1,10,20,40,100,1,1,1", "frame 1 has id 1 twice"),
         ("frame id left top", "it has 1 numbers"),
