@@ -210,7 +210,8 @@ class SmapEstimator:
     def _twice(self, image: Image, camera: Camera, lifted: Lifted, joints: Float) -> Twice:
         assert self._second is not None
         scale = self._letterbox(camera).scale
-        return look_twice(self._second, image, camera, lifted, joints, scale, self._refined)
+        refined = None if self._refine is None else self._refined
+        return look_twice(self._second, image, camera, lifted, joints, scale, refined)
 
     def _on_gpu(
         self,

@@ -36,12 +36,14 @@ class Twice:
 
 def look_twice(
     second: SecondLook, image: Image, camera: Camera, lifted: Lifted, joints_3d: Float,
-    scale: float, refined: Callable[[Lifted], Float],
+    scale: float, refined: Callable[[Lifted], Float] | None,
 ) -> Twice:  # fmt: skip
     """Look at people again and make one person of both looks.
 
-    What both see in the picture goes through the refining network again, then the poses in metres
-    are averaged. Where people are stays the first look's word.
+    What both see in the picture goes through the refining network again, and the pose is halfway
+    between that and the first look's: the network has learned from the first look's joints, and
+    with others' its pose is better for some and worse for others, the mean for both. Then the
+    poses in metres are averaged. Where people are stays the first look's word.
 
     Args:
         second: looks.
@@ -49,7 +51,7 @@ def look_twice(
         lifted: the people by the first look.
         joints_3d: float32 [N, 15, 3], the same, refined or not.
         scale: network pixels per image pixel of the first look.
-        refined: makes poses of lifted people.
+        refined: the refining network, which made ``joints_3d`` of ``lifted``; None without one.
     """
     scores = np.clip(lifted.scores, 0, 1)
     found = (scores > 0)[..., None]
@@ -62,9 +64,17 @@ def look_twice(
     if not both.taken.any():
         return Twice(lifted, joints_3d, scores, seen.presence, use)
     moved = _moved(lifted, both, camera, scale)
-    poses = pose_of_both(refined(moved), seen, both.in_space)
-    lifted = replace(moved, joints_2d=both.joints_2d)
-    return Twice(lifted, poses, both.scores, seen.presence, use)
+    again = moved.joints_3d if refined is None else _halfway(joints_3d, refined(moved))
+    poses = pose_of_both(again, seen, both.in_space)
+    people = replace(moved, joints_2d=both.joints_2d)
+    return Twice(people, poses, both.scores, seen.presence, use)
+
+
+def _halfway(first: Float, again: Float) -> Float:
+    """Poses between two of the same people, at the place of the first, float32 [N, 15, 3]."""
+    root = first[:, MPI15.root, None]
+    relative = (first - root + again - again[:, MPI15.root, None]) / 2
+    return np.asarray(root + relative, np.float32)
 
 
 def _moved(lifted: Lifted, both: Together, camera: Camera, scale: float) -> Lifted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from smap_ros.bundles.bundle import write_bundle
 from smap_ros.errors import BundleError, InputError
@@ -34,14 +35,20 @@ def answers(margin: float = 1.25) -> np.ndarray:
 def make(tmp_path, scene, scene_onnx, scene_manifest):
     """Make the estimator of the scene's people with a second look that says the same of each."""
 
-    def create(joints=None, pose=None, presence=1.0, spec=None, changes=None, **options):
+    def create(
+        joints=None, pose=None, presence=1.0, spec=None, changes=None, refining=None, **options
+    ):
         model, second = tmp_path / "model.onnx", tmp_path / "second_source.onnx"
         model.write_bytes(scene_onnx(scene.maps()))
         pose = np.zeros((15, 3)) if pose is None else pose
         joints = answers() if joints is None else joints
         second.write_bytes(second_model(joints, pose, presence))
         manifest = scene_manifest(second_look=second_look(**(spec or {})), **(changes or {}))
-        bundle = write_bundle(tmp_path / "scene", manifest, model, second=second)
+        networks = {"second": second}
+        if refining is not None:
+            networks["refine"] = tmp_path / "refine_source.onnx"
+            networks["refine"].write_bytes(refining)
+        bundle = write_bundle(tmp_path / "scene", manifest, model, **networks)
         return create_estimator(bundle, "onnxruntime", threads=1, **options)
 
     return create
@@ -80,6 +87,38 @@ def test_image_points_move_to_what_the_second_look_sees(make, scene) -> None:
         # The joint in metres is where it is seen.
         projected = scene.camera.project(two.joints_3d)
         np.testing.assert_allclose(projected, two.joints_2d, atol=0.5)
+
+
+def refining_to_the_same() -> bytes:
+    """A refining network that leaves everybody as they are."""
+    weights = np.zeros((15, 5, 15, 3), np.float32)
+    for joint in set(range(15)) - {ROOT}:
+        weights[joint, 2:, joint] = np.eye(3)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["input", "weights"], ["out"])],
+        "refine",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["people", 75])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["people", 45])],
+        [numpy_helper.from_array(weights.reshape(75, 45), "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model.SerializeToString()
+
+
+def test_a_refined_pose_is_halfway_to_that_of_both_looks_joints(make, scene) -> None:
+    joints = answers()
+    joints[WRIST, 0] += 4
+    how = {"joints": joints, "spec": {"in_picture": {"bias": 50.0}, "in_space": {"bias": -50.0}}}
+    image, camera = scene.image(BRIGHT), scene.camera
+    once = make(refining=refining_to_the_same(), second_look=False).estimate(image, camera)
+    moved = make(**how).estimate(image, camera)
+    halfway = make(refining=refining_to_the_same(), **how).estimate(image, camera)
+    assert len(once) == len(moved) == len(halfway) == 3
+    for one, two, both in zip(once, moved, halfway, strict=True):
+        np.testing.assert_allclose(both.root, one.root, atol=1e-5)  # places are the first look's
+        first, second, pose = (body.joints_3d - body.root for body in (one, two, both))
+        assert np.abs(second - first).max() > 0.05
+        np.testing.assert_allclose(pose, (first + second) / 2, atol=1e-4)
 
 
 @pytest.mark.parametrize(
