@@ -66,7 +66,7 @@ def evidence(
             count / JOINTS,
             _log(depth_std / depth, unknown=1.0),
             _log(apparent, unknown=_LEAST),
-            _log(np.maximum(told, _LEAST_PRESENCE), unknown=1.0),
+            _log(np.clip(told, _LEAST_PRESENCE, 1), unknown=1.0),
         ],
         axis=1,
     )

@@ -36,6 +36,8 @@ def test_the_evidence_is_what_its_fields_say():
     found = evidence(scores, joints, np.array([0.4, np.nan]), CAMERA)
     assert (found[:, EVIDENCE.index("presence")] == 0).all()  # there is no second look
     presence = np.array([0.5, np.nan])
+    beyond = evidence(scores, joints, np.array([0.4, np.nan]), CAMERA, np.array([5.0, -5.0]))
+    np.testing.assert_allclose(beyond[:, -1], [0, np.log(0.01)])  # no probabilities
     found = evidence(scores, joints, np.array([0.4, np.nan]), CAMERA, presence)
     rows = dict(zip(EVIDENCE, found.T, strict=True))
     np.testing.assert_allclose(rows["bias"], 1)
