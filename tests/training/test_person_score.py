@@ -21,7 +21,8 @@ def drawn(weights: PersonScore, count: int) -> tuple[np.ndarray, np.ndarray]:
     found = np.stack(
         [
             np.ones(count), rng.uniform(0.1, 0.8, count), rng.uniform(0.2, 1, count),
-            rng.normal(-2.5, 0.6, count), rng.normal(-1.5, 0.7, count), np.zeros(count),
+            rng.normal(-2.5, 0.6, count), rng.normal(-1.5, 0.7, count),
+            np.log(rng.uniform(0.01, 1, count)),
         ],
         axis=1,
     )  # fmt: skip
@@ -38,6 +39,17 @@ def test_the_weights_that_made_it_are_found_again():
     for low in np.arange(0.1, 0.95, 0.1):
         rows = (told >= low) & (told < low + 0.1)
         assert rows.sum() > 200 and there[rows].mean() == pytest.approx(told[rows].mean(), abs=0.04)
+
+
+def test_presence_counts_as_given_and_scores_are_right_on_average():
+    true = PersonScore(bias=-4, joint_score=6, share_seen=1, depth_doubt=-0.8, size=0.7, presence=1)
+    found, there = drawn(true, 20_000)
+    plain, weights = fitted(found, there), fitted(found, there, presence=0.3)
+    assert (plain.presence, weights.presence) == (0, 0.3) and weights.bias > plain.bias + 0.1
+    for name in set(EVIDENCE) - {"bias", "presence"}:
+        assert getattr(weights, name) == getattr(plain, name)
+    for fit in (plain, weights):
+        assert certainty(fit, found).mean() == pytest.approx(there.mean(), abs=1e-3)
 
 
 def test_evidence_that_is_the_same_for_all_has_no_weight():

@@ -13,14 +13,14 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from tqdm import tqdm
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest.smap import PersonScore, SmapManifest
 from smap_ros.errors import InputError
 from smap_ros.estimators.checks import manifest_of
-from smap_ros.estimators.smap.certainty import EVIDENCE, evidence
+from smap_ros.estimators.smap.certainty import EVIDENCE
 from smap_ros.estimators.smap.estimator import SmapEstimator
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.scenes import Scene
@@ -30,41 +30,40 @@ from smap_train.export.common import change_bundle
 Double = NDArray[np.float64]
 
 FEWEST, FEWEST_GHOSTS = 50, 10  # who are there, and who aren't; of fewer a fit says nothing
+_PRESENCE = EVIDENCE.index("presence")
 _RIDGE = 1.0  # on the weights of evidence of deviation 1
 
 
 def measured(
     bundle: Bundle, scenes: Sequence[Scene], engine: str = "auto"
 ) -> tuple[Double, NDArray[np.bool_]]:
-    """Everybody whom a bundle finds at the first look, however uncertain.
+    """Everybody whom a bundle finds, however uncertain.
 
     Returns:
         Their evidence, float64 [N, 6], and whether they are there, bool [N].
     """
-    estimator = SmapEstimator.create(bundle, engine, min_score=0.0, second_look=False)
+    estimator = SmapEstimator.create(bundle, engine)
     found, there = [], []
     try:
         for scene in tqdm(scenes, unit="img"):
-            bodies = estimator.estimate(scene.image(), scene.camera).bodies
-            if not bodies:
-                continue
-            matched = {k for k, _ in match_by_pelvis(bodies, scene.frame.bodies)}
-            joints = np.array([body.joints_3d for body in bodies], np.float32)
-            scores = np.array([body.scores for body in bodies], np.float32)
-            deviation = np.array([body.depth_std or np.nan for body in bodies], np.float64)
-            found.append(evidence(scores, joints, deviation, scene.camera))
-            there += [k in matched for k in range(len(bodies))]
+            told = estimator.told(scene.image(), scene.camera)
+            matched = {k for k, _ in match_by_pelvis(told.bodies, scene.frame.bodies)}
+            found.append(told.evidence)
+            there += [k in matched for k in range(len(told.bodies))]
     finally:
         estimator.close()
     return np.concatenate([np.zeros((0, len(EVIDENCE))), *found]), np.array(there, np.bool_)
 
 
-def fitted(found: Double, there: NDArray[np.bool_]) -> PersonScore:
+def fitted(found: Double, there: NDArray[np.bool_], presence: float = 0.0) -> PersonScore:
     """Weights that tell best who is there.
 
     Args:
-        found: float64 [N, 6], evidence, of the first look.
+        found: float64 [N, 6], evidence.
         there: bool [N].
+        presence: the weight of the second look's presence, which is given, for virtual people
+            aren't for a landmark network what real ones are. Besides it the others stay what they
+            are without, and the bias makes scores right on average.
 
     Raises:
         InputError: if there are too few people, or too few who aren't there, to say.
@@ -77,6 +76,7 @@ def fitted(found: Double, there: NDArray[np.bool_]) -> PersonScore:
         )
     mean, deviation = found.mean(axis=0), found.std(axis=0)
     known = deviation > 1e-9  # evidence that is the same for all says nothing
+    known[_PRESENCE] = False
     mean, deviation = np.where(known, mean, 0), np.where(known, deviation, 1)
     scaled = np.where(known, (found - mean) / deviation, 0)
     scaled[:, 0] = 1
@@ -90,8 +90,11 @@ def fitted(found: Double, there: NDArray[np.bool_]) -> PersonScore:
         return float(value), slope @ scaled + 2 * _RIDGE * rest
 
     found_weights = minimize(loss, np.zeros(len(EVIDENCE)), jac=True).x
+    given = scaled @ found_weights + presence * found[:, _PRESENCE]
+    found_weights[0] += minimize_scalar(lambda b: np.logaddexp(0, -sign * (given + b)).sum()).x
     weights = np.where(known, found_weights / deviation, 0)
     weights[0] = found_weights[0] - (weights[1:] * mean[1:]).sum()
+    weights[_PRESENCE] = presence
     values = (round(float(weight), 4) for weight in weights)
     return PersonScore(**dict(zip(EVIDENCE, values, strict=True)))
 
@@ -128,7 +131,7 @@ def run(
         )
     scenes = [scene for folder in virtual for scene in open_scenes(folder)]
     found, there = measured(loaded, scenes, engine)
-    weights = fitted(found, there).model_copy(update={"presence": presence})
+    weights = fitted(found, there, presence)
     change_bundle(loaded, {"person_score": weights.model_dump()})
     typer.echo(
         f"{loaded.folder}: {len(there)} people of {len(scenes)} pictures, {there.sum()} of them "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import were_seen
+from smap_ros.bodies import Body, were_seen
 from smap_ros.bundles.manifest.smap import PersonScore
 from smap_ros.camera import Camera
 from smap_ros.estimators.smap.lifting import JOINTS, Float
@@ -19,6 +22,21 @@ EVIDENCE = tuple(PersonScore.model_fields)
 _LEAST, _MOST = 1e-3, 1e3  # of what a logarithm is taken
 _LEAST_PRESENCE = 0.01  # a landmark network's smaller ones say no more
 _SURE = 9.0  # logits beyond would be more than is known
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who is found in an image before scores leave anybody out.
+
+    Attributes:
+        bodies: N people.
+        evidence: float64 [N, 6], :func:`evidence`.
+        notes: numbers for diagnostics.
+    """
+
+    bodies: tuple[Body, ...]
+    evidence: Double
+    notes: Mapping[str, float]
 
 
 def plain_scores(scores: Float) -> Float:

@@ -40,7 +40,7 @@ from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.second_look.look import SecondLook
-from smap_ros.estimators.smap.certainty import certainty, evidence, plain_scores
+from smap_ros.estimators.smap.certainty import Told, certainty, evidence, plain_scores
 from smap_ros.estimators.smap.device import device_frame, people_of
 from smap_ros.estimators.smap.lifting import (
     NECK,
@@ -168,12 +168,16 @@ class SmapEstimator:
         """See :meth:`smap_ros.estimators.base.Estimator.estimate`."""
         timer = StageTimer()
         lifted = self.lifted(image, camera, timer)
-        bodies, notes = self._bodies(lifted, image, camera, timer)
-        believed = tuple(body for body in bodies if body.score >= self._limits.min_score)
-        dropped = Counter(lifted.dropped) + Counter({LOW_SCORE: len(bodies) - len(believed)})
+        told = self._told(lifted, image, camera, timer)
+        believed = tuple(body for body in told.bodies if body.score >= self._limits.min_score)
+        dropped = Counter(lifted.dropped) + Counter({LOW_SCORE: len(told.bodies) - len(believed)})
         return BodyFrame(
-            believed, camera, stamp, dropped=dict(dropped), timings_ms=timer.ms, notes=notes
+            believed, camera, stamp, dropped=dict(dropped), timings_ms=timer.ms, notes=told.notes
         )
+
+    def told(self, image: Image, camera: Camera) -> Told:
+        """Everybody found in an image, however uncertain, and what speaks for each."""
+        return self._told(self.lifted(image, camera), image, camera, StageTimer())
 
     def lifted(self, image: Image, camera: Camera, timer: StageTimer | None = None) -> Lifted:
         """The people of :meth:`estimate` before they are refined, and their score leaves some out.
@@ -305,10 +309,8 @@ class SmapEstimator:
         dropped = dict(Counter(lifted.dropped) + Counter(filtered))
         return replace(lifted[keep], dropped=dropped)
 
-    def _bodies(
-        self, lifted: Lifted, image: Image, camera: Camera, timer: StageTimer
-    ) -> tuple[tuple[Body, ...], Mapping[str, float]]:
-        """The people, refined and looked at again as the bundle can, and numbers of that."""
+    def _told(self, lifted: Lifted, image: Image, camera: Camera, timer: StageTimer) -> Told:
+        """The people, refined and looked at again as the bundle can."""
         first = scores = np.clip(lifted.scores, 0, 1)
         last = "lifting"
         if self._refine is not None or self._second is not None:
@@ -326,18 +328,17 @@ class SmapEstimator:
             timer.lap("second look")
         placed = self._placement(joints, lifted, scores, camera)
         joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
-        certain = plain_scores(scores)
-        if self._manifest.person_score is not None:
-            # A second look is sure of joints where nobody is, too: its scores say nothing here.
-            found = evidence(first, joints, placed.depth_std, camera, presence)
-            certain = certainty(self._manifest.person_score, found)
+        # A second look is sure of joints where nobody is, too: its scores say nothing here.
+        found = evidence(first, joints, placed.depth_std, camera, presence)
+        weights = self._manifest.person_score
+        certain = plain_scores(scores) if weights is None else certainty(weights, found)
         people = zip(joints, pixels, seen, certain, placed.depth_std, strict=True)
         bodies = tuple(
             Body(points, uv, by_joint, float(score), depth_std=float(std))
             for points, uv, by_joint, score, std in people
         )
         timer.lap(last)
-        return bodies, notes
+        return Told(bodies, found, notes)
 
     def _refined(self, lifted: Lifted) -> Float:
         """3D joints after the refining network, if there is one."""
