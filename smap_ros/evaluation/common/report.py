@@ -116,6 +116,11 @@ def shown(value: float | None, digits: int = 1) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
+def percent(part: int, whole: int) -> float:
+    """How much of the whole; NaN of nothing."""
+    return 100 * part / whole if whole else math.nan
+
+
 def label(low: float, high: float, unit: str) -> str:
     """``2-4 m``, ``below 60 deg``, ``8 m or more``."""
     if math.isinf(high):

@@ -26,6 +26,7 @@ from smap_ros.evaluation.common.identities import (
     identity_numbers,
 )
 from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions
+from smap_ros.evaluation.common.report import percent
 from smap_ros.evaluation.common.views import Coverage
 from smap_ros.evaluation.mot.likeness import corners, likeness, within
 from smap_ros.evaluation.mot.truth import MotPicture, MotSequence
@@ -99,12 +100,12 @@ class Numbers:
     @property
     def recall_percent(self) -> float:
         """Share of the people that were found; NaN without people."""
-        return _percent(self.found, self.people)
+        return percent(self.found, self.people)
 
     @property
     def precision_percent(self) -> float:
         """Share of who was found that is somebody; NaN where nobody was."""
-        return _percent(self.found, self.found + self.ghosts)
+        return percent(self.found, self.found + self.ghosts)
 
     @property
     def ghosts_per_picture(self) -> float:
@@ -114,7 +115,7 @@ class Numbers:
     @property
     def ghost_pictures_percent(self) -> float:
         """Share of the pictures that have a ghost."""
-        return _percent(self.ghost_pictures, self.pictures)
+        return percent(self.ghost_pictures, self.pictures)
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,3 @@ def _collected(film: Film) -> IdentityCollector:
             np.ones(len(picture.people), np.bool_),
         )
     return collector
-
-
-def _percent(part: int, whole: int) -> float:
-    return 100 * part / whole if whole else math.nan

@@ -9,7 +9,7 @@ from typing import Any
 from smap_ros.evaluation.common.identities import IdentityNumbers
 from smap_ros.evaluation.common.measures_report import Details, MeasuresReport
 from smap_ros.evaluation.common.panels import Panel
-from smap_ros.evaluation.common.report import label, shown
+from smap_ros.evaluation.common.report import label, percent, shown
 from smap_ros.evaluation.mot.measures import (
     HEIGHTS,
     MotOutcome,
@@ -90,7 +90,7 @@ def _summary(outcome: MotOutcome, whole: Numbers, cut: tuple[int, int]) -> dict[
             f"{whole.ghost_pictures} ({shown(whole.ghost_pictures_percent)} %)"
         ),
         "people cut by the picture's border": (
-            f"{cut[0]}, {cut[1]} found ({shown(_recall(*cut))} %)"
+            f"{cut[0]}, {cut[1]} found ({shown(percent(cut[1], cut[0]))} %)"
         ),
         "found where labels need not be": f"{whole.excused}",
     }
@@ -119,7 +119,7 @@ def _by_group(title: str, groups: Mapping[str, tuple[int, int]]) -> Details:
         title,
         ("people", "labelled", "found", "recall %"),
         {
-            name: [str(people), str(found), shown(_recall(people, found))]
+            name: [str(people), str(found), shown(percent(found, people))]
             for name, (people, found) in groups.items()
         },
     )
@@ -174,7 +174,11 @@ def _panels(
     groups: Mapping[str, Mapping[str, tuple[int, int]]],
     sequences: Mapping[str, Numbers],
 ) -> tuple[Panel, ...]:
-    found = {name: _recall(*group) for rows in groups.values() for name, group in rows.items()}
+    found = {
+        name: percent(seen, people)
+        for rows in groups.values()
+        for name, (people, seen) in rows.items()
+    }
     shares = {
         "recall": whole.recall_percent,
         "precision": whole.precision_percent,
@@ -187,13 +191,9 @@ def _panels(
     return (*panels, Panel("Pictures with a ghost", "[%]", ghosts))
 
 
-def _recall(people: int, found: int) -> float:
-    return 100 * found / people if people else float("nan")
-
-
 def _people_json(group: tuple[int, int]) -> Mapping[str, float]:
     people, found = group
-    return {"people": people, "found": found, "recall_percent": _recall(people, found)}
+    return {"people": people, "found": found, "recall_percent": percent(found, people)}
 
 
 def _numbers_json(numbers: Numbers) -> Mapping[str, float]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.evaluation.common.metrics import joint_errors
+from smap_ros.evaluation.common.report import percent
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float64]
@@ -123,9 +124,9 @@ class Tally:
                 pck_percent=100 * self.absolute_right / self.labelled,
                 pck_relative_percent=100 * self.relative_right / self.labelled,
                 joints_percent=100 * self.joints / self.labelled,
-                recall_percent=_percent(self.found, self.people),
-                near_percent=_percent(self.near, self.people),
-                reversed_percent=_percent(self.reversed_pairs, self.pairs),
+                recall_percent=percent(self.found, self.people),
+                near_percent=percent(self.near, self.people),
+                reversed_percent=percent(self.reversed_pairs, self.pairs),
             )
 
 
@@ -150,7 +151,3 @@ class Results:
     recall_percent: float
     near_percent: float
     reversed_percent: float
-
-
-def _percent(part: int, whole: int) -> float:
-    return 100 * part / whole if whole else float("nan")
