@@ -6,6 +6,7 @@ scores probabilities: of the people told with 0.8, eight in ten are there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,7 @@ Double = NDArray[np.float64]
 
 FEWEST, FEWEST_GHOSTS = 50, 10  # who are there, and who aren't; of fewer a fit says nothing
 _PRESENCE = EVIDENCE.index("presence")
+_SAME = 1e-6  # deviation that rounding makes
 _RIDGE = 1.0  # on the weights of evidence of deviation 1
 
 
@@ -48,7 +50,7 @@ def measured(
         for scene in tqdm(scenes, unit="img"):
             told = estimator.told(scene.image(), scene.camera)
             matched = {k for k, _ in match_by_pelvis(told.bodies, scene.frame.bodies)}
-            found.append(told.evidence)
+            found.append(told.evidence())
             there += [k in matched for k in range(len(told.bodies))]
     finally:
         estimator.close()
@@ -75,7 +77,7 @@ def fitted(found: Double, there: NDArray[np.bool_], presence: float = 0.0) -> Pe
             f"{FEWEST_GHOSTS} are needed: add pictures, also some of rooms without people"
         )
     mean, deviation = found.mean(axis=0), found.std(axis=0)
-    known = deviation > 1e-9  # evidence that is the same for all says nothing
+    known = deviation > _SAME  # evidence that is the same for all says nothing
     known[_PRESENCE] = False
     mean, deviation = np.where(known, mean, 0), np.where(known, deviation, 1)
     scaled = np.where(known, (found - mean) / deviation, 0)
@@ -122,6 +124,8 @@ def run(
 
     Example: smap-train person-score models/mine --virtual data/unseen --virtual data/empty
     """
+    if not math.isfinite(presence):  # no limit of an option keeps that out
+        raise InputError(f"presence is {presence}; expected 0 to 10")
     loaded = load_bundle(bundle)
     manifest = manifest_of(loaded, SmapManifest)  # or it is refused
     if presence and manifest.second_look is None:

@@ -13,6 +13,8 @@ from smap_ros.skeletons import SKELETONS
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Of a weighted sum: far beyond what can be meant, and no sum of them overflows.
+Weight = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(ge=16, le=8192)]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from smap_ros.bundles.manifest.common import CropInput, Finite, OutputSpec, Strict
+from smap_ros.bundles.manifest.common import CropInput, OutputSpec, Strict, Weight
 
 _JOINTS = 15  # mpi15
 _SHAPES = {"joints": (1, _JOINTS, 3), "pose": (1, _JOINTS, 3), "presence": (1, 1)}
@@ -21,10 +21,10 @@ class ShareWeights(Strict):
         apart: per unit of how far apart the two see it, as a share of the crop's side.
     """
 
-    bias: Finite = 0.0
-    first: Finite = 0.0
-    second: Finite = 0.0
-    apart: Finite = 0.0
+    bias: Weight = 0.0
+    first: Weight = 0.0
+    second: Weight = 0.0
+    apart: Weight = 0.0
 
 
 class SecondLookSpec(Strict):

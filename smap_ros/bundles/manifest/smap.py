@@ -13,6 +13,7 @@ from smap_ros.bundles.manifest.common import (
     Networks,
     Positive,
     Strict,
+    Weight,
 )
 from smap_ros.bundles.manifest.second_look import SecondLookSpec
 
@@ -60,12 +61,12 @@ class PersonScore(Strict):
         presence: of the logarithm of the second look's presence.
     """
 
-    bias: float
-    joint_score: float
-    share_seen: float
-    depth_doubt: float = 0.0
-    size: float = 0.0
-    presence: Annotated[float, Field(ge=0)] = 0.0
+    bias: Weight
+    joint_score: Weight
+    share_seen: Weight
+    depth_doubt: Weight = 0.0
+    size: Weight = 0.0
+    presence: Annotated[Weight, Field(ge=0)] = 0.0
 
 
 class SmapScales(Strict):

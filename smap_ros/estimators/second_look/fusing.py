@@ -21,6 +21,7 @@ Double = NDArray[np.float64]
 
 SAME_ANSWER = 0.1  # of the smaller crop's side: two second looks this close saw the same person
 MAX_APART = 0.3  # shares of the crop's side that count, in how far apart two looks see a joint
+_SURE = 50.0  # a logit that leaves nothing to the other look, and no exponential beyond floats
 
 
 @dataclass(frozen=True)
@@ -162,4 +163,4 @@ def towards(camera: Camera, pixel: Double) -> Double:
 
 def _share(weights: ShareWeights, first: Float, second: Double, apart: Double) -> Double:
     total = weights.bias + weights.first * first + weights.second * second + weights.apart * apart
-    return np.asarray(1 / (1 + np.exp(-total)), np.float64)
+    return np.asarray(1 / (1 + np.exp(-np.clip(total, -_SURE, _SURE))), np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +29,13 @@ class Told:
     """Who is found in an image before scores leave anybody out.
 
     Attributes:
-        bodies: N people.
-        evidence: float64 [N, 6], :func:`evidence`.
+        bodies: N people, nearest first.
+        evidence: gives float64 [N, 6], :func:`evidence` of each.
         notes: numbers for diagnostics.
     """
 
     bodies: tuple[Body, ...]
-    evidence: Double
+    evidence: Callable[[], Double]
     notes: Mapping[str, float]
 
 

@@ -301,7 +301,7 @@ class SmapEstimator:
         return straight.mean_with_mirrored(mirrored)
 
     def _believed(self, lifted: Lifted) -> Lifted:
-        """Without the people that the configuration rules out, nearest first."""
+        """Without the people that the configuration rules out."""
         scores = np.clip(lifted.scores, 0, 1)
         keep, filtered = select_people(
             lifted.joints_3d[:, MPI15.root], scores > 0, plain_scores(scores), self._limits
@@ -310,7 +310,7 @@ class SmapEstimator:
         return replace(lifted[keep], dropped=dropped)
 
     def _told(self, lifted: Lifted, image: Image, camera: Camera, timer: StageTimer) -> Told:
-        """The people, refined and looked at again as the bundle can."""
+        """The people, refined and looked at again as the bundle can, nearest first."""
         first = scores = np.clip(lifted.scores, 0, 1)
         last = "lifting"
         if self._refine is not None or self._second is not None:
@@ -329,16 +329,17 @@ class SmapEstimator:
         placed = self._placement(joints, lifted, scores, camera)
         joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
         # A second look is sure of joints where nobody is, too: its scores say nothing here.
-        found = evidence(first, joints, placed.depth_std, camera, presence)
+        known = partial(evidence, first, joints, placed.depth_std, camera, presence)
         weights = self._manifest.person_score
-        certain = plain_scores(scores) if weights is None else certainty(weights, found)
-        people = zip(joints, pixels, seen, certain, placed.depth_std, strict=True)
+        certain = plain_scores(scores) if weights is None else certainty(weights, known())
+        rows = np.argsort(joints[:, MPI15.root, 2], kind="stable")  # refining moves people
+        std = placed.depth_std
         bodies = tuple(
-            Body(points, uv, by_joint, float(score), depth_std=float(std))
-            for points, uv, by_joint, score, std in people
+            Body(joints[k], pixels[k], seen[k], float(certain[k]), depth_std=float(std[k]))
+            for k in rows.tolist()
         )
         timer.lap(last)
-        return Told(bodies, found, notes)
+        return Told(bodies, lambda: known()[rows], notes)
 
     def _refined(self, lifted: Lifted) -> Float:
         """3D joints after the refining network, if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.camera import Camera
@@ -132,3 +133,21 @@ def test_a_crop_is_seen_along_the_ray_through_its_middle(pixel) -> None:
     assert np.linalg.det(turn) == pytest.approx(1)
     if pixel == (319.5, 239.5):
         np.testing.assert_allclose(turn, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(("bias", "towards_second"), [(-1e9, 0), (1e9, 1)])
+def test_the_largest_weights_make_no_infinities(bias: float, towards_second: float) -> None:
+    weights = {"bias": bias, "first": 1e9, "second": -1e9, "apart": bias}
+    spec = SecondLookSpec.model_validate(
+        second_look(in_picture={"bias": bias}, in_space=weights, max_apart=0.2)
+    )
+    with np.errstate(over="raise", invalid="raise"):
+        both = fuse(seen(10.0), spec)
+    np.testing.assert_allclose(both.joints_2d, points() + (10 * towards_second, 0), rtol=1e-6)
+    assert np.isfinite(both.in_space).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    with pytest.raises(ValidationError, match=r"in_space\.apart"):
+        SecondLookSpec.model_validate(second_look(in_space={"apart": value}))

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from smap_ros.bodies import INFERRED_SCORE
-from smap_ros.bundles.bundle import parse_manifest
+from smap_ros.bundles.bundle import load_bundle, parse_manifest
 from smap_ros.bundles.manifest.smap import PersonScore
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.smap.certainty import EVIDENCE, certainty, evidence
+from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_ros.paths import config_directory
 from smap_ros.skeletons import MPI15
 from tests.conftest import BRIGHT, manifest
 
@@ -101,3 +103,29 @@ def test_doubt_can_only_count_where_it_is_known():
         parse_manifest({**manifest(person_score=weights), "files": files})
     with pytest.raises(BundleError, match=r"person_score\.presence.* greater than or equal to 0"):
         parse_manifest({**manifest(person_score={**weights, "presence": -1}), "files": files})
+
+
+@pytest.mark.parametrize("name", [*EVIDENCE])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_weights_that_are_no_numbers_are_refused(name, value):
+    """With one of them nobody would have a score, and everybody be left out without a word."""
+    weights = {**dict.fromkeys(EVIDENCE, 0.5), name: value}
+    files = {"model": {"path": "model.onnx", "sha256": "0" * 64}}
+    with pytest.raises(BundleError, match=rf"person_score\.{name}: got "):
+        parse_manifest({**manifest(person_score=weights), "files": files})
+
+
+def test_people_come_nearest_first_and_their_evidence_with_them():
+    """Refining and the second look move people after they were found in their order."""
+    estimator = create_estimator("smap_lite", "onnxruntime", threads=1, min_score=0.0)
+    scenes = open_scenes(config_directory() / "demo" / "truth.json")[::15]
+    weights = load_bundle("smap_lite").manifest.person_score
+    for scene in scenes:
+        image, camera = scene.image(), scene.camera
+        told = estimator.told(image, camera)
+        depths = [float(body.root[2]) for body in told.bodies]
+        assert depths == sorted(depths) and len(depths) > 1
+        scores = [body.score for body in told.bodies]
+        np.testing.assert_allclose(certainty(weights, told.evidence()), scores, atol=1e-6)
+        assert [body.score for body in estimator.estimate(image, camera)] == scores
+    estimator.close()
