@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 from smap_ros.errors import InputError
 from smap_ros.images import encode_compressed
 from smap_ros.sources import is_bag, open_source
+from smap_ros.sources.video import VideoSource
 
 
 def shade(k: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
@@ -64,6 +65,7 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
     for k in (10, 2, 1):
         cv2.imwrite(str(tmp_path / f"img{k}.png"), shade(k))
     (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "._img1.png").write_bytes(b"\0\5")  # macOS leaves such in archives
     frames = list(open_source(str(tmp_path)))
     assert [frame.source for frame in frames] == ["img1.png", "img2.png", "img10.png"]
     assert [number(frame.image) for frame in frames] == [1, 2, 10]
@@ -183,6 +185,9 @@ def test_a_truncated_video_gives_what_is_there_and_a_warning(tmp_path, caplog, n
     assert np.diff([frame.stamp for frame in frames]) == pytest.approx(0.1, abs=2e-3)
     assert f"after {len(frames)}" in caplog.text
     assert "damaged" in caplog.text
+    survey = VideoSource(path).survey()
+    assert survey.size == (64, 48)
+    assert list(survey.stamps) == [frame.stamp for frame in frames]
 
 
 def test_a_video_whose_recording_was_not_closed_is_refused(tmp_path):
@@ -218,6 +223,7 @@ def test_a_phone_video_is_turned_upright(tmp_path):
     assert image.shape == (64, 48, 3)
     # Turned clockwise, the white rows at the top are columns on the right.
     assert image[:, -5:].min() > 200 > 80 > image[:, :-12].max()
+    assert VideoSource(path).survey().size == (48, 64)
 
 
 def test_a_file_with_sound_only_is_refused(tmp_path):

@@ -88,16 +88,23 @@ class FolderSource:
 
 
 def image_files(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files of a folder in natural order.
+    """The image files of a folder in natural order, without hidden ones.
+
+    (``._1.jpg`` is what macOS leaves beside ``1.jpg`` in archives and on sticks: no picture.)
 
     Args:
         folder: where they are.
         suffixes: how their names end, in lower case.
     """
     return sorted(
-        (p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.is_file()),
+        (p for p in folder.iterdir() if _is_one(p, suffixes)),
         key=lambda p: _natural(p.name),
     )
+
+
+def _is_one(path: Path, suffixes: Collection[str]) -> bool:
+    hidden = path.name.startswith(".")
+    return not hidden and path.suffix.lower() in suffixes and path.is_file()
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:

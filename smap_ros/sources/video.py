@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -19,6 +19,19 @@ from smap_ros.errors import InputError, reason
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a film holds.
+
+    Attributes:
+        size: width and height of its first frame, turned upright, pixels.
+        stamps: of each frame, seconds.
+    """
+
+    size: tuple[int, int]
+    stamps: tuple[float, ...]
 
 
 class VideoSource:
@@ -50,12 +63,41 @@ class VideoSource:
         self._pixel_aspect = _pixel_aspect(stream)
 
     def __iter__(self) -> Iterator[Frame]:
+        for index, (frame, stamp) in enumerate(self._decoded()):
+            yield self._frame(frame, index, stamp)
+
+    def survey(self) -> Survey:
+        """How many frames there are, how large, and when.
+
+        A file's header only estimates that, so all are decoded; none is converted to an image,
+        which takes ten times as long.
+
+        Raises:
+            InputError: if not a single frame can be decoded.
+        """
+        size = (0, 0)
+        stamps: list[float] = []
+        for frame, stamp in self._decoded():
+            if not stamps:
+                lies = round(frame.rotation / 90) % 2
+                size = (frame.height, frame.width) if lies else (frame.width, frame.height)
+            stamps.append(stamp)
+        return Survey(size, tuple(stamps))
+
+    def _decoded(self) -> Iterator[tuple[VideoFrame, float]]:
+        """All frames that can be decoded, with their stamps."""
         container, stream = self._reopen()
-        count = 0
+        base, count = stream.time_base, 0
         damage: list[str] = []
         try:
             for frame in _decode(container, stream, damage):
-                yield self._frame(frame, count, stream.time_base)
+                # Not frame.time: frames that a damaged decoder gives back have no time base of
+                # their own.
+                if frame.pts is not None and base is not None:
+                    stamp = float(frame.pts * base)
+                else:
+                    stamp = count / (self.rate or 1.0)
+                yield frame, stamp
                 count += 1
         finally:
             self.close()
@@ -67,12 +109,7 @@ class VideoSource:
             self._open.close()
             self._open = None
 
-    def _frame(self, frame: VideoFrame, index: int, base: Fraction | None) -> Frame:
-        # Not frame.time: frames that a damaged decoder gives back have no time base of their own.
-        if frame.pts is not None and base is not None:
-            stamp = float(frame.pts * base)
-        else:
-            stamp = index / (self.rate or 1.0)
+    def _frame(self, frame: VideoFrame, index: int, stamp: float) -> Frame:
         image = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
         aspect = self._pixel_aspect
         if round(frame.rotation / 90) % 2:

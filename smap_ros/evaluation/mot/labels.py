@@ -19,6 +19,7 @@ _OFFICIAL = {
     8: "distractor",
     12: "reflection",
 }
+_LAST = 13  # of MOTChallenge's classes
 _COUNTED = ("pedestrian", "person")
 _EXCUSED = ("person on vehicle", "static person", "distractor", "reflection")
 _NO_CLASS = -1  # as CVAT writes it
@@ -26,7 +27,7 @@ _LARGEST = 2**53  # whole number that a float holds
 _COLUMNS = {7: False, 9: True, 10: False}  # numbers of a line: whether one of them is the class
 _EXPECTED = (
     "expected frame, id, left, top, width, height, considered, and then class and visibility "
-    "(MOT16 and later, CVAT), or x, y, z (MOT15)"
+    "(MOT16 and later, CVAT), or x, y, z (MOT15), with commas between them"
 )
 
 
@@ -48,6 +49,8 @@ class Label:
 def read_labels(path: Path, frames: int) -> Mapping[int, Sequence[Label]]:
     """The people of a ``gt.txt``, and what may be taken for them, by frame from 1.
 
+    Frames that have things only are there, without people.
+
     Args:
         path: the file; ``labels.txt`` may lie beside it.
         frames: pictures that there are.
@@ -66,6 +69,7 @@ def read_labels(path: Path, frames: int) -> Mapping[int, Sequence[Label]]:
             if frame > frames:
                 raise ValueError(f"frame {frame}, but there are {frames} pictures")
             if label is None:
+                labels[frame] += []
                 continue
             if label.id >= 0 and (frame, label.id) in there:
                 raise ValueError(f"frame {frame} has id {label.id} twice")
@@ -113,11 +117,14 @@ def _kind(number: int, names: Mapping[int, str] | None) -> str:
     """Name of a class; of MOTChallenge's that are things, empty."""
     if number == _NO_CLASS:
         return _COUNTED[0]
-    if names is None and number >= 1:
+    if names is None:
+        if not 1 <= number <= _LAST:
+            raise ValueError(
+                f"class {number}; MOTChallenge's are 1 to {_LAST}, others need {NAMES}"
+            )
         return _OFFICIAL.get(number, "")
-    if names is None or number not in names:
-        last = "" if names is None else f" to {len(names)} ({NAMES})"
-        raise ValueError(f"class {number}; they are counted from 1{last}")
+    if number not in names:
+        raise ValueError(f"class {number}; they are counted from 1 to {len(names)} ({NAMES})")
     return names[number]
 
 
@@ -129,8 +136,8 @@ def _class_names(path: Path) -> Mapping[int, str] | None:
     names = {k: word.lower().replace("_", " ") for k, word in enumerate(words, start=1)}
     if not set(_COUNTED) & set(names.values()):
         raise InputError(
-            f"{path} has the classes {_short(', '.join(words))}; expected person or pedestrian "
-            "among them"
+            f"{path} has the classes {_short(', '.join(words)) or '(none)'}; expected person or "
+            "pedestrian among them, one a line"
         )
     return names
 

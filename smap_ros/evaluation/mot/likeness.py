@@ -47,7 +47,7 @@ def _fits(labels: Float, found: Float) -> Float:
     a, b = sides.max(axis=1)[:, None], lengths.max(axis=1)[None]
     larger = np.maximum(a, b)
     ratio = np.divide(np.minimum(a, b), larger, out=np.zeros(larger.shape), where=larger > 0)
-    return np.asarray(shares.prod(axis=2) * ratio, np.float64)
+    return np.nan_to_num(np.asarray(shares.prod(axis=2) * ratio, np.float64))
 
 
 def corners(boxes: Float) -> Float:

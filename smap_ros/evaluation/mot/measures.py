@@ -11,6 +11,7 @@ with those.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -29,11 +30,13 @@ from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions
 from smap_ros.evaluation.common.report import percent
 from smap_ros.evaluation.common.views import Coverage
 from smap_ros.evaluation.mot.likeness import corners, likeness, within
+from smap_ros.evaluation.mot.shown import is_video
 from smap_ros.evaluation.mot.truth import MotPicture, MotSequence
 from smap_ros.temporal import BodySmoother
 from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
+LOG = logging.getLogger(__name__)
 
 FOUND = 0.5  # likeness from which on somebody is found
 BORDER_PX = 2.0  # a label as near to the picture's border as that is cut by it
@@ -182,6 +185,7 @@ def evaluate(
             if frame is not None:
                 frames.append((k, frame))
         if frames:
+            _warn_of_another_film(sequence, frames)
             films.append(_film(sequence, frames))
     coverage.finish(predictions.description)
     there = {film.name for film in films}
@@ -193,6 +197,16 @@ def evaluate(
     )
 
 
+def _warn_of_another_film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> None:
+    """Say so where people were found in a video of another name: numbers fit any video."""
+    others = sorted({f.source for _, f in frames if is_video(f.source)} - {sequence.clip})
+    if sequence.clip and others:
+        LOG.warning(
+            "people were found in %s, and the labels of %s are of %s: are they the same film?",
+            ", ".join(others), sequence.name, sequence.clip,
+        )  # fmt: skip
+
+
 def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Film:
     found = tuple(compare(sequence.pictures[k], frame.bodies) for k, frame in frames)
     if any(body.id is not None for _, frame in frames for body in frame):
@@ -201,7 +215,7 @@ def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Fil
     answers = [
         answer
         for k, frame in frames
-        for answer in smoother.update(frame.bodies, k / sequence.rate, sequence.pictures[k])
+        for answer in smoother.update(frame.bodies, sequence.stamps[k], sequence.pictures[k])
     ]
     tracked = [
         # Who is only predicted wasn't found.

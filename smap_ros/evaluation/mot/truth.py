@@ -13,6 +13,8 @@ half a pixel to either side would matter, so both are taken as they are.
 from __future__ import annotations
 
 import configparser
+import logging
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +28,16 @@ from smap_ros.evaluation.common.clips import Clip
 from smap_ros.evaluation.common.predictions import ClipFrame, Key, Picture
 from smap_ros.evaluation.common.views import View, guessed_camera
 from smap_ros.evaluation.mot.labels import LABELS, Label, read_labels
-from smap_ros.pictures import read_picture
-from smap_ros.sources import IMAGE_SUFFIXES, open_source
-from smap_ros.sources.files import image_files
+from smap_ros.evaluation.mot.shown import PICTURES, Shown, pictures_of
 
 Float = NDArray[np.float64]
 
-TRUTH, INFO = f"{LABELS}/gt.txt", "seqinfo.ini"
-_PICTURES = "img1"
+LOG = logging.getLogger(__name__)
+
+TRUTH, INFO, DETECTIONS = f"{LABELS}/gt.txt", "seqinfo.ini", "det/det.txt"
 _SECTION = "Sequence"
 _RATE = 30.0  # images a second, where nothing says it
-_VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
+_LABELLED = 0.9  # of a film; where labels end before that, labelling may have
 
 
 @dataclass(frozen=True)
@@ -76,34 +77,33 @@ class MotPicture:
 
 @dataclass(frozen=True)
 class MotSequence:
-    """A film: the name of its folder, images per second, and its pictures in order."""
+    """A film.
+
+    Attributes:
+        name: of its folder.
+        rate: images per second.
+        pictures: in order.
+        stamps: of the pictures, seconds from the first.
+        clip: name of the video file; empty where pictures are files.
+    """
 
     name: str
     rate: float
     pictures: tuple[MotPicture, ...]
+    stamps: tuple[float, ...]
+    clip: str = ""
 
 
 @dataclass(frozen=True)
 class _Info:
     """What ``seqinfo.ini`` says; None, or empty, where it doesn't."""
 
-    folder: str = _PICTURES
+    folder: str = PICTURES
     suffix: str = ""
     rate: float | None = None
     length: int | None = None
     width: int | None = None
     height: int | None = None
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """The pictures of a sequence: image files, or a clip; their size and rate."""
-
-    files: Sequence[Path]
-    clip: Path | None
-    count: int
-    size: tuple[int, int]
-    rate: float | None = None
 
 
 def read_mot(path: Path) -> list[MotSequence]:
@@ -117,24 +117,52 @@ def read_mot(path: Path) -> list[MotSequence]:
     folders = folders or sorted(file.parent.parent for file in path.glob(f"*/{TRUTH}"))
     if not folders:
         raise InputError(
-            f"{path} has no sequences in the MOTChallenge format; expected a folder with {TRUTH} "
-            f"and {_PICTURES} or a video, or a folder of such folders"
+            f"{path} has no sequences in the MOTChallenge format{_why(path)}; expected a folder "
+            f"with {TRUTH} and {PICTURES} or a video, or a folder of such folders"
         )
     return [_read_sequence(folder, alone=len(folders) == 1) for folder in folders]
 
 
+def _why(path: Path) -> str:
+    """What is there instead, as far as others have made that mistake."""
+    if not path.exists():
+        return ": it isn't there"
+    if zipfile.is_zipfile(path):
+        return ": it is an archive; unpack it"
+    if path.suffix.lower() == ".xml" or next(path.glob("*.xml"), None) is not None:
+        return ": CVAT's XML isn't read; export the same task as MOT 1.1"
+    if (path / DETECTIONS).is_file() or next(path.glob(f"*/{DETECTIONS}"), None) is not None:
+        return f": {DETECTIONS} is what a detector found; test sequences come without labels"
+    return ""
+
+
 def _read_sequence(folder: Path, *, alone: bool) -> MotSequence:
     info = _read_info(folder / INFO)
-    shown = _shown(folder, info)
+    shown = pictures_of(folder, info.folder, info.suffix)
     _check_info(folder, info, shown)
     labels = read_labels(folder / TRUTH, shown.count)
     name = folder.resolve().name
     views = _views(name, shown, alone=alone)
+    rate = info.rate or shown.rate or _RATE
+    own = None if info.rate else shown.stamps
+    _warn_of_the_rest(folder, max(labels, default=0), shown.count, rate)
     return MotSequence(
         name,
-        info.rate or shown.rate or _RATE,
+        rate,
         tuple(_picture(view, labels.get(k, ())) for k, view in enumerate(views, start=1)),
+        own or tuple(k / rate for k in range(shown.count)),
+        "" if shown.clip is None else shown.clip.name,
     )
+
+
+def _warn_of_the_rest(folder: Path, last: int, count: int, rate: float) -> None:
+    """Say so where nobody seems to have labelled the end of a film."""
+    if 0 < last < _LABELLED * count and count - last > rate:
+        LOG.warning(
+            "%s: labels end at picture %d of %d; those after it count as showing nobody. If it "
+            "was labelled no further, cut it there",
+            folder, last, count,
+        )  # fmt: skip
 
 
 def _picture(view: Picture, labels: Sequence[Label]) -> MotPicture:
@@ -146,7 +174,7 @@ def _picture(view: Picture, labels: Sequence[Label]) -> MotPicture:
     )
 
 
-def _views(name: str, shown: _Shown, *, alone: bool) -> list[Picture]:
+def _views(name: str, shown: Shown, *, alone: bool) -> list[Picture]:
     camera = guessed_camera(*shown.size)
     if shown.clip is None:
         keys = [file.stem if alone else f"{name}/{file.stem}" for file in shown.files]
@@ -155,55 +183,6 @@ def _views(name: str, shown: _Shown, *, alone: bool) -> list[Picture]:
     return [
         ClipView(k if alone else ClipFrame(name, k), camera, clip, k) for k in range(shown.count)
     ]
-
-
-def _shown(folder: Path, info: _Info) -> _Shown:
-    """Look for a sequence's pictures.
-
-    Raises:
-        InputError: if there are none, or one is missing, or it can't be told which they are.
-    """
-    pictures = folder / info.folder
-    suffixes = (info.suffix,) if info.suffix else IMAGE_SUFFIXES
-    files = image_files(pictures, suffixes) if pictures.is_dir() else []
-    if files:
-        _check_names(files)
-        height, width = read_picture(files[0]).shape[:2]
-        return _Shown(files, None, len(files), (width, height))
-    clips = image_files(folder, _VIDEOS)
-    if not clips:
-        raise InputError(
-            f"{folder} has no pictures; expected {info.folder}/000001{info.suffix or '.jpg'} and "
-            "so on, or a video file"
-        )
-    if len(clips) > 1:
-        names = ", ".join(file.name for file in clips)
-        raise InputError(
-            f"{folder} has {len(clips)} videos ({names}); expected the one that is labelled: move "
-            "the others elsewhere"
-        )
-    # What a file's header says of the number of its frames is no more than an estimate.
-    source = open_source(str(clips[0]))
-    count, size = 0, (0, 0)
-    for frame in source:
-        count, size = frame.index + 1, (frame.image.shape[1], frame.image.shape[0])
-    return _Shown((), clips[0], count, size, source.rate)
-
-
-def _check_names(files: Sequence[Path]) -> None:
-    """Refuse numbered pictures of which one isn't there: labels would be of others.
-
-    Pictures with other names are counted in their order, as CVAT does.
-    """
-    if not all(file.stem.isdecimal() for file in files):
-        return
-    for number, file in enumerate(files, start=1):
-        if int(file.stem) != number:
-            raise InputError(
-                f"{file.parent} has {file.name} as picture {number}; expected numbers from 1 "
-                f"without a gap: {number:0{len(file.stem)}d}{file.suffix} is missing, or they "
-                "must be renamed"
-            )
 
 
 def _read_info(path: Path) -> _Info:
@@ -220,7 +199,7 @@ def _read_info(path: Path) -> _Info:
         fields = parser[_SECTION]
         suffix = fields.get("imExt", "").strip().lower()
         return _Info(
-            folder=fields.get("imDir", _PICTURES),
+            folder=fields.get("imDir", "").strip() or PICTURES,
             suffix=suffix if not suffix or suffix.startswith(".") else f".{suffix}",
             rate=_positive(fields, "frameRate"),
             length=_whole(fields, "seqLength"),
@@ -251,7 +230,7 @@ def _whole(fields: Mapping[str, str], name: str) -> int | None:
     return None if value is None else int(value)
 
 
-def _check_info(folder: Path, info: _Info, shown: _Shown) -> None:
+def _check_info(folder: Path, info: _Info, shown: Shown) -> None:
     """Refuse pictures that aren't those that ``seqinfo.ini`` speaks of."""
     if info.length not in (None, shown.count):
         raise InputError(

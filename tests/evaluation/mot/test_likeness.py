@@ -43,6 +43,7 @@ def only(body, *joints):
         ((300, 200, 200, 400), (300, 200, 100, 100), 1),
         (LABEL, (-300, 50, 80, 200), 0),
         ((-100, 50, 80, 200), (-100, 50, 80, 200), 0),  # nothing of either is in the picture
+        ((-100, 50, 80, 200), LABEL, 0),
     ],
 )
 def test_share_inside_times_ratio_of_sides_cut_to_the_picture(label, box, expected):

@@ -86,6 +86,24 @@ def test_a_person_who_counts_comes_before_a_label_that_does_not(sequence):
     assert (len(compared.ghosts), compared.excused, len(compared.kept)) == (0, 1, 1)
 
 
+def test_a_label_out_of_the_picture_excuses_nobody_and_forbids_no_excuse(sequence):
+    gt = lines(person(1, 1, RIGHT, kind=8, considered=0), person(1, 2, (-90, 50, 60, 150)))
+    (read,) = read_mot(sequence(gt))
+    compared = compare(read.pictures[0], [boxed(RIGHT), boxed(NOWHERE)])
+    assert (len(compared.people), compared.excused, len(compared.ghosts)) == (0, 1, 1)
+
+
+def test_people_of_another_film_are_told(sequence, tmp_path, caplog):
+    folder = sequence(lines(person(1, 1, LEFT)), clip="a.mp4")
+    for source, told in (("a.mp4", False), ("b.mp4", True), ("000001.jpg", False)):
+        caplog.clear()
+        evaluate(found(tmp_path / source, frame(0, boxed(LEFT), source=source)), read_mot(folder))
+        texts = [record.getMessage() for record in caplog.records]
+        assert any("found in b.mp4, and the labels of street are of a.mp4" in t for t in texts) == (
+            told
+        )
+
+
 def test_groups_are_by_height_and_by_the_border(sequence, tmp_path):
     boxes = {
         1: (30, 30, 20, 59), 2: (80, 30, 20, 60), 3: (130, 30, 40, 120), 4: (180, 30, 60, 240),

@@ -1,6 +1,7 @@
 """Sequences as MOT15, MOT17 and CVAT write them, and what is wrong with others."""
 
 import pickle
+import zipfile
 
 import cv2
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.predictions import ClipFrame
 from smap_ros.evaluation.mot.truth import read_mot
-from tests.evaluation.mot.conftest import HEIGHT, WIDTH, info, lines
+from smap_ros.viz.video import VideoWriter
+from tests.evaluation.mot.conftest import HEIGHT, WIDTH, info, lines, picture
 
 BOX = (10, 20, 40, 100)
 
@@ -104,7 +106,10 @@ GOOD = (1, 1, *BOX, 1, 1, 1)
         ("1,2,10,20,40,-5,1,1,1", "the box is 40 wide and -5 high"),
         ("1,2,nan,20,40,100,1,1,1", "aren't all numbers that a picture can have"),
         ("1,2,10,20,1e308,100,1,1,1", "aren't all numbers that a picture can have"),
-        ("1,2,10,20,40,100,1,0,1", "class 0; they are counted from 1"),
+        ("1,2,10,20,40,100,1,0,1", "class 0; MOTChallenge's are 1 to 13, others need labels.txt"),
+        ("1,2,10,20,40,100,1,14,1", "class 14; MOTChallenge's are 1 to 13, others need labels.txt"),
+        ("1,2,10,20,40,100,1,nan,1", "class is nan; it must be a whole number"),
+        ("1 2 10 20 40 100 1 1 1", "it has 1 numbers; .* with commas between them"),
         ("1,1,10,20,40,100,1,1,1", "frame 1 has id 1 twice"),
         ("frame id left top", "it has 1 numbers"),
     ],
@@ -117,6 +122,7 @@ def test_a_malformed_line_is_named(sequence, line, message):
 @pytest.mark.parametrize(
     ("labels", "row", "message"),
     [
+        ("\n", GOOD, r"labels.txt has the classes \(none\); expected person or pedestrian"),
         ("cat\ndog\n", GOOD, "labels.txt has the classes cat, dog; expected person or pedestrian"),
         ("cat\nperson\n", (*GOOD[:7], 3, 1), r"class 3; they are counted from 1 to 2 \(labels.txt"),
     ],
@@ -171,3 +177,104 @@ def test_pictures_of_another_size_are_refused_when_they_are_looked_at(sequence):
     (read,) = read_mot(folder)
     with pytest.raises(InputError, match="is 40x30 px, but its labels are for 400x300 px"):
         read.pictures[2].view.image()
+
+
+def names_of(sequence, stems):
+    folder = sequence(lines(GOOD), pictures=0)
+    for stem in stems:
+        cv2.imwrite(str(folder / "img1" / f"{stem}.jpg"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stems", "first", "second"),
+    [
+        ([f"shot {k}" for k in range(1, 12)], "shot 2.jpg", "shot 10.jpg"),
+        (["a", "B"], "a.jpg", "B.jpg"),
+    ],
+)
+def test_an_order_that_letters_and_numbers_see_otherwise_is_refused(sequence, stems, first, second):
+    """CVAT counts by letters, people by numbers; the labels are one's or the other's."""
+    with pytest.raises(InputError, match=f"by numbers {first} comes before {second}, by letters"):
+        read_mot(names_of(sequence, stems))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "gap"),
+    [((0, 1, 2), None), ((5, 10, 15), None), ((1, 2, 4, 5), (2, 4)), ((0, 5, 15), (5, 15))],
+)
+def test_a_picture_that_seems_to_be_missing_is_told(sequence, numbers, gap, caplog):
+    (read,) = read_mot(names_of(sequence, [f"frame_{k:06d}" for k in numbers]))
+    assert len(read.pictures) == len(numbers)
+    told = [record.getMessage() for record in caplog.records]
+    if gap is None:
+        assert not told
+    else:
+        assert "frame_{:06d}.jpg is followed by frame_{:06d}.jpg".format(*gap) in told[0]
+
+
+def test_what_macos_leaves_in_archives_is_no_picture_and_no_video(sequence):
+    folder = sequence(lines(GOOD), info=info(3))
+    (folder / "img1" / "._000001.jpg").write_bytes(b"\0\5")
+    (read,) = read_mot(folder)
+    assert [p.view.key for p in read.pictures] == ["000001", "000002", "000003"]
+    film = sequence(lines(GOOD), clip="a.mp4", name="film")
+    (film / "._a.mp4").write_bytes(b"\0\5")
+    assert read_mot(film)[0].clip == "a.mp4"
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ({}, "isn't there; expected a folder with gt/gt.txt and img1 or a video"),
+        (
+            {"annotations.xml": "<annotations/>"},
+            "CVAT's XML isn't read; export the same .* MOT 1.1",
+        ),
+        ({"street/det/det.txt": ""}, "what a detector found; test sequences come without labels"),
+        ({"readme.txt": ""}, "has no sequences in the MOTChallenge format; expected"),
+    ],
+)
+def test_what_is_there_instead_of_a_sequence_is_told(tmp_path, there, message):
+    folder = tmp_path / "data"
+    for name, text in there.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_mot(folder)
+    if "annotations.xml" in there:
+        with pytest.raises(InputError, match=message):
+            read_mot(folder / "annotations.xml")
+
+
+def test_an_archive_must_be_unpacked(sequence, tmp_path):
+    archive = tmp_path / "street.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(sequence(lines(GOOD)) / "gt" / "gt.txt", "gt/gt.txt")
+    with pytest.raises(InputError, match="it is an archive; unpack it"):
+        read_mot(archive)
+
+
+@pytest.mark.parametrize(("last", "told"), [(40, True), (95, False), (None, False)])
+def test_labels_that_end_long_before_the_film_are_told(sequence, caplog, last, told):
+    rows = [] if last is None else [(k, 1, *BOX, 1, 1, 1) for k in range(1, last)]
+    rows += [] if last is None else [(last, 9, *BOX, 0, 3, 1)]  # a car: somebody labelled this far
+    read_mot(sequence(lines(*rows), pictures=100, clip="a.mp4"))
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("labels end at picture 40 of 100" in text for text in messages) == told
+
+
+def test_frames_of_a_film_have_its_own_stamps_unless_a_rate_is_stated(sequence):
+    folder = sequence("", clip="a.mp4", pictures=5)
+    stamps = (0.0, 0.1, 0.5, 0.6, 2.0)
+    writer = VideoWriter(folder / "a.mp4", rate=10)
+    for k, stamp in enumerate(stamps):
+        writer.add(picture(50 * k), stamp)
+    writer.close()
+    (read,) = read_mot(folder)
+    assert read.stamps == pytest.approx(stamps, abs=1e-3)
+    assert len(read.pictures) == 5 and read.clip == "a.mp4"
+    (folder / "seqinfo.ini").write_text(info(5))
+    (stated,) = read_mot(folder)
+    assert stated.stamps == pytest.approx((0.0, 0.1, 0.2, 0.3, 0.4))
