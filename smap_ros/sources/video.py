@@ -42,6 +42,8 @@ class VideoSource:
 
     Args:
         path: the file, or a URL that has one; any container and codec that FFmpeg reads.
+        repeatable: give the same frames each time, of damaged files too. Else several are decoded
+            at once, and how many of the last before a damage are given is a matter of luck.
 
     Raises:
         InputError: if the file isn't a video that can be opened.
@@ -53,9 +55,10 @@ class VideoSource:
     camera_source = ""
     problem = ""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, repeatable: bool = False) -> None:
         self.name = Path(path).name
         self._path = path
+        self._threads = "SLICE" if repeatable else "AUTO"
         self._open: InputContainer | None = None
         container, stream = self._reopen()
         self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
@@ -131,7 +134,7 @@ class VideoSource:
             self.close()
             raise InputError(f"{self._path} has no video stream; expected a video file")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream.thread_type = self._threads
         return container, stream
 
     def _report(self, frames: int, damage: str | None) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from smap_ros.sources import Frame, open_source
+from smap_ros.sources import Frame
+from smap_ros.sources.video import VideoSource
 
 
 class Clip:
     """The frames of a film by number; fast when they are asked for in order.
 
-    It is opened when the first is asked for.
+    A damaged one has the same frames each time. It is opened when the first is asked for.
 
     Args:
         path: of the film.
@@ -46,4 +47,4 @@ class Clip:
     def _open(self) -> Iterator[Frame]:
         if not self.path.is_file():
             raise InputError(f"the pictures {self.path} are missing beside the clip's truth")
-        return iter(open_source(str(self.path)))
+        return iter(VideoSource(self.path, repeatable=True))

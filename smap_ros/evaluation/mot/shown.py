@@ -71,7 +71,7 @@ def pictures_of(folder: Path, pictures: str, suffix: str) -> Shown:
             f"{folder} has {len(clips)} videos ({names}); expected the one that is labelled: move "
             "the others elsewhere"
         )
-    source = VideoSource(clips[0])
+    source = VideoSource(clips[0], repeatable=True)  # as Clip reads it
     survey = source.survey()
     stamps = tuple(stamp - survey.stamps[0] for stamp in survey.stamps)
     ascend = all(a < b for a, b in itertools.pairwise(stamps))

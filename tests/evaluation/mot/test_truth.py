@@ -12,6 +12,7 @@ from smap_ros.evaluation.common.predictions import ClipFrame
 from smap_ros.evaluation.mot.truth import read_mot
 from smap_ros.viz.video import VideoWriter
 from tests.evaluation.mot.conftest import HEIGHT, WIDTH, info, lines, picture
+from tests.test_sources import write_video
 
 BOX = (10, 20, 40, 100)
 
@@ -278,3 +279,13 @@ def test_frames_of_a_film_have_its_own_stamps_unless_a_rate_is_stated(sequence):
     (folder / "seqinfo.ini").write_text(info(5))
     (stated,) = read_mot(folder)
     assert stated.stamps == pytest.approx((0.0, 0.1, 0.2, 0.3, 0.4))
+
+
+def test_a_film_that_was_cut_off_has_the_pictures_that_can_be_read(sequence, caplog):
+    film = sequence("", clip="a.mp4", pictures=2) / "a.mp4"
+    film.unlink()
+    film = write_video(film.with_suffix(".avi"), frames=100)
+    film.write_bytes(film.read_bytes()[: int(film.stat().st_size * 0.97)])
+    (read,) = read_mot(film.parent)
+    assert 80 < len(read.pictures) < 100 and "damaged" in caplog.text
+    assert all(picture.view.image().shape == (48, 64, 3) for picture in read.pictures)
