@@ -15,7 +15,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.camera import Camera
 from smap_ros.engines.names import Precision
-from smap_ros.errors import InputError
+from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator, flush
 from smap_ros.estimators.options import ImageUp
@@ -258,9 +258,15 @@ def open_predictions(
         return FilePredictions(path, detector)
     if folder:
         return FolderPredictions(path, detector)
-    return BundlePredictions(
-        create_estimator(spec, engine, threads, precision, image_up, **options)
-    )
+    try:
+        estimator = create_estimator(spec, engine, threads, precision, image_up, **options)
+    except BundleError as error:
+        if (path / BODIES).is_file():
+            raise InputError(
+                f"{spec} isn't a bundle, but has people found; give {path / BODIES}"
+            ) from error
+        raise
+    return BundlePredictions(estimator)
 
 
 def in_mpi15(frame: BodyFrame) -> BodyFrame:

@@ -79,6 +79,11 @@ def pictures_of(folder: Path, pictures: str, suffix: str) -> Shown:
     return Shown((), clips[0], count, survey.size, source.rate, stamps if ascend else None)
 
 
+def has_pictures(folder: Path) -> bool:
+    """Whether a folder looks like a sequence's."""
+    return (folder / PICTURES).is_dir() or bool(image_files(folder, _VIDEOS))
+
+
 def is_video(name: str) -> bool:
     """Whether a file of that name is taken for a video."""
     return name.lower().endswith(_VIDEOS)

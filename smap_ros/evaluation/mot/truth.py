@@ -28,7 +28,7 @@ from smap_ros.evaluation.common.clips import Clip
 from smap_ros.evaluation.common.predictions import ClipFrame, Key, Picture
 from smap_ros.evaluation.common.views import View, guessed_camera
 from smap_ros.evaluation.mot.labels import LABELS, Label, read_labels
-from smap_ros.evaluation.mot.shown import PICTURES, Shown, pictures_of
+from smap_ros.evaluation.mot.shown import PICTURES, Shown, has_pictures, pictures_of
 
 Float = NDArray[np.float64]
 
@@ -115,6 +115,8 @@ def read_mot(path: Path) -> list[MotSequence]:
     """
     folders = [path] if (path / TRUTH).is_file() else []
     folders = folders or sorted(file.parent.parent for file in path.glob(f"*/{TRUTH}"))
+    if folders != [path]:
+        _warn_of_unlabelled(path, folders)
     if not folders:
         raise InputError(
             f"{path} has no sequences in the MOTChallenge format{_why(path)}; expected a folder "
@@ -123,10 +125,24 @@ def read_mot(path: Path) -> list[MotSequence]:
     return [_read_sequence(folder, alone=len(folders) == 1) for folder in folders]
 
 
+def _warn_of_unlabelled(path: Path, labelled: Sequence[Path]) -> None:
+    """Say so of sequences among others whose labels are missing."""
+    others = sorted(path.iterdir()) if path.is_dir() and labelled else []
+    names = [
+        folder.name
+        for folder in others
+        if folder.is_dir() and folder not in labelled and has_pictures(folder)
+    ]
+    if names:
+        LOG.warning("%s: %s without %s; left out", path, ", ".join(names), TRUTH)
+
+
 def _why(path: Path) -> str:
     """What is there instead, as far as others have made that mistake."""
     if not path.exists():
         return ": it isn't there"
+    if path.name in Path(TRUTH).parts:
+        return ": it is a part of one; give the folder that has it"
     if zipfile.is_zipfile(path):
         return ": it is an archive; unpack it"
     if path.suffix.lower() == ".xml" or next(path.glob("*.xml"), None) is not None:

@@ -108,6 +108,14 @@ def test_what_is_neither_is_refused(tmp_path):
         open_predictions(str(tmp_path / "nothing"))
 
 
+def test_the_folder_of_one_result_is_told_from_a_bundle(write):
+    folder = write(("a.mp4", 0)).parent
+    with pytest.raises(
+        InputError, match=r"isn't a bundle, but has people found; give .*bodies\.json"
+    ):
+        open_predictions(str(folder))
+
+
 def test_sequences_with_equal_names_have_a_folder_each(tmp_path, write):
     for k, name in enumerate(("TS1", "TS2")):
         (tmp_path / "found" / name).mkdir(parents=True)

@@ -249,6 +249,23 @@ def test_what_is_there_instead_of_a_sequence_is_told(tmp_path, there, message):
             read_mot(folder / "annotations.xml")
 
 
+@pytest.mark.parametrize("part", ["gt", "gt/gt.txt"])
+def test_a_part_of_a_sequence_is_told(sequence, part):
+    with pytest.raises(InputError, match="is a part of one; give the folder that has it"):
+        read_mot(sequence(lines(GOOD)) / part)
+
+
+def test_sequences_whose_labels_are_missing_are_told(sequence, caplog):
+    data = sequence(lines((3, 1, *BOX, 1, 1, 1)), name="a").parent
+    (sequence("", name="b") / "gt" / "gt.txt").unlink()
+    (data / "notes").mkdir()
+    assert [one.name for one in read_mot(data)] == ["a"]
+    assert "data: b without gt/gt.txt; left out" in caplog.text
+    caplog.clear()
+    read_mot(data / "a")
+    assert not caplog.records
+
+
 def test_an_archive_must_be_unpacked(sequence, tmp_path):
     archive = tmp_path / "street.zip"
     with zipfile.ZipFile(archive, "w") as file:
