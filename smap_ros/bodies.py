@@ -145,8 +145,8 @@ class Body:
                 joints_3d=rows_3d[:, :3],
                 joints_2d=rows_2d[:, :2],
                 scores=np.nan_to_num(rows_3d[:, 3]),
-                score=float(data["score"]),
-                id=data.get("id"),
+                score=_finite(data["score"]),
+                id=_identity(data.get("id")),
                 skeleton=skeleton,
                 depth_std=float(data.get("depth_std", math.nan)),
             )
@@ -216,14 +216,18 @@ class BodyFrame:
             InputError: if a field is missing or malformed.
         """
         try:
+            bodies = tuple(Body.from_json(b, get_skeleton(skeleton)) for b in data["bodies"])
+            named = [body.id for body in bodies if body.id is not None]
+            if len(set(named)) < len(named):
+                raise ValueError(f"two people have one id among {named}")
             return cls(
-                bodies=tuple(Body.from_json(b, get_skeleton(skeleton)) for b in data["bodies"]),
+                bodies=bodies,
                 camera=Camera.from_json(data["camera"]),
                 stamp=float(data["stamp"]),
                 source=str(data["source"]),
                 index=int(data["index"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"not a frame of bodies: {reason(error)}; expected source, index, stamp, camera, "
                 "bodies"
@@ -233,3 +237,17 @@ class BodyFrame:
 def _number(value: float) -> float | None:
     """JSON has no NaN: a missing number is null."""
     return round(float(value), 5) if math.isfinite(value) else None
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(float(value)):
+        raise ValueError(f"score is {value}")
+    return float(value)
+
+
+def _identity(value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, float) and value.is_integer():  # as tables write them
+        return int(value)
+    raise ValueError(f"id is {value!r}, not a whole number or null")

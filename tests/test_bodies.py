@@ -127,12 +127,20 @@ VALID = BodyFrame((body(),), CAMERA).to_json()
         {"bodies": [{**VALID["bodies"][0], "joints_2d": [["a", 1, 1]] * 15}]},
         {"bodies": [{**VALID["bodies"][0], "joints_2d": [[1, 2, 3], [1]]}]},
         {"bodies": [{**VALID["bodies"][0], "score": None}]},
+        {"bodies": [{**VALID["bodies"][0], "score": float("nan")}]},
+        *(
+            {"bodies": [{**VALID["bodies"][0], "id": k}]}
+            for k in ("a", "1", 1.5, math.inf, True, [1])
+        ),
+        {"bodies": [{**VALID["bodies"][0], "id": 1}] * 2},
         {"bodies": 3},
         {"camera": {"fx": 1}},
         {"camera": None},
         {"camera": []},
         {"stamp": "soon"},
         {"index": None},
+        {"index": math.inf},
+        {"camera": {**VALID["camera"], "width": math.inf}},
     ],
 )
 def test_other_json_is_refused(change):
@@ -158,3 +166,10 @@ def test_the_deviation_of_depth_goes_through_json_when_it_is_known():
     assert known.to_json()["depth_std"] == 0.25 and "depth_std" not in unknown.to_json()
     assert Body.from_json(json.loads(json.dumps(known.to_json()))).depth_std == 0.25
     assert math.isnan(Body.from_json(unknown.to_json()).depth_std)
+
+
+@pytest.mark.parametrize(("stated", "read"), [(3, 3), (3.0, 3), (None, None), (-1, -1)])
+def test_identities_are_whole_numbers_or_none(stated, read):
+    people = [{**VALID["bodies"][0], "id": stated}]
+    got = BodyFrame.from_json({**VALID, "bodies": people}).bodies[0].id
+    assert got == read and isinstance(got, int | None)

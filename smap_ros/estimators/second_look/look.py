@@ -27,6 +27,7 @@ from smap_ros.skeletons import MPI15
 
 _FORGETS = 0.95  # of the expected time stays when nobody could be looked at: a slow image passes
 _NEWEST = 0.3  # of the last measured time in the expected one
+_REACH = 3.0  # metres from a pelvis to a joint that nobody has
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class SecondLook:
         return seen, looked, (self._clock() - started) * 1e3
 
     def _look(self, image: Image, camera: Camera, region: Region, seen: Seen, row: int) -> None:
-        """Fill in what is seen of one person; nothing if the network's answer isn't finite."""
+        """Fill in what is seen of one person; nothing if the answer isn't finite, or nobody's."""
         blob = self._normaliser(region.apply(image))
         answer = self._engine.run({self.spec.input.name: blob})
         joints, pose, presence = (
@@ -163,6 +164,8 @@ class SecondLook:
             for name in ("joints", "pose", "presence")
         )
         if not all(np.isfinite(array).all() for array in (joints, pose, presence)):
+            return
+        if np.linalg.norm(pose - pose[MPI15.root], axis=1).max() > _REACH:
             return
         pose[:, :2] = pose[:, :2] @ region.turn.T
         seen.joints_2d[row] = region.to_image(joints[:, :2])

@@ -135,9 +135,11 @@ def test_who_disagrees_keeps_the_first_look(make, scene, change, refused) -> Non
         assert same == bool(refused)
 
 
-def test_an_answer_that_is_not_a_number_is_no_answer(make, scene) -> None:
+@pytest.mark.parametrize("told", [np.nan, np.inf, 4.0, -1e6, 3e38])
+def test_an_answer_that_is_no_number_or_nobodys_is_no_answer(make, scene, told) -> None:
     plain = make(second_look=False).estimate(scene.image(BRIGHT), scene.camera)
-    pose = np.full((15, 3), np.nan)
+    pose = np.zeros((15, 3))
+    pose[WRIST, 2] = told
     twice = make(pose=pose).estimate(scene.image(BRIGHT), scene.camera)
     assert twice.notes["second looks refused"] == 3
     for one, two in zip(plain, twice, strict=True):
