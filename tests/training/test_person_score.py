@@ -77,8 +77,3 @@ def test_a_bundle_is_measured_with_everybody_whom_it_finds():
 def test_presence_is_told_by_second_looks_only(make_bundle, crowd):
     with pytest.raises(InputError, match=r"presence is 0\.3, but .* has no second look"):
         run(make_bundle(crowd).folder, [], presence=0.3)
-
-
-def test_a_presence_that_is_no_number_is_refused_before_anything_is_measured(make_bundle, crowd):
-    with pytest.raises(InputError, match="presence is nan; expected 0 to 10"):
-        run(make_bundle(crowd).folder, [], presence=float("nan"))

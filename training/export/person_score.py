@@ -6,7 +6,6 @@ scores probabilities: of the people told with 0.8, eight in ten are there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -124,8 +123,6 @@ def run(
 
     Example: smap-train person-score models/mine --virtual data/unseen --virtual data/empty
     """
-    if not math.isfinite(presence):  # no limit of an option keeps that out
-        raise InputError(f"presence is {presence}; expected 0 to 10")
     loaded = load_bundle(bundle)
     manifest = manifest_of(loaded, SmapManifest)  # or it is refused
     if presence and manifest.second_look is None:
