@@ -42,9 +42,20 @@ def test_every_weight_of_the_network_is_published(golden: Golden) -> None:
     assert all(bool(p.isfinite().all()) for p in network.parameters())
 
 
-def archive(path: Path, golden: Golden) -> Path:
-    """A small archive like the published one: half precision, one file of descriptions."""
-    weights = golden.weights()
+def archive(
+    path: Path,
+    weights: dict[str, torch.Tensor],
+    model: str = "movenet-multipose",
+    trusted: pytest.MonkeyPatch | None = None,
+) -> Path:
+    """A small archive like the published one: half precision, one file of descriptions.
+
+    Args:
+        path: of the archive.
+        weights: of the model in it.
+        model: its name.
+        trusted: takes the files' hashes for the published ones.
+    """
     specifications = [
         {
             "name": f"StatefulPartitionedCall/{name}",
@@ -55,32 +66,30 @@ def archive(path: Path, golden: Golden) -> Path:
         for name, value in weights.items()
     ]
     content = {
-        ".json": json.dumps({"weightsManifest": [{"weights": specifications}]}).encode(),
-        ".bin": b"".join(value.numpy().astype(np.float16).tobytes() for value in weights.values()),
+        f"{model}.json": json.dumps({"weightsManifest": [{"weights": specifications}]}).encode(),
+        f"{model}.bin": b"".join(
+            value.numpy().astype(np.float16).tobytes() for value in weights.values()
+        ),
     }
     with tarfile.open(path, "w:gz") as tar:
-        for suffix, data in content.items():
-            member = tarfile.TarInfo(f"package/models/movenet-multipose{suffix}")
+        for name, data in content.items():
+            member = tarfile.TarInfo(f"package/models/{name}")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
+            if trusted is not None:
+                trusted.setitem(movenet._SHA256, name, hashlib.sha256(data).hexdigest())
     return path
 
 
 def test_another_archive_is_refused_by_its_hash(tmp_path: Path, golden: Golden) -> None:
     with pytest.raises(InputError, match=r"movenet-multipose\.json has sha256 .*, expected 3c76e1"):
-        read_published(archive(tmp_path / "other.tgz", golden))
+        read_published(archive(tmp_path / "other.tgz", golden.weights()))
 
 
 def test_an_archive_with_the_right_hash_is_read(
     tmp_path: Path, golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = archive(tmp_path / "models.tgz", golden)
-    with tarfile.open(path) as tar:
-        hashes = {
-            Path(member.name).suffix: hashlib.sha256(tar.extractfile(member).read()).hexdigest()
-            for member in tar
-        }
-    monkeypatch.setattr(movenet, "_SHA256", hashes)
+    path = archive(tmp_path / "models.tgz", golden.weights(), trusted=monkeypatch)
     model = create("smap_lite")
     model.load_pretrained(path)
     expected = golden.weights()["kpt_heatmap_0/separable_conv2d_6/BiasAdd/ReadVariableOp"]

@@ -9,7 +9,7 @@ official state-dict keys.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M18, MPI15, MUCO21, Skeleton
+from smap_train.models.layers.norms import HoldsNorms
 from smap_train.models.layers.prelu import PReLU
 from smap_train.models.layers.soft_argmax import soft_argmax_3d
 
@@ -103,7 +104,7 @@ class DecoderUnit(nn.Sequential):
 _Part = Callable[[Tensor], Tensor]
 
 
-class Backbone(nn.Module, ABC):
+class Backbone(HoldsNorms, ABC):
     """Crop to volumes, in the parts that the three variants share.
 
     Args:
@@ -162,6 +163,10 @@ class Backbone(nn.Module, ABC):
         """Hold the weights of the stem and the first blocks; their norms go on measuring."""
         for module in (self.first_conv, *self.inv_residual[:blocks]):
             module.requires_grad_(False)
+
+    def held_parts(self) -> Iterable[nn.Module]:
+        """The encoder: the decoder has no statistics to start with."""
+        return (self.first_conv, self.inv_residual)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Of the stem and all blocks."""

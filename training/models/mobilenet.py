@@ -1,4 +1,4 @@
-"""MobileNetV2's ImageNet weights as the start of MobileHumanPose's encoder, which is wider.
+"""MobileNetV2's weights, ImageNet's or MoveNet's, as the start of MobileHumanPose's wider encoder.
 
 From the third group on the two have the same blocks; before, the encoder has more channels. The
 given weights come first, and nothing that is new flows into what they compute: the encoder starts
@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
+from smap_train.export.common import IMAGENET_RGB
 from smap_train.models.checkpoint import read_untrusted
+from smap_train.models.layers import movenet
 from smap_train.models.layers.prelu import PReLU
 from smap_train.models.mobilehuman import Backbone, ConvUnit, InvertedResidual, Lpres
 
@@ -38,6 +40,54 @@ def read_mobilenet(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or "features.17.conv.6.weight" not in content:
         raise InputError(f"{path} holds something else; {_SOURCE}")
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def read_movenet_lightning(archive: Path, pixel_range: int = 1) -> dict[str, Tensor]:
+    """Weights of MoveNet SinglePose Lightning's MobileNetV2, which knows people's joints already.
+
+    Its batch norms were folded away; here they change nothing. Its pictures are in [-1, 1]; the
+    stem is given what takes pictures as :func:`smap_train.targets.pixels.normalised` has them.
+
+    Args:
+        archive: that :func:`smap_train.models.layers.movenet.read_published` reads.
+        pixel_range: what the largest value of a pixel is, 1 or 255.
+
+    Returns:
+        By the names of :func:`read_mobilenet`.
+
+    Raises:
+        InputError: if the archive isn't the one.
+    """
+    arrays = movenet.read_published(archive, "movenet-lightning")
+    weights: dict[str, Tensor] = {}
+
+    def put(source: str, place: str, conv: int) -> None:
+        kernel, bias = movenet.folded(arrays, f"{movenet.PYRAMID}model/{source}")
+        weights[f"{place}.{conv}.weight"] = kernel
+        norm = f"{place}.{conv + 1}"
+        weights[f"{norm}.bias"] = bias
+        weights[f"{norm}.running_mean"] = torch.zeros_like(bias)
+        for part in ("weight", "running_var"):
+            weights[f"{norm}.{part}"] = torch.ones_like(bias)
+
+    put("Conv1/Conv2D", "features.0", 0)
+    for k in range(_BLOCKS):
+        parts = [("depthwise", "depthwise"), ("project", "Conv2D")]
+        parts = [("expand", "Conv2D"), *parts] if k else parts
+        block = f"block_{k}" if k else "expanded_conv"
+        for i, (part, operation) in enumerate(parts):
+            put(f"{block}_{part}/{operation}", f"features.{k + 1}.conv", 3 * i)
+    _take_normalised(weights, pixel_range)
+    return weights
+
+
+def _take_normalised(weights: dict[str, Tensor], pixel_range: int) -> None:
+    """Change a stem for pixels in [-1, 1] to one for normalised ones."""
+    mean, spread = (torch.tensor(IMAGENET_RGB[part]) for part in ("mean", "std"))
+    gain, offset = 2 / pixel_range * spread, 2 / pixel_range * mean - 1
+    kernel = weights["features.0.0.weight"]
+    weights["features.0.1.bias"] += (kernel * offset[:, None, None]).sum((1, 2, 3))
+    weights["features.0.0.weight"] = kernel * gain[:, None, None]
 
 
 @torch.no_grad()

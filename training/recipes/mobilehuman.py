@@ -45,7 +45,11 @@ from smap_train.models.mobilehuman import (
     MobileHuman,
     coordinate_loss,
 )
-from smap_train.models.mobilenet import read_mobilenet, start_from_mobilenet
+from smap_train.models.mobilenet import (
+    read_mobilenet,
+    read_movenet_lightning,
+    start_from_mobilenet,
+)
 from smap_train.recipes.base import start_from
 from smap_train.recipes.people import PeopleConfig, PeopleRecipe
 from smap_train.targets.pixels import normalised
@@ -72,6 +76,13 @@ class MobileHumanConfig(PeopleConfig):
     initial: Path | None = Field(None, description="weights to start from: mobilehuman.pth")
     mobilenet: Path | None = Field(
         None, description="MobileNetV2's ImageNet weights, which the encoder starts from"
+    )
+    movenet: Path | None = Field(
+        None,
+        description="archive of MoveNet's weights, from whose Lightning the encoder starts instead",
+    )
+    frozen_norms: bool = Field(
+        False, description="batch norms of the encoder keep the statistics that they start with"
     )
     freeze_blocks: int = Field(
         0, ge=0, le=17, description="first blocks whose weights are held, and the stem's"
@@ -130,12 +141,17 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         assert isinstance(network, MobileHuman)
         if self.config.first_weights == "official":
             network.backbone.start_officially()
-        if self.config.mobilenet is not None:
-            start_from_mobilenet(network.backbone, read_mobilenet(self.config.mobilenet))
-        start_from(network, self.config.initial)
-        if self.config.freeze_blocks:
-            network.backbone.freeze(self.config.freeze_blocks)
-        return network.to(memory_format=torch.channels_last)
+        config = self.config
+        if config.mobilenet is not None:
+            start_from_mobilenet(network.backbone, read_mobilenet(config.mobilenet))
+        if config.movenet is not None:
+            known = read_movenet_lightning(config.movenet, config.pixel_range)
+            start_from_mobilenet(network.backbone, known)
+        start_from(network, config.initial)
+        if config.freeze_blocks:
+            network.backbone.freeze(config.freeze_blocks)
+        network.backbone.frozen_norms = config.frozen_norms
+        return network.train().to(memory_format=torch.channels_last)
 
     def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
         """The encoder at a rate of its own; all alike officially."""
@@ -167,7 +183,7 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         """Annotations, shards, archives and the weights to start from."""
         config = self.config
         photos = [data for data in (config.sports, config.street) if data]
-        starts = [path for path in (config.mobilenet, config.initial) if path]
+        starts = [p for p in (config.mobilenet, config.movenet, config.initial) if p]
         archives = [path for data in photos for path in (data.archive, data.pseudo)]
         return super().files() + archives + starts
 

@@ -166,6 +166,18 @@ def test_what_is_held_stays_as_it_starts(tmp_path):
     assert {"backbone.inv_residual.3.conv.0.0.weight", "backbone.final_layer.weight"} <= changed
 
 
+def test_the_encoders_norms_keep_what_they_measured_if_asked_to(tmp_path):
+    made = tiny("mobilehuman", tmp_path, frozen_norms=True, steps=2)
+    before, after = made.network().state_dict(), load_model(train(made)).state_dict()
+    changed = {
+        name for name, value in after.items()
+        if name.endswith("running_mean") and not torch.equal(value, before[name])
+    }  # fmt: skip
+    norms = {name for name in after if name.endswith("running_mean")}
+    encoder = {n for n in norms if n.startswith(("backbone.first_conv", "backbone.inv_residual"))}
+    assert encoder and changed == norms - encoder
+
+
 def test_the_encoder_learns_at_a_rate_of_its_own(tmp_path):
     made = tiny("mobilehuman", tmp_path, encoder_rate=0.1, freeze_blocks=1)
     network = made.network()

