@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from smap_train.models.layers.soft_argmax import hat_weights
 
-_AXES = ((2, 3), (2, 4), (3, 4))  # what is summed over for x, y and z of [B, J, z, y, x]
+_LEAST = 1e-20  # of a probability: float32 has them, and their logarithms teach no more
 
 
 def axis_loss(volumes: Tensor, target: Tensor, visible: Tensor, has_depth: Tensor) -> Tensor:
@@ -29,11 +28,11 @@ def axis_loss(volumes: Tensor, target: Tensor, visible: Tensor, has_depth: Tenso
         [B, J], the mean over the axes that are labelled counted as three.
     """
     size = volumes.shape[-1]
-    logarithms = F.log_softmax(volumes.flatten(2), -1).view(volumes.shape)
+    chances = volumes.flatten(2).softmax(-1).view(volumes.shape)
+    picture, side = chances.sum(2), chances.sum(4)  # [B, J, y, x], [B, J, z, y]
     losses = []
-    for axis, others in enumerate(_AXES):
-        marginal = logarithms.logsumexp(others)
+    for axis, marginal in enumerate((picture.sum(2), picture.sum(3), side.sum(3))):
         place = target[..., axis].clamp(0, size - 1)
-        losses.append(-(hat_weights(place, size) * marginal).sum(-1))
+        losses.append(-(hat_weights(place, size) * marginal.clamp(min=_LEAST).log()).sum(-1))
     x, y, z = (loss * visible[..., 0] for loss in losses)
     return torch.as_tensor((x + y + z * has_depth.reshape(-1, 1)) / 3)
