@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M18, MPI15, MUCO21, Skeleton
+from smap_train.models.layers.held import HeldFront
 from smap_train.models.layers.norms import HoldsNorms
 from smap_train.models.layers.prelu import PReLU
 from smap_train.models.layers.soft_argmax import soft_argmax_3d
@@ -122,6 +124,7 @@ class Backbone(HoldsNorms, ABC):
     decoder_middles: ClassVar[tuple[int, int, int]]
     decoder_name: ClassVar[str] = "deconv"
     cell_size: ClassVar[int]  # pixels of the crop a cell
+    front_groups: ClassVar[int]  # of which nothing but the last one's output is used
 
     def __init__(self, joints: int, width: float = 1.0, input_size: int = INPUT_SIZE) -> None:
         super().__init__()
@@ -147,6 +150,8 @@ class Backbone(HoldsNorms, ABC):
             unit = DecoderUnit(scaled(inputs), scaled(middle), scaled(_DECODER_WIDTH))
             self.add_module(f"{self.decoder_name}{i}", unit)
         self.final_layer = nn.Conv2d(scaled(_DECODER_WIDTH), joints * self.output_size, 1)
+        self._held = 0  # groups, and the stem
+        self._front: tuple[HeldFront, ...] = ()  # not a part: its weights are theirs
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
@@ -160,9 +165,29 @@ class Backbone(HoldsNorms, ABC):
         return x
 
     def freeze(self, blocks: int) -> None:
-        """Hold the weights of the stem and the first blocks; their norms go on measuring."""
+        """Hold the weights of the stem and the first blocks.
+
+        Their norms go on measuring, unless ``frozen_norms``; whole groups are quick then.
+        """
         for module in (self.first_conv, *self.inv_residual[:blocks]):
             module.requires_grad_(False)
+        ends = np.cumsum([group.blocks for group in _GROUPS])
+        self._held = min(int((ends <= blocks).sum()), self.front_groups)
+
+    def end_of_front(self) -> range:
+        """The blocks of the last group that :class:`HeldFront` stands for in training."""
+        groups = self._held if self.frozen_norms else 0
+        ends = [sum(group.blocks for group in _GROUPS[:k]) for k in range(groups + 1)]
+        return range(*ends[-2:]) if groups else range(0)
+
+    def _begun(self, image: Tensor) -> tuple[Tensor, int]:
+        """What the stem and some of the groups, so many, make of crops."""
+        if not (self.training and self.end_of_front()):
+            return self.first_conv(image), 0
+        if not self._front:
+            blocks = self.inv_residual[: self.end_of_front().stop]
+            self._front = (HeldFront.of(self.first_conv, blocks),)
+        return self._front[0](image), self._held
 
     def held_parts(self) -> Iterable[nn.Module]:
         """The encoder: the decoder has no statistics to start with."""
@@ -198,13 +223,14 @@ class Lpski(Backbone):
     decoder_inputs = (96 + _LAST_WIDTH, 64 + _DECODER_WIDTH, 48 + _DECODER_WIDTH)
     decoder_middles = (96, 64, 48)
     cell_size = 8
+    front_groups = 3
 
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, 256, 256] -> [B, joints * 32, 32, 32], or of another size."""
         groups, decoder = self._parts
-        x = self.first_conv(image)
-        encoded = []
-        for group in groups:
+        x, begun = self._begun(image)
+        encoded = [x] * begun  # the last of them is right, and no other is a skip
+        for group in groups[begun:]:
             x = group(x)
             encoded.append(x)
         x = self.last_conv(x)
@@ -224,12 +250,13 @@ class Lpwo(Backbone):
     decoder_inputs = (_LAST_WIDTH, _DECODER_WIDTH, _DECODER_WIDTH)
     decoder_middles = (160, 96, 64)
     cell_size = 4
+    front_groups = 7
 
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, 256, 256] -> [B, joints * 64, 64, 64], or of another size."""
         groups, decoder = self._parts
-        parts: list[_Part] = [*groups, self.last_conv, *decoder, self.final_layer]
-        x: Tensor = self.first_conv(image)
+        x, begun = self._begun(image)
+        parts: list[_Part] = [*groups[begun:], self.last_conv, *decoder, self.final_layer]
         for part in parts:
             x = part(x)
         return x
@@ -248,6 +275,7 @@ class Lpres(Backbone):
     # variant from training, as the initialiser looks for "deconv".)
     decoder_name = "deonv"
     cell_size = 4
+    front_groups = 0
 
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, 256, 256] -> [B, joints * 64, 64, 64], or of another size."""

@@ -142,15 +142,14 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         if self.config.first_weights == "official":
             network.backbone.start_officially()
         config = self.config
+        network.backbone.frozen_norms = config.frozen_norms
+        network.backbone.freeze(config.freeze_blocks)
         if config.mobilenet is not None:
             start_from_mobilenet(network.backbone, read_mobilenet(config.mobilenet))
         if config.movenet is not None:
             known = read_movenet_lightning(config.movenet, config.pixel_range)
             start_from_mobilenet(network.backbone, known)
         start_from(network, config.initial)
-        if config.freeze_blocks:
-            network.backbone.freeze(config.freeze_blocks)
-        network.backbone.frozen_norms = config.frozen_norms
         return network.train().to(memory_format=torch.channels_last)
 
     def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
