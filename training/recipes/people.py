@@ -12,7 +12,7 @@ from pydantic import Field
 
 from smap_train.data.layouts.people import PeopleData
 from smap_train.data.layouts.persons import PersonRecord
-from smap_train.data.layouts.virtual import Boxes, open_virtual_people
+from smap_train.data.layouts.virtual import Boxes, Clear, open_virtual_people
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import Mixture, Source, in_share
@@ -33,6 +33,12 @@ class PeopleConfig(RunConfig):
     )
     boxes: Boxes = Field(
         "labelled", description="of virtual people: labelled, or about their joints"
+    )
+    fewest_seen: int = Field(
+        0, ge=0, le=15, description="joints of a virtual person that aren't hidden, to learn from"
+    )
+    smallest: float = Field(
+        0.0, ge=0, description="longer side of a virtual person's box, pixels, to learn from"
     )
     weight_decay: float = Field(0.0, ge=0, description="factor on the weights")
     warmup: int = Field(0, ge=0, description="steps that warm up")
@@ -56,7 +62,8 @@ class PeopleRecipe(Recipe[Config]):
         config = self.config
         deep = [Source(data.name, data.open(), self.sample) for data in config.data_3d]
         if config.virtual:
-            people = open_virtual_people(config.virtual, config.boxes)
+            clear = Clear(config.fewest_seen, config.smallest)
+            people = open_virtual_people(config.virtual, config.boxes, clear=clear)
             deep.append(Source("virtual people", people, self.sample))
         flat = self.flat_sources()
         share = config.share_3d if deep and flat else None

@@ -16,7 +16,7 @@ from smap_ros.estimators.persons.crops import Crop
 from smap_ros.skeletons import COCO17, H36M17, H36M18, MPI15, MUCO21
 from smap_train.data.layouts.keypoints import FORMS
 from smap_train.data.layouts.people import Layout, PeopleData
-from smap_train.data.layouts.virtual import open_virtual_people
+from smap_train.data.layouts.virtual import Clear, open_virtual_people
 from smap_train.data.person_crop import View, covered, cut, matrix_of, person_crop, viewed
 from smap_train.engine.sampling import BadRecordError
 from smap_train.targets.volume import cells
@@ -179,6 +179,18 @@ def test_virtual_people_one_by_one(tmp_path):
     tight = record_of(tmp_path, 1, "joints")
     low, high = expected[:, :2].min(0), expected[:, :2].max(0)
     np.testing.assert_allclose(tight.box, [*low, *(high - low + 1)])
+
+
+def test_only_clear_virtual_people_on_request(tmp_path):
+    """Those of whom enough isn't hidden, and whose box has a side that is long enough."""
+    folder = write_scenes(tmp_path / "virtual")
+    everybody = open_virtual_people([folder], "joints")
+    longest = [max(record.box[2:]) for record in everybody]
+    side = float(np.median(longest))
+    big = open_virtual_people([folder], "joints", clear=Clear(side=side))
+    assert [max(r.box[2:]) for r in big] == [long for long in longest if long >= side]
+    assert 0 < len(big) < len(everybody)
+    assert len(open_virtual_people([folder], "joints", clear=Clear(seen=15))) < len(everybody)
 
 
 VIEWS = [

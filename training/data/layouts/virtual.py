@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,24 @@ from smap_train.engine.sampling import BadRecordError, list_skipped
 
 Boxes = Literal["labelled", "joints"]
 
+
+class Clear(NamedTuple):
+    """People who are clear enough to be learnt from.
+
+    Attributes:
+        seen: fewest of their joints that are not hidden.
+        side: shortest longer side of their box, pixels.
+    """
+
+    seen: int = 0
+    side: float = 0.0
+
+
+EVERYBODY = Clear()
+
 DATASET = "VIRTUAL"
 _VERSION = 3
+_SEEN = 2  # a joint that isn't hidden
 _FEWEST_JOINTS = 5  # in the picture, of people who are looked at one by one
 _NEAREST = 0.3  # metres
 _CM = 100.0  # a metre
@@ -109,7 +126,10 @@ def usable_samples(
 
 
 def open_virtual_people(
-    folders: Sequence[Path], boxes: Boxes = "labelled", cache: Path | None = None
+    folders: Sequence[Path],
+    boxes: Boxes = "labelled",
+    cache: Path | None = None,
+    clear: Clear = EVERYBODY,
 ) -> PersonRecords:
     """The people of folders of shards one by one, all their joints labelled.
 
@@ -117,18 +137,19 @@ def open_virtual_people(
         folders: from ``smap-train synth``.
         boxes: ``labelled`` for those of the labels, about the whole body; ``joints`` for those
             about the joints in the picture, as a first stage gives them on a robot.
+        cache: folder of the index of what is in them.
+        clear: others are left out.
 
     Raises:
         InputError: if a folder has no shards, or one of them is damaged.
     """
     files = shard_files(folders)
-    index = open_persons(
-        f"virtual-{boxes}", _VERSION, files, lambda: _people(folders, boxes), cache
-    )
+    name = f"virtual-{boxes}" + (f"-{clear.seen}-{clear.side:g}" if clear != EVERYBODY else "")
+    index = open_persons(name, _VERSION, files, lambda: _people(folders, boxes, clear), cache)
     return PersonRecords(index, Path(), MPI15, unit=METRES)
 
 
-def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:
+def _people(folders: Sequence[Path], boxes: Boxes, clear: Clear) -> Iterator[PersonRecord]:
     for folder in folders:
         for sample in read_shards(folder):
             place = f"{sample.shard}, sample {sample.name}"
@@ -137,11 +158,24 @@ def _people(folders: Sequence[Path], boxes: Boxes) -> Iterator[PersonRecord]:
                 records = [
                     _person(sample, person, f"{place}, person {person['id']}", boxes)
                     for person in people
-                    if np.sum(np.array(person["visibility"]) > 0) >= _FEWEST_JOINTS
+                    if _has_joints(person)
                 ]
-                yield from with_neighbours(records)
+                wanted = [
+                    _is_clear(person, boxes, clear) for person in people if _has_joints(person)
+                ]
+                yield from compress(with_neighbours(records), wanted)
             except MALFORMED as error:
                 yield bad_person(place, f"labels are malformed: {reason(error)}")
+
+
+def _has_joints(person: Mapping[str, Any]) -> bool:
+    """Whether enough of a person is in the picture."""
+    return int(np.sum(np.array(person["visibility"]) > 0)) >= _FEWEST_JOINTS
+
+
+def _is_clear(person: Mapping[str, Any], boxes: Boxes, clear: Clear) -> bool:
+    seen = int(np.sum(np.array(person["visibility"]) == _SEEN))
+    return seen >= clear.seen and float(person_box(person, boxes)[2:].max()) >= clear.side
 
 
 def _person(sample: Sample, person: Mapping[str, Any], place: str, boxes: Boxes) -> PersonRecord:
