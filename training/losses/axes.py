@@ -12,8 +12,6 @@ from torch import Tensor
 
 from smap_train.models.layers.soft_argmax import hat_weights
 
-_LEAST = 1e-20  # of a probability: float32 has them, and their logarithms teach no more
-
 
 def axis_loss(volumes: Tensor, target: Tensor, visible: Tensor, has_depth: Tensor) -> Tensor:
     """Cross entropy of the marginals with the two cells that a joint lies between.
@@ -28,11 +26,12 @@ def axis_loss(volumes: Tensor, target: Tensor, visible: Tensor, has_depth: Tenso
         [B, J], the mean over the axes that are labelled counted as three.
     """
     size = volumes.shape[-1]
-    chances = volumes.flatten(2).softmax(-1).view(volumes.shape)
-    picture, side = chances.sum(2), chances.sum(4)  # [B, J, y, x], [B, J, z, y]
+    # In logarithms, since a place far from all that is thought likely must teach the most.
+    picture, side = volumes.logsumexp(2), volumes.logsumexp(4)  # [B, J, y, x], [B, J, z, y]
+    marginals = picture.logsumexp(2), picture.logsumexp(3), side.logsumexp(3)
     losses = []
-    for axis, marginal in enumerate((picture.sum(2), picture.sum(3), side.sum(3))):
+    for axis, marginal in enumerate(marginals):
         place = target[..., axis].clamp(0, size - 1)
-        losses.append(-(hat_weights(place, size) * marginal.clamp(min=_LEAST).log()).sum(-1))
+        losses.append(-(hat_weights(place, size) * marginal.log_softmax(-1)).sum(-1))
     x, y, z = (loss * visible[..., 0] for loss in losses)
     return torch.as_tensor((x + y + z * has_depth.reshape(-1, 1)) / 3)

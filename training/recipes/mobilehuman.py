@@ -143,7 +143,8 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
             network.backbone.start_officially()
         config = self.config
         network.backbone.frozen_norms = config.frozen_norms
-        network.backbone.freeze(config.freeze_blocks)
+        if config.freeze_blocks:
+            network.backbone.freeze(config.freeze_blocks)
         if config.mobilenet is not None:
             start_from_mobilenet(network.backbone, read_mobilenet(config.mobilenet))
         if config.movenet is not None:

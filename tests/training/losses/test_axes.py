@@ -48,3 +48,14 @@ def test_borders_are_cells_too():
         target = torch.tensor([[[column, 2.0, 0.0]]])
         got = axis_loss(logits, target, *everything).item() - np.log(SIZE) / 3
         assert abs(got - loss) < 1e-4
+
+
+def test_the_furthest_from_what_is_thought_likely_teaches_the_most():
+    """However little chance the right place has, the gradient there stays that of a softmax."""
+    for height in (1.0, 60.0, 300.0):
+        logits = torch.zeros(1, 1, SIZE, SIZE, SIZE, dtype=torch.float64)
+        logits[..., SIZE - 1] = height
+        logits.requires_grad_()
+        axis_loss(logits, torch.zeros(1, 1, 3), torch.ones(1, 1, 1), torch.zeros(1, 1)).backward()
+        chance = 1 / (1 + (SIZE - 1) * np.exp(-height))  # of the last column, where it isn't
+        assert abs(3 * logits.grad[..., SIZE - 1].sum().item() - chance) < 1e-5

@@ -166,6 +166,11 @@ def test_what_is_held_stays_as_it_starts(tmp_path):
     assert {"backbone.inv_residual.3.conv.0.0.weight", "backbone.final_layer.weight"} <= changed
 
 
+def test_nothing_is_held_unless_asked_for(tmp_path):
+    network = tiny("mobilehuman", tmp_path).network()
+    assert all(weights.requires_grad for weights in network.parameters())
+
+
 def test_the_encoders_norms_keep_what_they_measured_if_asked_to(tmp_path):
     made = tiny("mobilehuman", tmp_path, frozen_norms=True, steps=2)
     before, after = made.network().state_dict(), load_model(train(made)).state_dict()
