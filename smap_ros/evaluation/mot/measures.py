@@ -127,13 +127,15 @@ class Film:
 
     Attributes:
         name: of the sequence.
-        found: its pictures with the people as they were found in each.
+        numbers: of its pictures, as ``gt.txt`` counts them.
+        found: these pictures with the people as they were found in each.
         tracked: the same with the people who have identities: those of the predictions, or else
             as tracker and smoother as shipped give them.
         smoother: the one that did; empty where predictions have identities.
     """
 
     name: str
+    numbers: tuple[int, ...]
     found: tuple[Compared, ...]
     tracked: tuple[Compared, ...]
     smoother: str = ""
@@ -209,8 +211,9 @@ def _warn_of_another_film(sequence: MotSequence, frames: Sequence[tuple[int, Bod
 
 def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Film:
     found = tuple(compare(sequence.pictures[k], frame.bodies) for k, frame in frames)
+    numbers = tuple(k + 1 for k, _ in frames)
     if any(body.id is not None for _, frame in frames for body in frame):
-        return Film(sequence.name, found, found)
+        return Film(sequence.name, numbers, found, found)
     smoother = BodySmoother(detector=frames[0][1].detector)
     answers = [
         answer
@@ -222,7 +225,7 @@ def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Fil
         compare(answer.note, [person.body for person in answer.people if not person.predicted])
         for answer in [*answers, *smoother.flush()]
     ]
-    return Film(sequence.name, found, tuple(tracked), smoother.smoother)
+    return Film(sequence.name, numbers, found, tuple(tracked), smoother.smoother)
 
 
 def compare(picture: MotPicture, bodies: Sequence[Body]) -> Compared:

@@ -12,6 +12,7 @@ from smap_ros.evaluation.common.panels import Panel
 from smap_ros.evaluation.common.report import label, percent, shown
 from smap_ros.evaluation.mot.measures import (
     HEIGHTS,
+    Film,
     MotOutcome,
     Numbers,
     Person,
@@ -47,7 +48,10 @@ def report(outcome: MotOutcome) -> MeasuresReport:
                 title.replace(" ", "_"): {name: _people_json(n) for name, n in rows.items()}
                 for title, rows in groups.items()
             },
-            "by_sequence": {name: _numbers_json(numbers) for name, numbers in sequences.items()},
+            "by_sequence": {
+                film.name: {**_numbers_json(sequences[film.name]), **_where(film)}
+                for film in outcome.films
+            },
             "over_time": _time_json(outcome),
         },
         panels=_panels(whole, groups, sequences),
@@ -203,6 +207,17 @@ def _numbers_json(numbers: Numbers) -> Mapping[str, float]:
         "precision_percent": numbers.precision_percent,
         "ghosts_per_picture": numbers.ghosts_per_picture,
         "ghost_pictures_percent": numbers.ghost_pictures_percent,
+    }
+
+
+def _where(film: Film) -> Mapping[str, Sequence[int]]:
+    """Pictures worth a look, by their numbers."""
+    pictures = list(zip(film.numbers, film.found, strict=True))
+    return {
+        "pictures_with_ghosts": [k for k, picture in pictures if picture.ghosts],
+        "pictures_with_missed": [
+            k for k, picture in pictures if any(p.found is None for p in picture.people)
+        ],
     }
 
 

@@ -154,6 +154,9 @@ def test_frames_of_clips_are_found_by_number_also_in_several_sequences(sequence,
     numbers = report(outcome).numbers()
     rows = {k: (v["people"], v["found"], v["ghosts"]) for k, v in numbers["by_sequence"].items()}
     assert rows == {"a": (2, 2, 1), "b": (2, 0, 3)}
+    a, b = numbers["by_sequence"]["a"], numbers["by_sequence"]["b"]
+    assert (a["pictures_with_ghosts"], a["pictures_with_missed"]) == ([3], [])
+    assert (b["pictures_with_ghosts"], b["pictures_with_missed"]) == ([1, 2, 3], [1, 2])
     (table,) = (t for t in report(outcome).details if t.title == "by sequence")
     assert table.rows["a"] == ["2", "100.0", "66.7", "0.333", "33.3"]
     (tmp_path / "found" / "b" / "bodies.json").unlink()

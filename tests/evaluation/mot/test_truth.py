@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,16 +10,33 @@ import pytest
 
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.predictions import ClipFrame
+from smap_ros.evaluation.mot.labels import read_labels
 from smap_ros.evaluation.mot.truth import read_mot
 from smap_ros.viz.video import VideoWriter
 from tests.evaluation.mot.conftest import HEIGHT, WIDTH, info, lines, picture
 from tests.test_sources import write_video
 
+OURS = Path(__file__).parents[3] / "bench" / "one_by_one"
 BOX = (10, 20, 40, 100)
 
 
 def ids(picture):
     return picture.ids.tolist()
+
+
+def test_the_labels_of_our_own_film_are_of_six_people_who_come_and_go():
+    labels = read_labels(OURS / "gt" / "gt.txt", 1394)
+    times = {
+        who: [frame for frame, people in labels.items() for p in people if p.id == who]
+        for who in range(1, 7)
+    }
+    assert sum(map(len, times.values())) == sum(map(len, labels.values()))
+    for frames in times.values():
+        assert frames == list(range(frames[0], frames[-1] + 1)) and len(frames) > 100
+        counted = [people[0].counted for people in (labels[frame] for frame in frames)]
+        assert not counted[0] and not counted[-1] and sum(counted) > 0.9 * len(counted)
+    boxes = np.array([p.box for people in labels.values() for p in people])
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= (768, 432)).all()
 
 
 def test_mot17_has_people_things_and_those_who_need_not_be_found(sequence):
