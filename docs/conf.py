@@ -36,6 +36,7 @@ include_patterns = [
     "models/*/README.md",
     "config/demo/README.md",
     "training/NOTES.md",
+    "bench/one_by_one/README.md",
 ]
 exclude_patterns = [".venv", ".git", "build", "dist", "install", "log", "out", "docs/_build"]
 
@@ -61,6 +62,7 @@ OTHERS = {
         "models/virtualpose_lite/README",
         "models/maed_smoother/README",
         "config/demo/README",
+        "bench/one_by_one/README",
         "training/NOTES",
         "CONTRIBUTING",
         "CHANGELOG",
