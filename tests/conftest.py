@@ -16,11 +16,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from smap_ros.bundles.bundle import Bundle, write_bundle
 from smap_ros.camera import Camera
 from smap_ros.skeletons import MPI15, SKELETONS
+
+# A busy machine is slow, and no test judges by the clock.
+settings.register_profile(
+    "any pace", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any pace")
 
 WIDTH, HEIGHT, STRIDE = 448, 256, 4
 LIMBS = np.array(MPI15.limbs)

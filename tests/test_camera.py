@@ -35,7 +35,7 @@ points = st.tuples(st.floats(-0.7, 0.7), st.floats(-0.4, 0.4), st.floats(0.3, 30
 
 
 @lenses
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(point=points)
 def test_back_projection_undoes_projection(lens, point):
     view = camera(lens)

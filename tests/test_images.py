@@ -36,7 +36,7 @@ def padded(data: bytes, height: int, step: int, padding: int) -> bytes:
 sizes = st.tuples(st.integers(1, 24), st.integers(1, 24))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(LOSSLESS), sizes, st.integers(0, 7), st.integers(0, 1000))
 def test_colour_survives_encoding_and_row_padding(encoding, size, padding, seed):
     image = random_image(*size, seed)
@@ -46,7 +46,7 @@ def test_colour_survives_encoding_and_row_padding(encoding, size, padding, seed)
     np.testing.assert_array_equal(decoded, image)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(GRAY), sizes, st.integers(0, 5), st.booleans(), st.integers(0, 1000))
 def test_grey_survives_in_both_byte_orders(encoding, size, padding, big, seed):
     gray = random_image(*size, seed)[..., :1].repeat(3, axis=2)
@@ -58,7 +58,7 @@ def test_grey_survives_in_both_byte_orders(encoding, size, padding, big, seed):
     np.testing.assert_array_equal(decoded, gray)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(SUBSAMPLED), st.integers(1, 12), st.integers(1, 12), st.integers(0, 99))
 def test_subsampled_colour_survives_where_pixel_pairs_agree(encoding, height, pairs, seed):
     image = random_image(height, pairs, seed).repeat(2, axis=1)
@@ -224,7 +224,7 @@ def test_malformed_images_are_refused_with_the_reason(encoding, height, width, s
         decode_image(encoding, height, width, step, False, bytes(size))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from([*ENCODINGS, "nonsense"]),
     st.integers(-2, 40),
@@ -299,7 +299,7 @@ def test_wrong_compressed_data_is_refused_before_decoding(data, message):
         decode_compressed(data, "gif")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"]), st.binary(max_size=200))
 def test_any_compressed_bytes_give_an_image_or_an_input_error(start, data):
     try:

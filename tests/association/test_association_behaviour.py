@@ -229,7 +229,7 @@ def test_the_nearer_person_chooses_first() -> None:
 
 
 @given(dy=st.integers(0, 20), dx=st.integers(0, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_moving_the_scene_moves_the_people(naive, dy, dx) -> None:
     maps, root_depth = naive.synthetic_scene(3, seed=4, size=(50, 80), noise=0)
 
@@ -246,7 +246,7 @@ def test_moving_the_scene_moves_the_people(naive, dy, dx) -> None:
 
 
 @given(seed=st.integers(0, 2**16), count=st.integers(1, 8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_peak_belongs_to_two_people_along_one_limb(naive, seed, count) -> None:
     maps, root_depth = naive.synthetic_scene(count, seed=seed, size=SIZE, noise=0.05)
     people = associate(maps, root_depth)
@@ -256,7 +256,7 @@ def test_no_peak_belongs_to_two_people_along_one_limb(naive, seed, count) -> Non
 
 
 @given(seed=st.integers(0, 2**16))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_people_come_nearest_first(naive, seed) -> None:
     maps, root_depth = naive.synthetic_scene(6, seed=seed, size=SIZE)
     x, y = associate(maps, root_depth)[:, 2, :2].astype(int).T
@@ -264,7 +264,7 @@ def test_people_come_nearest_first(naive, seed) -> None:
 
 
 @given(rows=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_pruning_never_changes_a_score(naive, rows) -> None:
     """Limbs with holes in their field: as many misses as are allowed, and one more."""
     maps, _ = blank()

@@ -185,7 +185,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_field_replaced_by_anything_is_accepted_or_refused_in_words(data):
     manifest = copy.deepcopy(VALID)

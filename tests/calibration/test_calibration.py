@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smap_ros.calibration import Calibration, camera_from_info, rectification
@@ -35,7 +35,6 @@ def test_a_rectified_image_without_p_needs_a_camera_without_lens():
         camera_from_info(camera_info(1, p=nothing, d=LENS), SIZE, rectified=True)
 
 
-@settings(deadline=None)
 @given(
     left=st.integers(1, 300), top=st.integers(1, 200), across=st.integers(1, 4),
     rectified=st.booleans(), sensor=st.booleans(),

@@ -13,7 +13,7 @@ from smap_ros.camera import Camera
 from smap_ros.geometry.mounting import level_pose
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     roll=st.floats(-1.0, 1.0),
     pitch=st.floats(-1.2, 1.2),

@@ -49,7 +49,7 @@ def people(draw):
 
 
 @given(people())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_people_come_back_from_the_message_as_they_went(case):
     skeleton, bodies = case
     message = body_array([(b, False) for b in bodies], HEADER, (1280, 720), skeleton)

@@ -27,7 +27,7 @@ from tests.temporal.people import STEP, identities, person
         elements=st.one_of(st.floats(-5, 5), st.just(np.inf)),
     )
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_assignment_is_the_best_of_all(cost):
     pairs = assign(cost)
     assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)

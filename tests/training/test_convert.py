@@ -250,9 +250,7 @@ def test_unusable_content_is_refused(tmp_path, weights, content, message):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_cut_off_and_altered_files_are_refused_or_read_never_crash(tmp_path, weights, zipped, data):
     path = tmp_path / "official.pth"

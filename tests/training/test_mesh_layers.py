@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -63,7 +63,6 @@ def test_rotations_are_the_official_ones(golden):
     assert golden.difference("geo_aa_back", back.flatten(1)).max_abs < 2e-6
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5, width=32), min_size=6, max_size=6))
 def test_any_six_numbers_make_a_rotation(numbers):
     rot6d = torch.tensor(numbers, dtype=torch.float64)
@@ -76,7 +75,6 @@ def test_any_six_numbers_make_a_rotation(numbers):
     torch.testing.assert_close(rot6d_to_matrix(matrix[:, :2].flatten()), matrix)
 
 
-@settings(deadline=None)
 @given(vectors)
 def test_axis_angle_survives_the_way_through_matrices(vector):
     """Up to a whole turn: the angle that comes back is within (-pi, pi]."""

@@ -74,7 +74,7 @@ def test_a_level_robot_is_a_virtual_camera_without_yaw_or_roll(pitch):
     np.testing.assert_allclose(place, position, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(roll=st.floats(-0.5, 0.5), pitch=st.floats(-0.5, 0.5), height=st.floats(0.3, 2.5))
 def test_world_points_land_where_the_robots_camera_sees_them(roll, pitch, height):
     """The projection inside the networks is ``Camera.project`` in the optical frame."""

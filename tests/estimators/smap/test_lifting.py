@@ -287,7 +287,7 @@ def test_refined_joints_that_are_not_finite_keep_the_lifted_place() -> None:
     depth_cm=st.floats(50, 3000),
     bones=arrays(np.float32, 14, elements=st.floats(-20, 20, width=32)),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lifted_joints_project_onto_their_pixels(centred, seed, depth_cm, bones) -> None:
     bone_depth, root_depth = flat_maps(depth_cm)
     bone_depth += bones[:, None, None]
@@ -299,7 +299,7 @@ def test_lifted_joints_project_onto_their_pixels(centred, seed, depth_cm, bones)
 
 
 @given(seed=st.integers(0, 2**16), factor=st.floats(0.2, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_scaling_all_depths_scales_the_scene(seed, factor) -> None:
     rng = np.random.default_rng(seed)
     bones, root_depth = flat_maps()
@@ -311,7 +311,7 @@ def test_scaling_all_depths_scales_the_scene(seed, factor) -> None:
 
 
 @given(order=st.permutations(range(5)), seed=st.integers(0, 2**16))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_people_are_lifted_independently_of_their_order(order, seed) -> None:
     rng = np.random.default_rng(seed)
     bones, root_depth = flat_maps()
