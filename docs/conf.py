@@ -59,7 +59,9 @@ PAGES = {
 OTHERS = {
     "Project": [
         "models/smap_lite/README",
+        "models/smap_lite_free/README",
         "models/virtualpose_lite/README",
+        "models/mobilehuman_lite/README",
         "models/maed_smoother/README",
         "config/demo/README",
         "bench/one_by_one/README",
