@@ -64,6 +64,12 @@ def test_frozen_blocks_get_no_gradient_and_the_rest_does() -> None:
     assert any(p.grad.abs().max() > 0 for p in rest)
 
 
+def test_nothing_is_frozen_where_no_block_is() -> None:
+    model = create("smap_lite")
+    model.backbone.freeze(0)
+    assert all(weights.requires_grad for weights in model.parameters())
+
+
 def test_under_bf16_the_heads_answer_in_float32_near_the_exact_outputs() -> None:
     torch.manual_seed(0)
     model = create("smap_lite", backbone="efficientnet_lite0").train()

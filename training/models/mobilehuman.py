@@ -165,10 +165,12 @@ class Backbone(HoldsNorms, ABC):
         return x
 
     def freeze(self, blocks: int) -> None:
-        """Hold the weights of the stem and the first blocks.
+        """Hold the weights of the first blocks and, if there are any, the stem's.
 
         Their norms go on measuring, unless ``frozen_norms``; whole groups are quick then.
         """
+        if not blocks:
+            return
         for module in (self.first_conv, *self.inv_residual[:blocks]):
             module.requires_grad_(False)
         ends = np.cumsum([group.blocks for group in _GROUPS])

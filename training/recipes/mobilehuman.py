@@ -85,7 +85,7 @@ class MobileHumanConfig(PeopleConfig):
         False, description="batch norms of the encoder keep the statistics that they start with"
     )
     freeze_blocks: int = Field(
-        0, ge=0, le=17, description="first blocks whose weights are held, and the stem's"
+        0, ge=0, le=17, description="first blocks whose weights are held, and the stem's; 0: none"
     )
     encoder_rate: float = Field(1.0, ge=0, description="factor on the rate for the encoder")
     input_size: int = Field(
@@ -143,8 +143,7 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
             network.backbone.start_officially()
         config = self.config
         network.backbone.frozen_norms = config.frozen_norms
-        if config.freeze_blocks:
-            network.backbone.freeze(config.freeze_blocks)
+        network.backbone.freeze(config.freeze_blocks)
         if config.mobilenet is not None:
             start_from_mobilenet(network.backbone, read_mobilenet(config.mobilenet))
         if config.movenet is not None:

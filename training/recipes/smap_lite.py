@@ -56,7 +56,9 @@ class SmapLiteConfig(RunConfig):
     width: int = Field(448, multiple_of=32)
     height: int = Field(256, multiple_of=32)
     backbone_rate: float = Field(0.3, ge=0, description="factor on the rate for the backbone")
-    freeze_blocks: int = Field(3, ge=0, le=16, description="backbone blocks kept as they are")
+    freeze_blocks: int = Field(
+        3, ge=0, le=16, description="first backbone blocks held, and the stem; 0: none"
+    )
     loss: LossWeights = LossWeights()
     backbone: Literal["movenet", "efficientnet_lite0"] = "movenet"
     movenet: Path | None = Field(None, description="archive of MoveNet's published weights")

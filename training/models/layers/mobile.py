@@ -85,7 +85,9 @@ class InvertedResidualNet(nn.Module):
         return features
 
     def freeze(self, blocks: int) -> None:
-        """Fix the stem and the first ``blocks`` blocks: edges and textures transfer as they are."""
+        """Hold the first ``blocks`` blocks and, if there are any, the stem; edges transfer."""
+        if not blocks:
+            return
         for module in (self.stem, *self.blocks[:blocks]):
             module.requires_grad_(False)
 
