@@ -1,6 +1,6 @@
 """MobileHumanPose from a checkpoint to people in metres: export, runtimes, estimator, commands.
 
-The weights are the random ones of the golden files, as no free trained ones exist, turned to the
+The weights are the random ones of the golden files, as no free official ones exist, turned to the
 pixels of 0 to 255 that official ones expect.
 """
 

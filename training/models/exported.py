@@ -8,7 +8,7 @@ first step in training mode would turn the network's features upside down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import onnx
@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smap_ros.errors import InputError
 
+_SHOWN = 5  # names in an error
 _PREFIX, _HALF, _FOLDED = "network.", "__fp16", ".weight_bias"
 
 
@@ -32,14 +33,41 @@ def read_exported(path: Path) -> dict[str, Tensor]:
         model = onnx.load(path)
     except Exception as error:  # onnx and protobuf raise what they like
         raise InputError(f"can't read the exported network {path}: {error}") from error
-    weights = {
-        _parameter(tensor.name): torch.from_numpy(numpy_helper.to_array(tensor).astype("float32"))
-        for tensor in model.graph.initializer
-        if tensor.name.startswith(_PREFIX)
-    }
-    if not weights:
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    names = {_parameter(name): name for name in tensors if name.startswith(_PREFIX)}
+    if not names:
         raise InputError(f"{path} holds no weights under {_PREFIX}*; expected an exported bundle's")
-    return weights
+    names.update(_slopes(model.graph, tensors))
+    return {
+        parameter: torch.from_numpy(numpy_helper.to_array(tensors[name]).astype("float32"))
+        for parameter, name in names.items()
+    }
+
+
+def _slopes(graph: onnx.GraphProto, tensors: Container[str]) -> dict[str, str]:
+    """What PReLUs multiply with, by the network's names: the exporter gives it names of its own.
+
+    Each follows a convolution's batch norm: ``x.0`` and ``x.1`` are followed by ``x.2``. Where
+    several multiply with the same, the file has it once.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+
+    def stored(name: str) -> str:
+        """What is behind a cast."""
+        while name not in tensors and name in makers and makers[name].op_type == "Cast":
+            name = makers[name].input[0]
+        return name
+
+    slopes: dict[str, str] = {}
+    for node in graph.node:
+        before = makers.get(node.input[0]) if node.op_type == "PRelu" else None
+        if before is None or before.op_type != "Conv":
+            continue
+        convolution, slope = stored(before.input[1]), stored(node.input[1])
+        if convolution.startswith(_PREFIX) and slope in tensors:
+            group, _, place = _parameter(convolution).removesuffix(".weight").rpartition(".")
+            slopes[f"{group}.{int(place) + 2}.weight"] = slope
+    return slopes
 
 
 def _parameter(name: str) -> str:
@@ -72,6 +100,8 @@ def load_exported(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
                 continue
             if key not in left:
                 missing.append(key)
+            elif isinstance(module, nn.PReLU) and left[key].numel() == value.numel():
+                state[key].copy_(left.pop(key).flatten())  # ONNX has it as [C, 1, 1]
             elif left[key].shape != value.shape:
                 got, expected = list(left[key].shape), list(value.shape)
                 raise InputError(f"weights of {key} have shape {got}; expected {expected}")
@@ -91,9 +121,11 @@ def load_exported(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
         # A layer with a bias of its own has taken it already.
         module.bias.copy_(left.pop(bias, torch.zeros_like(module.bias)))
     if left:
+        names = sorted(left)
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         raise InputError(
-            f"weights {', '.join(sorted(left))} have no place in the network; build it with the "
-            "options that it was exported with"
+            f"weights {', '.join(names[:_SHOWN])}{more} have no place in the network; build it "
+            "with the options that it was exported with"
         )
     return missing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from abc import ABC, abstractmethod
@@ -22,6 +23,12 @@ from smap_train.models.checkpoint import (
     mismatches,
     read_untrusted,
 )
+from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
+from smap_train.models.finished import weights_file
+
+LOG = logging.getLogger(__name__)
+
+_SETTLING = 128  # pictures that give a bundle's batch norms their statistics
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -203,3 +210,30 @@ def start_from(network: nn.Module, path: Path | None) -> None:
     if problems := mismatches(weights, network.state_dict()):
         raise InputError(f"{path} doesn't fit this network:\n{problems}")
     network.load_state_dict(weights)
+
+
+def start_from_exported(network: nn.Module, path: Path, pictures: Dataset[Any]) -> None:
+    """Give a network the weights of a bundle, and its batch norms statistics to go on with.
+
+    Args:
+        network: built as the bundle's was.
+        path: bundle, or its model.onnx.
+        pictures: what the network will learn from.
+
+    Raises:
+        InputError: if the weights don't fit.
+    """
+    try:
+        missing = load_exported(network, read_exported(weights_file(path)))
+    except InputError as error:
+        raise InputError(f"can't start from {path}: {error}") from error
+    if missing:
+        raise InputError(f"{path} lacks weights of this network: {', '.join(missing[:5])}, ...")
+    settle(network, pictures)
+
+
+def settle(network: nn.Module, pictures: Dataset[Any]) -> None:
+    """Give the batch norms of a bundle's network, once folded away, statistics of pictures."""
+    few = range(min(_SETTLING, len(pictures)))  # type: ignore[arg-type]
+    LOG.info("%d pictures give the batch norms of the bundle statistics", len(few))
+    settle_batch_norms(network, (pictures[k]["image"][None] for k in few))

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from smap_ros.errors import InputError
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.topdown import Cube
 from smap_train.data.augment import darkened, smeared
@@ -36,6 +37,7 @@ from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED, Source
 from smap_train.losses.axes import axis_loss
 from smap_train.models import create
+from smap_train.models.finished import bundle_of, is_checkpoint, weights_file
 from smap_train.models.mobilehuman import (
     BACKBONES,
     DEPTH_HALF_RANGE_M,
@@ -50,7 +52,7 @@ from smap_train.models.mobilenet import (
     read_movenet_lightning,
     start_from_mobilenet,
 )
-from smap_train.recipes.base import start_from
+from smap_train.recipes.base import start_from, start_from_exported
 from smap_train.recipes.people import PeopleConfig, PeopleRecipe
 from smap_train.targets.pixels import normalised
 from smap_train.targets.volume import cells
@@ -73,7 +75,9 @@ class MobileHumanConfig(PeopleConfig):
     first_weights: Literal["official", "torch"] = Field(
         "official", description="normal of 0.001, or as torch draws them"
     )
-    initial: Path | None = Field(None, description="weights to start from: mobilehuman.pth")
+    initial: Path | None = Field(
+        None, description="weights to start from: NAME.pth, or a bundle (shipped: mobilehuman_lite)"
+    )
     mobilenet: Path | None = Field(
         None, description="MobileNetV2's ImageNet weights, which the encoder starts from"
     )
@@ -149,8 +153,22 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         if config.movenet is not None:
             known = read_movenet_lightning(config.movenet, config.pixel_range)
             start_from_mobilenet(network.backbone, known)
-        start_from(network, config.initial)
+        if config.initial is None or is_checkpoint(config.initial):
+            start_from(network, config.initial)
+        else:
+            self._check_pixels(config.initial)
+            start_from_exported(network, config.initial, self.dataset())
         return network.train().to(memory_format=torch.channels_last)
+
+    def _check_pixels(self, initial: Path) -> None:
+        """Refuse a bundle whose network saw pixels of another range."""
+        bundle, range_ = bundle_of(initial), self.config.pixel_range
+        given = getattr(getattr(bundle and bundle.manifest, "input", None), "pixel_range", range_)
+        if given != range_:
+            raise InputError(
+                f"{initial} saw pixels of 0 to {given}, and this run's are 0 to {range_}; "
+                f"set pixel_range={given}"
+            )
 
     def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
         """The encoder at a rate of its own; all alike officially."""
@@ -182,7 +200,8 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         """Annotations, shards, archives and the weights to start from."""
         config = self.config
         photos = [data for data in (config.sports, config.street) if data]
-        starts = [p for p in (config.mobilenet, config.movenet, config.initial) if p]
+        initial = weights_file(config.initial) if config.initial else None
+        starts = [p for p in (config.mobilenet, config.movenet, initial) if p]
         archives = [path for data in photos for path in (data.archive, data.pseudo)]
         return super().files() + archives + starts
 

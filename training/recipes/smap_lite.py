@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,15 +21,10 @@ from smap_train.losses.smap_lite import LossWeights, lite_losses
 from smap_train.losses.teacher import teacher_loss, two_looks
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, mismatches
-from smap_train.models.exported import load_exported, read_exported, settle_batch_norms
+from smap_train.models.exported import load_exported, read_exported
 from smap_train.models.finished import bundle_of, finished_lite, is_checkpoint, weights_file
 from smap_train.models.smap_lite import SmapLite
-from smap_train.recipes.base import Recipe
-
-LOG = logging.getLogger(__name__)
-
-_SETTLING = 128  # pictures that give a bundle's batch norms their statistics
-
+from smap_train.recipes.base import Recipe, settle
 
 _NECKS = ("neck_depth.", "neck_pose.", "depth_spread.")  # heads that weights may lack
 
@@ -110,10 +104,7 @@ class SmapLiteRecipe(Recipe[SmapLiteConfig]):
         else:
             load_initial(network, config.initial)
             if not is_checkpoint(config.initial) and not config.frozen_norms:
-                pictures = self.dataset()
-                few = range(min(_SETTLING, len(pictures)))
-                LOG.info("%d pictures give the batch norms of the bundle statistics", len(few))
-                settle_batch_norms(network, (pictures[k]["image"][None] for k in few))
+                settle(network, self.dataset())
         network.backbone.freeze(config.freeze_blocks)
         network.frozen_norms = config.frozen_norms
         return network.train().to(memory_format=torch.channels_last)

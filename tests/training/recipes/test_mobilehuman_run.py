@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.engines import create_engine
+from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M18
 from smap_train.data.person_crop import View, cut, person_crop
 from smap_train.engine.trainer import train
@@ -206,3 +209,22 @@ def test_axes_are_a_term_of_their_own_if_asked_for(tmp_path):
     assert set(terms) == {"cells", "axes"} and made.loss_weights()["axes"] == 0.5
     # Volumes of random weights are flat: the surprise is that of any of 32 cells.
     assert terms["axes"].item() == pytest.approx(np.log(32) * 0.9, rel=0.25)
+
+
+def test_the_shipped_bundle_is_trained_on(tmp_path):
+    """Its network computes what it did, and its batch norms have statistics to go on with."""
+    started = {"initial": Path("mobilehuman_lite"), "channels": 1.0, "pixel_range": 1}
+    network = tiny("mobilehuman", tmp_path, **started).network().eval()
+    shipped = load_bundle("mobilehuman_lite")
+    engine = create_engine(shipped, "onnxruntime", threads=1)
+    image = np.random.default_rng(0).normal(size=(1, 3, 256, 256)).astype(np.float32)
+    expected = engine.run({engine.inputs[0].name: image})["coord"]
+    with torch.no_grad():
+        got = network(torch.from_numpy(image))["coord"].numpy()
+    assert got.shape == expected.shape and np.abs(got - expected).max() < 5e-3  # of 32 cells
+    norm = network.backbone.last_conv[1]
+    assert norm.running_mean.abs().max() > 0.1
+    with pytest.raises(InputError, match="set pixel_range=1"):
+        tiny("mobilehuman", tmp_path, **{**started, "pixel_range": 255}).network()
+    with pytest.raises(InputError, match=r"start from smap_lite: .* and \d+ more have no"):
+        tiny("mobilehuman", tmp_path, initial=Path("smap_lite")).network()
