@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from smap_ros.bundles.manifest.topdown import TopdownManifest
 from smap_ros.errors import InputError
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.topdown import Cube
@@ -162,11 +163,13 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
 
     def _check_pixels(self, initial: Path) -> None:
         """Refuse a bundle whose network saw pixels of another range."""
-        bundle, range_ = bundle_of(initial), self.config.pixel_range
-        given = getattr(getattr(bundle and bundle.manifest, "input", None), "pixel_range", range_)
-        if given != range_:
+        bundle = bundle_of(initial)
+        if bundle is None or not isinstance(bundle.manifest, TopdownManifest):
+            return  # nothing says it, or the weights won't fit
+        given, ours = bundle.manifest.input.pixel_range, self.config.pixel_range
+        if given != ours:
             raise InputError(
-                f"{initial} saw pixels of 0 to {given}, and this run's are 0 to {range_}; "
+                f"{initial} saw pixels of 0 to {given}, and this run's are 0 to {ours}; "
                 f"set pixel_range={given}"
             )
 
