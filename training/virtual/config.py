@@ -133,12 +133,15 @@ class StillsConfig(SceneSettings):
         samples: number of pictures; shard_size: pictures in a shard.
         empty_share: of pictures without anybody.
         statue_share: of people who are made of one material, and are nobody.
+        lookalikes: fewest and most slim things in a picture that are mistaken for people: high
+            tables, tripods, lamps, coats.
     """
 
     kind: Literal["stills"] = "stills"
     samples: Annotated[int, Field(ge=1)] = 1000
     empty_share: Share = 0.0
     statue_share: Share = 0.0
+    lookalikes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 0)
     shard_size: Annotated[int, Field(ge=1, le=100_000)] = 250
 
 

@@ -12,10 +12,11 @@ from smap_train.virtual import surroundings
 from smap_train.virtual.bodies import BodyModel, BodyPool
 from smap_train.virtual.cameras import first_distance, in_picture, random_place, random_view
 from smap_train.virtual.config import SourceSettings, StillsConfig
+from smap_train.virtual.lookalikes import lookalike, places_for
 from smap_train.virtual.makehuman import MakeHumanWardrobe
 from smap_train.virtual.motion import MotionLibrary
 from smap_train.virtual.outfits import HelperWardrobe, Wardrobe
-from smap_train.virtual.parts import Part
+from smap_train.virtual.parts import Part, merged
 from smap_train.virtual.people import Casting, Person
 from smap_train.virtual.renderer import Renderer, View
 from smap_train.virtual.sensor import Sensor
@@ -87,7 +88,14 @@ class Stills:
         reaching = [point for p in people if p.roomy for point in p.footprint(model)]
         spots = np.array([*places, *reaching]).reshape(-1, 2)
         textures = self.studio.textures
+        things: list[Part] = []
+        if config.lookalikes[1]:  # drawn only where asked for: data sets without stay as they are
+            count = int(rng.integers(*config.lookalikes, endpoint=True))
+            for place in places_for(count, view, spots, rng):
+                things += lookalike(place, textures, rng)
+                spots = np.concatenate([spots, [place]])
         stage = surround(config, textures, spots, np.zeros((1, 2)), people, view, rng)
+        stage = replace(stage, parts=[*stage.parts, *merged(things)])
         if config.statue_share:
             people, statues = _petrified(people, config.statue_share, textures, rng)
             stage = replace(stage, parts=[*stage.parts, *statues])

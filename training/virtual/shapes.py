@@ -120,6 +120,29 @@ def cylinder(
     )
 
 
+def rod(
+    start: NDArray[np.floating], end: NDArray[np.floating], radius: float, material: Material
+) -> Part:
+    """A round stick from ``start`` [3] to ``end`` [3]; its ends are open."""
+    start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+    axis = end - start
+    length = float(np.linalg.norm(axis))
+    aside = np.cross(axis, (1.0, 0, 0) if abs(axis[0]) < 0.9 * length else (0, 1.0, 0))
+    aside /= np.linalg.norm(aside)
+    angle = np.linspace(0, 2 * np.pi, 9)
+    ring = np.cos(angle)[:, None] * aside + np.sin(angle)[:, None] * np.cross(axis / length, aside)
+    around = np.arange(8)[:, None]
+    return Part(
+        np.concatenate([start + ring * radius, end + ring * radius]).astype(np.float32),
+        np.tile(ring, (2, 1)).astype(np.float32),
+        np.concatenate([[(a * radius, v) for a in angle] for v in (0.0, length)]).astype(
+            np.float32
+        ),
+        np.concatenate([around + (0, 1, 10), around + (0, 10, 9)]).astype(np.int32),
+        material,
+    )
+
+
 def ball(centre: NDArray[np.floating], radii: NDArray[np.floating], material: Material) -> Part:
     """An ellipsoid."""
     lat, lon = np.meshgrid(np.linspace(0, np.pi, 9), np.linspace(0, 2 * np.pi, 17), indexing="ij")

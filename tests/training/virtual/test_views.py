@@ -15,7 +15,10 @@ from smap_ros.skeletons import MPI15
 from smap_train.cli import app
 from smap_train.virtual.cameras import first_distance, random_view
 from smap_train.virtual.config import CameraSettings, StillsConfig, held_out, load_config
+from smap_train.virtual.lookalikes import THINGS, places_for
+from smap_train.virtual.parts import Material
 from smap_train.virtual.scene import Stills
+from smap_train.virtual.shapes import rod
 from smap_train.virtual.shards import claim_folder
 
 from .conftest import SMALL
@@ -77,7 +80,53 @@ def test_nobody_is_in_empty_scenes_and_statues_are_nobody(stills: Stills) -> Non
     assert (statue != alone).any()
 
 
-@pytest.mark.parametrize("name", ["near", "far", "turned", "empty"])
+def test_things_that_look_like_people_are_seen_and_are_nobody(stills: Stills) -> None:
+    bare = StillsConfig(**SMALL, people=(1, 2), empty_share=1.0)
+    furnished = bare.model_copy(update={"lookalikes": (6, 6)})
+    for k in range(3):
+        with_them = Stills(furnished, stills.studio).sample(k)
+        assert not with_them.truth["people"]
+        assert (with_them.rgb != Stills(bare, stills.studio).sample(k).rgb).mean() > 0.05
+    peopled = Stills(StillsConfig(**SMALL, people=(1, 2), lookalikes=(1, 3)), stills.studio)
+    assert all(peopled.sample(k).truth["people"] for k in range(3))
+
+
+@pytest.mark.parametrize("thing", sorted(set(THINGS), key=lambda thing: thing.__name__))
+def test_each_of_them_stands_on_the_floor_within_reach(stills: Stills, thing) -> None:
+    for seed in range(20):
+        parts = thing(
+            np.array([3.0, 5.0, 0.0]), stills.studio.textures, np.random.default_rng(seed)
+        )
+        points = np.concatenate([part.positions for part in parts])
+        assert np.isfinite(points).all() and len(parts) >= 3
+        assert -0.03 < points[:, 2].min() < 0.04 and 0.4 < points[:, 2].max() < 2.4
+        assert np.abs(points[:, :2] - (3.0, 5.0)).max() < 1.1
+        assert all(part.label == 0 and part.faces.max() < len(part.positions) for part in parts)
+
+
+def test_they_are_clear_of_people() -> None:
+    view = random_view(CameraSettings(), 160, 96, 3.0, np.random.default_rng(1))
+    spots = np.array([[0.0, 3.0], [0.5, 2.0]])
+    places = places_for(200, view, spots, np.random.default_rng(2))
+    assert 50 < len(places) <= 200
+    assert np.linalg.norm(places[:, None] - spots, axis=2).min() >= 0.75
+    assert places_for(0, view, spots, np.random.default_rng(2)).shape == (0, 2)
+
+
+def test_a_rod_is_round_and_goes_from_end_to_end() -> None:
+    start, end = np.array([1.0, 2.0, 0.1]), np.array([1.3, 1.9, 0.9])
+    stick = rod(start, end, 0.02, Material())
+    along = (end - start) / np.linalg.norm(end - start)
+    at = (stick.positions - start) @ along
+    assert np.allclose(np.sort(np.unique(at.round(4))), [0, np.linalg.norm(end - start)], atol=1e-3)
+    away = stick.positions - start - at[:, None] * along
+    assert np.allclose(np.linalg.norm(away, axis=1), 0.02, atol=1e-5)
+    a, b, c = (stick.positions[stick.faces[:, k]] for k in range(3))
+    outwards = np.cross(b - a, c - a)
+    assert (np.einsum("nk,nk->n", outwards, stick.normals[stick.faces[:, 0]]) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["near", "far", "turned", "empty", "lookalikes"])
 def test_held_out_scenes_share_nothing_with_training(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml")
     assert isinstance(config, StillsConfig)
@@ -106,7 +155,7 @@ def test_shards_that_are_older_than_a_setting_can_be_continued(tmp_path: Path) -
     claim_folder(config)
     note = tmp_path / "settings.json"
     settings = json.loads(note.read_text())
-    for young in ("empty_share", "statue_share"):
+    for young in ("empty_share", "statue_share", "lookalikes"):
         del settings[young]
     for young in ("first", "aim", "turned_share"):
         del settings["camera"][young]
