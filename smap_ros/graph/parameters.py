@@ -151,6 +151,12 @@ class Pose3dNodeOptions(ImageQuality, Intrinsics, FloorOptions):
     """Settings of the pose node, beside those of its model's kind."""
 
     model: ModelOptions = ModelOptions()
+    images_wait: bool = setting(
+        False,
+        "each image waits for the people of the one before, as replay.launch.py's do with "
+        "pacing:=as_consumed, which sets it: there is no second_look_budget then unless stated, so "
+        "that what is found doesn't depend on the machine's pace",
+    )
     mesh_rate: float = setting(
         2.0,
         "how often people's surfaces are published on meshes while somebody subscribes, with "

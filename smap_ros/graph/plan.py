@@ -251,7 +251,7 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     if CAMERA_NODE in members and not _source_stated(given, file):
         given = _shipped_clip(given)
     if CAMERA_NODE in members and POSE3D_NODE in members:
-        given = _awaited(given, file)
+        given = _unhurried(_awaited(given, file), file)
     parameters = {node.name: _parameters(graph, node, given) for node in members}
     # A viewer of the composed process would take the other nodes' turns.
     together = [node for node in members if typed.get("composed") and node is not VIEW_NODE]
@@ -320,6 +320,15 @@ def _awaited(given: Mapping[str, Value | None], file: Path | None) -> dict[str, 
     if file and "subscribers" in params_file.stated_in(file, CAMERA_NODE.name):
         return dict(given)
     return {"subscribers": 1, **given}
+
+
+def _unhurried(given: Mapping[str, Value | None], file: Path | None) -> dict[str, Value | None]:
+    """The arguments with a pose node that knows whether the camera's images wait for it."""
+    stated = {} if file is None else params_file.stated_in(file, CAMERA_NODE.name)
+    waits = given.get("pacing", stated.get("pacing")) == "as_consumed"
+    if file and "images_wait" in params_file.stated_in(file, POSE3D_NODE.name):
+        return dict(given)
+    return {"images_wait": True, **given} if waits else dict(given)
 
 
 def _namespace(stated: str) -> str:

@@ -187,7 +187,8 @@ class Pose3dNode(LifecycleNode):
         # A model that has no use for one of the options refuses it by name.
         choice = ModelChoice.of(settings.values())
         bundle = load_bundle(choice.model.bundle)
-        estimator = create_chosen(choice, bundle, live=True, progress=self._say_loading)
+        live = not settings.flag("images_wait")
+        estimator = create_chosen(choice, bundle, live=live, progress=self._say_loading)
         self._pipeline = Pipeline(estimator, self._cameras)
         self._cameras.world = self._world(bundle)
         self._publisher = self.create_lifecycle_publisher(BodyArray, "bodies_raw", qos.RELIABLE)

@@ -120,6 +120,24 @@ def test_the_first_image_waits_for_the_pose_node_unless_something_else_is_stated
     assert "subscribers" not in camera({"source": "a.mp4", "params_file": str(file)})
 
 
+def test_the_pose_node_knows_whether_the_images_wait_for_it(tmp_path):
+    def pose(given):
+        return plan(REPLAY, given).processes[1].parameters["pose3d_node"]
+
+    assert "images_wait" not in pose({"source": "a.mp4"})
+    assert "images_wait" not in pose({"source": "a.mp4", "pacing": "real_time"})
+    assert pose({"source": "a.mp4", "pacing": "as_consumed"})["images_wait"] is True
+    stated = {"source": "a.mp4", "pacing": "as_consumed", "images_wait": False}
+    assert pose(stated)["images_wait"] is False
+    file = tmp_path / "mine.yaml"
+    file.write_text("camera_node:\n  ros__parameters:\n    pacing: as_consumed\n")
+    of_file = {"source": "a.mp4", "params_file": str(file)}
+    assert pose(of_file)["images_wait"] is True
+    assert "images_wait" not in pose({**of_file, "pacing": "auto"})
+    file.write_text("pose3d_node:\n  ros__parameters:\n    images_wait: false\n")
+    assert "images_wait" not in pose({**of_file, "pacing": "as_consumed"})
+
+
 def test_the_viewer_is_never_in_the_composed_process():
     values = {"composed": True, "view": True, "view_port": 9000, "camera_height": 1.2}
     composed, viewer = plan(LIVE, values).processes
