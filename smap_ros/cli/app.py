@@ -232,7 +232,8 @@ def bench(
         float, typer.Option("--seconds", help="How long each runtime is measured.")
     ] = 3.0,
     image: Annotated[
-        Path | None, typer.Option("--image", help="A picture instead of random colours.")
+        Path | None,
+        typer.Option("--image", help="A picture instead of the demo's first, of three people."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the numbers as JSON.")

@@ -31,7 +31,7 @@ def run(
     Args:
         model: what is measured.
         engine, size, seconds: see :func:`smap_ros.offline.bench.run`.
-        image: picture to measure on, instead of random colours.
+        image: picture to measure on, instead of the demo's first.
         out: JSON file for the numbers.
 
     Raises:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
@@ -22,6 +23,8 @@ from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError, InputError
 from smap_ros.estimators import Estimator, create_estimator
 from smap_ros.images import check_size
+from smap_ros.paths import config_directory
+from smap_ros.sources import open_source
 
 FIELD_OF_VIEW = np.deg2rad(60.0)  # any: it doesn't change the time
 WARM_UP = 3
@@ -80,8 +83,8 @@ def run(
         size: width and height of the image in pixels; ignored when there is an image.
         seconds: how long each runtime is measured.
         precision: arithmetic of the network, see ``create_engine``.
-        image: uint8 [H, W, 3] to run on; random colours by default, in which few people are
-            seen, so association and lifting cost least.
+        image: uint8 [H, W, 3] to run on; by default the first of the demo's clip, of three
+            people, stretched to ``size``.
         options: of the bundle's kind, see ``create_estimator``.
         on_row: called with each row as soon as it is measured.
 
@@ -97,7 +100,7 @@ def run(
         raise InputError(f"seconds is {seconds:g}, size {size}; expected positive numbers")
     check_size(size[1], size[0])
     bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    picture = _colours(size) if image is None else image
+    picture = _three_people(size) if image is None else image
     names = list(available_engines()) if engine == "all" else [engine]
     rows = []
 
@@ -129,24 +132,34 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
 
 
 def render(rows: Sequence[Row], title: str = "") -> Table:
-    """The rows as a table for a terminal."""
-    stages = next((tuple(s for s, _ in row.stages_ms) for row in rows if row.stages_ms), ())
+    """The rows as a table for a terminal: a column for each runtime, a line for each stage."""
+    measured = [row for row in rows if not row.failure]
+    slowest = max((row.median_ms for row in measured), default=0.0)
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("engine")
-    for name in ("start", *stages, "total", "p95"):
-        table.add_column(f"{name} ms", justify="right")
-    table.add_column("Hz", justify="right")
-    table.add_column("x slowest", justify="right")
-    slowest = max((row.median_ms for row in rows), default=0.0)
-    for row in rows:
-        if row.failure:
-            table.add_row(f"{row.engine}: {row.failure}")
-            continue
-        numbers = [value for _, value in row.stages_ms]
-        cells = [f"{value:.1f}" for value in (*numbers, row.median_ms, row.p95_ms, row.rate)]
-        ratio = f"{slowest / row.median_ms:.2f}"
-        table.add_row(row.device, f"{row.start_ms:.0f}", *cells, ratio)
+    for row in measured:
+        table.add_column(row.device, justify="right")
+    columns = [_cells(row, slowest) for row in measured]
+    for name in columns[0] if columns else ():
+        table.add_row(name, *(column.get(name, "") for column in columns))
+    failed = "\n".join(f"{row.engine}: {row.failure}" for row in rows if row.failure)
+    table.caption, table.caption_justify = failed or None, "left"
     return table
+
+
+def _cells(row: Row, slowest: float) -> dict[str, str]:
+    stages = (
+        ("start", row.start_ms),
+        *row.stages_ms,
+        ("total", row.median_ms),
+        ("p95", row.p95_ms),
+    )
+    return {
+        **{f"{name} ms": f"{value:.1f}" for name, value in stages},
+        "Hz": f"{row.rate:.1f}",
+        "x slowest": f"{slowest / row.median_ms:.2f}",
+        "people": str(row.people),
+    }
 
 
 def _measure(
@@ -183,6 +196,7 @@ def _measure(
     )
 
 
-def _colours(size: tuple[int, int]) -> NDArray[np.uint8]:
-    width, height = size
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+def _three_people(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The first image of the demo's clip, uint8 [H, W, 3] of that size (width, height)."""
+    first = next(iter(open_source(str(config_directory() / "demo" / "clip.mp4"))))
+    return np.asarray(cv2.resize(first.image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -64,6 +64,13 @@ def test_impossible_measurements_are_refused(arguments):
         bench.run("smap_lite", **arguments)
 
 
+def test_people_are_in_the_picture_that_is_measured_on_by_default():
+    (row,) = bench.run(engine="onnxruntime", threads=1, size=(640, 360), seconds=0.01)
+    assert row.people == 3 and "second look" in dict(row.stages_ms)
+    lines = text(bench.render([row])).splitlines()
+    assert ["people", "3"] in [line.split() for line in lines]
+
+
 def test_a_folder_without_a_readable_picture_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"no image could be read from .*; expected a picture"):
