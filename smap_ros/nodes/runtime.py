@@ -85,18 +85,20 @@ def _orderly_interrupt() -> Iterator[_Interrupt]:
     handlers: dict[int, Any] = {signal.SIGINT: interrupt}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         handlers[signal.SIGHUP] = _hang_up
-    previous = {number: signal.signal(number, new) for number, new in handlers.items()}
+    for number, new in handlers.items():
+        signal.signal(number, new)
     try:
         yield interrupt
     finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+        # The process is about to end by itself: whoever asks it to now shall not see it die.
+        for number in handlers:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def run(factories: Sequence[NodeFactory], argv: Sequence[str] | None = None) -> int:
-    """Run nodes in this process until it is interrupted or a node ends it.
+    """Run nodes in this process until it is interrupted or a node ends it; it is to exit then.
 
-    Several nodes share a multi-threaded executor.
+    Several nodes share a multi-threaded executor. Afterwards interrupts are ignored.
 
     Args:
         factories: make the nodes, once ROS is initialised.

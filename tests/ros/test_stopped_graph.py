@@ -164,3 +164,27 @@ def test_an_interrupt_from_before_ros_takes_them_is_not_lost(ros_domain):
         check=False,
     )  # fmt: skip
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_a_node_ends_by_itself_changes_nothing(ros_domain, number):
+    """As the launcher's comes, when a camera node is at the end of its film."""
+    program = (
+        "import atexit, os, sys\n"
+        "from rclpy.node import Node\n"
+        "from smap_ros.nodes import runtime\n"
+        f"atexit.register(os.kill, os.getpid(), {int(number)})\n"
+        "class Done(Node):\n"
+        "    exit_status = 0\n"
+        "    def __init__(self):\n"
+        "        super().__init__('done')\n"
+        "        self.create_timer(0.05, self.context.shutdown)\n"
+        "status = runtime.run([Done], [])\n"
+        f"os.kill(os.getpid(), {int(number)})\n"
+        "sys.exit(status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stderr, (done.returncode, done.stderr)
