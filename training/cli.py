@@ -68,6 +68,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("smap_train.engine.commands:fit", "Train the recipe of a configuration."),
     "recipes": ("smap_train.engine.commands:recipes", "List the recipes, or one recipe's keys."),
     "curve": ("smap_train.curve:run", "Draw accuracy over the steps of a run."),
+    "average": ("smap_train.averaging:run", "Write weights between a run's start and its end."),
     "pairs": (
         "smap_train.refining.measure:run",
         "Write people as a bundle finds them beside the truth, for its refining network.",

@@ -1,0 +1,60 @@
+"""Weights between a run's start and its end."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from smap_ros.errors import InputError
+from smap_ros.paths import models_directory
+from smap_train.averaging import between
+from smap_train.cli import app
+from smap_train.models.checkpoint import load_checkpoint, save_checkpoint
+from smap_train.models.finished import finished_lite
+
+SHIPPED = models_directory() / "smap_lite"
+
+
+@pytest.fixture(scope="module")
+def end(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose weights are those of the shipped bundle, moved a little."""
+    network = finished_lite(SHIPPED)
+    torch.manual_seed(0)
+    for name, value in network.named_parameters():
+        if name.startswith("pose"):
+            value.add_(torch.randn_like(value) * 0.1)
+    path = tmp_path_factory.mktemp("run") / "smap_lite.pth"
+    options = {"backbone": "movenet", "necks": True}
+    save_checkpoint(path, "smap_lite", network.state_dict(), "", (448, 256), **options)
+    return path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_weights_are_as_far_between_as_asked_for(end: Path, tmp_path: Path, share: float) -> None:
+    out = tmp_path / "between.pth"
+    arguments = ["average", str(SHIPPED), str(end), str(out), "--share", str(share)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    first, last = finished_lite(SHIPPED).state_dict(), finished_lite(end).state_dict()
+    got, like = load_checkpoint(out), load_checkpoint(end)
+    assert {k: got[k] for k in ("model", "options", "input_size")} == {
+        k: like[k] for k in ("model", "options", "input_size")
+    }
+    moved = 0
+    for name, value in got["state_dict"].items():
+        expected = first[name] + (last[name] - first[name]) * share
+        torch.testing.assert_close(value, expected.to(value.dtype))
+        moved += int(not torch.equal(first[name], last[name]))
+    assert moved >= 2
+    finished_lite(out)  # and they are a network's
+
+
+def test_other_networks_and_other_statistics_are_refused() -> None:
+    weights = {"a.weight": torch.zeros(2, 3), "a.running_mean": torch.zeros(3)}
+    with pytest.raises(InputError, match=r"not of one network: a\.weight"):
+        between(weights, weights | {"a.weight": torch.zeros(2, 4)}, 0.5)
+    with pytest.raises(InputError, match=r"not of one network: b\.weight"):
+        between(weights, weights | {"b.weight": torch.zeros(1)}, 0.5)
+    with pytest.raises(InputError, match=r"1 batch norm buffers differ, like a\.running_mean"):
+        between(weights, weights | {"a.running_mean": torch.ones(3)}, 0.5)

@@ -1,0 +1,68 @@
+"""`smap-train average`: weights between a run's start and its end.
+
+Where a run goes on from finished weights at a low rate, the weights on the line between both are
+good as well, and keep more of what the start could do and the run's data lack (Wortsman et al.,
+Robust fine-tuning of zero-shot models, CVPR 2022). How far to go is for measurements to say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from smap_ros.errors import InputError
+from smap_train.models.checkpoint import load_checkpoint, save_checkpoint
+from smap_train.models.finished import finished_lite
+
+_STATISTICS = (".running_mean", ".running_var")  # of batch norms
+
+
+def between(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights at ``share`` of the way from ``start`` to ``end``.
+
+    Raises:
+        InputError: if they are not of one network, or their batch norms have other statistics:
+            those of weights between would be neither's.
+    """
+    shapes = [{name: tuple(value.shape) for name, value in one.items()} for one in (start, end)]
+    if shapes[0] != shapes[1]:
+        others = sorted(name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items()))
+        raise InputError(
+            f"the weights are not of one network: {', '.join(others[:5])} differ in name or shape"
+        )
+    moved = [n for n in end if n.endswith(_STATISTICS) and not torch.equal(start[n], end[n])]
+    if moved:
+        raise InputError(
+            f"the statistics of {len(moved)} batch norm buffers differ, like {moved[0]}; expected "
+            "a run with frozen_norms: true"
+        )
+    return {
+        name: torch.lerp(start[name], value, share) if value.is_floating_point() else value
+        for name, value in end.items()
+    }
+
+
+def run(
+    start: Annotated[Path, typer.Argument(help="What it started from: weights or a bundle.")],
+    end: Annotated[Path, typer.Argument(help="NAME.pth of a run of recipe smap_lite.")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
+    share: Annotated[
+        float, typer.Option(help="How far to go; 0 is the start.", min=0.0, max=1.0)
+    ] = 0.5,
+) -> None:
+    """Write the weights between a run's start and its end.
+
+    Example: smap-train average models/smap_lite runs/mine/smap_lite.pth between.pth
+    """
+    finished = finished_lite(end).state_dict()
+    checkpoint = load_checkpoint(end)
+    options = checkpoint["options"]
+    first = finished_lite(start, options.get("backbone", "movenet")).state_dict()
+    weights = between(first, finished, share)
+    size = checkpoint.get("input_size")
+    save_checkpoint(out, checkpoint["model"], weights, "", size, **options)
+    typer.echo(f"{out}: {share:.0%} of the way from {start} to {end}")
