@@ -201,8 +201,9 @@ class _Run:
             smoother, joints, config.delay, **settings.get(smoother, {})
         )
         self._waiting: deque[Answer] = deque()
-        # Identity -> how far smoothing moved the joints when the person was last seen, [J, 3]:
-        # a prediction is moved as far, or the person would jump back at the start of a gap.
+        # Identity -> how far the smooth joints were from where the tracker had them when the person
+        # was last seen, [J, 3]: a prediction, the tracker's, is moved as far, or the person would
+        # jump at the start of a gap.
         self._moved: dict[int, Float] = {}
         self._due: list[Answer] = []
         # Those of a smoother that was replaced.
@@ -244,13 +245,19 @@ class _Run:
         if not (person.predicted or _in_front(person.body)):
             return person
         if not person.predicted:
-            moved = smooth - raw
+            moved = smooth - _as_tracked(person)
             self._moved[identity] = np.where(np.isfinite(moved), moved, 0.0)
         if person.predicted and not np.isfinite(smooth).any():
             smooth = raw + self._moved.get(identity, np.zeros(3))
         # What was not measured stays missing, what was measured is never lost.
         smooth = np.where(np.isfinite(raw) & np.isfinite(smooth), smooth, raw)
         return replace(person, body=replace(person.body, joints_3d=smooth.astype(np.float32)))
+
+
+def _as_tracked(person: TrackedBody) -> Float:
+    """The joints of somebody seen, [J, 3], about where the tracker has the pelvis."""
+    joints = person.body.joints_3d.astype(np.float64)
+    return joints if person.place is None else joints + (person.place - person.body.root)
 
 
 def _seen(frame: Answer, joints: int) -> Seen:

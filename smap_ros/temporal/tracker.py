@@ -55,11 +55,14 @@ class TrackedBody:
         spread: float64 [J], metres within which 68 of 100 joints about the root are right; NaN
             where a joint is missing. None where nobody knows: smoother ``maed`` tells it of those
             who were seen.
+        place: float64 [3], where the tracker has the pelvis, metres. A prediction goes on from
+            there, not from where somebody badly seen seemed to be.
     """
 
     body: Body
     predicted: bool
     spread: NDArray[np.float64] | None = None
+    place: NDArray[np.float64] | None = None
 
 
 class Tracker:
@@ -192,7 +195,8 @@ class Tracker:
         tracks = self._tracks
         body, identity = tracks.body[row], int(tracks.id[row])
         if not tracks.fading[row]:
-            return TrackedBody(replace(body, id=identity), predicted=False)
+            place = tracks.position[row].copy()
+            return TrackedBody(replace(body, id=identity), predicted=False, place=place)
         gap = time - tracks.seen[row]
         fading = 1 - gap / (2 * self.config.fill_time)
         body = replace(

@@ -107,6 +107,21 @@ def test_a_prediction_goes_on_from_where_the_smooth_person_was():
     assert abs(predicted.body.root[2] - seen.body.root[2]) < 0.2 < 4.5 - seen.body.root[2]
 
 
+@pytest.mark.parametrize(("name", "delay"), [("split", 0), ("one_euro", 0), ("rts", 0), ("rts", 2)])
+def test_a_prediction_does_not_go_on_from_a_glimpse_that_nobody_believes(name, delay):
+    """What was left to see of somebody seemed 2 m nearer; the tracker knew better."""
+    smoother = BodySmoother(SmootherConfig(smoother=name, delay=delay))
+    stream = [[person((0, 0, 6))]] * 20 + [[person((0, 0, 4), clarity=0.1)]] + [[]] * 4
+    answers = [a for k, bodies in enumerate(stream) for a in smoother.update(bodies, k * STEP)]
+    answers += smoother.flush()
+    depths = [one.body.root[2] for answer in answers for one in answer.people]
+    predicted = [one.predicted for answer in answers for one in answer.people]
+    assert len(depths) == len(stream) and predicted[-4:] == [True] * 4
+    last_seen = depths[-5]
+    assert np.abs(np.array(depths[-4:]) - last_seen).max() < 0.3
+    assert max(depths) < 6.3
+
+
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(InputError, match="choose auto or rts"):
         SmootherConfig(smoother="split", delay=2)
