@@ -129,7 +129,9 @@ def graph(options: argparse.Namespace, clip: Path, everything: bool) -> Plan:
         # A camera doesn't wait for people, which the pace of files would.
         return plan(REPLAY, {**values, "rate": options.rate, "pacing": "real_time"})
     # At its own pace, the clip would be the slowest part of a fast machine.
-    return plan(REPLAY, {**values, "rate": UNPACED, "pacing": "as_consumed"})
+    # Looks again as on a robot: within the bundle's time.
+    unpaced = {"rate": UNPACED, "pacing": "as_consumed", "images_wait": False}
+    return plan(REPLAY, {**values, **unpaced})
 
 
 def wait_for_people(launcher: Launcher, seen: Observation) -> None:

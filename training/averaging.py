@@ -1,8 +1,8 @@
 """`smap-train average`: weights between a run's start and its end.
 
-Where a run goes on from finished weights at a low rate, the weights on the line between both are
-good as well, and keep more of what the start could do and the run's data lack (Wortsman et al.,
-Robust fine-tuning of zero-shot models, CVPR 2022). How far to go is for measurements to say.
+Where a run goes on from finished weights at a low rate, the weights on the line between both may
+keep what the start could do and the run's data lack (Wortsman et al., Robust fine-tuning of
+zero-shot models, CVPR 2022). Whether they do, and how far to go, is for measurements to say.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run(
 ) -> None:
     """Write the weights between a run's start and its end.
 
-    Example: smap-train average models/smap_lite runs/mine/smap_lite.pth between.pth
+    Example: smap-train average models/smap_lite runs/my_camera/best.pth between.pth
     """
     finished = finished_lite(end).state_dict()
     checkpoint = load_checkpoint(end)

@@ -153,9 +153,9 @@ class Pose3dNodeOptions(ImageQuality, Intrinsics, FloorOptions):
     model: ModelOptions = ModelOptions()
     images_wait: bool = setting(
         False,
-        "each image waits for the people of the one before, as replay.launch.py's do with "
-        "pacing:=as_consumed, which sets it: there is no second_look_budget then unless stated, so "
-        "that what is found doesn't depend on the machine's pace",
+        "no image is ever late, as of files that replay.launch.py plays with pacing:=as_consumed, "
+        "which sets it: there is no second_look_budget then unless stated, so that what is found "
+        "doesn't depend on the machine's pace",
     )
     mesh_rate: float = setting(
         2.0,

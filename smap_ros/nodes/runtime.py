@@ -74,8 +74,9 @@ class _Interrupt:
 
 
 def _hang_up(number: int, frame: FrameType | None) -> None:
-    """The terminal is gone: as SIGTERM, which ROS knows."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    """The terminal is gone: as SIGTERM, which ROS knows while it runs."""
+    if rclpy.ok():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -14,7 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.camera import Camera
@@ -131,35 +134,33 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: row.median_ms or np.inf)
 
 
-def render(rows: Sequence[Row], title: str = "") -> Table:
-    """The rows as a table for a terminal: a column for each runtime, a line for each stage."""
+def render(rows: Sequence[Row], title: str = "") -> Group:
+    """The rows as a table for a terminal: a column for each runtime, a line for each stage.
+
+    Below it, why a runtime failed.
+    """
     measured = [row for row in rows if not row.failure]
     slowest = max((row.median_ms for row in measured), default=0.0)
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("engine")
     for row in measured:
         table.add_column(row.device, justify="right")
-    columns = [_cells(row, slowest) for row in measured]
-    for name in columns[0] if columns else ():
-        table.add_row(name, *(column.get(name, "") for column in columns))
-    failed = "\n".join(f"{row.engine}: {row.failure}" for row in rows if row.failure)
-    table.caption, table.caption_justify = failed or None, "left"
-    return table
-
-
-def _cells(row: Row, slowest: float) -> dict[str, str]:
-    stages = (
-        ("start", row.start_ms),
-        *row.stages_ms,
-        ("total", row.median_ms),
-        ("p95", row.p95_ms),
-    )
-    return {
-        **{f"{name} ms": f"{value:.1f}" for name, value in stages},
-        "Hz": f"{row.rate:.1f}",
-        "x slowest": f"{slowest / row.median_ms:.2f}",
-        "people": str(row.people),
+    stages = [{"start": row.start_ms, **dict(row.stages_ms)} for row in measured]
+    # A runtime that found nobody lacks stages.
+    for stage in dict.fromkeys(name for times in stages for name in times):
+        cells = (f"{times[stage]:.1f}" if stage in times else "" for times in stages)
+        table.add_row(f"{stage} ms", *cells)
+    whole: dict[str, Callable[[Row], str]] = {
+        "total ms": lambda row: f"{row.median_ms:.1f}",
+        "p95 ms": lambda row: f"{row.p95_ms:.1f}",
+        "Hz": lambda row: f"{row.rate:.1f}",
+        "x slowest": lambda row: f"{slowest / row.median_ms:.2f}",
+        "people": lambda row: str(row.people),
     }
+    for name, value in whole.items() if measured else ():
+        table.add_row(name, *map(value, measured))
+    failed = (Text(f"{row.engine}: {row.failure}") for row in rows if row.failure)
+    return Group(table, *failed)
 
 
 def _measure(
@@ -198,5 +199,6 @@ def _measure(
 
 def _three_people(size: tuple[int, int]) -> NDArray[np.uint8]:
     """The first image of the demo's clip, uint8 [H, W, 3] of that size (width, height)."""
-    first = next(iter(open_source(str(config_directory() / "demo" / "clip.mp4"))))
+    with contextlib.closing(open_source(str(config_directory() / "demo" / "clip.mp4"))) as clip:
+        first = next(iter(clip))
     return np.asarray(cv2.resize(first.image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -248,14 +248,14 @@ class _Run:
             moved = smooth - _as_tracked(person)
             self._moved[identity] = np.where(np.isfinite(moved), moved, 0.0)
         if person.predicted and not np.isfinite(smooth).any():
-            smooth = raw + self._moved.get(identity, np.zeros(3))
+            smooth = _as_tracked(person) + self._moved.get(identity, np.zeros(3))
         # What was not measured stays missing, what was measured is never lost.
         smooth = np.where(np.isfinite(raw) & np.isfinite(smooth), smooth, raw)
         return replace(person, body=replace(person.body, joints_3d=smooth.astype(np.float32)))
 
 
 def _as_tracked(person: TrackedBody) -> Float:
-    """The joints of somebody seen, [J, 3], about where the tracker has the pelvis."""
+    """The joints, [J, 3], about where the tracker has the pelvis."""
     joints = person.body.joints_3d.astype(np.float64)
     return joints if person.place is None else joints + (person.place - person.body.root)
 

@@ -55,8 +55,8 @@ class TrackedBody:
         spread: float64 [J], metres within which 68 of 100 joints about the root are right; NaN
             where a joint is missing. None where nobody knows: smoother ``maed`` tells it of those
             who were seen.
-        place: float64 [3], where the tracker has the pelvis, metres. A prediction goes on from
-            there, not from where somebody badly seen seemed to be.
+        place: float64 [3], where the tracker has the pelvis, metres: not where somebody badly
+            seen seemed to be. None of people whom no tracker reports.
     """
 
     body: Body
@@ -194,8 +194,8 @@ class Tracker:
     def _report(self, row: int, time: float) -> TrackedBody:
         tracks = self._tracks
         body, identity = tracks.body[row], int(tracks.id[row])
+        place = tracks.position[row].copy()
         if not tracks.fading[row]:
-            place = tracks.position[row].copy()
             return TrackedBody(replace(body, id=identity), predicted=False, place=place)
         gap = time - tracks.seen[row]
         fading = 1 - gap / (2 * self.config.fill_time)
@@ -208,7 +208,7 @@ class Tracker:
             score=body.score * fading,
             mesh=None,
         )
-        return TrackedBody(body, predicted=True)
+        return TrackedBody(body, predicted=True, place=place)
 
     def _pairs(self, found: Found, turns: bool) -> list[tuple[int, int]]:
         """Tracks and the people of the frame that they are, with an identity first.

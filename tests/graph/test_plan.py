@@ -127,6 +127,8 @@ def test_the_pose_node_knows_whether_the_images_wait_for_it(tmp_path):
     assert "images_wait" not in pose({"source": "a.mp4"})
     assert "images_wait" not in pose({"source": "a.mp4", "pacing": "real_time"})
     assert pose({"source": "a.mp4", "pacing": "as_consumed"})["images_wait"] is True
+    for live in ("0", "/dev/video1"):
+        assert "images_wait" not in pose({"source": live, "pacing": "as_consumed"})
     stated = {"source": "a.mp4", "pacing": "as_consumed", "images_wait": False}
     assert pose(stated)["images_wait"] is False
     file = tmp_path / "mine.yaml"

@@ -38,7 +38,9 @@ def test_a_runtime_that_fails_has_its_reason_in_the_table(scene, make_bundle, mo
     monkeypatch.setattr(bench, "available_engines", lambda: versions)
     rows = bench.run(make_bundle(scene), threads=1, size=(64, 48), seconds=0.01)
     assert [row.engine for row in rows] == ["onnxruntime", "tensorrt"]
-    assert "TensorRT" in rows[1].failure and "TensorRT" in text(bench.render(rows))
+    assert "TensorRT" in rows[1].failure
+    for shown in (rows, rows[1:]):  # whole, however narrow the table is
+        assert f"tensorrt: {rows[1].failure}" in " ".join(text(bench.render(shown)).split())
     assert rows[1].rate == 0
 
 
@@ -80,6 +82,16 @@ def test_a_folder_without_a_readable_picture_is_refused(tmp_path):
 def test_missing_bundle_is_refused():
     with pytest.raises(BundleError, match="no bundle"):
         bench.run("no_such_model")
+
+
+def test_a_stage_that_the_fastest_runtime_had_not_is_shown():
+    few = bench.Row("a", "a", stages_ms=(("network", 1.0),), median_ms=1.2, p95_ms=1.3)
+    many = bench.Row(
+        "b", "b", stages_ms=(("network", 1.0), ("second look", 10.0)), median_ms=11.2, p95_ms=11.3
+    )
+    lines = [line.split() for line in text(bench.render([few, many])).splitlines()]
+    second, total = ["second", "look", "ms", "10.0"], ["total", "ms", "1.2", "11.2"]
+    assert lines.index(second) < lines.index(total)
 
 
 def test_nothing_measured_is_an_empty_table():

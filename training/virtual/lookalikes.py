@@ -15,13 +15,15 @@ from smap_train.virtual.textures import TextureBank
 
 Generator = np.random.Generator
 _NEAREST, _FARTHEST = 1.2, 8.0  # from the camera, metres
-_CLEAR = 0.75  # from people, metres
+_CLEAR = 0.75  # between the middles of people and things, metres
 
 
 def places_for(
     count: int, view: View, spots: NDArray[np.float64], rng: Generator
 ) -> NDArray[np.float64]:
-    """Up to ``count`` places on the floor [M, 2] that ``view`` sees, clear of people.
+    """Up to ``count`` places on the floor [M, 2] to the left and right of where ``view`` looks.
+
+    Apart from people, not from one another; what stands there may reach towards them.
 
     Args:
         spots: where people are on the floor [N, 2].
