@@ -229,8 +229,11 @@ class _Run:
 
     def _answered(self, joints: Float) -> Answer:
         frame = self._waiting.popleft()
-        pairs = zip(frame.people, joints, strict=True)
-        people = [self._moved_body(person, smooth) for person, smooth in pairs]
+        again = {p.body.id for later in self._waiting for p in later.people if not p.predicted}
+        people = [
+            self._moved_body(person, smooth, person.body.id in again)
+            for person, smooth in zip(frame.people, joints, strict=True)
+        ]
         smoother: object = self._smoother
         if isinstance(smoother, Certain):
             spreads = smoother.take_spread()
@@ -239,7 +242,8 @@ class _Run:
         self._moved = {k: v for k, v in self._moved.items() if k in ids}
         return replace(frame, people=people)
 
-    def _moved_body(self, person: TrackedBody, smooth: Float) -> TrackedBody:
+    def _moved_body(self, person: TrackedBody, smooth: Float, again: bool) -> TrackedBody:
+        """The person with smooth joints; ``again``: seen in a later picture that is known."""
         raw, identity = person.body.joints_3d, person.body.id
         assert identity is not None
         if not (person.predicted or _in_front(person.body)):
@@ -247,7 +251,9 @@ class _Run:
         if not person.predicted:
             moved = smooth - _as_tracked(person)
             self._moved[identity] = np.where(np.isfinite(moved), moved, 0.0)
-        if person.predicted and not np.isfinite(smooth).any():
+        # Between two sightings the smoother knows best; after the last one the tracker, which knows
+        # how the camera moves.
+        if person.predicted and not (again and np.isfinite(smooth).any()):
             smooth = _as_tracked(person) + self._moved.get(identity, np.zeros(3))
         # What was not measured stays missing, what was measured is never lost.
         smooth = np.where(np.isfinite(raw) & np.isfinite(smooth), smooth, raw)

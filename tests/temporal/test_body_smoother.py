@@ -127,6 +127,25 @@ def test_nobody_jumps_after_a_glimpse_that_the_tracker_does_not_believe(name, de
     assert max(depths) < 6.3
 
 
+@pytest.mark.parametrize(("name", "delay"), [("split", 0), ("rts", 0), ("rts", 2), ("maed", 0)])
+def test_who_is_lost_stays_where_they_are_while_the_camera_turns(name, delay):
+    smoother = BodySmoother(SmootherConfig(smoother=name, delay=delay))
+    answers, true = [], []
+    for k in range(24):
+        angle = np.radians(3) * k  # 30 degrees a second, the person always before the camera
+        pose = np.eye(4)
+        pose[np.ix_((0, 2), (0, 2))] = [[np.cos(angle), np.sin(angle)],
+                                        [-np.sin(angle), np.cos(angle)]]  # fmt: skip
+        true.append(pose[:3, :3].T @ (3.0, 0.0, 4.0))
+        bodies = [person(true[-1])] if k < 20 else []
+        answers += smoother.update(bodies, k * STEP, pose=pose)
+    answers += smoother.flush()
+    for place, answer in list(zip(true, answers, strict=True))[20:]:
+        (lost,) = answer.people
+        assert lost.predicted
+        assert np.linalg.norm(lost.body.root - place) < 0.35
+
+
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(InputError, match="choose auto or rts"):
         SmootherConfig(smoother="split", delay=2)
