@@ -324,15 +324,15 @@ def _awaited(given: Mapping[str, Value | None], file: Path | None) -> dict[str, 
 
 def _unhurried(given: Mapping[str, Value | None], file: Path | None) -> dict[str, Value | None]:
     """The arguments with a pose node that knows whether the camera's images wait for it."""
-    from smap_ros.sources import is_camera  # OpenCV comes with it
-
     if file and "images_wait" in params_file.stated_in(file, POSE3D_NODE.name):
         return dict(given)
     camera = (params_file.stated_in(file, CAMERA_NODE.name) if file else {}) | dict(given)
-    live = is_camera(str(camera.get("source", "")))  # these never wait
-    if camera.get("pacing") != "as_consumed" or live:
+    if camera.get("pacing") != "as_consumed":
         return dict(given)
-    return {"images_wait": True, **given}
+    from smap_ros.sources import is_camera  # OpenCV comes with it: only where it is needed
+
+    live = is_camera(str(camera.get("source", "")))  # cameras never wait
+    return dict(given) if live else {"images_wait": True, **given}
 
 
 def _namespace(stated: str) -> str:

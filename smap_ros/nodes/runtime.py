@@ -58,7 +58,7 @@ class _Interrupt:
 
     Python's own handler would raise KeyboardInterrupt wherever the process happens to be; inside
     the middleware that surfaces as a RuntimeError. A second interrupt does raise it, for a process
-    that is stuck.
+    that is stuck before its nodes are down.
 
     Attributes:
         seen: whether there was one; ROS knows nothing of those from before it was initialised.
