@@ -1,14 +1,19 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process writes to."""
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from smap_ros.errors import InputError
+from smap_ros.paths import make_folder
+
+LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -35,3 +40,31 @@ def whole_file(path: Path, what: str = "file") -> Iterator[IO[bytes]]:
             unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"can't write {what} {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """A run's folder, made if need be, for this process alone: two runs would mix their states.
+
+    Whoever else asks for it is refused until the end of the block, or of the process.
+
+    Raises:
+        InputError: if another process has it, or it can't be made.
+    """
+    make_folder(folder, "the folder of the run, out =")
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process trains in {folder} at this moment; wait for it, end it, or "
+                "state another out="
+            ) from None
+        except OSError as error:  # some network file systems can't
+            LOG.warning("two runs in %s at once would not be noticed: no lock (%s)", folder, error)
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)  # of workers that still have the file open as well
+        os.close(file)

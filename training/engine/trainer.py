@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -26,7 +27,6 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from smap_ros.errors import InputError
-from smap_ros.paths import make_folder
 from smap_ros.stopping import held, leave_to_parent
 from smap_train.engine.checkpoint import LAST, KeepLast, save_averaged, steps_done, warm_average
 from smap_train.engine.config import RunConfig
@@ -35,6 +35,7 @@ from smap_train.engine.module import RecipeModule
 from smap_train.engine.record import check_resumed, write_record
 from smap_train.engine.sampling import SKIPPED, RunOrder, Share, skipped_records
 from smap_train.engine.validation import Validate
+from smap_train.files import only_writer
 from smap_train.recipes.base import Recipe
 
 LOG = logging.getLogger(__name__)
@@ -60,8 +61,8 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
         Path of the weights.
 
     Raises:
-        InputError: if the run can't be resumed with these settings, the data can't be used, or
-            the losses are no numbers any more.
+        InputError: if the run can't be resumed with these settings or goes on elsewhere, the data
+            can't be used, or the losses are no numbers any more.
         Stopped: if a signal asked for it, after the state was written.
     """
     config: RunConfig = recipe.config
@@ -86,34 +87,36 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
             Progress(refresh_rate=10),
         ],
     )
-    if trainer.is_global_zero:
-        make_folder(config.out, "the folder of the run, out =")
-        write_record(config, recipe.files(), trainer.world_size)
-    module = RecipeModule(recipe)
-    loader = _loader(recipe, trainer, done)
-    if trainer.is_global_zero and done < trainer.max_steps:
-        expected = estimate(module.model, loader.dataset, config.ema_decay > 0)
-        rates.loader_rate = expected.loader_rate
-        LOG.info("%s", expected)
-    with held() as asked:
-        stop.asked = asked
-        try:
-            trainer.fit(module, loader, ckpt_path=str(last) if done else None, weights_only=True)
-        except InputError as error:
-            told = told_by_worker(error)
-            if told is error:
-                raise
-            raise told from error
-        stopped = asked.take()
-    weights = config.out / f"{recipe.model}.pth"
-    if trainer.is_global_zero and last.exists():
-        save_averaged(last, weights, module)
-    skipped = skipped_records(config.out / SKIPPED) if trainer.is_global_zero else []
-    if skipped:
-        LOG.warning("records left out: %d; %s lists them", len(skipped), config.out / SKIPPED)
-    if stopped is not None:
-        stopped.during = f"the run stands at step {steps_done(last)}; the same command goes on"
-        raise stopped
+    with only_writer(config.out) if trainer.is_global_zero else contextlib.nullcontext():
+        if trainer.is_global_zero:
+            write_record(config, recipe.files(), trainer.world_size)
+        module = RecipeModule(recipe)
+        loader = _loader(recipe, trainer, done)
+        if trainer.is_global_zero and done < trainer.max_steps:
+            expected = estimate(module.model, loader.dataset, config.ema_decay > 0)
+            rates.loader_rate = expected.loader_rate
+            LOG.info("%s", expected)
+        with held() as asked:
+            stop.asked = asked
+            try:
+                trainer.fit(
+                    module, loader, ckpt_path=str(last) if done else None, weights_only=True
+                )
+            except InputError as error:
+                told = told_by_worker(error)
+                if told is error:
+                    raise
+                raise told from error
+            stopped = asked.take()
+        weights = config.out / f"{recipe.model}.pth"
+        if trainer.is_global_zero and last.exists():
+            save_averaged(last, weights, module)
+        skipped = skipped_records(config.out / SKIPPED) if trainer.is_global_zero else []
+        if skipped:
+            LOG.warning("records left out: %d; %s lists them", len(skipped), config.out / SKIPPED)
+        if stopped is not None:
+            stopped.during = f"the run stands at step {steps_done(last)}; the same command goes on"
+            raise stopped
     return weights
 
 

@@ -12,6 +12,7 @@ from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.record import RECORD
 from smap_train.engine.trainer import train
 from smap_train.engine.validation import MEASURES
+from smap_train.files import only_writer
 from smap_train.recipes.registry import recipe_config
 
 from .toy import Toy, ToyConfig, toy
@@ -104,6 +105,21 @@ def test_weights_that_are_no_numbers_do_not_replace_good_ones(tmp_path: Path) ->
     assert not list(tmp_path.glob("*.unfinished"))
     train(Toy(config))  # what is there can be gone on with
     assert steps_done(tmp_path / LAST) == 20
+
+
+def test_a_run_that_goes_on_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    train(toy(tmp_path), stop_after=5)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with (
+        only_writer(tmp_path),
+        pytest.raises(InputError, match=r"another process trains in .*out="),
+    ):
+        train(toy(tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    with pytest.raises(ZeroDivisionError), only_writer(tmp_path):  # an error gives it back
+        raise ZeroDivisionError
+    train(toy(tmp_path), stop_after=6)
+    assert steps_done(tmp_path / LAST) == 6
 
 
 def test_a_record_that_is_no_json_is_named_when_the_run_goes_on(tmp_path: Path) -> None:
