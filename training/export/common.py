@@ -73,18 +73,23 @@ class ExportOptions:
 Exporter: TypeAlias = Callable[[Path, Path, ExportOptions], tuple[Bundle, float]]
 
 
-def change_bundle(bundle: Bundle, changes: Mapping[str, Any], **files: Path) -> Bundle:
-    """Rewrite a bundle where it is.
+def change_bundle(
+    bundle: Bundle, changes: Mapping[str, Any], folder: Path | None = None, **files: Path
+) -> Bundle:
+    """Rewrite a bundle where it is, or elsewhere under another name.
 
     Args:
         bundle: as loaded.
         changes: fields of its manifest.
+        folder: where it goes; by default where it is.
         files: further networks, or other ones, by role.
     """
     fields = bundle.manifest.model_dump(mode="json", exclude_none=True)
     del fields["files"]
     old = {role: bundle.folder / file.path for role, file in bundle.manifest.files.entries.items()}
-    return write_bundle(bundle.folder, {**fields, **changes}, **{**old, **files})
+    if folder is not None:
+        fields["name"] = folder.name
+    return write_bundle(folder or bundle.folder, {**fields, **changes}, **{**old, **files})
 
 
 def load_network(checkpoint: Path, kind: type[Network], expected: str = "") -> Network:

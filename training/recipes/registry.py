@@ -27,6 +27,7 @@ RECIPES: dict[str, str] = {
         "smap_train.recipes.virtualpose_synthetic:VirtualPoseSyntheticRecipe"
     ),
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
+    "second_look": "smap_train.recipes.second_look:SecondLookRecipe",
     "smoother": "smap_train.recipes.smoother:SmootherRecipe",
 }
 

@@ -92,8 +92,8 @@ def together(
     taken &= ~_anothers(seen, mean_apart, taken)
     apart = np.clip(np.nan_to_num(apart), 0, MAX_APART)
     second = np.nan_to_num(seen.scores)
-    share = np.where(known, _share(spec.in_picture, scores, second, apart), 1.0)
-    in_space = _share(spec.in_space, scores, second, apart)
+    share = np.where(known, share_of(spec.in_picture, scores, second, apart), 1.0)
+    in_space = share_of(spec.in_space, scores, second, apart)
 
     first = np.where(known[..., None], believed, seen.joints_2d)
     pixels = first + share[..., None] * (seen.joints_2d - first)
@@ -161,6 +161,13 @@ def towards(camera: Camera, pixel: Double) -> Double:
     return np.asarray(np.eye(3) + cross + cross @ cross / (1 + z), np.float64)
 
 
-def _share(weights: ShareWeights, first: Float, second: Double, apart: Double) -> Double:
+def share_of(weights: ShareWeights, first: Float, second: Double, apart: Double) -> Double:
+    """The second look's share in joints, float64, 0 to 1.
+
+    Args:
+        weights: of what follows.
+        first, second: scores of each look.
+        apart: between the two, as a share of the crop's side.
+    """
     total = weights.bias + weights.first * first + weights.second * second + weights.apart * apart
     return np.asarray(1 / (1 + np.exp(-np.clip(total, -_SURE, _SURE))), np.float64)

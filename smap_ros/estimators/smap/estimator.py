@@ -22,6 +22,7 @@ from smap_ros.association.cuda.frame import DeviceFrame
 from smap_ros.association.cuda.layout import shrink_factor
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.bundles.bundle import Bundle
+from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
@@ -59,7 +60,7 @@ from smap_ros.estimators.smap.refining import (
     refine_output,
 )
 from smap_ros.estimators.smap.selection import LOW_SCORE, Limits, select_people
-from smap_ros.estimators.smap.twice import Twice, look_twice
+from smap_ros.estimators.smap.twice import BothLooks, Twice, as_one, look_again
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15, Skeleton
 
@@ -209,13 +210,25 @@ class SmapEstimator:
         lifted = self.lifted(image, camera)
         if self._second is None or not len(lifted):
             return lifted
-        return self._twice(image, camera, lifted, self._refined(lifted)).lifted
+        return self.as_one(self._look_again(image, camera, lifted), camera).lifted
 
-    def _twice(self, image: Image, camera: Camera, lifted: Lifted, joints: Float) -> Twice:
+    def both_looks(self, image: Image, camera: Camera) -> BothLooks | None:
+        """The people of :meth:`lifted` as each look sees them; None without people, or a second."""
+        lifted = self.lifted(image, camera)
+        if self._second is None or not len(lifted):
+            return None
+        return self._look_again(image, camera, lifted)
+
+    def as_one(self, looks: BothLooks, camera: Camera, spec: SecondLookSpec | None = None) -> Twice:
+        """One person of both looks, as :meth:`estimate` makes them, or by another ``spec``."""
         assert self._second is not None
-        scale = self._letterbox(camera).scale
+        second, scale = self._second, self._letterbox(camera).scale
         refined = None if self._refine is None else self._refined
-        return look_twice(self._second, image, camera, lifted, joints, scale, refined)
+        return as_one(looks, camera, spec or second.spec, scale, refined, second.budget_ms)
+
+    def _look_again(self, image: Image, camera: Camera, lifted: Lifted) -> BothLooks:
+        assert self._second is not None
+        return look_again(self._second, image, camera, lifted, self._refined(lifted))
 
     def _on_gpu(
         self,
@@ -322,7 +335,8 @@ class SmapEstimator:
         notes: Mapping[str, float] = {}
         presence = None
         if self._second is not None:
-            twice = self._twice(image, camera, lifted, joints)
+            looks = look_again(self._second, image, camera, lifted, joints)
+            twice = self.as_one(looks, camera)
             lifted, joints, scores = twice.lifted, twice.joints_3d, twice.scores
             notes, presence = twice.use.notes(), twice.presence
             timer.lap("second look")

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.camera import Camera
 from smap_ros.estimators.base import Image
-from smap_ros.estimators.second_look.fusing import Double, Together, pose_of_both, together
+from smap_ros.estimators.second_look.fusing import Double, Seen, Together, pose_of_both, together
 from smap_ros.estimators.second_look.look import SecondLook, Use
 from smap_ros.estimators.smap.lifting import JOINTS, Float, Lifted
 from smap_ros.skeletons import MPI15
@@ -34,24 +36,42 @@ class Twice:
     use: Use
 
 
-def look_twice(
-    second: SecondLook, image: Image, camera: Camera, lifted: Lifted, joints_3d: Float,
-    scale: float, refined: Callable[[Lifted], Float] | None,
-) -> Twice:  # fmt: skip
-    """Look at people again and make one person of both looks.
+@dataclass(frozen=True)
+class BothLooks:
+    """What each look sees of the same people, before anything is decided.
 
-    What both see in the picture goes through the refining network again, and the pose is halfway
-    between that and the first look's: the network has learned from the first look's joints, and
-    with others' its pose is better for some and worse for others, the mean for both. Then the
-    poses in metres are averaged. Where people are stays the first look's word.
+    Attributes:
+        lifted: the people by the first look.
+        joints_3d: float32 [N, 15, 3], metres, optical frame, by the first look, refined or not.
+        believed: float [N, 15, 2], pixels, where the first look sees joints, or takes them to be.
+        seen: what the second look sees.
+        looked: bool [N], people at whom there was time to look.
+        ms: milliseconds that took.
+    """
+
+    lifted: Lifted
+    joints_3d: Float
+    believed: NDArray[np.floating]
+    seen: Seen
+    looked: NDArray[np.bool_]
+    ms: float
+
+    @property
+    def scores(self) -> Float:
+        """Of the first look's joints, float32 [N, 15]; 0 where missing."""
+        return np.clip(self.lifted.scores, 0, 1)
+
+
+def look_again(
+    second: SecondLook, image: Image, camera: Camera, lifted: Lifted, joints_3d: Float
+) -> BothLooks:
+    """Look at people again.
 
     Args:
         second: looks.
         image, camera: as the first look saw them.
         lifted: the people by the first look.
         joints_3d: float32 [N, 15, 3], the same, refined or not.
-        scale: network pixels per image pixel of the first look.
-        refined: the refining network, which made ``joints_3d`` of ``lifted``; None without one.
     """
     scores = np.clip(lifted.scores, 0, 1)
     found = (scores > 0)[..., None]
@@ -59,12 +79,36 @@ def look_twice(
     seen, looked, ms = second(
         image, camera, believed, joints_3d[:, MPI15.root], scores.sum(axis=1) / JOINTS
     )
-    both = together(lifted.joints_2d, believed, scores, seen, camera, second.spec)
-    use = Use(len(lifted), int(looked.sum()), int(both.taken.sum()), ms, second.budget_ms)
+    return BothLooks(lifted, joints_3d, believed, seen, looked, ms)
+
+
+def as_one(
+    looks: BothLooks, camera: Camera, spec: SecondLookSpec, scale: float,
+    refined: Callable[[Lifted], Float] | None, budget_ms: float = 0.0,
+) -> Twice:  # fmt: skip
+    """Make one person of both looks.
+
+    What both see in the picture goes through the refining network again, and the pose is halfway
+    between that and the first look's: the network has learned from the first look's joints, and
+    with others' its pose is better for some and worse for others, the mean for both. Then the
+    poses in metres are averaged. Where people are stays the first look's word.
+
+    Args:
+        looks: at the same people.
+        camera: as both saw them.
+        spec: shares and limits.
+        scale: network pixels per image pixel of the first look.
+        refined: the refining network, which made ``looks.joints_3d`` of ``looks.lifted``; None
+            without one.
+        budget_ms: what the second look might have taken.
+    """
+    lifted, seen = looks.lifted, looks.seen
+    both = together(lifted.joints_2d, looks.believed, looks.scores, seen, camera, spec)
+    use = Use(len(lifted), int(looks.looked.sum()), int(both.taken.sum()), looks.ms, budget_ms)
     if not both.taken.any():
-        return Twice(lifted, joints_3d, scores, seen.presence, use)
+        return Twice(lifted, looks.joints_3d, looks.scores, seen.presence, use)
     moved = _moved(lifted, both, camera, scale)
-    again = moved.joints_3d if refined is None else _halfway(joints_3d, refined(moved))
+    again = moved.joints_3d if refined is None else _halfway(looks.joints_3d, refined(moved))
     poses = pose_of_both(again, seen, both.in_space)
     people = replace(moved, joints_2d=both.joints_2d)
     return Twice(people, poses, both.scores, seen.presence, use)

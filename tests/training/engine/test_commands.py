@@ -95,6 +95,9 @@ def test_every_configuration_says_what_comes_next(path):
         assert words[2:] == [str(config.out), f"models/{config.out.name}"]
         assert recipe.bundle_kind or recipe.model == "refinenet"
         ExportOptions(**recipe.export_options(config))
+    elif words[1] == "second-look":
+        made = f"models/{config.out.name}"
+        assert words[2:] == [str(config.out / "landmarks.pth"), made, "--like", "smap_lite"]
     elif words[1] == "fit":
         recipe_config(Path(words[2]), words[3:])
     else:

@@ -107,6 +107,14 @@ def virtualpose_lite(folder: Path) -> dict[str, Any]:
     return {"network": network, "poses": 20, "batch_size": 2, "people": 4}
 
 
+def second_look(folder: Path) -> dict[str, Any]:
+    data = shards(folder)
+    return {
+        "initial": load_bundle("smap_lite").folder, "virtual": [data], "empty": [data],
+        "batch_size": 4, "warmup": 3, "learning_rate": 5e-4, "freeze_blocks": 6,
+    }  # fmt: skip
+
+
 def smoother(folder: Path) -> dict[str, Any]:
     films = folder / "recorded"
     if not films.exists():
@@ -139,6 +147,7 @@ TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
 FURTHER: dict[str, Callable[[Path], dict[str, Any]]] = {
     "smap_lite": smap_lite,
     "virtualpose_lite": virtualpose_lite,
+    "second_look": second_look,
 }
 
 

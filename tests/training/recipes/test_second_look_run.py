@@ -1,0 +1,199 @@
+"""The second look's recipe: its network is the published one, its crops are those of the robot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.camera import Camera
+from smap_ros.errors import InputError
+from smap_ros.estimators.second_look.fusing import towards
+from smap_ros.estimators.second_look.region import region_around
+from smap_ros.skeletons import MPI15
+from smap_train.data.layouts.bodies import SEEN, X, Y
+from smap_train.data.layouts.virtual import open_virtual
+from smap_train.data.looked_at import (
+    PhotoSubjects,
+    Subject,
+    VirtualSubjects,
+    crop_of,
+    nobodys_crop,
+    person_crop,
+)
+from smap_train.data.people import PhotoPerson
+from smap_train.engine.trainer import train
+from smap_train.export.second_look import MARGIN, add_second_look, example, start
+from smap_train.models.checkpoint import load_model
+from smap_train.models.landmarks import SIZE, Landmarks
+from smap_train.recipes.second_look import tensors
+
+from .tiny import shards, tiny
+
+
+@pytest.fixture(scope="module")
+def published() -> Landmarks:
+    network = Landmarks()
+    start(network, load_bundle("smap_lite").folder)
+    return network.eval()
+
+
+@pytest.fixture
+def subject() -> Subject:
+    """Somebody turned by a third in a picture, at its side; all joints but two can be seen."""
+    camera = Camera(640, 480, 500.0, 500.0, 319.5, 239.5)
+    random = np.random.default_rng(4)
+    points = np.array([1.5, 0.3, 4.0]) + random.normal(0, 0.35, (15, 3))
+    picture = random.integers(0, 256, (480, 640, 3), np.uint8)
+    seen = np.ones(15)
+    seen[[3, 9]] = 0
+    relative = points - points[MPI15.root]
+    return Subject(picture, camera.project(points), relative, seen, camera)
+
+
+def test_the_network_is_the_shipped_one(published):
+    bundle = load_bundle("smap_lite")
+    session = onnxruntime.InferenceSession(bundle.folder / "second.onnx")
+    for seed in range(3):
+        picture = example(seed)
+        with torch.inference_mode():
+            got = published(torch.from_numpy(picture))
+        names = [output.name for output in session.get_outputs()]
+        for name, expected in zip(names, session.run(names, {"image": picture}), strict=True):
+            scale = max(1.0, np.abs(expected).max())
+            np.testing.assert_allclose(got[name], expected, atol=1e-4 * scale, err_msg=name)
+
+
+def test_a_crop_is_what_the_robot_cuts_and_reads_its_answer_back(subject):
+    """The pose of a crop, brought back as :class:`SecondLook` does, is the person's."""
+    region = region_around(subject.pixels, MARGIN, SIZE)
+    crop = crop_of(subject, region)
+    np.testing.assert_array_equal(crop.image[..., ::-1], region.apply(subject.picture))
+    np.testing.assert_allclose(region.to_image(crop.pixels), subject.pixels, atol=1e-9)
+    pose = crop.pose.copy()
+    pose[:, :2] = pose[:, :2] @ region.turn.T
+    back = pose @ towards(subject.camera, np.array([region.x, region.y])).T
+    np.testing.assert_allclose(back, subject.points, atol=1e-9)
+
+
+def test_in_a_crop_people_are_upright_and_right_is_right(subject):
+    """Seen along the ray through its middle, a pose's x and y are where its pixels are."""
+    crop = crop_of(subject, region_around(subject.pixels, MARGIN, SIZE))
+    from_pelvis = crop.pixels - crop.pixels[MPI15.root]
+    for axis in (0, 1):
+        assert np.corrcoef(from_pelvis[:, axis], crop.pose[:, axis])[0, 1] > 0.95
+    shoulders = [MPI15.index("l_shoulder"), MPI15.index("r_shoulder")]
+    up = from_pelvis[shoulders].mean(axis=0)
+    assert abs(up[0]) < 1e-6 and up[1] < 0
+
+
+def test_a_mirrored_crop_has_left_and_right_exchanged(subject):
+    crop = crop_of(subject, region_around(subject.pixels, MARGIN, SIZE))
+    other = crop.mirrored()
+    left, right = MPI15.index("l_knee"), MPI15.index("r_knee")
+    np.testing.assert_allclose(other.pixels[left], [SIZE, 0] + crop.pixels[right] * [-1, 1])
+    np.testing.assert_allclose(other.pose[left], crop.pose[right] * [-1, 1, 1])
+    np.testing.assert_array_equal(other.image[:, 0], crop.image[:, -1])
+    again = other.mirrored()
+    np.testing.assert_allclose(again.pixels, crop.pixels)
+    np.testing.assert_array_equal(again.seen, crop.seen)
+
+
+def test_joints_that_nobody_sees_count_less_and_unknown_ones_nothing(subject):
+    crop = crop_of(subject, region_around(subject.pixels, MARGIN, SIZE))
+    crop.pixels[5] = np.nan
+    crop.pixels[7] = (-20.0, 100.0)
+    weights = crop.weights()
+    assert weights[5] == 0 and weights[7] == 0.25 and weights[3] == 0.5 and weights[1] == 1
+    sample = tensors(crop, 1.0, 0.3)
+    assert torch.isfinite(sample["pixels"]).all() and sample["pixels_weight"][5] == 0
+    assert sample["pose_weight"].tolist() == pytest.approx([0.3] * 15)
+
+
+def test_virtual_people_that_can_hardly_be_seen_are_left_out(tmp_path):
+    scenes = open_virtual([shards(tmp_path)], tmp_path / "cache")
+    subjects = VirtualSubjects(scenes)
+    assert 0 < len(subjects) <= sum(len(scenes[k].bodies) for k in range(len(scenes)))
+    for k in range(len(subjects)):
+        assert (subjects[k].seen > 0).sum() >= 4
+
+
+def test_photos_teach_joints_and_depths_where_they_are_known():
+    pixels = np.column_stack([np.arange(15.0) * 4 + 20, np.arange(15.0) * 3 + 10])
+    pixels[5] = np.nan
+    encoded = cv2.imencode(".png", np.full((100, 120, 3), 90, np.uint8))[1].tobytes()
+    depth = np.linspace(-0.2, 0.2, 15).astype(np.float32)
+    known = PhotoPerson(encoded, None, pixels.astype(np.float32), depth, 0.01)
+    lost = PhotoPerson(encoded, None, np.full((15, 2), np.nan, np.float32), depth, 0.01)
+    subjects = PhotoSubjects([known, lost])
+    assert len(subjects) == 1  # without a pelvis there is nothing to cut around
+    subject = subjects[0]
+    assert np.isnan(subject.seen[5]) and np.isnan(subject.points[5, :2]).all()
+    np.testing.assert_allclose(subject.points[1, :2], (pixels[1] - pixels[2]) * 0.01, rtol=1e-5)
+
+
+def test_squares_of_nobody_show_nobody(tmp_path):
+    scenes = open_virtual([shards(tmp_path)], tmp_path / "cache")
+    random = np.random.default_rng(0)
+    crop = nobodys_crop(random, scenes[0], SIZE)
+    assert crop.image.shape == (SIZE, SIZE, 3) and np.isnan(crop.pixels).all()
+    sample = tensors(crop, 0.0, 0.0)
+    assert sample["presence"] == 0 and not sample["pixels_weight"].any()
+
+
+def test_squares_of_nobody_are_small_where_people_are_everywhere(tmp_path):
+    scene = open_virtual([shards(tmp_path)], tmp_path / "cache")[0]
+    bodies = np.zeros((20, 15, scene.bodies.shape[-1]))
+    grid = np.stack(np.meshgrid(*(np.linspace(0, s, n) for s, n in (
+        (scene.width, 20), (scene.height, 15))), indexing="ij"), axis=-1)  # fmt: skip
+    bodies[..., [X, Y]], bodies[..., SEEN] = grid, 2
+    for seed in range(20):
+        crop = nobodys_crop(np.random.default_rng(seed), replace(scene, bodies=bodies), SIZE)
+        assert np.isnan(crop.pixels).all()
+
+
+def test_first_looks_are_a_little_wrong(subject):
+    """Crops of somebody differ, and most still show the person."""
+    crops = [person_crop(np.random.default_rng(k), subject, SIZE, MARGIN) for k in range(40)]
+    middles = np.array([crop.pixels[MPI15.root] for crop in crops])
+    assert 3 < np.linalg.norm(middles - SIZE / 2, axis=1).mean() < 40
+    inside = [((c.pixels > 0) & (c.pixels < SIZE)).all(axis=1).mean() for c in crops]
+    assert np.mean(inside) > 0.9
+
+
+def test_it_learns_and_becomes_a_second_look(tmp_path):
+    """From what is shipped: 30 steps on a few people leave less of the loss, and it exports."""
+    recipe = tiny("second_look", tmp_path)
+    dataset = recipe.dataset()
+    samples = [dataset[k] for k in range(8)]
+    batch = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+    def loss(network: torch.nn.Module) -> float:
+        terms, weights = recipe.losses(network, batch, 0), recipe.loss_weights()
+        assert terms.keys() == weights.keys()
+        return sum(weights[key] * float(terms[key].detach()) for key in terms)
+
+    before = loss(recipe.network())
+    weights = train(recipe)
+    assert loss(load_model(weights)) < 0.85 * before
+    bundle, error = add_second_look(weights, tmp_path / "mine", "smap_lite")
+    assert bundle.name == "mine" and "refine" in bundle.manifest.files.entries
+    assert error < 2e-2
+    session = onnxruntime.InferenceSession(bundle.folder / "second.onnx")
+    again = Landmarks()
+    start(again, bundle.folder)  # a bundle's second look can be taught on
+    picture = example(5)
+    joints = session.run(["joints"], {"image": picture})[0]
+    with torch.inference_mode():
+        got = again.eval()(torch.from_numpy(picture))["joints"]
+    np.testing.assert_allclose(got, joints, atol=0.05)
+
+
+def test_a_start_without_a_second_look_says_what_is_expected(tmp_path):
+    with pytest.raises(InputError, match="has no second look to start from; expected one that has"):
+        start(Landmarks(), load_bundle("virtualpose_lite").folder)

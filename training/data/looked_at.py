@@ -1,0 +1,255 @@
+"""Crops of people, and of nobody, as the second look at each person sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from smap_ros.camera import Camera
+from smap_ros.estimators.second_look.fusing import towards
+from smap_ros.estimators.second_look.region import MIN_SIDE_PX, Region, region_around
+from smap_ros.skeletons import MPI15
+from smap_train.data.augment import darkened, smeared
+from smap_train.data.layouts.bodies import (
+    CAMERA_X,
+    CAMERA_Z,
+    FX,
+    SEEN,
+    BodiesRecord,
+    BodiesRecords,
+    X,
+    Y,
+)
+from smap_train.data.people import PhotoPerson
+from smap_train.data.records import CENTIMETRES
+from smap_train.engine.sampling import BadRecordError
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Double = NDArray[np.float64]
+Rng = np.random.Generator
+
+VISIBLE = 2  # of a body's joints
+_JOINTS = len(MPI15)
+_FEWEST_SEEN, _SMALLEST_PX = 4, 24.0  # of people who are learnt from
+_HIDDEN, _OUTSIDE = 0.5, 0.25  # weights of joints that nobody could see
+
+# How far off the first look is: deviations of its joints over the farthest one's distance, of the
+# crop's turn (radians) and of the logarithm of its side.
+_USUAL, _LOST = 0.03, 0.12
+_LOST_SHARE, _TURNED_SHARE = 0.15, 0.03
+_TURN, _SIDE = 0.15, 0.1
+
+_TINT = 0.2
+_DARK_SHARE, _SMEARED_SHARE, _COARSE_SHARE, _COVERED_SHARE = 0.05, 0.05, 0.2, 0.15
+_COARSE_PX = (32, 128)  # sides of crops of people far away
+_NOBODYS_SIDE = (0.15, 1.0)  # of crops without people, over the picture's height
+_TRIES, _SMALLER = 100, 0.93  # and the side of each over the last one's
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Somebody in a picture.
+
+    Attributes:
+        picture: uint8 [H, W, 3] bgr.
+        pixels: float64 [15, 2], pixels of the picture, hidden joints too; NaN where unknown.
+        points: float64 [15, 3], metres about the pelvis, along the camera's axes; NaN where
+            unknown.
+        seen: float64 [15], 1 where a joint can be seen, 0 where not; NaN where unknown.
+        camera: that took the picture; None where unknown.
+    """
+
+    picture: Image
+    pixels: Double
+    points: Double
+    seen: Double
+    camera: Camera | None = None
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What the network sees, and what it should answer; NaN where nobody knows.
+
+    Attributes:
+        image: uint8 [S, S, 3] rgb.
+        pixels: float64 [15, 2], crop pixels from its corner.
+        pose: float64 [15, 3], metres about the pelvis, x right, y down, z away in the crop.
+        seen: float64 [15], probabilities.
+    """
+
+    image: Image
+    pixels: Double
+    pose: Double
+    seen: Double
+
+    def mirrored(self) -> Crop:
+        """Left and right exchanged."""
+        flip, size = MPI15.flip, self.image.shape[1]
+        pixels = np.column_stack([size - self.pixels[:, 0], self.pixels[:, 1]])
+        pose = self.pose * (-1.0, 1.0, 1.0)
+        image = np.ascontiguousarray(self.image[:, ::-1])
+        return Crop(image, pixels[flip], pose[flip], self.seen[flip])
+
+    def weights(self) -> Double:
+        """How much each joint's place counts, float64 [15]: less where it can't be seen."""
+        size = len(self.image)
+        inside = ((self.pixels >= 0) & (self.pixels <= size)).all(axis=1)
+        shown = np.where(self.seen == 0, _HIDDEN, 1.0) * np.where(inside, 1.0, _OUTSIDE)
+        return np.where(np.isfinite(self.pixels).all(axis=1), shown, 0.0)
+
+
+class VirtualSubjects:
+    """The people of virtual scenes of whom enough can be seen, one by one."""
+
+    def __init__(self, scenes: BodiesRecords) -> None:
+        self.scenes = scenes
+        self.places = [
+            (number, row)
+            for number in range(len(scenes))
+            for row, body in enumerate(scenes[number].bodies)
+            if _is_clear(body)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Subject:
+        scene, row = self.places[number]
+        record = self.scenes[scene]
+        return _subject(record, record.bodies[row])
+
+
+def _is_clear(body: Double) -> bool:
+    visible = body[:, SEEN] == VISIBLE
+    extent = np.ptp(body[visible][:, [X, Y]], axis=0).max() if visible.any() else 0.0
+    in_front = bool((body[:, SEEN] > 0)[MPI15.root] or body[MPI15.root, CAMERA_Z] > 0)
+    return int(visible.sum()) >= _FEWEST_SEEN and extent >= _SMALLEST_PX and in_front
+
+
+def _subject(record: BodiesRecord, body: Double) -> Subject:
+    known = (body[:, SEEN] > 0) | (np.abs(body[:, [X, Y]]).any(axis=1))
+    points = body[:, CAMERA_X : CAMERA_Z + 1] / CENTIMETRES.of_a_metre
+    fx, fy, cx, cy = body[MPI15.root, FX:].tolist()
+    return Subject(
+        record.read(),
+        np.where(known[:, None], body[:, [X, Y]], np.nan),
+        points - points[MPI15.root],
+        (body[:, SEEN] == VISIBLE).astype(np.float64),
+        Camera(record.width, record.height, fx, fy, cx, cy),
+    )
+
+
+class PhotoSubjects:
+    """People of photos whose pelvis is known, one by one; their depths are a model's."""
+
+    def __init__(self, people: Sequence[PhotoPerson]) -> None:
+        self.people = [p for p in people if np.isfinite(p.joints_2d[MPI15.root]).all()]
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def __getitem__(self, number: int) -> Subject:
+        person = self.people[number]
+        pixels = person.joints_2d.astype(np.float64)
+        flat = (pixels - pixels[MPI15.root]) * person.metres_per_pixel
+        points = np.column_stack([flat, person.depth])
+        known = np.isfinite(pixels).all(axis=1)
+        return Subject(person.image(), pixels, points, np.where(known, 1.0, np.nan))
+
+
+def person_crop(rng: Rng, subject: Subject, size: int, margin: float) -> Crop:
+    """A random crop of somebody, about as wrong as a first look would cut it.
+
+    Raises:
+        BadRecordError: if the person is a point.
+    """
+    region = believed_region(rng, subject.pixels, size, margin)
+    return worsened(rng, crop_of(subject, region))
+
+
+def crop_of(subject: Subject, region: Region) -> Crop:
+    """Somebody in a square of their picture."""
+    image = region.apply(subject.picture)[..., ::-1]
+    turn = np.eye(3)
+    if subject.camera is not None:
+        turn = towards(subject.camera, np.array([region.x, region.y]))
+    pose = subject.points @ turn
+    pose[:, :2] = pose[:, :2] @ region.turn
+    return Crop(np.ascontiguousarray(image), region.to_crop(subject.pixels), pose, subject.seen)
+
+
+def believed_region(rng: Rng, pixels: Double, size: int, margin: float) -> Region:
+    """Where a first look might look for somebody.
+
+    Raises:
+        BadRecordError: if the person is a point.
+    """
+    reach = float(np.nanmax(np.linalg.norm(pixels - pixels[MPI15.root], axis=1)))
+    off = (_LOST if rng.random() < _LOST_SHARE else _USUAL) * reach
+    region = region_around(pixels + rng.normal(0, off, pixels.shape), margin, size)
+    if region is None:
+        raise BadRecordError(f"a person of {reach:g} pixels is no person; expected more")
+    turn = rng.uniform(-np.pi, np.pi) if rng.random() < _TURNED_SHARE else rng.normal(0, _TURN)
+    side = region.side * float(np.exp(rng.normal(0, _SIDE)))
+    return replace(region, angle=region.angle + float(turn), side=side)
+
+
+def nobodys_crop(rng: Rng, scene: BodiesRecord, size: int) -> Crop:
+    """A random square of a virtual scene in which nobody is; a small one where people are many.
+
+    Raises:
+        BadRecordError: if they are everywhere.
+    """
+    joints = scene.bodies[..., [X, Y]].reshape(-1, 2)[scene.bodies[..., SEEN].ravel() > 0]
+    side = scene.height * float(np.exp(rng.uniform(*np.log(_NOBODYS_SIDE))))
+    for _ in range(_TRIES):
+        x, y = rng.uniform(0, scene.width), rng.uniform(0, scene.height)
+        region = Region(float(x), float(y), side, float(rng.normal(0, _TURN)), size)
+        inside = ((region.to_crop(joints) > 0) & (region.to_crop(joints) < size)).all(axis=1)
+        if not inside.any():
+            nothing = np.full((_JOINTS, 3), np.nan)
+            image = np.ascontiguousarray(region.apply(scene.read())[..., ::-1])
+            return worsened(rng, Crop(image, nothing[:, :2], nothing, nothing[:, 0]))
+        side = max(side * _SMALLER, MIN_SIDE_PX)
+    raise BadRecordError(f"{scene.place}: no square without people; expected some room")
+
+
+def worsened(rng: Rng, crop: Crop) -> Crop:
+    """A crop as cameras see it: mirrored half of the time, tinted, now and then dark or coarse."""
+    if rng.random() < 0.5:
+        crop = crop.mirrored()
+    image = crop.image
+    if rng.random() < _COARSE_SHARE:
+        image = _coarse(rng, image)
+    if rng.random() < _COVERED_SHARE:
+        image = _covered(rng, image)
+    tint = rng.uniform(1 - _TINT, 1 + _TINT, 3) * rng.uniform(1 - _TINT, 1 + _TINT)
+    image = np.clip(image * tint.astype(np.float32), 0, 255).astype(np.uint8)
+    if rng.random() < _DARK_SHARE:
+        image = darkened(rng, image)
+    if rng.random() < _SMEARED_SHARE:
+        image = smeared(rng, image)
+    return replace(crop, image=image)
+
+
+def _coarse(rng: Rng, image: Image) -> Image:
+    """As of somebody far away."""
+    size = image.shape[:2][::-1]
+    side = int(rng.integers(*_COARSE_PX))
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _covered(rng: Rng, image: Image) -> Image:
+    """With something of one colour before it."""
+    size = len(image)
+    low = rng.integers(0, size * 3 // 4, 2)
+    high = low + rng.integers(size // 10, size // 2, 2)
+    image = image.copy()
+    image[low[1] : high[1], low[0] : high[0]] = rng.integers(0, 256, 3)
+    return image
