@@ -37,11 +37,11 @@ from smap_train.export.second_look import MARGIN, start, weights_of
 from smap_train.models import create
 from smap_train.models.finished import is_checkpoint
 from smap_train.models.landmarks import SIZE, Landmarks
+from smap_train.models.layers.relative import RelativeAdamW
 from smap_train.recipes.base import Recipe, start_from
 
 _MM = 1000.0
 _PIXELS, _METRES = 1 / 25.6, 10.0  # a tenth of a crop, and of a metre, count as 1
-_SMALLEST = 1e-3  # of the sizes of weights: biases may start from 0
 _TORSO = 0.2  # of the length from neck to pelvis: joints nearer than that are right
 
 
@@ -73,7 +73,7 @@ class SecondLookConfig(RunConfig):
     presence: float = Field(0.2, ge=0, description="weight of whether somebody is there")
     held_out: list[Path] = Field([], description="shards that the best weights are chosen by")
     learning_rate: float = Field(
-        1.5e-4, gt=0, description="at the peak, over the root mean square of a layer's weights"
+        3e-4, gt=0, description="at the peak, over the root mean square of a channel's weights"
     )
 
 
@@ -104,17 +104,9 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         network.freeze(config.freeze_blocks)
         return network.train().to(memory_format=torch.channels_last)
 
-    def parameter_groups(self, network: nn.Module) -> Iterable[Any]:
-        """Each layer at a rate of its own: without batch norms, sizes of weights mean something.
-
-        The published kernels differ by a factor of a hundred; at one rate for all, the small ones
-        are gone after 50 steps.
-        """
-        rate = self.config.learning_rate
-        for parameter in network.parameters():
-            if parameter.requires_grad:
-                size = float(parameter.detach().square().mean().sqrt())
-                yield {"params": [parameter], "lr": rate * max(size, _SMALLEST)}
+    def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
+        """AdamW, whose steps are shares of the weights' sizes."""
+        return RelativeAdamW(groups, self.config.learning_rate, self.config.weight_decay)
 
     def dataset(self) -> Mixture:
         """People of scenes and photos, and squares without anybody, in their shares."""
