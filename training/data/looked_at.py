@@ -48,7 +48,7 @@ _TINT = 0.2
 _DARK_SHARE, _SMEARED_SHARE, _COARSE_SHARE, _COVERED_SHARE = 0.05, 0.05, 0.2, 0.15
 _COARSE_PX = (32, 128)  # sides of crops of people far away
 _NOBODYS_SIDE = (0.15, 1.0)  # of crops without people, over the picture's height
-_TRIES, _SMALLER = 100, 0.93  # and the side of each over the last one's
+_TRIES, _SMALLER = 100, 0.93  # and how much smaller squares get from one to the next
 
 
 @dataclass(frozen=True)
@@ -206,17 +206,35 @@ def nobodys_crop(rng: Rng, scene: BodiesRecord, size: int) -> Crop:
         BadRecordError: if they are everywhere.
     """
     joints = scene.bodies[..., [X, Y]].reshape(-1, 2)[scene.bodies[..., SEEN].ravel() > 0]
-    side = scene.height * float(np.exp(rng.uniform(*np.log(_NOBODYS_SIDE))))
+    largest = 1.0
     for _ in range(_TRIES):
-        x, y = rng.uniform(0, scene.width), rng.uniform(0, scene.height)
-        region = Region(float(x), float(y), side, float(rng.normal(0, _TURN)), size)
+        region = _square(rng, (scene.width, scene.height), size, largest)
         inside = ((region.to_crop(joints) > 0) & (region.to_crop(joints) < size)).all(axis=1)
         if not inside.any():
-            nothing = np.full((_JOINTS, 3), np.nan)
-            image = np.ascontiguousarray(region.apply(scene.read())[..., ::-1])
-            return worsened(rng, Crop(image, nothing[:, :2], nothing, nothing[:, 0]))
-        side = max(side * _SMALLER, MIN_SIDE_PX)
+            return worsened(rng, _unlabelled(region, scene.read()))
+        largest *= _SMALLER
     raise BadRecordError(f"{scene.place}: no square without people; expected some room")
+
+
+def any_crop(rng: Rng, subject: Subject, size: int) -> Crop:
+    """A random square of somebody's picture, whatever it shows."""
+    height, width = subject.picture.shape[:2]
+    return worsened(rng, _unlabelled(_square(rng, (width, height), size), subject.picture))
+
+
+def _square(rng: Rng, picture: tuple[int, int], size: int, largest: float = 1.0) -> Region:
+    """A square of a picture (width, height), nearly upright; its side is up to its height's."""
+    width, height = picture
+    side = largest * height * float(np.exp(rng.uniform(*np.log(_NOBODYS_SIDE))))
+    x, y = float(rng.uniform(0, width)), float(rng.uniform(0, height))
+    return Region(x, y, max(side, MIN_SIDE_PX), float(rng.normal(0, _TURN)), size)
+
+
+def _unlabelled(region: Region, picture: Image) -> Crop:
+    """What a square shows, of which nobody says anything."""
+    nothing = np.full((_JOINTS, 3), np.nan)
+    image = np.ascontiguousarray(region.apply(picture)[..., ::-1])
+    return Crop(image, nothing[:, :2], nothing, nothing[:, 0])
 
 
 def worsened(rng: Rng, crop: Crop) -> Crop:

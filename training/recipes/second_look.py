@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.data.layouts.bodies import BodiesRecord
 from smap_train.data.layouts.virtual import open_virtual
@@ -26,6 +27,7 @@ from smap_train.data.looked_at import (
     PhotoSubjects,
     Subject,
     VirtualSubjects,
+    any_crop,
     nobodys_crop,
     person_crop,
 )
@@ -34,6 +36,7 @@ from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED, Mixture, Source
 from smap_train.export.second_look import MARGIN, start, weights_of
+from smap_train.losses.shared import mean_count
 from smap_train.models import create
 from smap_train.models.finished import is_checkpoint
 from smap_train.models.landmarks import SIZE, Landmarks
@@ -43,6 +46,9 @@ from smap_train.recipes.base import Recipe, start_from
 _MM = 1000.0
 _PIXELS, _METRES = 1 / 25.6, 10.0  # a tenth of a crop, and of a metre, count as 1
 _TORSO = 0.2  # of the length from neck to pelvis: joints nearer than that are right
+
+
+Part = Literal["virtual", "sports", "street", "nobody", "beside"]
 
 
 class SecondLookConfig(RunConfig):
@@ -60,9 +66,15 @@ class SecondLookConfig(RunConfig):
     holdout: int = Field(
         500, ge=0, description="last sports photos kept for testing; a fifth of it of the others"
     )
-    shares: dict[Literal["virtual", "sports", "street", "nobody"], float] = Field(
-        {"virtual": 0.5, "sports": 0.3, "street": 0.08, "nobody": 0.12},
-        description="of the samples, of the sources that there are",
+    teacher: Path | None = Field(
+        None,
+        description="as `initial`: whose word on presence, and on which joints can be seen, counts "
+        "on photos",
+    )
+    shares: dict[Part, float] = Field(
+        {"virtual": 0.45, "sports": 0.28, "street": 0.08, "nobody": 0.09, "beside": 0.1},
+        description="of the samples, of the sources that there are; beside: squares of photos, for "
+        "the teacher",
     )
     freeze_blocks: int = Field(
         0, ge=0, le=14, description="first blocks whose weights are held, and the stem's; 0: none"
@@ -92,16 +104,14 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
             ["smap-train", "second-look", str(weights), bundle, "--like", "smap_lite"]
         )
 
+    def __init__(self, config: SecondLookConfig) -> None:
+        super().__init__(config)
+        self._teacher: Landmarks | None = None
+
     def network(self) -> Landmarks:
         """Published weights, or those to start from."""
-        config = self.config
-        network = create(self.model)
-        assert isinstance(network, Landmarks)
-        if is_checkpoint(config.initial):
-            start_from(network, config.initial)
-        else:
-            start(network, config.initial)
-        network.freeze(config.freeze_blocks)
+        network = opened(self.config.initial)
+        network.freeze(self.config.freeze_blocks)
         return network.train().to(memory_format=torch.channels_last)
 
     def optimizer(self, groups: Iterable[Any]) -> torch.optim.Optimizer:
@@ -114,27 +124,36 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         sports, street = open_photos(
             config.sports, config.street, config.holdout, config.on_bad, config.out / SKIPPED
         )
-        found: dict[str, Any] = {"virtual": VirtualSubjects(open_virtual(config.virtual))}
-        found |= {"sports": PhotoSubjects(sports)} if sports else {}
-        found |= {"street": PhotoSubjects(street)} if street else {}
-        sources = [
-            Source(name, records, self.sample, config.shares.get(name, 1.0))  # type: ignore[call-overload]
-            for name, records in found.items()
-        ]
+        found: dict[Part, tuple[Any, Any]] = {
+            "virtual": (VirtualSubjects(open_virtual(config.virtual)), self.sample)
+        }
+        for name, people in (("sports", sports), ("street", street)):
+            if people:
+                found[name] = PhotoSubjects(people), self.sample  # type: ignore[index]
         if config.empty:
-            scenes = open_virtual(config.empty)
-            share = config.shares.get("nobody", 0.1)
-            sources.append(Source("nobody", scenes, self.nobody, share))
+            found["nobody"] = open_virtual(config.empty), self.nobody
+        if config.teacher is not None and (sports or street):
+            found["beside"] = PhotoSubjects([*street, *sports]), self.beside
+        missing = sorted(set(found) - set(config.shares))
+        if missing:
+            raise InputError(f"shares lacks {', '.join(missing)}; state one for each source")
+        sources = [Source(name, *data, config.shares[name]) for name, data in found.items()]
         return self.mixture(sources)
 
     def sample(self, subject: Subject, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random crop of somebody, as :func:`tensors` has it."""
         crop = person_crop(rng, subject, SIZE, MARGIN)
-        return tensors(crop, 1.0, 1.0 if subject.camera is not None else self.config.photo_pose)
+        if subject.camera is None:
+            return tensors(crop, 1.0, self.config.photo_pose, real=True)
+        return tensors(crop, 1.0, 1.0)
 
     def nobody(self, scene: BodiesRecord, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random square of a scene without people."""
         return tensors(nobodys_crop(rng, scene, SIZE), 0.0, 0.0)
+
+    def beside(self, subject: Subject, rng: np.random.Generator) -> dict[str, Tensor]:
+        """A random square of a photo, of which the teacher says what is there."""
+        return tensors(any_crop(rng, subject, SIZE), 0.0, 0.0, real=True)
 
     def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """L1 of joints and poses, cross-entropy of what is seen and of presence."""
@@ -144,16 +163,37 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         pose = pose - pose[:, MPI15.root, None]
         off = (pixels - batch["pixels"]).abs().mean(dim=2) * _PIXELS
         apart = (pose - batch["pose"]).abs().mean(dim=2) * _METRES
+        seen, known, somebody = self._taught(image, batch)
         unsure = F.binary_cross_entropy(
-            scores[..., 0].clamp(1e-4, 1 - 1e-4), batch["seen"], reduction="none"
+            scores[..., 0].clamp(1e-4, 1 - 1e-4), seen, reduction="none"
         )
-        there = F.binary_cross_entropy_with_logits(presence[:, 0], batch["presence"])
+        there = F.binary_cross_entropy_with_logits(presence[:, 0], somebody)
         return {
             "pixels": _mean(off, batch["pixels_weight"]),
             "pose": _mean(apart, batch["pose_weight"]),
-            "scores": _mean(unsure, batch["seen_weight"]),
+            "scores": _mean(unsure, known),
             "presence": there,
         }
+
+    def _taught(self, image: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What can be seen, its weights, and presence: labels, and on photos the teacher's word.
+
+        Labels of photos say what is there, not what can be seen; and one of a table's foot would
+        have to be made by hand.
+        """
+        seen, known, somebody = batch["seen"], batch["seen_weight"], batch["presence"]
+        real = batch["real"] > 0
+        if self.config.teacher is None or not bool(real.any()):
+            return seen, known, somebody
+        if self._teacher is None:
+            self._teacher = opened(self.config.teacher).eval().requires_grad_(False)
+            self._teacher.to(image.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with torch.no_grad():
+            told = self._teacher(image[real])
+        seen, known, somebody = seen.clone(), known.clone(), somebody.clone()
+        seen[real], somebody[real] = told["joints"][..., 2], told["presence"][:, 0]
+        known[real] = told["presence"]  # of nobody's joints it says nothing
+        return seen, known, somebody
 
     def loss_weights(self) -> Mapping[str, float]:
         """As configured."""
@@ -170,13 +210,14 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         if not self.config.held_out:
             return {}
         subjects = VirtualSubjects(open_virtual(self.config.held_out))
+        device = next(network.parameters()).device
         apart, right = [], []
         for k in np.linspace(0, len(subjects) - 1, min(limit, len(subjects))).round():
             crop = person_crop(np.random.default_rng(int(k)), subjects[int(k)], SIZE, MARGIN)
-            answer = network(_picture(crop)[None])
-            pose = answer["pose"][0].double().numpy()
+            answer = network(_picture(crop)[None].to(device))
+            pose = answer["pose"][0].double().cpu().numpy()
             apart.append(np.linalg.norm(pose - pose[MPI15.root] - crop.pose, axis=1))
-            pixels = answer["joints"][0, :, :2].double().numpy()
+            pixels = answer["joints"][0, :, :2].double().cpu().numpy()
             torso = np.linalg.norm(crop.pixels[0] - crop.pixels[MPI15.root])
             off = np.linalg.norm(pixels - crop.pixels, axis=1)
             right.append((off <= _TORSO * torso)[crop.seen > 0])
@@ -191,27 +232,43 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         photos = [data for data in (config.sports, config.street) if data]
         archives = [path for data in photos for path in (data.archive, data.pseudo)]
         shards = shard_files([*config.virtual, *config.empty, *config.held_out])
-        return [*archives, *shards, weights_of(config.initial)]
+        starts = [weights_of(path) for path in (config.initial, config.teacher) if path]
+        return [*archives, *shards, *starts]
 
 
-def tensors(crop: Crop, presence: float, pose_weight: float) -> dict[str, Tensor]:
+def opened(source: Path) -> Landmarks:
+    """The network with weights of mediapipe's wheel, of NAME.pth, or of a bundle."""
+    network = create(SecondLookRecipe.model)
+    assert isinstance(network, Landmarks)
+    if is_checkpoint(source):
+        start_from(network, source)
+    else:
+        start(network, source)
+    return network
+
+
+def tensors(
+    crop: Crop, presence: float, pose_weight: float, *, real: bool = False
+) -> dict[str, Tensor]:
     """A crop as the network learns from it.
 
     Args:
         crop: as cut.
         presence: 1 if somebody is there.
         pose_weight: of the pose in metres, where it is known.
+        real: it is a photo's.
 
     Returns:
         ``image`` float32 [3, 256, 256], 0 to 1; ``pixels`` [15, 2], ``pose`` [15, 3], ``seen``
-        [15], each with a weight [15] of which 0 says that nobody knows; ``presence`` [].
+        [15], each with a weight [15] of which 0 says that nobody knows; ``presence`` []; ``real``
+        [], 1 or 0.
     """
     known = np.isfinite(crop.pose).all(axis=1)
     labelled = {
         "pixels": crop.pixels, "pixels_weight": crop.weights(),
         "pose": crop.pose, "pose_weight": pose_weight * known,
         "seen": crop.seen, "seen_weight": np.isfinite(crop.seen),
-        "presence": np.array(presence),
+        "presence": np.array(presence), "real": np.array(real),
     }  # fmt: skip
     return {
         "image": _picture(crop),
@@ -227,5 +284,5 @@ def _picture(crop: Crop) -> Tensor:
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted; 0 where nothing counts."""
-    return (values * weights).sum() / weights.sum().clamp(min=1)
+    """Weighted, over all devices; 0 where nothing counts."""
+    return (values * weights).sum() / mean_count(weights.sum(), values)

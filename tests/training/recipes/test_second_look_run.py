@@ -22,6 +22,7 @@ from smap_train.data.looked_at import (
     PhotoSubjects,
     Subject,
     VirtualSubjects,
+    any_crop,
     crop_of,
     nobodys_crop,
     person_crop,
@@ -164,6 +165,39 @@ def test_first_looks_are_a_little_wrong(subject):
     assert 3 < np.linalg.norm(middles - SIZE / 2, axis=1).mean() < 40
     inside = [((c.pixels > 0) & (c.pixels < SIZE)).all(axis=1).mean() for c in crops]
     assert np.mean(inside) > 0.9
+
+
+def test_on_photos_the_teachers_word_counts(tmp_path, published, subject):
+    """A network that is its own teacher has nothing to learn of them but its own doubt."""
+    shipped = load_bundle("smap_lite").folder
+    recipe = tiny("second_look", tmp_path, teacher=shipped)
+    untaught = tiny("second_look", tmp_path)
+    random = np.random.default_rng(0)
+    real = [tensors(any_crop(random, subject, SIZE), 0.0, 0.0, real=True) for _ in range(3)]
+    virtual = [tensors(person_crop(random, subject, SIZE, MARGIN), 0.0, 1.0)]
+    batch = {key: torch.stack([one[key] for one in real + virtual]) for key in real[0]}
+    batch["presence"][:3] = 1.0  # as if a label were wrong
+    with torch.no_grad():
+        taught, labelled = (r.losses(published, batch, 0) for r in (recipe, untaught))
+        told = published(batch["image"])
+    own = torch.special.entr(p := told["presence"]) + torch.special.entr(1 - p)
+    own[3] = -torch.log1p(-told["presence"][3])  # the virtual one keeps its label
+    torch.testing.assert_close(taught["presence"], own.mean(), rtol=1e-3, atol=1e-5)
+    assert taught["presence"] < 0.5 * labelled["presence"]
+    for name in ("pixels", "pose"):  # places are the labels' in any case
+        torch.testing.assert_close(taught[name], labelled[name])
+
+
+def test_held_out_people_are_measured(tmp_path, published):
+    recipe = tiny("second_look", tmp_path, held_out=[shards(tmp_path)])
+    with torch.no_grad():
+        measures = recipe.evaluate(published, 6)
+    assert 50 < measures["mpjpe_mm"] < 1000 and 0 <= measures["pck_percent"] <= 100
+
+
+def test_a_source_without_a_share_is_named(tmp_path):
+    with pytest.raises(InputError, match="shares lacks nobody; state one for each source"):
+        tiny("second_look", tmp_path, shares={"virtual": 1.0}).dataset()
 
 
 def test_it_learns_and_becomes_a_second_look(tmp_path):
