@@ -103,7 +103,7 @@ def run(
         raise InputError(f"seconds is {seconds:g}, size {size}; expected positive numbers")
     check_size(size[1], size[0])
     bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    picture = _three_people(size) if image is None else image
+    picture = three_people(size) if image is None else image
     names = list(available_engines()) if engine == "all" else [engine]
     rows = []
 
@@ -197,7 +197,7 @@ def _measure(
     )
 
 
-def _three_people(size: tuple[int, int]) -> NDArray[np.uint8]:
+def three_people(size: tuple[int, int]) -> NDArray[np.uint8]:
     """The first image of the demo's clip, uint8 [H, W, 3] of that size (width, height)."""
     with contextlib.closing(open_source(str(config_directory() / "demo" / "clip.mp4"))) as clip:
         first = next(iter(clip))

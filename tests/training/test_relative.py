@@ -51,7 +51,28 @@ def test_what_is_nothing_at_first_can_still_become_something():
     assert (layer.bias.detach().abs() < 1e-4).all()
 
 
-def test_weight_decay_is_that_of_the_step_and_steps_go_on_where_they_stopped():
+@pytest.mark.parametrize("rate", [1e-3, 1e-6])
+def test_steps_of_large_channels_are_not_lost_in_rounding(rate):
+    layer = network()
+    with torch.no_grad():
+        layer.weight[0] *= 10
+    before = layer.weight.detach().double()
+    step(layer, RelativeAdamW(layer.parameters(), rate))
+    moved = (layer.weight.detach().double() - before)[0].abs().mean()
+    size = before[0].square().mean().sqrt()
+    assert float(moved / size) == pytest.approx(rate, rel=0.1)
+
+
+def test_weights_decay_alike_whatever_their_size():
+    layer = network()
+    before = layer.weight.detach().clone()
+    optimiser = RelativeAdamW(layer.parameters(), RATE, weight_decay=0.1)
+    layer.weight.grad, layer.bias.grad = torch.zeros_like(layer.weight), None
+    optimiser.step()
+    torch.testing.assert_close(layer.weight.detach(), before * (1 - RATE * 0.1))
+
+
+def test_steps_go_on_where_they_stopped():
     whole, stopped = network(), network()
     first = RelativeAdamW(whole.parameters(), RATE, weight_decay=0.1)
     for seed in (1, 2):

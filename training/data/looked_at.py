@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -26,7 +28,7 @@ from smap_train.data.layouts.bodies import (
 )
 from smap_train.data.people import PhotoPerson
 from smap_train.data.records import CENTIMETRES
-from smap_train.engine.sampling import BadRecordError
+from smap_train.engine.sampling import BadRecordError, list_skipped
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -48,6 +50,7 @@ _TINT = 0.2
 _DARK_SHARE, _SMEARED_SHARE, _COARSE_SHARE, _COVERED_SHARE = 0.05, 0.05, 0.2, 0.15
 _COARSE_PX = (32, 128)  # sides of crops of people far away
 _NOBODYS_SIDE = (0.15, 1.0)  # of crops without people, over the picture's height
+_LIMB, _ALONG = 0.1, 6  # what is about a limb, over the square's side; points along it
 _TRIES, _SMALLER = 100, 0.93  # and how much smaller squares get from one to the next
 
 
@@ -99,21 +102,39 @@ class Crop:
         """How much each joint's place counts, float64 [15]: less where it can't be seen."""
         size = len(self.image)
         inside = ((self.pixels >= 0) & (self.pixels <= size)).all(axis=1)
-        shown = np.where(self.seen == 0, _HIDDEN, 1.0) * np.where(inside, 1.0, _OUTSIDE)
+        shown = np.where(inside, np.where(self.seen == 0, _HIDDEN, 1.0), _OUTSIDE)
         return np.where(np.isfinite(self.pixels).all(axis=1), shown, 0.0)
 
 
 class VirtualSubjects:
-    """The people of virtual scenes of whom enough can be seen, one by one."""
+    """The people of virtual scenes of whom enough can be seen, one by one.
 
-    def __init__(self, scenes: BodiesRecords) -> None:
+    Args:
+        scenes: of folders of shards.
+        on_bad: whether a scene that can't be used is an error, or left out.
+        skipped: file that lists those left out.
+
+    Raises:
+        BadRecordError: if a scene can't be used, and none may be left out.
+    """
+
+    def __init__(
+        self,
+        scenes: BodiesRecords,
+        on_bad: Literal["stop", "skip"] = "stop",
+        skipped: Path | None = None,
+    ) -> None:
         self.scenes = scenes
-        self.places = [
-            (number, row)
-            for number in range(len(scenes))
-            for row, body in enumerate(scenes[number].bodies)
-            if _is_clear(body)
-        ]
+        self.places: list[tuple[int, int]] = []
+        for number in range(len(scenes)):
+            try:
+                bodies = scenes[number].bodies
+            except BadRecordError as error:
+                if on_bad == "stop":
+                    raise
+                list_skipped(skipped, "virtual", number, error)
+                continue
+            self.places += [(number, row) for row, body in enumerate(bodies) if _is_clear(body)]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -127,12 +148,17 @@ class VirtualSubjects:
 def _is_clear(body: Double) -> bool:
     visible = body[:, SEEN] == VISIBLE
     extent = np.ptp(body[visible][:, [X, Y]], axis=0).max() if visible.any() else 0.0
-    in_front = bool((body[:, SEEN] > 0)[MPI15.root] or body[MPI15.root, CAMERA_Z] > 0)
-    return int(visible.sum()) >= _FEWEST_SEEN and extent >= _SMALLEST_PX and in_front
+    placed = bool(_known(body)[MPI15.root])
+    return int(visible.sum()) >= _FEWEST_SEEN and extent >= _SMALLEST_PX and placed
+
+
+def _known(body: Double) -> NDArray[np.bool_]:
+    """Joints whose pixels are known: not those beside the camera."""
+    return np.asarray((body[:, SEEN] > 0) | body[:, [X, Y]].any(axis=1), np.bool_)
 
 
 def _subject(record: BodiesRecord, body: Double) -> Subject:
-    known = (body[:, SEEN] > 0) | (np.abs(body[:, [X, Y]]).any(axis=1))
+    known = _known(body)
     points = body[:, CAMERA_X : CAMERA_Z + 1] / CENTIMETRES.of_a_metre
     fx, fy, cx, cy = body[MPI15.root, FX:].tolist()
     return Subject(
@@ -180,7 +206,10 @@ def crop_of(subject: Subject, region: Region) -> Crop:
         turn = towards(subject.camera, np.array([region.x, region.y]))
     pose = subject.points @ turn
     pose[:, :2] = pose[:, :2] @ region.turn
-    return Crop(np.ascontiguousarray(image), region.to_crop(subject.pixels), pose, subject.seen)
+    pixels = region.to_crop(subject.pixels)
+    outside = ((pixels < 0) | (pixels > region.size)).any(axis=1)
+    seen = np.where(outside & (subject.seen > 0), 0.0, subject.seen)
+    return Crop(np.ascontiguousarray(image), pixels, pose, seen)
 
 
 def believed_region(rng: Rng, pixels: Double, size: int, margin: float) -> Region:
@@ -200,20 +229,39 @@ def believed_region(rng: Rng, pixels: Double, size: int, margin: float) -> Regio
 
 
 def nobodys_crop(rng: Rng, scene: BodiesRecord, size: int) -> Crop:
-    """A random square of a virtual scene in which nobody is; a small one where people are many.
+    """A random square of a virtual scene in which nobody is.
 
     Raises:
-        BadRecordError: if they are everywhere.
+        BadRecordError: if people are everywhere.
     """
-    joints = scene.bodies[..., [X, Y]].reshape(-1, 2)[scene.bodies[..., SEEN].ravel() > 0]
-    largest = 1.0
+    return worsened(rng, _unlabelled(nobodys_region(rng, scene, size), scene.read()))
+
+
+def nobodys_region(rng: Rng, scene: BodiesRecord, size: int) -> Region:
+    """A random square away from all limbs, a small one where people are many.
+
+    Raises:
+        BadRecordError: if people are everywhere.
+    """
+    flesh, largest = limb_points(scene.bodies), 1.0
+    low, high = -_LIMB * size, (1 + _LIMB) * size
     for _ in range(_TRIES):
         region = _square(rng, (scene.width, scene.height), size, largest)
-        inside = ((region.to_crop(joints) > 0) & (region.to_crop(joints) < size)).all(axis=1)
-        if not inside.any():
-            return worsened(rng, _unlabelled(region, scene.read()))
+        places = region.to_crop(flesh)
+        if not ((places > low) & (places < high)).all(axis=1).any():
+            return region
         largest *= _SMALLER
     raise BadRecordError(f"{scene.place}: no square without people; expected some room")
+
+
+def limb_points(bodies: Double) -> Double:
+    """Points along the limbs of people [N, 15, 11] whose ends are known, pixels [M, 2]."""
+    ends = np.array(MPI15.limbs)
+    known = (bodies[..., SEEN] > 0) | bodies[..., [X, Y]].any(axis=-1)
+    first, last = (bodies[:, ends[:, k]][..., [X, Y]] for k in (0, 1))
+    share = np.linspace(0, 1, _ALONG)[:, None, None, None]
+    along = first + share * (last - first)
+    return np.asarray(along[:, known[:, ends].all(axis=-1)].reshape(-1, 2), np.float64)
 
 
 def any_crop(rng: Rng, subject: Subject, size: int) -> Crop:
@@ -241,13 +289,12 @@ def worsened(rng: Rng, crop: Crop) -> Crop:
     """A crop as cameras see it: mirrored half of the time, tinted, now and then dark or coarse."""
     if rng.random() < 0.5:
         crop = crop.mirrored()
-    image = crop.image
     if rng.random() < _COARSE_SHARE:
-        image = _coarse(rng, image)
+        crop = replace(crop, image=_coarse(rng, crop.image))
     if rng.random() < _COVERED_SHARE:
-        image = _covered(rng, image)
+        crop = covered(rng, crop)
     tint = rng.uniform(1 - _TINT, 1 + _TINT, 3) * rng.uniform(1 - _TINT, 1 + _TINT)
-    image = np.clip(image * tint.astype(np.float32), 0, 255).astype(np.uint8)
+    image = np.clip(crop.image * tint.astype(np.float32), 0, 255).astype(np.uint8)
     if rng.random() < _DARK_SHARE:
         image = darkened(rng, image)
     if rng.random() < _SMEARED_SHARE:
@@ -263,11 +310,12 @@ def _coarse(rng: Rng, image: Image) -> Image:
     return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _covered(rng: Rng, image: Image) -> Image:
-    """With something of one colour before it."""
-    size = len(image)
+def covered(rng: Rng, crop: Crop) -> Crop:
+    """With something of one colour before it, behind which no joint can be seen."""
+    size = len(crop.image)
     low = rng.integers(0, size * 3 // 4, 2)
     high = low + rng.integers(size // 10, size // 2, 2)
-    image = image.copy()
+    image = crop.image.copy()
     image[low[1] : high[1], low[0] : high[0]] = rng.integers(0, 256, 3)
-    return image
+    behind = ((crop.pixels >= low) & (crop.pixels < high)).all(axis=1) & (crop.seen > 0)
+    return replace(crop, image=image, seen=np.where(behind, 0.0, crop.seen))

@@ -88,7 +88,7 @@ def change_bundle(
     del fields["files"]
     old = {role: bundle.folder / file.path for role, file in bundle.manifest.files.entries.items()}
     if folder is not None:
-        fields["name"] = folder.name
+        fields["name"] = folder.resolve().name
     return write_bundle(folder or bundle.folder, {**fields, **changes}, **{**old, **files})
 
 

@@ -35,16 +35,18 @@ Double = NDArray[np.float64]
 FEWEST = 50  # people; of fewer a fit says nothing
 _VISIBLE = 2
 _FAR = 0.2, 0.6  # of the crop's side, metres: joints farther off than that are lost, however far
-_RIDGE = 1e-4  # on the weights
+_RIDGE = 1e-4  # on the weights over their usual sizes
+_SIZES = np.array([3.0, 3.0, 3.0, 20.0])
+_SURE = 50.0  # a logit that leaves nothing to the second look
 
 
 class Pair(NamedTuple):
-    """A picture in which both looks saw people who are there.
+    """A picture of people who are there, and whose second look counts.
 
     Attributes:
         looks: at all people of the picture.
         camera: that took it.
-        rows: int [K], of the people who are there.
+        rows: int [K], of these people.
         pixels: float [K, 15, 2], where their joints are.
         points: float [K, 15, 3], metres.
         visible: bool [K, 15].
@@ -89,11 +91,13 @@ def measured_shares(
         engine: inference runtime.
 
     Returns:
-        The changed ``second_look``, and mean distances in the picture (pixels of a crop of 256) and
-        in space (mm), of the first look, the second, and both.
+        The changed ``second_look``, and mean distances from the truth of the first look, the
+        second, and both: ``*_px`` of joints that can be seen, pixels of a crop of 256, those over
+        51 as 51; ``*_mm`` of all joints about the pelvis, those over 600 as 600. In space the first
+        look is the pose that both make in the picture, refined.
 
     Raises:
-        InputError: if the bundle has no second look, or too few people are found.
+        InputError: if the bundle has no second look, or it counts for too few people.
     """
     spec = manifest_of(bundle, SmapManifest).second_look
     if spec is None:
@@ -101,11 +105,16 @@ def measured_shares(
     estimator = SmapEstimator.create(bundle, engine)
     told: dict[str, float] = {}
     try:
-        pairs = [p for s in tqdm(scenes, unit="img") if (p := _pair(estimator, s)) is not None]
+        some = (_pair(estimator, scene, spec) for scene in tqdm(scenes, unit="img"))
+        pairs = [pair for pair in some if pair is not None]
         count = sum(len(pair.rows) for pair in pairs)
         if count < FEWEST:
-            raise InputError(f"both looks saw {count} people who are there; expected {FEWEST}")
-        in_picture, errors = fitted(_in_picture(pairs, spec), spec.in_picture)
+            raise InputError(
+                f"the second look counts for {count} people who are there, in {len(scenes)} "
+                f"pictures; expected {FEWEST} at least. Give more pictures, or look at what it "
+                f"says: people count from a presence of {spec.min_presence:g} on (min_presence)"
+            )
+        in_picture, errors = fitted(_in_picture(pairs), spec.in_picture)
         told |= {f"{who}_px": 256 * _FAR[0] * value for who, value in errors.items()}
         spec = spec.model_copy(update={"in_picture": in_picture})
         in_space, errors = fitted(_in_space(estimator, pairs, spec), spec.in_space)
@@ -142,21 +151,20 @@ def fitted(joints: Joints, start: ShareWeights) -> tuple[ShareWeights, dict[str,
     return _weights(best.x.round(2)), {**alone, "both": joints.error(best.x)}
 
 
-_SIZES = np.array([3.0, 3.0, 3.0, 20.0])  # of usual weights
-
-
 def _weights(values: Double) -> ShareWeights:
     bias, first, second, apart = (float(value) for value in values)
     return ShareWeights(bias=bias, first=first, second=second, apart=apart)
 
 
-def _pair(estimator: SmapEstimator, scene: Scene) -> Pair | None:
+def _pair(estimator: SmapEstimator, scene: Scene, spec: SecondLookSpec) -> Pair | None:
     looks = estimator.both_looks(scene.image(), scene.camera)
     if looks is None:
         return None
     people = zip(looks.joints_3d, looks.lifted.joints_2d, looks.scores, strict=True)
     true = scene.frame.bodies
+    taken = _taken(looks, scene.camera, spec)
     matches = match_by_pelvis([Body(*person, score=1.0) for person in people], true)
+    matches = [(p, t) for p, t in matches if taken[p]]
     if not matches:
         return None
     bodies = [true[t] for _, t in matches]
@@ -168,15 +176,14 @@ def _pair(estimator: SmapEstimator, scene: Scene) -> Pair | None:
     )  # fmt: skip
 
 
-def _in_picture(pairs: Sequence[Pair], spec: SecondLookSpec) -> Joints:
+def _in_picture(pairs: Sequence[Pair]) -> Joints:
     """Visible joints in the picture, as shares of the crop's side."""
     found = []
-    for looks, camera, rows, pixels, _, visible in pairs:
-        taken = _taken(looks, camera, spec)[rows]
+    for looks, _, rows, pixels, _, visible in pairs:
         side = looks.seen.sides[rows, None, None] * _FAR[0]
         first = (looks.believed[rows] - pixels) / side
         second = (looks.seen.joints_2d[rows] - pixels) / side
-        found.append(_chosen(looks, rows, first, second, visible & taken[:, None]))
+        found.append(_chosen(looks, rows, first, second, visible))
     return _joined(found)
 
 
@@ -185,18 +192,14 @@ def _in_space(estimator: SmapEstimator, pairs: Sequence[Pair], spec: SecondLookS
     alone = spec.model_copy(update={"in_space": ShareWeights(bias=-_SURE)})
     found = []
     for looks, camera, rows, _, points, _ in pairs:
-        taken = _taken(looks, camera, spec)[rows]
         poses = estimator.as_one(looks, camera, alone).joints_3d[rows].astype(np.float64)
         root = MPI15.root
         true = points - points[:, root, None]
         first = (poses - poses[:, root, None] - true) / _FAR[1]
         second = (looks.seen.poses[rows] - true) / _FAR[1]
-        others = np.arange(len(MPI15)) != root
-        found.append(_chosen(looks, rows, first, second, others & taken[:, None]))
+        others = np.broadcast_to(np.arange(len(MPI15)) != root, first.shape[:2])
+        found.append(_chosen(looks, rows, first, second, others))
     return _joined(found)
-
-
-_SURE = 50.0
 
 
 def _taken(looks: BothLooks, camera: Camera, spec: SecondLookSpec) -> NDArray[np.bool_]:

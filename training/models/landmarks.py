@@ -217,9 +217,13 @@ def _convolutions(graph: onnx.GraphProto) -> Iterator[tuple[Tensor, Tensor]]:
     values = {tensor.name: tensor for tensor in graph.initializer}
     cast = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
     for node in graph.node:
-        if node.op_type == "Conv":
-            kernel, bias = (
-                numpy_helper.to_array(values[cast.get(name, name)]).astype(np.float32)
-                for name in node.input[1:3]
+        if node.op_type != "Conv":
+            continue
+        stored = [values.get(cast.get(name, name)) for name in node.input[1:3]]
+        if len(stored) < 2 or None in stored:
+            raise InputError(
+                f"convolution {node.name or node.output[0]!r} has no stored kernel and bias; "
+                "expected MediaPipe's landmark network, or one that was taught on from it"
             )
-            yield torch.from_numpy(kernel), torch.from_numpy(bias)
+        kernel, bias = (numpy_helper.to_array(tensor).astype(np.float32) for tensor in stored)
+        yield torch.from_numpy(kernel), torch.from_numpy(bias)

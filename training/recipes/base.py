@@ -140,8 +140,9 @@ class Recipe(ABC, Generic[Config]):
             config: of the run.
             path: file that it was read from.
         """
-        run = re.sub(r"[^A-Za-z0-9._-]+", "_", config.out.resolve().name).lstrip("._-")
-        return shlex.join(["smap-train", "export", str(config.out), f"models/{run or 'mine'}"])
+        return shlex.join(
+            ["smap-train", "export", str(config.out), f"models/{bundle_name(config)}"]
+        )
 
     def starts_trained(self) -> bool:
         """Whether the run's first weights are worth measuring."""
@@ -154,6 +155,11 @@ class Recipe(ABC, Generic[Config]):
             f"warmup, and look at the data; the state of the last checkpoint in {self.config.out} "
             "is whole"
         )
+
+
+def bundle_name(config: RunConfig) -> str:
+    """What a run's bundle may be called: as its folder, with what names of bundles may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", config.out.resolve().name).lstrip("._-") or "mine"
 
 
 def beside(path: Path, old: str, new: str) -> Path | None:

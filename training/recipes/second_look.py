@@ -41,7 +41,7 @@ from smap_train.models import create
 from smap_train.models.finished import is_checkpoint
 from smap_train.models.landmarks import SIZE, Landmarks
 from smap_train.models.layers.relative import RelativeAdamW
-from smap_train.recipes.base import Recipe, start_from
+from smap_train.recipes.base import Recipe, bundle_name, start_from
 
 _MM = 1000.0
 _PIXELS, _METRES = 1 / 25.6, 10.0  # a tenth of a crop, and of a metre, count as 1
@@ -99,7 +99,7 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
     @classmethod
     def next_step(cls, config: SecondLookConfig, path: Path) -> str:
         """It goes into a bundle of its own, made of the shipped one."""
-        weights, bundle = config.out / f"{cls.model}.pth", f"models/{config.out.resolve().name}"
+        weights, bundle = config.out / f"{cls.model}.pth", f"models/{bundle_name(config)}"
         return shlex.join(
             ["smap-train", "second-look", str(weights), bundle, "--like", "smap_lite"]
         )
@@ -121,11 +121,13 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
     def dataset(self) -> Mixture:
         """People of scenes and photos, and squares without anybody, in their shares."""
         config = self.config
+        if config.held_out:
+            self._virtual(config.held_out)  # or it is refused before the first step
         sports, street = open_photos(
             config.sports, config.street, config.holdout, config.on_bad, config.out / SKIPPED
         )
         found: dict[Part, tuple[Any, Any]] = {
-            "virtual": (VirtualSubjects(open_virtual(config.virtual)), self.sample)
+            "virtual": (self._virtual(config.virtual), self.sample)
         }
         for name, people in (("sports", sports), ("street", street)):
             if people:
@@ -139,6 +141,14 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
             raise InputError(f"shares lacks {', '.join(missing)}; state one for each source")
         sources = [Source(name, *data, config.shares[name]) for name, data in found.items()]
         return self.mixture(sources)
+
+    def _virtual(self, folders: list[Path]) -> VirtualSubjects:
+        config = self.config
+        subjects = VirtualSubjects(open_virtual(folders), config.on_bad, config.out / SKIPPED)
+        if not len(subjects):
+            named = ", ".join(map(str, folders))
+            raise InputError(f"{named}: nobody there can be seen well enough; render other scenes")
+        return subjects
 
     def sample(self, subject: Subject, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random crop of somebody, as :func:`tensors` has it."""
@@ -209,7 +219,7 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         """
         if not self.config.held_out:
             return {}
-        subjects = VirtualSubjects(open_virtual(self.config.held_out))
+        subjects = self._virtual(self.config.held_out)
         device = next(network.parameters()).device
         apart, right = [], []
         for k in np.linspace(0, len(subjects) - 1, min(limit, len(subjects))).round():

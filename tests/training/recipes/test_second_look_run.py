@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -23,15 +25,25 @@ from smap_train.data.looked_at import (
     Subject,
     VirtualSubjects,
     any_crop,
+    covered,
     crop_of,
+    limb_points,
     nobodys_crop,
+    nobodys_region,
     person_crop,
 )
 from smap_train.data.people import PhotoPerson
+from smap_train.engine.sampling import BadRecordError
 from smap_train.engine.trainer import train
-from smap_train.export.second_look import MARGIN, add_second_look, example, start
+from smap_train.export.second_look import (
+    MARGIN,
+    _difference,
+    add_second_look,
+    example,
+    start,
+)
 from smap_train.models.checkpoint import load_model
-from smap_train.models.landmarks import SIZE, Landmarks
+from smap_train.models.landmarks import SIZE, Landmarks, load_graph
 from smap_train.recipes.second_look import tensors
 
 from .tiny import shards, tiny
@@ -139,23 +151,84 @@ def test_photos_teach_joints_and_depths_where_they_are_known():
 
 
 def test_squares_of_nobody_show_nobody(tmp_path):
+    """Neither joints nor what is between them."""
     scenes = open_virtual([shards(tmp_path)], tmp_path / "cache")
-    random = np.random.default_rng(0)
-    crop = nobodys_crop(random, scenes[0], SIZE)
-    assert crop.image.shape == (SIZE, SIZE, 3) and np.isnan(crop.pixels).all()
-    sample = tensors(crop, 0.0, 0.0)
+    for seed in range(30):
+        scene = scenes[seed % len(scenes)]
+        region = nobodys_region(np.random.default_rng(seed), scene, SIZE)
+        places = region.to_crop(limb_points(scene.bodies))
+        assert not ((places > 0) & (places < SIZE)).all(axis=1).any()
+    sample = tensors(nobodys_crop(np.random.default_rng(0), scenes[0], SIZE), 0.0, 0.0)
     assert sample["presence"] == 0 and not sample["pixels_weight"].any()
+
+
+def test_limbs_are_between_joints(tmp_path):
+    scene = open_virtual([shards(tmp_path)], tmp_path / "cache")[0]
+    body = np.zeros((1, 15, scene.bodies.shape[-1]))
+    hip, knee = MPI15.index("l_hip"), MPI15.index("l_knee")
+    body[0, hip, [X, Y]], body[0, knee, [X, Y]] = (100, 50), (100, 150)
+    body[0, [hip, knee], SEEN] = 2
+    points = limb_points(body)  # of one limb only: the others' ends aren't known
+    assert (points[:, 0] == 100).all() and len(points) == 6
+    assert points[:, 1].min() == 50 and points[:, 1].max() == 150
 
 
 def test_squares_of_nobody_are_small_where_people_are_everywhere(tmp_path):
     scene = open_virtual([shards(tmp_path)], tmp_path / "cache")[0]
-    bodies = np.zeros((20, 15, scene.bodies.shape[-1]))
+    bodies = np.zeros((4, 15, scene.bodies.shape[-1]))
     grid = np.stack(np.meshgrid(*(np.linspace(0, s, n) for s, n in (
-        (scene.width, 20), (scene.height, 15))), indexing="ij"), axis=-1)  # fmt: skip
+        (scene.width, 4), (scene.height, 15))), indexing="ij"), axis=-1)  # fmt: skip
     bodies[..., [X, Y]], bodies[..., SEEN] = grid, 2
+    crowded = replace(scene, bodies=bodies)
     for seed in range(20):
-        crop = nobodys_crop(np.random.default_rng(seed), replace(scene, bodies=bodies), SIZE)
-        assert np.isnan(crop.pixels).all()
+        region = nobodys_region(np.random.default_rng(seed), crowded, SIZE)
+        assert region.side < scene.width / 3
+
+
+def test_what_is_covered_or_outside_cannot_be_seen(subject):
+    crop = crop_of(subject, region_around(subject.pixels, MARGIN, SIZE))
+    columns, rows = crop.pixels.astype(int).T
+    most = 0
+    for seed in range(20):
+        hidden = covered(np.random.default_rng(seed), crop)
+        behind = (hidden.image != crop.image).any(axis=-1)[rows, columns]
+        np.testing.assert_array_equal(hidden.seen, np.where(behind, 0, crop.seen))
+        most = max(most, int(behind.sum()))
+    assert 2 < most < 15
+    region = region_around(subject.pixels, 0.6, SIZE)  # too small for the person
+    cut = crop_of(subject, region)
+    outside = ((cut.pixels < 0) | (cut.pixels > SIZE)).any(axis=1)
+    assert outside.any() and not cut.seen[outside].any()
+    np.testing.assert_array_equal(cut.seen[~outside], subject.seen[~outside])
+
+
+def test_bad_scenes_are_left_out_if_they_may_be(tmp_path):
+    scenes = open_virtual([shards(tmp_path)], tmp_path / "cache")
+
+    class WithBad:
+        def __len__(self) -> int:
+            return len(scenes)
+
+        def __getitem__(self, number: int):
+            if number == 1:
+                raise BadRecordError("shard.tar, sample 1: labels are malformed")
+            return scenes[number]
+
+    with pytest.raises(BadRecordError, match="labels are malformed"):
+        VirtualSubjects(WithBad())
+    listed = tmp_path / "skipped.jsonl"
+    subjects = VirtualSubjects(WithBad(), "skip", listed)
+    assert len(subjects) == sum(n != 1 for n, _ in VirtualSubjects(scenes).places)
+    assert "malformed" in listed.read_text()
+
+
+def test_people_whose_pelvis_is_beside_the_camera_are_left_out(tmp_path):
+    scenes = open_virtual([shards(tmp_path)], tmp_path / "cache")
+    number, row = VirtualSubjects(scenes).places[0]
+    bodies = scenes[number].bodies.copy()
+    bodies[row, MPI15.root, [X, Y]], bodies[row, MPI15.root, SEEN] = 0, 0
+    beside = [replace(scenes[number], bodies=bodies)]
+    assert row not in [place for _, place in VirtualSubjects(beside).places]
 
 
 def test_first_looks_are_a_little_wrong(subject):
@@ -200,6 +273,40 @@ def test_a_source_without_a_share_is_named(tmp_path):
         tiny("second_look", tmp_path, shares={"virtual": 1.0}).dataset()
 
 
+def test_held_out_without_people_is_refused_before_the_first_step(tmp_path):
+    recipe = tiny("second_look", tmp_path, held_out=[tmp_path / "nowhere"])
+    with pytest.raises(InputError, match="nowhere"):
+        recipe.dataset()
+
+
+def test_a_bundle_like_itself_is_refused(tmp_path):
+    mine = shutil.copytree(load_bundle("smap_lite").folder, tmp_path / "mine")
+    with pytest.raises(InputError, match="leave --like out for that"):
+        add_second_look(tmp_path / "any.pth", mine, str(mine))
+
+
+def test_another_network_is_refused_in_words(tmp_path):
+    bundle = shutil.copytree(load_bundle("smap_lite").folder, tmp_path / "other")
+    graph = onnx.load(bundle / "second.onnx")
+    convolution = next(node for node in graph.graph.node if node.op_type == "Conv")
+    del convolution.input[2]
+    with pytest.raises(InputError, match="has no stored kernel and bias; expected MediaPipe's"):
+        load_graph(Landmarks(), graph.graph)
+    del graph.graph.node[-20:]
+    with pytest.raises(InputError, match=r"has no stored|convolutions; expected"):
+        load_graph(Landmarks(), graph.graph)
+
+
+def test_scores_that_differ_are_a_difference():
+    answer = {
+        "joints": np.full((1, 15, 3), 200.0), "pose": np.ones((1, 15, 3)),
+        "presence": np.ones((1, 1)),
+    }  # fmt: skip
+    other = {name: value.copy() for name, value in answer.items()}
+    answer["joints"][..., 2], other["joints"][..., 2] = 0.9, 0.7
+    assert _difference(answer, other) == pytest.approx(0.2)
+
+
 def test_it_learns_and_becomes_a_second_look(tmp_path):
     """From what is shipped: 30 steps on a few people leave less of the loss, and it exports."""
     recipe = tiny("second_look", tmp_path)
@@ -221,7 +328,7 @@ def test_it_learns_and_becomes_a_second_look(tmp_path):
     session = onnxruntime.InferenceSession(bundle.folder / "second.onnx")
     again = Landmarks()
     start(again, bundle.folder)  # a bundle's second look can be taught on
-    picture = example(5)
+    picture = example(2)
     joints = session.run(["joints"], {"image": picture})[0]
     with torch.inference_mode():
         got = again.eval()(torch.from_numpy(picture))["joints"]

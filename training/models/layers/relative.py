@@ -21,7 +21,7 @@ class RelativeAdamW(torch.optim.AdamW):
     Args:
         groups: parameters, or groups of them, with their first weights.
         lr: step over the root mean square of a channel's weights.
-        weight_decay: as AdamW has it.
+        weight_decay: as AdamW has it, whatever the size.
     """
 
     def __init__(self, groups: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
@@ -36,10 +36,14 @@ class RelativeAdamW(torch.optim.AdamW):
             with torch.enable_grad():
                 loss = closure()
         before = [[p.clone() for p in group["params"]] for group in self.param_groups]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.zero_()  # what comes out is the step alone, not rounded as large weights are
         super().step()
         for group, olds, sizes in zip(self.param_groups, before, self._sizes, strict=True):
+            kept = 1 - group["lr"] * group["weight_decay"]
             for p, old, size in zip(group["params"], olds, sizes, strict=True):
-                p.copy_(old + (p - old) * size)
+                p.copy_(old * (1.0 if p.grad is None else kept) + p * size)
         return loss
 
 
