@@ -33,7 +33,6 @@ HALF_TOLERANCES = {
     "virtualpose_lite": 2e-2,
     "virtualpose_lite's roots": 2e-1,
     "mobilehuman": 2e-2,
-    "landmarks": 2e-2,
     "crowdnet": 2e-2,
     "hap_crowdnet": 2e-2,
     "maed": 1e-1,
