@@ -97,8 +97,7 @@ def add_second_look(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "second.onnx"
         if source.suffix == ".pth":
-            network = load_network(source, Landmarks, "network of recipe second_look")
-            error = write(network, path, half_tolerance)
+            error = write(opened(source), path, half_tolerance)
         else:
             error = write_published(read_network(source), path)
         # It takes the place of the mirrored look, which costs more and gives less.
@@ -221,20 +220,23 @@ def read_network(source: Path) -> bytes:
     return content
 
 
-def start(network: Landmarks, source: Path) -> None:
-    """Give a network the weights to go on from.
+def opened(source: Path) -> Landmarks:
+    """The network with given weights, in eval mode.
 
     Args:
-        network: any.
-        source: the mediapipe wheel, the ``.tflite`` file out of it, or a bundle with a second look.
+        source: the mediapipe wheel, the ``.tflite`` file out of it, ``NAME.pth`` of recipe
+            ``second_look``, or a bundle with a second look.
 
     Raises:
         InputError: if it holds another network, or none.
         BundleError: if it is a bundle that can't be read.
     """
     path = weights_of(source)
-    bundled = path != source
-    load_graph(network, onnx.load(path).graph if bundled else converted(read_network(path)))
+    if path.suffix == ".pth":
+        return load_network(path, Landmarks, "network of recipe second_look")
+    network = Landmarks().eval()
+    load_graph(network, onnx.load(path).graph if path != source else converted(read_network(path)))
+    return network
 
 
 def weights_of(source: Path) -> Path:

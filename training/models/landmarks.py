@@ -50,13 +50,13 @@ _UNITS = (2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1)  # strides
 
 
 class _Conv(nn.Conv2d):
-    """A convolution padded as TensorFlow does, which puts the odd pixel behind."""
+    """A convolution padded as the published graph's are."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *,
         deep: bool = False, early: bool = True,
     ) -> None:  # fmt: skip
-        """``early``: pad as many before as behind, which needs an input that was cut so."""
+        """``early``: of stride 2, pad before as much as behind; else one pixel, and behind only."""
         groups = inputs if deep else 1
         self.behind = stride == 2 and not early
         padding = 0 if self.behind else kernel // 2
@@ -100,9 +100,9 @@ class _Unit(nn.Module):
 
 
 class Landmarks(nn.Module):
-    """Crops of a person to joints in pixels, poses in metres and presence; starts from zeros.
+    """Crops of a person to joints in pixels, poses in metres and presence.
 
-    Give it published weights with :func:`load_graph`.
+    Its first weights are torch's; give it published ones with :func:`load_graph`.
     """
 
     to_joints: Tensor

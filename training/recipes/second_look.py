@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -35,13 +36,11 @@ from smap_train.data.photo_people import PhotoData, open_photos
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED, Mixture, Source
-from smap_train.export.second_look import MARGIN, start, weights_of
+from smap_train.export.second_look import MARGIN, opened, weights_of
 from smap_train.losses.shared import mean_count
-from smap_train.models import create
-from smap_train.models.finished import is_checkpoint
 from smap_train.models.landmarks import SIZE, Landmarks
 from smap_train.models.layers.relative import RelativeAdamW
-from smap_train.recipes.base import Recipe, bundle_name, start_from
+from smap_train.recipes.base import Recipe, bundle_name
 
 _MM = 1000.0
 _PIXELS, _METRES = 1 / 25.6, 10.0  # a tenth of a crop, and of a metre, count as 1
@@ -121,8 +120,7 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
     def dataset(self) -> Mixture:
         """People of scenes and photos, and squares without anybody, in their shares."""
         config = self.config
-        if config.held_out:
-            self._virtual(config.held_out)  # or it is refused before the first step
+        _ = self._held_out  # or it is refused before the first step
         sports, street = open_photos(
             config.sports, config.street, config.holdout, config.on_bad, config.out / SKIPPED
         )
@@ -141,6 +139,11 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
             raise InputError(f"shares lacks {', '.join(missing)}; state one for each source")
         sources = [Source(name, *data, config.shares[name]) for name, data in found.items()]
         return self.mixture(sources)
+
+    @cached_property
+    def _held_out(self) -> VirtualSubjects | None:
+        folders = self.config.held_out
+        return self._virtual(folders) if folders else None
 
     def _virtual(self, folders: list[Path]) -> VirtualSubjects:
         config = self.config
@@ -196,7 +199,7 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         if self.config.teacher is None or not bool(real.any()):
             return seen, known, somebody
         if self._teacher is None:
-            self._teacher = opened(self.config.teacher).eval().requires_grad_(False)
+            self._teacher = opened(self.config.teacher).requires_grad_(False)
             self._teacher.to(image.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             told = self._teacher(image[real])
@@ -217,9 +220,9 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         Mean distance of their joints about the pelvis, and the share of those that can be seen
         which is a fifth of the torso off in the picture, at most.
         """
-        if not self.config.held_out:
+        subjects = self._held_out
+        if subjects is None:
             return {}
-        subjects = self._virtual(self.config.held_out)
         device = next(network.parameters()).device
         apart, right = [], []
         for k in np.linspace(0, len(subjects) - 1, min(limit, len(subjects))).round():
@@ -244,17 +247,6 @@ class SecondLookRecipe(Recipe[SecondLookConfig]):
         shards = shard_files([*config.virtual, *config.empty, *config.held_out])
         starts = [weights_of(path) for path in (config.initial, config.teacher) if path]
         return [*archives, *shards, *starts]
-
-
-def opened(source: Path) -> Landmarks:
-    """The network with weights of mediapipe's wheel, of NAME.pth, or of a bundle."""
-    network = create(SecondLookRecipe.model)
-    assert isinstance(network, Landmarks)
-    if is_checkpoint(source):
-        start_from(network, source)
-    else:
-        start(network, source)
-    return network
 
 
 def tensors(

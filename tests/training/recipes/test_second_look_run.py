@@ -40,7 +40,7 @@ from smap_train.export.second_look import (
     _difference,
     add_second_look,
     example,
-    start,
+    opened,
 )
 from smap_train.models.checkpoint import load_model
 from smap_train.models.landmarks import SIZE, Landmarks, load_graph
@@ -51,9 +51,7 @@ from .tiny import shards, tiny
 
 @pytest.fixture(scope="module")
 def published() -> Landmarks:
-    network = Landmarks()
-    start(network, load_bundle("smap_lite").folder)
-    return network.eval()
+    return opened(load_bundle("smap_lite").folder)
 
 
 @pytest.fixture
@@ -326,15 +324,14 @@ def test_it_learns_and_becomes_a_second_look(tmp_path):
     assert bundle.name == "mine" and "refine" in bundle.manifest.files.entries
     assert error < 2e-2
     session = onnxruntime.InferenceSession(bundle.folder / "second.onnx")
-    again = Landmarks()
-    start(again, bundle.folder)  # a bundle's second look can be taught on
+    again = opened(bundle.folder)  # a bundle's second look can be taught on
     picture = example(2)
     joints = session.run(["joints"], {"image": picture})[0]
     with torch.inference_mode():
-        got = again.eval()(torch.from_numpy(picture))["joints"]
+        got = again(torch.from_numpy(picture))["joints"]
     np.testing.assert_allclose(got, joints, atol=0.05)
 
 
 def test_a_start_without_a_second_look_says_what_is_expected(tmp_path):
     with pytest.raises(InputError, match="has no second look to start from; expected one that has"):
-        start(Landmarks(), load_bundle("virtualpose_lite").folder)
+        opened(load_bundle("virtualpose_lite").folder)
