@@ -193,22 +193,24 @@ def test_roots_are_displaced_along_the_ray_most():
 
 
 def test_training_learns_where_people_and_joints_are():
-    """Some 20 steps on one batch."""
+    """Steps on one batch that get smaller: the last ones of full size would end anywhere."""
     torch.manual_seed(0)
-    config = config_of(steps=100)
+    config, steps, rate = config_of(steps=100), 60, 0.005
     recipe = VirtualPoseLiteRecipe(config)
     network = recipe.network().train()
     batch = recipe.collate()(scenes(3, recipe.settings))
-    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    optimizer = torch.optim.Adam(network.parameters(), rate)
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     history = []
-    for _ in range(25):
+    for _ in range(steps):
         terms = recipe.losses(network, batch, 0)
         loss = terms["depth"] / 1000 + 300 * terms["cube"] + terms["joints"] / 100
         optimizer.zero_grad()
         (loss + terms["sides"] / 10).backward()
         optimizer.step()
+        falling.step()
         history.append({name: float(value.detach()) for name, value in terms.items()})
-    for name, share in {"cube": 0.8, "depth": 0.95, "sides": 0.8, "joints": 0.8}.items():
+    for name, share in {"cube": 0.5, "depth": 0.8, "sides": 0.8, "joints": 0.5}.items():
         assert history[-1][name] < share * history[0][name], name
 
 
