@@ -17,6 +17,7 @@ from smap_ros.cli import tables
 from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.common.metrics import Accuracy, compare
+from smap_ros.evaluation.common.motion import identity_switches
 from smap_ros.evaluation.virtual.truth import read_truth
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.node_types import POSE3D_NODE, RECORDER_NODE
@@ -90,8 +91,8 @@ def _results(options: DemoOptions) -> None:
         writer.begin(name, moving=True, rate=rate)
         for image, frame in recording.frames("bodies", source=name, rate=rate):
             writer.add(image, frame)
-    accuracy = None if options.clip is not None else _accuracy(options.out, recording)
-    _show(options.out, recording, writer.summary(), accuracy)
+    measured = None if options.clip is not None else _accuracy(options.out, recording)
+    _show(options.out, recording, writer.summary(), measured)
 
 
 def demo_plan(options: DemoOptions) -> Plan:
@@ -198,8 +199,11 @@ def _play(options: DemoOptions) -> None:
         )
 
 
-def _accuracy(out: Path, recording: Recording) -> Accuracy | None:
-    """Error against the clip's truth; None when the frames can't be told apart."""
+def _accuracy(out: Path, recording: Recording) -> tuple[Accuracy, int] | None:
+    """Error against the clip's truth, and identity switches.
+
+    None when the frames can't be told apart.
+    """
     path = config_directory() / "demo" / "truth.json"
     if not path.is_file():
         return None
@@ -210,10 +214,13 @@ def _accuracy(out: Path, recording: Recording) -> Accuracy | None:
             "so they can't be compared with the truth\n"
         )
         return None
-    return compare(read_bodies(out / "bodies.json"), truth)
+    found = read_bodies(out / "bodies.json")
+    return compare(found, truth), identity_switches(found, truth)
 
 
-def _show(out: Path, recording: Recording, summary: Summary, accuracy: Accuracy | None) -> None:
+def _show(
+    out: Path, recording: Recording, summary: Summary, measured: tuple[Accuracy, int] | None
+) -> None:
     incoming, processed = len(recording.image_stamps), len(recording.processed)
     rate = (processed - 1) / recording.seconds if recording.seconds else 0.0
     pose = recording.node(POSE3D_NODE.name)
@@ -223,12 +230,14 @@ def _show(out: Path, recording: Recording, summary: Summary, accuracy: Accuracy 
         ("rate", f"{rate:.1f} images/s"),
         *tables.people_rows(summary),
     ]
-    if accuracy is not None:
+    if measured is not None:
+        accuracy, switches = measured
         rows += [
             ("recall / precision", f"{accuracy.recall:.0%} / {accuracy.precision:.0%}"),
             ("joint error (MPJPE, pelvis aligned)", f"{accuracy.mpjpe_mm:.0f} mm"),
             ("joint error (PA-MPJPE)", f"{accuracy.pa_mpjpe_mm:.0f} mm"),
             ("distance error (median)", f"{accuracy.root_depth_percent:.1f} %"),
+            ("identity switches", str(switches)),
         ]
     screen = tables.console()
     screen.print(tables.facts("demo: the ROS 2 graph", rows))

@@ -57,6 +57,20 @@ def test_two_people_who_cross_keep_their_identities():
     assert all(ids == seen[0] for ids in seen) and len(seen[0]) == 2
 
 
+def test_who_walks_slowly_behind_somebody_who_comes_towards_them_goes_on_walking():
+    """Few pictures a second, the farther one unseen in three: they aren't company."""
+    tracker, step, speed = Tracker(), 0.23, 0.35
+    for k in range(15):
+        x = (k - 7) * step * speed
+        near, far = person((x, 0, 3.8)), person((-x, 0, 3.9))
+        tracked = tracker.update([near] if 6 <= k <= 8 else [near, far], k * step)
+        walks = {t.body.id: float(t.body.root[0]) for t in tracked}
+        if k == 0:
+            first, second = sorted(walks, key=lambda id_: walks[id_])
+        assert walks[first] == pytest.approx(x, abs=0.1), k
+        assert walks[second] == pytest.approx(-x, abs=0.1), k
+
+
 def test_depth_noise_of_one_camera_does_not_change_identities():
     rng = np.random.default_rng(0)
     tracker = Tracker()

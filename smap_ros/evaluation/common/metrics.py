@@ -111,8 +111,9 @@ def match_by_pelvis(
     a = np.array([body.joints_2d[body.skeleton.root] for body in predicted], np.float64)
     b = np.array([body.joints_2d[body.skeleton.root] for body in true], np.float64)
     limit = share * np.array([np.hypot(*body.box[2:]) for body in true])
-    cost = np.linalg.norm(a[:, None] - b[None], axis=-1) / limit  # [predicted, true]
-    return assign(np.where(cost < 1, cost, np.inf))
+    apart = np.linalg.norm(a[:, None] - b[None], axis=-1)  # [predicted, true]
+    # Nobody is near a person without any extent.
+    return assign(np.where(apart < limit, apart / np.maximum(limit, 1e-9), np.inf))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.evaluation.common.metrics import match_by_pelvis, pa_mpjpe
 from smap_ros.skeletons import MPI15
 
@@ -129,6 +129,21 @@ class TrackCollector:
                 Track(np.stack(true), np.stack(found), np.array(ids, np.int64), np.array(stamps))
             )
         return made
+
+
+def identity_switches(frames: Iterable[BodyFrame], true: Iterable[BodyFrame]) -> int:
+    """How often a true person had another identity than when last found.
+
+    Args:
+        frames: people found, with identities, in order.
+        true: who was there, with identities; frames are compared where their indices are equal.
+    """
+    truth, collector = {frame.index: frame for frame in true}, TrackCollector()
+    for frame in frames:
+        if frame.index in truth:
+            people = truth[frame.index].bodies
+            collector.add(frame.stamp, frame.bodies, people, np.ones(len(people), np.bool_))
+    return sum(_switches(track.ids) for track in collector.tracks())
 
 
 def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:

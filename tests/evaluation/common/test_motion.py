@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from smap_ros.evaluation.common.motion import Track, TrackCollector, lag, motion_numbers
-from tests.temporal.people import SHAPE, person
+from smap_ros.bodies import BodyFrame
+from smap_ros.evaluation.common.motion import (
+    Track,
+    TrackCollector,
+    identity_switches,
+    lag,
+    motion_numbers,
+)
+from tests.temporal.people import CAMERA, SHAPE, person
 
 T = 60
 STAMPS = np.arange(T) / 15
@@ -85,6 +93,25 @@ def test_jerk_is_of_the_pose_and_one_is_as_lively_as_the_truth():
 def test_switches_count_over_gaps():
     ids = np.array([1, 1, -1, 1, 2, 2, -1, -1, 1] + [1] * (T - 9))
     assert motion_numbers([track(TRUE.copy(), ids)]).switches == 2
+
+
+def test_identities_that_two_people_exchange_are_two_switches():
+    places = [person((0, 0, 4)), person((2, 0, 5))]
+
+    def frames(orders):
+        return [
+            BodyFrame(
+                [replace(b, id=i) for b, i in zip(places, ids, strict=True)],
+                CAMERA,
+                k / 15,
+                index=k,
+            )
+            for k, ids in orders
+        ]
+
+    true = frames([(k, (1, 2)) for k in range(4)])
+    assert identity_switches(frames([(0, (7, 8)), (1, (7, 8)), (3, (7, 8))]), true) == 0
+    assert identity_switches(frames([(0, (7, 8)), (2, (8, 7)), (9, (3, 4))]), true) == 2
 
 
 def test_collected_tracks_are_of_true_people_and_leave_out_who_does_not_count():
