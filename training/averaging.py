@@ -15,6 +15,7 @@ import typer
 from torch import Tensor
 
 from smap_ros.errors import InputError
+from smap_train.export.second_look import opened
 from smap_train.models.checkpoint import load_checkpoint, save_checkpoint
 from smap_train.models.finished import finished_lite
 
@@ -47,8 +48,13 @@ def between(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> d
 
 
 def run(
-    start: Annotated[Path, typer.Argument(help="What it started from: weights or a bundle.")],
-    end: Annotated[Path, typer.Argument(help="NAME.pth of a run of recipe smap_lite.")],
+    start: Annotated[
+        Path,
+        typer.Argument(help="What it started from: weights, a bundle, or MediaPipe's wheel."),
+    ],
+    end: Annotated[
+        Path, typer.Argument(help="NAME.pth of a run of recipe smap_lite or second_look.")
+    ],
     out: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
     share: Annotated[
         float, typer.Option(help="How far to go; 0 is the start.", min=0.0, max=1.0)
@@ -58,11 +64,14 @@ def run(
 
     Example: smap-train average models/smap_lite runs/my_camera/best.pth between.pth
     """
-    finished = finished_lite(end).state_dict()
     checkpoint = load_checkpoint(end)
     options = checkpoint["options"]
-    first = finished_lite(start, options.get("backbone", "movenet")).state_dict()
-    weights = between(first, finished, share)
+    if checkpoint["model"] == "landmarks":
+        first, finished = opened(start), opened(end)
+    else:
+        finished = finished_lite(end)
+        first = finished_lite(start, options.get("backbone", "movenet"))
+    weights = between(first.state_dict(), finished.state_dict(), share)
     size = checkpoint.get("input_size")
     save_checkpoint(out, checkpoint["model"], weights, "", size, **options)
     typer.echo(f"{out}: {share:.0%} of the way from {start} to {end}")

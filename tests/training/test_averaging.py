@@ -10,6 +10,8 @@ from smap_ros.errors import InputError
 from smap_ros.paths import models_directory
 from smap_train.averaging import between
 from smap_train.cli import app
+from smap_train.export.second_look import opened
+from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, save_checkpoint
 from smap_train.models.finished import finished_lite
 
@@ -48,6 +50,18 @@ def test_weights_are_as_far_between_as_asked_for(end: Path, tmp_path: Path, shar
         moved += int(not torch.equal(first[name], last[name]))
     assert moved >= 2
     finished_lite(out)  # and they are a network's
+
+
+def test_so_are_those_of_a_second_look(tmp_path: Path) -> None:
+    taught, out = create("landmarks"), tmp_path / "between.pth"
+    save_checkpoint(tmp_path / "taught.pth", "landmarks", taught.state_dict())
+    arguments = ["average", str(SHIPPED), str(tmp_path / "taught.pth"), str(out), "--share", "0.3"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    first, last = opened(SHIPPED).state_dict(), taught.state_dict()
+    for name, value in opened(out).state_dict().items():
+        torch.testing.assert_close(value, first[name] + (last[name] - first[name]) * 0.3)
+        assert not torch.equal(first[name], last[name]), name
 
 
 def test_other_networks_and_other_statistics_are_refused() -> None:
