@@ -106,14 +106,28 @@ def match_by_pelvis(
         predicted, true: people of one image.
         share: of the box diagonal.
     """
+    return assign(pelvises_apart(predicted, true, share))
+
+
+def pelvises_apart(
+    predicted: Sequence[Body], true: Sequence[Body], share: float = MATCH_SHARE
+) -> Float:
+    """Distances of pelvises in the image, over the farthest that can be one person.
+
+    Args:
+        predicted, true, share: as :func:`match_by_pelvis` takes them.
+
+    Returns:
+        float64 [predicted, true], 0 to 1; infinite where they can't be one person.
+    """
     if not predicted or not true:
-        return []
+        return np.full((len(predicted), len(true)), np.inf)
     a = np.array([body.joints_2d[body.skeleton.root] for body in predicted], np.float64)
     b = np.array([body.joints_2d[body.skeleton.root] for body in true], np.float64)
     limit = share * np.array([np.hypot(*body.box[2:]) for body in true])
-    apart = np.linalg.norm(a[:, None] - b[None], axis=-1)  # [predicted, true]
+    apart = np.linalg.norm(a[:, None] - b[None], axis=-1)
     # Nobody is near a person without any extent.
-    return assign(np.where(apart < limit, apart / np.maximum(limit, 1e-9), np.inf))
+    return np.where(apart < limit, apart / np.maximum(limit, 1e-9), np.inf)
 
 
 @dataclass(frozen=True)

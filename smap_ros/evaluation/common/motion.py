@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
-from smap_ros.evaluation.common.metrics import match_by_pelvis, pa_mpjpe
+from smap_ros.evaluation.common.metrics import match_by_pelvis, pa_mpjpe, pelvises_apart
 from smap_ros.skeletons import MPI15
+from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
 
@@ -132,18 +133,33 @@ class TrackCollector:
 
 
 def identity_switches(frames: Iterable[BodyFrame], true: Iterable[BodyFrame]) -> int:
-    """How often a true person had another identity than when last found.
+    """How often a true person had another identity than when last found, as CLEAR MOT counts.
+
+    Somebody is who they were as long as whoever has that identity is near enough to be them
+    (Bernardin and Stiefelhagen, Evaluating Multiple Object Tracking Performance, 2008): two people
+    in line, either of whom might be either, exchange nothing.
 
     Args:
         frames: people found, with identities, in order.
         true: who was there, with identities; frames are compared where their indices are equal.
     """
-    truth, collector = {frame.index: frame for frame in true}, TrackCollector()
+    truth = {frame.index: frame for frame in true}
+    last: dict[int, int] = {}
+    changes = 0
     for frame in frames:
-        if frame.index in truth:
-            people = truth[frame.index].bodies
-            collector.add(frame.stamp, frame.bodies, people, np.ones(len(people), np.bool_))
-    return sum(_switches(track.ids) for track in collector.tracks())
+        if frame.index not in truth:
+            continue
+        found = [body for body in frame if body.id is not None]
+        people = [body for body in truth[frame.index] if body.id is not None]
+        cost = pelvises_apart(found, people)
+        same = np.array([[b.id == last.get(t.id or 0) for t in people] for b in found], np.bool_)
+        kept = np.isfinite(cost) & same.reshape(cost.shape)
+        free = ~(kept.any(axis=1, keepdims=True) | kept.any(axis=0, keepdims=True))
+        for row, column in assign(np.where(kept | free, cost, np.inf)):
+            identity, person = int(found[row].id or 0), int(people[column].id or 0)
+            changes += last.get(person, identity) != identity
+            last[person] = identity
+    return changes
 
 
 def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from smap_ros.bodies import BodyFrame
+from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.motion import (
     Track,
     TrackCollector,
@@ -95,23 +96,30 @@ def test_switches_count_over_gaps():
     assert motion_numbers([track(TRUE.copy(), ids)]).switches == 2
 
 
+def numbered(places, ids, index):
+    people = [replace(b, id=i) for b, i in zip(places, ids, strict=True)]
+    return BodyFrame(tuple(people), CAMERA, index / 15, index=index)
+
+
 def test_identities_that_two_people_exchange_are_two_switches():
     places = [person((0, 0, 4)), person((2, 0, 5))]
+    true = [numbered(places, (1, 2), k) for k in range(4)]
+    same = [numbered(places, (7, 8), k) for k in (0, 1, 3)]
+    assert identity_switches(same, true) == 0
+    exchanged = [numbered(places, (7, 8), 0), numbered(places, (8, 7), 2)]
+    assert identity_switches([*exchanged, numbered(places, (3, 4), 9)], true) == 2
 
-    def frames(orders):
-        return [
-            BodyFrame(
-                [replace(b, id=i) for b, i in zip(places, ids, strict=True)],
-                CAMERA,
-                k / 15,
-                index=k,
-            )
-            for k, ids in orders
-        ]
 
-    true = frames([(k, (1, 2)) for k in range(4)])
-    assert identity_switches(frames([(0, (7, 8)), (1, (7, 8)), (3, (7, 8))]), true) == 0
-    assert identity_switches(frames([(0, (7, 8)), (2, (8, 7)), (9, (3, 4))]), true) == 2
+def test_who_are_in_line_exchange_nothing_by_being_measured_a_little_off():
+    """Each is found nearer to the other, in the second picture only."""
+    true, found = [], []
+    for k, x in enumerate((-0.5, -0.01, 0.5)):
+        off = 0.05 if k == 1 else 0.0
+        true.append(numbered([person((x, 0, 4)), person((-x, 0, 4.1))], (1, 2), k))
+        seen = [person((x + off, 0, 4)), person((-x - off, 0, 4.1))]
+        found.append(numbered(seen, (7, 8), k))
+    assert match_by_pelvis(found[1].bodies, true[1].bodies) == [(0, 1), (1, 0)]
+    assert identity_switches(found, true) == 0
 
 
 def test_collected_tracks_are_of_true_people_and_leave_out_who_does_not_count():
