@@ -7,17 +7,20 @@ zero-shot models, CVPR 2022). Whether they do, and how far to go, is for measure
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from smap_train.export.second_look import opened
-from smap_train.models.checkpoint import load_checkpoint, save_checkpoint
+from smap_train.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from smap_train.models.finished import finished_lite
+from smap_train.models.landmarks import Landmarks
+from smap_train.models.smap_lite import SmapLite
 
 _STATISTICS = (".running_mean", ".running_var")  # of batch norms
 
@@ -47,10 +50,34 @@ def between(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> d
     }
 
 
+def _first(start: Path, finished: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Weights of ``start``, which is what ``finished`` is.
+
+    Raises:
+        InputError: if it is another network, or ``finished`` is none that can be averaged.
+        BundleError: if it should be a bundle and is none.
+    """
+    if isinstance(finished, Landmarks):
+        return opened(start).state_dict()
+    if not isinstance(finished, SmapLite):
+        raise InputError(
+            f"a {type(finished).__name__} can't be averaged; expected the end of a run of recipe "
+            "smap_lite or second_look"
+        )
+    if start.suffix in (".whl", ".tflite"):
+        raise InputError(
+            f"{start} is MediaPipe's landmark network, and the run's is a SmapLite; expected what "
+            "that run started from"
+        )
+    return finished_lite(start, options.get("backbone", "movenet")).state_dict()
+
+
 def run(
     start: Annotated[
         Path,
-        typer.Argument(help="What it started from: weights, a bundle, or MediaPipe's wheel."),
+        typer.Argument(
+            help="What it started from: weights or a bundle; of second_look MediaPipe's wheel, too."
+        ),
     ],
     end: Annotated[
         Path, typer.Argument(help="NAME.pth of a run of recipe smap_lite or second_look.")
@@ -62,16 +89,13 @@ def run(
 ) -> None:
     """Write the weights between a run's start and its end.
 
-    Example: smap-train average models/smap_lite runs/my_camera/best.pth between.pth
+    Examples: smap-train average models/smap_lite runs/my_camera/best.pth between.pth
+
+    smap-train average WHEEL runs/second_look/landmarks.pth between.pth --share 0.3
     """
-    checkpoint = load_checkpoint(end)
+    checkpoint, finished = load_checkpoint(end), load_model(end)
     options = checkpoint["options"]
-    if checkpoint["model"] == "landmarks":
-        first, finished = opened(start), opened(end)
-    else:
-        finished = finished_lite(end)
-        first = finished_lite(start, options.get("backbone", "movenet"))
-    weights = between(first.state_dict(), finished.state_dict(), share)
+    weights = between(_first(start, finished, options), finished.state_dict(), share)
     size = checkpoint.get("input_size")
     save_checkpoint(out, checkpoint["model"], weights, "", size, **options)
     typer.echo(f"{out}: {share:.0%} of the way from {start} to {end}")

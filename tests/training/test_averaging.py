@@ -64,6 +64,28 @@ def test_so_are_those_of_a_second_look(tmp_path: Path) -> None:
         assert not torch.equal(first[name], last[name]), name
 
 
+@pytest.mark.parametrize(
+    ("start", "last", "message"),
+    [
+        ("lite.pth", "taught.pth", "holds a SmapLite; expected a network of recipe second_look"),
+        ("any.whl", "lite.pth", "is MediaPipe's landmark network, and the run's is a SmapLite"),
+        ("taught.pth", "taught.pth", None),
+        ("taught.pth", "other.pth", "a RefineNet can't be averaged; expected the end of a run"),
+        ("taught.pth", "missing.pth", "missing.pth"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_in_words(end, tmp_path, start, last, message):
+    (tmp_path / "lite.pth").write_bytes(end.read_bytes())
+    for name, model in ("taught", "landmarks"), ("other", "refinenet"):
+        save_checkpoint(tmp_path / f"{name}.pth", model, create(model).state_dict())
+    arguments = ["average", str(tmp_path / start), str(tmp_path / last), str(tmp_path / "out.pth")]
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code == 0) == (message is None)
+    if message is not None:
+        assert message in str(result.exception)
+        assert not (tmp_path / "out.pth").exists()
+
+
 def test_other_networks_and_other_statistics_are_refused() -> None:
     weights = {"a.weight": torch.zeros(2, 3), "a.running_mean": torch.zeros(3)}
     with pytest.raises(InputError, match=r"not of one network: a\.weight"):

@@ -19,6 +19,7 @@ import onnx
 import openvino
 import torch
 import typer
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -225,7 +226,7 @@ def opened(source: Path) -> Landmarks:
 
     Args:
         source: the mediapipe wheel, the ``.tflite`` file out of it, ``NAME.pth`` of recipe
-            ``second_look``, or a bundle with a second look.
+            ``second_look``, or a bundle with a second look, or its ``second.onnx``.
 
     Raises:
         InputError: if it holds another network, or none.
@@ -235,8 +236,16 @@ def opened(source: Path) -> Landmarks:
     if path.suffix == ".pth":
         return load_network(path, Landmarks, "network of recipe second_look")
     network = Landmarks().eval()
-    load_graph(network, onnx.load(path).graph if path != source else converted(read_network(path)))
+    stored = path.suffix == ".onnx"
+    load_graph(network, _graph(path) if stored else converted(read_network(path)))
     return network
+
+
+def _graph(path: Path) -> onnx.GraphProto:
+    try:
+        return onnx.load(path).graph
+    except (OSError, DecodeError) as error:
+        raise InputError(f"can't read {path}: {error}; expected a bundle's second.onnx") from error
 
 
 def weights_of(source: Path) -> Path:
@@ -246,14 +255,15 @@ def weights_of(source: Path) -> Path:
         InputError: if the bundle has none.
         BundleError: if it can't be read.
     """
-    if source.suffix in (".whl", ".tflite", ".pth"):
+    if source.suffix in (".whl", ".tflite", ".pth", ".onnx"):
         return source
     bundle = load_bundle(str(source))
     file = bundle.manifest.files.entries.get("second")
     if file is None:
         raise InputError(
             f"bundle {bundle.manifest.name} has no second look to start from; expected one that "
-            "has, as smap_lite, or the mediapipe wheel"
+            "has, as smap_lite (or smap_lite_free, whose weights are the published ones), or the "
+            "mediapipe wheel"
         )
     return bundle.folder / file.path
 

@@ -56,7 +56,7 @@ class SecondLookConfig(RunConfig):
     recipe: Literal["second_look"] = Field("second_look", description="this recipe")
     initial: Path = Field(
         description="weights to start from: mediapipe's wheel, NAME.pth, or a bundle with a second "
-        "look (shipped: smap_lite)"
+        "look (smap_lite; smap_lite_free's are the published ones)"
     )
     virtual: list[Path] = Field(description="folders of shards from `smap-train synth`")
     empty: list[Path] = Field([], description="folders of shards whose furniture is nobody")

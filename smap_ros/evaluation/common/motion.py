@@ -153,9 +153,10 @@ def identity_switches(frames: Iterable[BodyFrame], true: Iterable[BodyFrame]) ->
         people = [body for body in truth[frame.index] if body.id is not None]
         cost = pelvises_apart(found, people)
         same = np.array([[b.id == last.get(t.id or 0) for t in people] for b in found], np.bool_)
-        kept = np.isfinite(cost) & same.reshape(cost.shape)
-        free = ~(kept.any(axis=1, keepdims=True) | kept.any(axis=0, keepdims=True))
-        for row, column in assign(np.where(kept | free, cost, np.inf)):
+        kept = assign(np.where(same.reshape(cost.shape), cost, np.inf))
+        for row, column in kept:
+            cost[row], cost[:, column] = np.inf, np.inf
+        for row, column in [*kept, *assign(cost)]:
             identity, person = int(found[row].id or 0), int(people[column].id or 0)
             changes += last.get(person, identity) != identity
             last[person] = identity

@@ -110,6 +110,28 @@ def test_identities_that_two_people_exchange_are_two_switches():
     assert identity_switches([*exchanged, numbered(places, (3, 4), 9)], true) == 2
 
 
+def test_an_identity_that_went_from_one_to_another_and_stays_is_a_switch_of_both():
+    """Somebody gets a new one while the other, who has theirs, is near enough to be them."""
+    near, beside = person((0, 0, 4)), person((0.1, 0, 4))
+    true = [numbered([near], (0,), 0), numbered([beside], (1,), 1)]
+    true += [numbered([near, beside], (0, 1), k) for k in (2, 3)]
+    found = [numbered([near], (7,), 0), numbered([beside], (7,), 1)]
+    assert identity_switches(found, true) == 0
+    found += [numbered([near, beside], (8, 7), k) for k in (2, 3)]
+    assert identity_switches(found, true) == 1
+
+
+def test_nobody_exchanges_nothing():
+    both = [person((0, 0, 4)), person((2, 0, 5))]
+    empty, true = numbered([], (), 0), numbered(both, (0, 1), 0)
+    for found, there in ([], [true]), ([true], []), ([empty], [true]), ([true], [empty]):
+        assert identity_switches(found, there) == 0
+    unnamed = numbered(both, (None, None), 0)
+    assert identity_switches([true, unnamed, true], [true]) == 0
+    lost = replace(both[0], joints_2d=np.full((15, 2), np.nan, np.float32))
+    assert identity_switches([true, numbered([lost, both[1]], (5, 1), 0), true], [true]) == 0
+
+
 def test_who_are_in_line_exchange_nothing_by_being_measured_a_little_off():
     """Each is found nearer to the other, in the second picture only."""
     true, found = [], []

@@ -1,4 +1,4 @@
-"""The second look's recipe: its network is the published one, its crops are those of the robot."""
+"""The second look's recipe: its network is the shipped one, its crops are those of the robot."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from .tiny import shards, tiny
 
 
 @pytest.fixture(scope="module")
-def published() -> Landmarks:
+def shipped() -> Landmarks:
     return opened(load_bundle("smap_lite").folder)
 
 
@@ -67,13 +67,13 @@ def subject() -> Subject:
     return Subject(picture, camera.project(points), relative, seen, camera)
 
 
-def test_the_network_is_the_shipped_one(published):
+def test_the_network_is_the_shipped_one(shipped):
     bundle = load_bundle("smap_lite")
     session = onnxruntime.InferenceSession(bundle.folder / "second.onnx")
     for seed in range(3):
         picture = example(seed)
         with torch.inference_mode():
-            got = published(torch.from_numpy(picture))
+            got = shipped(torch.from_numpy(picture))
         names = [output.name for output in session.get_outputs()]
         for name, expected in zip(names, session.run(names, {"image": picture}), strict=True):
             scale = max(1.0, np.abs(expected).max())
@@ -238,10 +238,10 @@ def test_first_looks_are_a_little_wrong(subject):
     assert np.mean(inside) > 0.9
 
 
-def test_on_photos_the_teachers_word_counts(tmp_path, published, subject):
+def test_on_photos_the_teachers_word_counts(tmp_path, shipped, subject):
     """A network that is its own teacher has nothing to learn of them but its own doubt."""
-    shipped = load_bundle("smap_lite").folder
-    recipe = tiny("second_look", tmp_path, teacher=shipped)
+    folder = load_bundle("smap_lite").folder
+    recipe = tiny("second_look", tmp_path, teacher=folder)
     untaught = tiny("second_look", tmp_path)
     random = np.random.default_rng(0)
     real = [tensors(any_crop(random, subject, SIZE), 0.0, 0.0, real=True) for _ in range(3)]
@@ -249,8 +249,8 @@ def test_on_photos_the_teachers_word_counts(tmp_path, published, subject):
     batch = {key: torch.stack([one[key] for one in real + virtual]) for key in real[0]}
     batch["presence"][:3] = 1.0  # as if a label were wrong
     with torch.no_grad():
-        taught, labelled = (r.losses(published, batch, 0) for r in (recipe, untaught))
-        told = published(batch["image"])
+        taught, labelled = (r.losses(shipped, batch, 0) for r in (recipe, untaught))
+        told = shipped(batch["image"])
     own = torch.special.entr(p := told["presence"]) + torch.special.entr(1 - p)
     own[3] = -torch.log1p(-told["presence"][3])  # the virtual one keeps its label
     torch.testing.assert_close(taught["presence"], own.mean(), rtol=1e-3, atol=1e-5)
@@ -259,10 +259,10 @@ def test_on_photos_the_teachers_word_counts(tmp_path, published, subject):
         torch.testing.assert_close(taught[name], labelled[name])
 
 
-def test_held_out_people_are_measured(tmp_path, published):
+def test_held_out_people_are_measured(tmp_path, shipped):
     recipe = tiny("second_look", tmp_path, held_out=[shards(tmp_path)])
     with torch.no_grad():
-        measures = recipe.evaluate(published, 6)
+        measures = recipe.evaluate(shipped, 6)
     assert 50 < measures["mpjpe_mm"] < 1000 and 0 <= measures["pck_percent"] <= 100
 
 
