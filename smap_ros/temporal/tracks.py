@@ -20,9 +20,9 @@ POSITION_MEMORY = 0.05  # seconds over which noise of a track's position is aver
 # where it is little more than noise.
 FADE_ACROSS, FADE_ALONG = 0.6, 0.15
 # Somebody lost beside a person who is seen and moves alike goes on as that person does: metres
-# between pelvises, and metres/second. Who come towards each other aren't company however slowly:
-# (metres/second)^2 that the product of their velocities is below 0 then, and not by noise.
-COMPANION, TOGETHER, TOWARDS = 1.0, 0.8, 0.01
+# between pelvises, metres/second, and the latter over the faster one's speed: who stands isn't
+# company for who passes slowly, nor are two who come towards each other.
+COMPANION, TOGETHER, ALIKE = 1.0, 0.8, 0.7
 _LENS_MEMORY = 0.9  # weight that earlier frames keep in the focal length
 
 CLEAR = 0.8  # of the usual clarity; below, a person is found badly
@@ -243,8 +243,9 @@ class Tracks:
         nearest = apart.argmin(axis=1)
         close = apart[np.arange(len(lost)), nearest] < COMPANION
         ours, theirs = self.velocity[lost, :2], self.velocity[seen[nearest], :2]
-        close &= np.linalg.norm(ours - theirs, axis=1) < TOGETHER
-        close &= (ours * theirs).sum(axis=1) > -TOWARDS
+        faster = np.maximum(np.linalg.norm(ours, axis=1), np.linalg.norm(theirs, axis=1))
+        unlike = np.linalg.norm(ours - theirs, axis=1)
+        close &= (unlike < TOGETHER) & (unlike < ALIKE * faster)
         self.velocity[lost[close]] = self.velocity[seen[nearest[close]]]
         self.drift[lost[close]] = self.drift[seen[nearest[close]]]
 

@@ -71,6 +71,18 @@ def test_who_walks_slowly_behind_somebody_who_comes_towards_them_goes_on_walking
         assert walks[second] == pytest.approx(-x, abs=0.1), k
 
 
+def test_who_stands_is_not_drawn_along_by_who_passes_slowly():
+    tracker, step, speed = Tracker(), 0.23, 0.35
+    for k in range(15):
+        x = (k - 7) * step * speed
+        near, far = person((x, 0, 3.8)), person((0, 0, 4.4))
+        tracked = tracker.update([near] if 5 <= k <= 9 else [near, far], k * step)
+        places = {t.body.id: float(t.body.root[0]) for t in tracked}
+        if k == 0:
+            (standing,) = (id_ for id_, place in places.items() if abs(place) < 0.1)
+        assert places[standing] == pytest.approx(0, abs=0.05), k
+
+
 def test_depth_noise_of_one_camera_does_not_change_identities():
     rng = np.random.default_rng(0)
     tracker = Tracker()
