@@ -38,8 +38,9 @@ SUDDEN_TURN, SUDDEN_TIME = 1.75, 0.1
 TWICE = 0.5
 # Who appears with more of their box than this in that of somebody known is before or behind them.
 CROSSING = 0.5
-# In the cost of taking somebody for the person of a track: of who is certainly nobody.
-DOUBT = 0.5
+# In the cost of taking somebody for the person of a track: of who is certainly nobody, and that of
+# who is found too badly to say where they are: for all tracks alike, and more than of who is clear.
+DOUBT, UNSURE = 0.5, 1.0
 
 # What was detected gets an identity; nobody is dropped for being unsure, nobody is invented.
 DETECTIONS_ONLY = TrackerConfig(birth_score=0.0, fill_time=0.0)
@@ -240,6 +241,9 @@ class Tracker:
         # a single frame of wrong depth must not change an identity.
         total = (1 - weight) * away + weight * (1 - agreement)
         total += DOUBT * (1 - found.score)  # rather the one of two who is certainly there
+        # Who is found badly may be anywhere: who is found well decides who is who.
+        sure = np.clip(found.clarity / (CLEAR * np.maximum(tracks.usual[:, None], 1e-6)), 0, 1)
+        total = UNSURE + sure * (total - UNSURE)
         return np.where((away <= 1) | (agreement > 0.5), total, np.inf)
 
     def _away(

@@ -83,6 +83,17 @@ def test_who_stands_is_not_drawn_along_by_who_passes_slowly():
         assert places[standing] == pytest.approx(0, abs=0.05), k
 
 
+def test_who_is_found_badly_does_not_decide_who_the_others_are():
+    """Somebody seen well stays who they are, though both together would be nearer exchanged."""
+    tracker = Tracker()
+    for k in range(5):
+        tracked = tracker.update([person((0, 0, 4)), person((0.4, 0, 4))], k * STEP)
+    left, _ = sorted(tracked, key=lambda t: float(t.body.root[0]))
+    clear, glimpse = person((0.15, 0, 4)), person((-0.05, 0, 4), clarity=0.08)
+    after = {float(t.body.root[0]): t.body.id for t in tracker.update([glimpse, clear], 5 * STEP)}
+    assert after[float(clear.root[0])] == left.body.id
+
+
 def test_depth_noise_of_one_camera_does_not_change_identities():
     rng = np.random.default_rng(0)
     tracker = Tracker()
