@@ -46,7 +46,7 @@ SHA256 = "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f"
 # What the file calls: landmarks [39, 5] as x, y, z, logits of visible and present; that somebody
 # is there; landmarks in metres [39, 3].
 _OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4"}
-# How far outputs may move by that; weights that were taught and averaged moved them by 0.011.
+# How far outputs may move by weights as fp16; taught and averaged ones moved them by 0.011.
 _HALF_TOLERANCE = 0.02
 _WIDTH = 448  # of the picture of examples, whose height is a crop's
 _CONVOLUTION_AXES = 4  # of the weights that are fp16 in the wheel already
