@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from smap_ros.bodies import Body
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.metrics import MATCH_SHARE
+from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
 
@@ -41,6 +42,52 @@ class IdentityNumbers:
     idf1: float
     switches: int
     fragments: int
+
+
+class Pairing:
+    """Who is whom from picture to picture of a film, as CLEAR MOT has it.
+
+    Somebody is who they were as long as whoever has that identity is near enough to be them
+    (Bernardin and Stiefelhagen, Evaluating Multiple Object Tracking Performance, 2008): two people
+    in line, either of whom might be either, exchange nothing.
+
+    Attributes:
+        switches: how often a true person had another identity than when last found.
+    """
+
+    def __init__(self) -> None:
+        self.switches = 0
+        self._last: dict[int, int] = {}
+
+    def __call__(
+        self, cost: Float, found: Sequence[int | None], true: Sequence[int | None]
+    ) -> list[tuple[int, int]]:
+        """Pair the people of the next picture.
+
+        Args:
+            cost: float64 [found, true]; infinite or NaN where a pair is not allowed.
+            found, true: their identities; None of those without one.
+
+        Returns:
+            Pairs (found, true): those that go on, then as many others as possible at the least
+            total cost.
+        """
+        same = [[f is not None and f == self._had(t) for t in true] for f in found]
+        goes_on = np.array(same, np.bool_).reshape(cost.shape)
+        kept = assign(np.where(goes_on, cost, np.inf))
+        rest = cost.copy()
+        for row, column in kept:
+            rest[row], rest[:, column] = np.inf, np.inf
+        pairs = [*kept, *assign(rest)]
+        for row, column in pairs:
+            identity, person = found[row], true[column]
+            if identity is not None and person is not None:
+                self.switches += self._last.get(person, identity) != identity
+                self._last[person] = identity
+        return pairs
+
+    def _had(self, person: int | None) -> int | None:
+        return None if person is None else self._last.get(person)
 
 
 class IdentityCollector:

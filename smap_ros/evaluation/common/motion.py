@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
-from smap_ros.evaluation.common.metrics import match_by_pelvis, pa_mpjpe, pelvises_apart
+from smap_ros.evaluation.common.identities import Pairing
+from smap_ros.evaluation.common.metrics import pa_mpjpe, pelvises_apart
 from smap_ros.skeletons import MPI15
-from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
 
@@ -91,9 +91,10 @@ class WorldNumbers:
 
 
 class TrackCollector:
-    """Gathers tracks of the people of one film, picture by picture."""
+    """Gathers tracks of the people of one film, picture by picture; see :class:`Pairing`."""
 
     def __init__(self) -> None:
+        self._pairing = Pairing()
         self._rows: dict[int, list[tuple[float, Float, Float, int]]] = {}
 
     def add(
@@ -111,7 +112,7 @@ class TrackCollector:
             true: who is there, with identities.
             counted: bool [true], whose errors count.
         """
-        partner = {t: found[p] for p, t in match_by_pelvis(found, true)}
+        partner = {t: found[p] for p, t in _paired(self._pairing, found, true)}
         for k, person in enumerate(true):
             if person.id is None:
                 continue
@@ -133,34 +134,23 @@ class TrackCollector:
 
 
 def identity_switches(frames: Iterable[BodyFrame], true: Iterable[BodyFrame]) -> int:
-    """How often a true person had another identity than when last found, as CLEAR MOT counts.
-
-    Somebody is who they were as long as whoever has that identity is near enough to be them
-    (Bernardin and Stiefelhagen, Evaluating Multiple Object Tracking Performance, 2008): two people
-    in line, either of whom might be either, exchange nothing.
+    """How often a true person had another identity than when last found; see :class:`Pairing`.
 
     Args:
         frames: people found, with identities, in order.
         true: who was there, with identities; frames are compared where their indices are equal.
     """
     truth = {frame.index: frame for frame in true}
-    last: dict[int, int] = {}
-    changes = 0
+    pairing = Pairing()
     for frame in frames:
-        if frame.index not in truth:
-            continue
-        found = [body for body in frame if body.id is not None]
-        people = [body for body in truth[frame.index] if body.id is not None]
-        cost = pelvises_apart(found, people)
-        same = np.array([[b.id == last.get(t.id or 0) for t in people] for b in found], np.bool_)
-        kept = assign(np.where(same.reshape(cost.shape), cost, np.inf))
-        for row, column in kept:
-            cost[row], cost[:, column] = np.inf, np.inf
-        for row, column in [*kept, *assign(cost)]:
-            identity, person = int(found[row].id or 0), int(people[column].id or 0)
-            changes += last.get(person, identity) != identity
-            last[person] = identity
-    return changes
+        if frame.index in truth:
+            _paired(pairing, frame.bodies, truth[frame.index].bodies)
+    return pairing.switches
+
+
+def _paired(pairing: Pairing, found: Sequence[Body], true: Sequence[Body]) -> list[tuple[int, int]]:
+    ids = [[body.id for body in bodies] for bodies in (found, true)]
+    return pairing(pelvises_apart(found, true), *ids)
 
 
 def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:

@@ -23,6 +23,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.evaluation.common.identities import (
     IdentityCollector,
     IdentityNumbers,
+    Pairing,
     has_trackeval,
     identity_numbers,
 )
@@ -33,7 +34,6 @@ from smap_ros.evaluation.mot.likeness import corners, likeness, within
 from smap_ros.evaluation.mot.shown import is_video
 from smap_ros.evaluation.mot.truth import MotPicture, MotSequence
 from smap_ros.temporal import BodySmoother
-from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
 LOG = logging.getLogger(__name__)
@@ -210,7 +210,8 @@ def _warn_of_another_film(sequence: MotSequence, frames: Sequence[tuple[int, Bod
 
 
 def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Film:
-    found = tuple(compare(sequence.pictures[k], frame.bodies) for k, frame in frames)
+    pairing = Pairing()
+    found = tuple(compare(sequence.pictures[k], frame.bodies, pairing) for k, frame in frames)
     numbers = tuple(k + 1 for k, _ in frames)
     if any(body.id is not None for _, frame in frames for body in frame):
         return Film(sequence.name, numbers, found, found)
@@ -220,15 +221,16 @@ def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Fil
         for k, frame in frames
         for answer in smoother.update(frame.bodies, sequence.stamps[k], sequence.pictures[k])
     ]
-    tracked = [
-        # Who is only predicted wasn't found.
-        compare(answer.note, [person.body for person in answer.people if not person.predicted])
-        for answer in [*answers, *smoother.flush()]
-    ]
+    tracked = []
+    for answer in [*answers, *smoother.flush()]:
+        there = [person.body for person in answer.people if not person.predicted]
+        tracked.append(compare(answer.note, there, pairing))
     return Film(sequence.name, numbers, found, tuple(tracked), smoother.smoother)
 
 
-def compare(picture: MotPicture, bodies: Sequence[Body]) -> Compared:
+def compare(
+    picture: MotPicture, bodies: Sequence[Body], pairing: Pairing | None = None
+) -> Compared:
     """Compare the people of one picture with its labels.
 
     A label without a pixel in the picture is none that must be found.
@@ -236,6 +238,7 @@ def compare(picture: MotPicture, bodies: Sequence[Body]) -> Compared:
     Args:
         picture: who is there.
         bodies: who was found.
+        pairing: of the film so far; without, the picture is one by itself.
     """
     size = np.array([picture.view.camera.width, picture.view.camera.height], np.float64)
     boxes = corners(picture.boxes)
@@ -243,7 +246,10 @@ def compare(picture: MotPicture, bodies: Sequence[Body]) -> Compared:
     counted = picture.counted & (inside[:, 2:] > inside[:, :2]).all(axis=1)
     similar = likeness(picture.boxes, bodies, size)
     ours = similar[counted]
-    pairs = dict(assign(np.where(ours >= FOUND, 1 - ours, np.inf)))
+    cost = np.where(ours >= FOUND, 1 - ours, np.inf).T
+    names = [int(k) if k >= 0 else None for k in picture.ids[counted]]
+    paired = (pairing or Pairing())(cost, [body.id for body in bodies], names)
+    pairs = {row: k for k, row in paired}
     matched = np.isin(np.arange(len(bodies)), list(pairs.values()))
     excused = ~matched & (similar[~counted].max(axis=0, initial=0.0) >= FOUND)
     cut = np.any((boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= size - BORDER_PX), axis=1)

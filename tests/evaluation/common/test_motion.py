@@ -142,6 +142,12 @@ def test_who_are_in_line_exchange_nothing_by_being_measured_a_little_off():
         found.append(numbered(seen, (7, 8), k))
     assert match_by_pelvis(found[1].bodies, true[1].bodies) == [(0, 1), (1, 0)]
     assert identity_switches(found, true) == 0
+    collector = TrackCollector()
+    for ours, theirs in zip(found, true, strict=True):
+        collector.add(ours.stamp, ours.bodies, theirs.bodies, np.ones(2, np.bool_))
+    first, second = collector.tracks()
+    assert first.ids.tolist() == [7] * 3 and second.ids.tolist() == [8] * 3
+    assert motion_numbers([first, second]).switches == 0
 
 
 def test_collected_tracks_are_of_true_people_and_leave_out_who_does_not_count():

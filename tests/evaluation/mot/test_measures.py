@@ -209,6 +209,26 @@ def test_the_reference_code_counts_the_same_ghosts_misses_and_switches(sequence,
     assert who.idf1 == pytest.approx(100 * 2 * 2 / (4 + 4))
 
 
+def test_who_are_before_each_other_exchange_nothing(sequence, tmp_path):
+    """Each box is nearer to the other label, in the second picture only."""
+    boxes = [(100, 50, 60, 160), (112, 50, 60, 160)]
+    moved = [(107, 50, 60, 160), (105, 50, 60, 160)]
+    gt = lines(*(person(k, 1 + i, boxes[i]) for k in (1, 2, 3) for i in (0, 1)))
+    folder = sequence(gt, pictures=3, info=info(3))
+    frames = [
+        frame(k, *(boxed(box, identity=5 + i) for i, box in enumerate(there)), source=name)
+        for k, (there, name) in enumerate(
+            zip((boxes, moved, boxes), ("000001.jpg", "000002.jpg", "000003.jpg"), strict=True)
+        )
+    ]
+    outcome = evaluate(found(tmp_path, *frames), read_mot(folder))
+    (film,) = outcome.films
+    assert [[p.found.id for p in picture.people] for picture in film.tracked] == [[5, 6]] * 3
+    assert switches(film) == 0
+    alone = compare(read_mot(folder)[0].pictures[1], frames[1].bodies)
+    assert [p.found.id for p in alone.people] == [6, 5]
+
+
 def test_who_has_no_identity_is_tracked_as_shipped(sequence, tmp_path):
     count_of = 30
     gt = lines(*(person(k + 1, 1, LEFT) for k in range(count_of)))
