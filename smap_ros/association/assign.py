@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association.config import DEFAULT, JOINTS, LIMBS, AssociationConfig
+from smap_ros.association.config import (
+    DEFAULT,
+    JOINTS,
+    LIMBS,
+    PELVIS,
+    AssociationConfig,
+    check_root,
+)
 from smap_ros.association.limbs import LimbScores
 from smap_ros.association.peaks import Peaks
-from smap_ros.errors import InputError
 
 Float = NDArray[np.float32]
-
-NECK, PELVIS = 0, 2
-ROOTS = (NECK, PELVIS)
 
 # Neck-pelvis comes first: it connects the two hubs all other limbs hang from.
 TORSO = 1
@@ -38,7 +41,8 @@ def assign(
     score. Nobody is filtered by the number of joints or the score.
 
     A person whose root depth is NaN or infinite chooses last (in raster order among their
-    like) and without the distance penalty.
+    like) and without the distance penalty. After all others come those whose root isn't above
+    ``config.peak_threshold``: what they get, nobody else wants.
 
     Args:
         peaks: from :func:`~smap_ros.association.find_peaks`.
@@ -50,19 +54,19 @@ def assign(
         config: bone lengths, slack and stride.
 
     Returns:
-        float32 [people, 15, 4], nearest first: x, y in map cells, 0, score; a missing joint is
+        float32 [people, 15, 4], in that order: x, y in map cells, 0, score; a missing joint is
         all zeros.
 
     Raises:
         InputError: if ``root`` is another joint.
     """
-    if root not in ROOTS:
-        raise InputError(f"root is {root!r}, expected {PELVIS} (pelvis) or {NECK} (neck)")
+    check_root(root)
     height, width = root_depth.shape
+    weak = peaks.of(root)[:, 2] <= np.float32(config.peak_threshold)
     x, y, _ = peaks.of(root).T.astype(np.intp)
     depth = root_depth[np.minimum(y, height - 1), np.minimum(x, width - 1)]
     depth = np.where(np.isfinite(depth), depth, np.float32(np.inf))
-    order = np.argsort(depth, kind="stable")
+    order = np.lexsort((depth, weak))
     reach = _reach(depth[order], config) if dist_flag else None
 
     chosen = np.full((len(order), JOINTS), -1, dtype=np.intp)  # number of the peak of its kind

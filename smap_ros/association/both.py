@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association.assign import NECK, PELVIS, assign
+from smap_ros.association.assign import assign
 from smap_ros.association.config import (
     DEFAULT,
     JOINTS,
     LIMBS,
+    NECK,
+    PELVIS,
     AssociationConfig,
     check_maps,
     check_root_depth,

@@ -12,11 +12,14 @@ from smap_ros.skeletons import MPI15
 
 JOINTS = len(MPI15)
 LIMBS: NDArray[np.intp] = np.array(MPI15.limbs, dtype=np.intp)  # [14, 2] joint indices
+NECK, PELVIS = MPI15.index("neck"), MPI15.index("pelvis")
+ROOTS = (NECK, PELVIS)
 CHANNELS = JOINTS + 2 * len(LIMBS)  # 15 heatmaps, then x and y of 14 part-affinity fields
 
 # A map value beyond this is no evidence, like NaN and infinity: real maps are of order 1, and
 # up to here no sum over a window or a limb overflows float32.
 EVIDENCE_LIMIT = 1e6
+_UNSET = 1e-5  # below it SMAP takes a joint for unset
 
 # Mean bone lengths by limb in centimetres: SMAP, a statistic over its training sets.
 BONE_LENGTH_CM: tuple[float, ...] = (
@@ -44,6 +47,8 @@ class AssociationConfig:
     Attributes:
         peak_threshold: a heatmap cell must exceed this to be a joint, on maps where a
             Gaussian's top is 1 (SMAP's NMS threshold).
+        root_share: of that threshold, which a cell must exceed to be a root. People whose root
+            isn't above the whole of it take the joints that the others leave; 1 is SMAP's way.
         max_peaks: joints of one kind that are kept, in raster order (SMAP's buffer).
         centroid_radius: half width, in cells, of the window a peak is refined in.
         peak_offset: added to both refined coordinates, in cells: the middle of a cell.
@@ -61,6 +66,7 @@ class AssociationConfig:
     """
 
     peak_threshold: float = 0.2
+    root_share: float = 1.0
     max_peaks: int = 127
     centroid_radius: int = 3
     peak_offset: float = 0.5
@@ -75,10 +81,15 @@ class AssociationConfig:
     bone_slack: float = 1.2
     stride: float = 4.0
 
+    @property
+    def root_threshold(self) -> float:
+        """What a root's cell must exceed."""
+        return max(self.root_share * self.peak_threshold, _UNSET)
+
     def __post_init__(self) -> None:
         limits = {
-            # Below it SMAP takes a joint for unset.
-            "peak_threshold": (1e-5, EVIDENCE_LIMIT),
+            "peak_threshold": (_UNSET, EVIDENCE_LIMIT),
+            "root_share": (1e-3, 1),
             "max_peaks": (1, 4096),
             "centroid_radius": (0, 16),
             "peak_offset": (0, 1),
@@ -132,6 +143,16 @@ def check_maps(maps: NDArray[np.float32]) -> NDArray[np.float32]:
             f"x and y of {len(LIMBS)} part-affinity fields; pass one image, not a batch"
         )
     return np.ascontiguousarray(maps)
+
+
+def check_root(root: int) -> None:
+    """Refuse a joint that no person can be associated from.
+
+    Raises:
+        InputError: if it is another than the two.
+    """
+    if root not in ROOTS:
+        raise InputError(f"root is {root!r}, expected {PELVIS} (pelvis) or {NECK} (neck)")
 
 
 def check_root_depth(root_depth: NDArray[np.float32], size: tuple[int, int]) -> None:

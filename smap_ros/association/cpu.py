@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association.assign import PELVIS, assign
-from smap_ros.association.config import DEFAULT, AssociationConfig, check_maps, check_root_depth
+from smap_ros.association.assign import assign
+from smap_ros.association.config import (
+    DEFAULT,
+    PELVIS,
+    AssociationConfig,
+    check_maps,
+    check_root,
+    check_root_depth,
+)
 from smap_ros.association.limbs import limb_scores
 from smap_ros.association.peaks import find_peaks
 
@@ -41,8 +48,9 @@ def associate(
     Raises:
         InputError: if a shape, a type or ``root`` is wrong.
     """
+    check_root(root)
     maps = check_maps(maps)
     check_root_depth(root_depth, (maps.shape[1], maps.shape[2]))
-    peaks = find_peaks(maps, config)
+    peaks = find_peaks(maps, config, root)
     scores = limb_scores(maps, peaks, config)
     return assign(peaks, scores, root_depth, root=root, dist_flag=dist_flag, config=config)

@@ -11,6 +11,7 @@ from smap_ros.association.config import (
     DEFAULT,
     EVIDENCE_LIMIT,
     JOINTS,
+    PELVIS,
     AssociationConfig,
     check_maps,
 )
@@ -41,24 +42,27 @@ class Peaks:
         return self.table[self.starts[joint] : self.starts[joint + 1]]
 
 
-def find_peaks(maps: Float, config: AssociationConfig = DEFAULT) -> Peaks:
+def find_peaks(maps: Float, config: AssociationConfig = DEFAULT, root: int = PELVIS) -> Peaks:
     """Local maxima of the 15 heatmaps.
 
-    A peak exceeds the threshold and, strictly, its 8 neighbours; the outermost rows and
-    columns have none. It is refined to the centroid of the positive values around it. Both
-    follow SMAP's CUDA extension to the last bit (float32, summed row by row).
+    A peak exceeds the threshold (a root's a share of it) and, strictly, its 8 neighbours; the
+    outermost rows and columns have none. It is refined to the centroid of the positive values
+    around it. Both follow SMAP's CUDA extension to the last bit (float32, summed row by row).
     NaN, infinite and absurdly large values (over 1e6) count as 0.
 
     Args:
         maps: float32 [43, h, w], heatmaps scaled to 1 at a Gaussian's top.
         config: thresholds and sizes.
+        root: joint that makes a person.
 
     Raises:
         InputError: if the maps don't have that shape and type.
     """
     maps = check_maps(maps)
     _, height, width = maps.shape
-    cells = _local_maxima(maps[:JOINTS], config.peak_threshold)
+    thresholds = np.full((JOINTS, 1, 1), config.peak_threshold, np.float32)
+    thresholds[root] = config.root_threshold
+    cells = _local_maxima(maps[:JOINTS], thresholds)
     joint = cells // (height * width)
     starts = np.searchsorted(joint, np.arange(JOINTS + 1))
     if np.diff(starts).max() > config.max_peaks:
@@ -68,10 +72,15 @@ def find_peaks(maps: Float, config: AssociationConfig = DEFAULT) -> Peaks:
     return Peaks(_refined(maps, cells, config), starts)
 
 
-def _local_maxima(heatmaps: Float, threshold: float) -> Index:
-    """Flat indices of the cells above the threshold that exceed all 8 neighbours, ascending."""
+def _local_maxima(heatmaps: Float, thresholds: Float) -> Index:
+    """Flat indices of the cells above the thresholds that exceed all 8 neighbours, ascending.
+
+    Args:
+        heatmaps: float32 [J, h, w].
+        thresholds: float32 [J, 1, 1].
+    """
     width = heatmaps.shape[2]
-    high = heatmaps > threshold
+    high = heatmaps > thresholds
     high[:, 0] = high[:, -1] = high[:, :, 0] = high[:, :, -1] = False
     cells = np.flatnonzero(high)
     flat = heatmaps.reshape(-1)

@@ -124,6 +124,8 @@ def test_other_roots_are_refused(root) -> None:
     [
         {"peak_threshold": 0},
         {"peak_threshold": np.nan},
+        {"root_share": 0},
+        {"root_share": 1.5},
         {"max_peaks": 0},
         {"max_peaks": 2.5},
         {"peak_threshold": "a"},
@@ -190,6 +192,25 @@ def torso_scene(distance: float, support: float) -> tuple[np.ndarray, np.ndarray
     maps[2], maps[0] = gaussian(50, 60), gaussian(50, 60 - distance)
     maps[15 + 2 * 1 + 1] = support  # neck to pelvis points down
     return maps, root_depth
+
+
+def test_weak_roots_take_what_the_others_leave() -> None:
+    """A weak pelvis nearer to the camera, and nearer to the neck, than a clear one."""
+    maps, root_depth = torso_scene(distance=20, support=0.5)
+    maps[2] = np.maximum(maps[2], 0.16 * gaussian(60, 58))
+    root_depth[:, 56:] = root_depth[:, :56].min() / 2
+    assert len(associate(maps, root_depth)) == 1
+    config = AssociationConfig(root_share=0.75)
+    clear, weak = associate(maps, root_depth, config=config)
+    np.testing.assert_array_equal(clear, associate(maps, root_depth)[0])
+    assert clear[0, 3] > 0 and weak[2, 3] == pytest.approx(0.16, rel=0.01) and weak[0, 3] == 0
+    maps[0] = np.maximum(maps[0], gaussian(60, 40))  # a neck that is left over
+    assert associate(maps, root_depth, config=config)[1, 0, 3] > 0
+    maps[2] = 0.16 * gaussian(60, 58)  # who is alone has what there is
+    assert associate(maps, root_depth, config=config)[0, 0, 3] > 0
+    assert len(associate(maps, root_depth, config=AssociationConfig(root_share=0.85))) == 0
+    maps[3, 20, 20] = 0.16  # other joints count as before
+    assert find_peaks(maps, config).counts[3] == 0
 
 
 def test_a_limb_longer_than_its_bone_at_that_depth_is_not_taken() -> None:

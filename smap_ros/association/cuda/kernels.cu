@@ -52,7 +52,7 @@ struct Params {
   // As the association walks the limbs from its root, and from the neck.
   int level[2][LIMBS], from[2][LIMBS], to[2][LIMBS], turned[2][LIMBS];
   int parent[LIMBS], child[LIMBS];                          // as the skeleton names them
-  float evidence_limit, peak_threshold, peak_offset;
+  float evidence_limit, peak_threshold, root_threshold, peak_offset;
   float paf_threshold, paf_min_share, samples_gain, near_length, near_score;
   float stride;
   float bone_length_cm[LIMBS];
@@ -143,11 +143,12 @@ scale_maps(const Params* p, const float* const* straight, const float* const* mi
 
 // --- peaks ----------------------------------------------------------------------------------
 
-__device__ static inline bool is_peak(const Params* p, const float* map, int row, int column) {
+__device__ static inline bool is_peak(const Params* p, const float* map, int row, int column,
+                                       float threshold) {
   if (row < 1 || column < 1 || row >= p->height - 1 || column >= p->width - 1) return false;
   const float* at = map + row * p->width + column;
   const float value = *at, limit = p->evidence_limit;
-  if (!(value > p->peak_threshold && value <= limit)) return false;
+  if (!(value > threshold && value <= limit)) return false;
   for (int y = -1; y <= 1; ++y)
     for (int x = -1; x <= 1; ++x) {
       const float next = at[y * p->width + x];
@@ -186,13 +187,14 @@ find_peaks(const Params* p, const float* maps, Arena* arena) {
   const int joint = blockIdx.x, cells = p->height * p->width;
   const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const float* map = maps + (long long)joint * cells;
+  const float threshold = joint == p->root ? p->root_threshold : p->peak_threshold;
   int found = 0;
   for (int first = 0; first < cells && found < p->max_peaks; first += WORDS * WARP) {
     const int here = min(WORDS, (cells - first + WARP - 1) / WARP);
     for (int k = warp; k < here; k += BLOCK / WARP) {
       const int cell = first + k * WARP + lane, row = cell / p->width;
       const word bits = __ballot_sync(
-          ALL_LANES, cell < cells && is_peak(p, map, row, cell - row * p->width));
+          ALL_LANES, cell < cells && is_peak(p, map, row, cell - row * p->width, threshold));
       if (lane == 0) words[k] = bits;
     }
     __syncthreads();
@@ -292,6 +294,7 @@ __device__ static float penalised(const Params* p, float score, float4 a, float4
 // People of one pass, in the shared memory of a block.
 struct Group {
   float raster[PEAKS], depth[PEAKS];  // of the roots, in their own order and by depth
+  byte weak[PEAKS];                   // roots not above the peaks' threshold
   short row[PEAKS];                   // the roots' peaks
   short chosen[PEAKS][JOINTS];        // the people's peaks, nearest first
   byte owned[JOINTS][PEAKS];          // peaks of people of the pass before
@@ -334,7 +337,7 @@ __device__ static void walk(const Params* p, Arena* arena, int pass, int limb, G
   }
 }
 
-// People are the root's free peaks, nearest first; limbs of one level of the tree share no joint
+// People are the root's free peaks, nearest first, weak ones last; limbs of one level of the tree share no joint
 // that is chosen, so each level's limbs are walked at once.
 __device__ static void pass_of(const Params* p, const float* maps, Arena* arena, int pass, int root,
                                Person* out, Group* group) {
@@ -353,13 +356,17 @@ __device__ static void pass_of(const Params* p, const float* maps, Arena* arena,
     const int x = min((int)peak.x, p->width - 1), y = min((int)peak.y, p->height - 1);
     const float value = root_depth[y * p->width + x];
     group->raster[k] = finite(value) ? value : INFINITY;
+    group->weak[k] = !(peak.z > p->peak_threshold);
   }
   __syncthreads();
   for (int k = threadIdx.x; k < people; k += BLOCK) {
     const float mine = group->raster[k];
+    const byte weak = group->weak[k];
     int place = 0;
-    for (int other = 0; other < people; ++other)
-      place += group->raster[other] < mine || (group->raster[other] == mine && other < k);
+    for (int other = 0; other < people; ++other) {
+      const bool before = group->raster[other] < mine || (group->raster[other] == mine && other < k);
+      place += group->weak[other] < weak || (group->weak[other] == weak && before);
+    }
     group->depth[place] = mine;
     group->chosen[place][root] = group->row[k];
   }

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.association.assign import NECK, PELVIS, TORSO
+from smap_ros.association.assign import TORSO
 from smap_ros.association.config import (
     DEFAULT,
     EVIDENCE_LIMIT,
     JOINTS,
     LIMBS,
+    NECK,
+    PELVIS,
     AssociationConfig,
 )
 from smap_ros.errors import InputError
@@ -42,7 +44,8 @@ PARAMS = np.dtype(
         ("level", "i4", (2, _L)), ("from", "i4", (2, _L)), ("to", "i4", (2, _L)),
         ("turned", "i4", (2, _L)),
         ("parent", "i4", _L), ("child", "i4", _L),
-        ("evidence_limit", "f4"), ("peak_threshold", "f4"), ("peak_offset", "f4"),
+        ("evidence_limit", "f4"), ("peak_threshold", "f4"),
+        ("root_threshold", "f4"), ("peak_offset", "f4"),
         ("paf_threshold", "f4"), ("paf_min_share", "f4"), ("samples_gain", "f4"),
         ("near_length", "f4"), ("near_score", "f4"), ("stride", "f4"),
         ("bone_length_cm", "f4", _L),
@@ -134,8 +137,8 @@ def parameters(
     height, width = size
     channels = len(units.divisor)
     for name in (
-        "bone_slack", "max_peaks", "min_samples", "max_samples", "peak_threshold", "peak_offset",
-        "paf_threshold", "paf_min_share", "samples_gain", "stride", "bone_length_cm",
+        "bone_slack", "max_peaks", "min_samples", "max_samples", "peak_threshold", "root_threshold",
+        "peak_offset", "paf_threshold", "paf_min_share", "samples_gain", "stride", "bone_length_cm",
     ):  # fmt: skip
         record[name] = getattr(config, name)
     record["height"], record["width"], record["channels"] = height, width, channels

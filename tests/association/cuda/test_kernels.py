@@ -54,7 +54,7 @@ def assert_frame_is_numpys(kernels, outputs, root=2, dist_flag=True, config=None
     params = layout.parameters(size, plain(), config, root=root, dist_flag=dist_flag)
     arena, _ = kernels.frame(params, outputs)
 
-    peaks = find_peaks(maps, config)
+    peaks = find_peaks(maps, config, root)
     np.testing.assert_array_equal(arena["counts"], peaks.counts)
     for joint, count in enumerate(peaks.counts):
         np.testing.assert_array_equal(arena["peaks"][joint, :count, :3], peaks.of(joint))
@@ -201,12 +201,24 @@ def test_bad_values_are_counted_and_some_taken(kernels, size):
         {"centroid_radius": 0, "peak_threshold": 0.4, "max_peaks": 3},
         {"min_samples": 1, "max_samples": 70, "samples_gain": 60.0, "paf_min_share": 0.5},
         {"stride": 8.0, "bone_slack": 0.3, "near_divisor": 3.0},
+        {"root_share": 0.1, "peak_threshold": 0.5},
     ],
 )
 def test_settings(kernels, naive, settings):
     maps, root_depth = naive.synthetic_scene(7, seed=8, size=(64, 112), noise=0.05)
     config = AssociationConfig(**settings)
     assert_frame_is_numpys(kernels, outputs_of(maps, root_depth), config=config)
+
+
+@pytest.mark.parametrize("root", [0, 2])
+def test_weak_roots_come_last(kernels, naive, root):
+    maps, root_depth = naive.synthetic_scene(9, seed=3, size=(64, 112), noise=0.03)
+    config = AssociationConfig(root_share=0.2, peak_threshold=0.6)
+    maps[root] *= np.linspace(0.3, 1, 112, dtype=np.float32)
+    people = associate(maps, root_depth, root=root, config=config)
+    weak = people[:, root, 3] <= np.float32(0.6)
+    assert weak.any() and not weak.all() and (np.diff(weak.astype(int)) >= 0).all()
+    assert_frame_is_numpys(kernels, outputs_of(maps, root_depth), root, config=config)
 
 
 @pytest.mark.parametrize("poses", [True, False])
