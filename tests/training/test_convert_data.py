@@ -10,18 +10,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
+from smap_ros.estimators.second_look.region import region_around
 from smap_ros.evaluation.pck2d.truth import read_lspet
 from smap_train.cli import app
 from smap_train.data.convert import cmu
 from smap_train.data.convert.cmu import JOINTS, PARENTS, convert_cmu
 from smap_train.data.convert.photos import LSPET_JOINTS, convert_ccp, convert_lspet
-from smap_train.data.convert.pseudo import convert_pseudo
+from smap_train.data.convert.pseudo import convert_labelled, convert_pseudo
 from smap_train.data.people import load_ccp, load_lspet
 from smap_train.virtual.bodies import SEGMENT_INDEX
 from smap_train.virtual.motion import MotionLibrary
@@ -224,6 +227,80 @@ def test_pseudo_labels_of_another_form_are_refused(pseudo_labelled):
     np.savez(labels, **{**stored, "names": np.array(["photos/0001.jpg", "photos/9.jpg"])})
     with pytest.raises(InputError, match=r"ccp\.zip can't be read .*photos/9\.jpg.* is missing"):
         load_ccp(photos, labels)
+
+
+def landmark_network(path, landmarks, world, size=256):
+    """A network of BlazePose's form that tells the same of every crop."""
+    values = {
+        "Identity": np.pad(landmarks, ((0, 6), (0, 0))).reshape(1, -1),
+        "Identity_1": np.ones((1, 1)),
+        "Identity_4": np.pad(world, ((0, 6), (0, 0))).reshape(1, -1),
+    }
+    constants = [
+        numpy_helper.from_array(np.asarray(value, np.float32), f"{name}_value")
+        for name, value in values.items()
+    ]
+    constants.append(numpy_helper.from_array(np.zeros((1,), np.float32), "zero"))
+    nodes = [
+        helper.make_node("ReduceMean", ["input_1"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        *(helper.make_node("Add", [f"{name}_value", "nothing"], [name]) for name in values),
+    ]
+    shapes = {name: value.shape for name, value in values.items()}
+    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in values]
+    seen = helper.make_tensor_value_info("input_1", TensorProto.FLOAT, (1, size, size, 3))
+    graph = helper.make_graph(nodes, "landmarks", [seen], told, constants)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+
+
+def test_labelled_people_are_looked_at_where_they_are_and_mirrored(tmp_path):
+    """A hand at the left of every crop: beside its mirror image's, both are at equal distances."""
+    people = written(tmp_path / "lspet", lspet_files(PEOPLE, SIZES), zipped=True)
+    convert_lspet(people, tmp_path / "lspet.zip")
+    landmarks, world = np.zeros((33, 5)), np.zeros((33, 3))
+    landmarks[:, :2], landmarks[:, 3] = 128, 20
+    left, right = 15, 16
+    landmarks[left, :2], landmarks[right, :2] = (60, 90), (120, 130)
+    world[left], world[right] = (-0.6, 0.1, 0.2), (0.2, 0.3, 0.4)
+    landmark_network(tmp_path / "net.onnx", landmarks, world)
+    out = tmp_path / "told.npz"
+    args = (tmp_path / "lspet.zip", out, "--network", tmp_path / "net.onnx")
+    assert "3 photos, somebody found in 3" in run("pseudo", *args)
+    told = np.load(out)
+    for k, photo in enumerate(read_lspet(tmp_path / "lspet.zip")):
+        assert told["names"][k] == photo.name
+        region = region_around(photo.joints_2d, 1.25, 256)
+        hands = np.array([[(60 + 256 - 120) / 2, 110], [(120 + 256 - 60) / 2, 110]])
+        got = told["landmarks"][k]
+        np.testing.assert_allclose(got[[left, right], :2], region.to_image(hands), rtol=2e-3)
+        np.testing.assert_allclose(got[:, 2], 1, atol=1e-3)
+        metres = np.array([[(-0.6 - 0.2) / 2, 0.2], [(0.2 + 0.6) / 2, 0.2]]) @ region.turn.T
+        np.testing.assert_allclose(told["world_m"][k][[left, right], :2], metres, atol=1e-3)
+        np.testing.assert_allclose(told["world_m"][k][[left, right], 2], 0.3, atol=1e-3)
+    assert len(load_lspet(tmp_path / "lspet.zip", out)) == 3
+
+
+def test_earlier_pseudo_labels_say_where_to_look(pseudo_labelled, tmp_path):
+    photos, labels = pseudo_labelled
+    landmarks = np.zeros((33, 5))
+    landmarks[:, :2], landmarks[:, 3] = np.random.default_rng(0).uniform(20, 236, (33, 2)), 20
+    landmark_network(tmp_path / "net.onnx", landmarks, np.zeros((33, 3)))
+    out = tmp_path / "again.npz"
+    assert convert_labelled(labels, out, tmp_path / "net.onnx") == (2, 2)
+    assert [person.place for person in load_ccp(photos, out)] == [
+        person.place for person in load_ccp(photos, labels)
+    ]
+
+
+def test_what_is_no_landmark_network_is_refused(pseudo_labelled, tmp_path):
+    _, labels = pseudo_labelled
+    (tmp_path / "text.tflite").write_bytes(b"TFL3" * 40)
+    with pytest.raises(InputError, match=r"text\.tflite.*expected pose_landmark_heavy"):
+        convert_labelled(labels, tmp_path / "out.npz", tmp_path / "text.tflite")
+    landmark_network(tmp_path / "other.onnx", np.zeros((33, 5)), np.zeros((33, 3)), size=128)
+    with pytest.raises(InputError, match=r"inputs and outputs of .*128.*expected .*256"):
+        convert_labelled(labels, tmp_path / "out.npz", tmp_path / "other.onnx")
 
 
 @pytest.mark.skipif(

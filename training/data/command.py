@@ -119,14 +119,28 @@ def cmu(
 
 
 @convert.command()
-def pseudo(source: Source, out: Out) -> None:
-    """Pseudo labels of depth for the photos that lspet or ccp wrote; needs MediaPipe.
+def pseudo(
+    source: Annotated[
+        Path, typer.Argument(help="What lspet or ccp wrote; for --network, earlier pseudo labels.")
+    ],
+    out: Out,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="Landmark network (.tflite, of the npm package @mediapipe/pose) that looks at who "
+            "is labelled in SOURCE; without, MediaPipe looks for people, and has to be installed."
+        ),
+    ] = None,
+) -> None:
+    """Pseudo labels of joints and depth for the photos that lspet or ccp wrote.
 
     Example: smap-train data convert pseudo data/lspet_train.zip data/lspet_pseudo3d.npz
     """
-    from smap_train.data.convert.pseudo import convert_pseudo
+    from smap_train.data.convert.pseudo import convert_labelled, convert_pseudo
 
-    photos, found = convert_pseudo(source, out)
+    photos, found = (
+        convert_pseudo(source, out) if network is None else convert_labelled(source, out, network)
+    )
     typer.echo(f"{out}: {photos:,} photos, somebody found in {found:,}")
 
 

@@ -43,9 +43,10 @@ MARGIN = 1.25
 WHEEL = "mediapipe==0.10.21"
 MEMBER = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
 SHA256 = "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f"
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # of OpenVINO
 # What the file calls: landmarks [39, 5] as x, y, z, logits of visible and present; that somebody
 # is there; landmarks in metres [39, 3].
-_OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4"}
+OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4"}
 # How far outputs may move by weights as fp16; taught and averaged ones moved them by 0.011.
 _HALF_TOLERANCE = 0.02
 _WIDTH = 448  # of the picture of examples, whose height is a crop's
@@ -174,12 +175,12 @@ def write_published(content: bytes, path: Path) -> float:
     write(network, path)
     beside = path.with_suffix(".tflite")  # OpenVINO reads it from disk only
     beside.write_bytes(content)
-    original = openvino.Core().compile_model(beside, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    original = openvino.Core().compile_model(beside, "CPU", EXACT)
     session, error = open_session(path), 0.0
     for number in range(3):
         picture = example(number)
         answer = original(picture.transpose(0, 2, 3, 1))
-        told = {role: answer[name] for role, name in _OUTPUTS.items()}
+        told = {role: answer[name] for role, name in OUTPUTS.items()}
         names = [output.name for output in session.get_outputs()]
         got = dict(zip(names, session.run(names, {"image": picture}), strict=True))
         error = worst([error, _difference(got, to_mpi15(told))])
@@ -270,10 +271,10 @@ def weights_of(source: Path) -> Path:
 
 def converted(content: bytes) -> onnx.GraphProto:
     """The published network with the outputs that count here, as its file has them."""
-    converter = Converter(content, list(_OUTPUTS.values()), "image")
+    converter = Converter(content, list(OUTPUTS.values()), "image")
     outputs = [
         helper.make_tensor_value_info(converter.values[name], TensorProto.FLOAT, (1, columns))
-        for name, columns in zip(_OUTPUTS.values(), (5 * POINTS, 1, 3 * POINTS), strict=True)
+        for name, columns in zip(OUTPUTS.values(), (5 * POINTS, 1, 3 * POINTS), strict=True)
     ]
     return converter.model(outputs).graph
 
