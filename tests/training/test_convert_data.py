@@ -296,8 +296,9 @@ def test_earlier_pseudo_labels_say_where_to_look(pseudo_labelled, tmp_path):
 def test_what_is_no_landmark_network_is_refused(pseudo_labelled, tmp_path):
     _, labels = pseudo_labelled
     (tmp_path / "text.tflite").write_bytes(b"TFL3" * 40)
-    with pytest.raises(InputError, match=r"text\.tflite.*expected pose_landmark_heavy"):
+    with pytest.raises(InputError, match=r"text\.tflite.*expected pose_landmark_heavy") as caught:
         convert_labelled(labels, tmp_path / "out.npz", tmp_path / "text.tflite")
+    assert "\n" not in str(caught.value)
     landmark_network(tmp_path / "other.onnx", np.zeros((33, 5)), np.zeros((33, 3)), size=128)
     with pytest.raises(InputError, match=r"inputs and outputs of .*128.*expected .*256"):
         convert_labelled(labels, tmp_path / "out.npz", tmp_path / "other.onnx")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.errors import InputError
-from smap_ros.evaluation.common.metrics import MATCH_SHARE
+from smap_ros.evaluation.common.metrics import MATCH_SHARE, pelvises_apart
 from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
@@ -85,6 +85,14 @@ class Pairing:
                 self.switches += self._last.get(person, identity) != identity
                 self._last[person] = identity
         return pairs
+
+    def bodies(self, found: Sequence[Body], true: Sequence[Body]) -> list[tuple[int, int]]:
+        """Pair people by how far their pelvises are apart in the picture.
+
+        A pair is allowed where :func:`~smap_ros.evaluation.common.metrics.match_by_pelvis` has it.
+        """
+        ours, theirs = ([body.id for body in bodies] for bodies in (found, true))
+        return self(pelvises_apart(found, true), ours, theirs)
 
     def _had(self, person: int | None) -> int | None:
         return None if person is None else self._last.get(person)

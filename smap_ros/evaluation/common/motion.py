@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.evaluation.common.identities import Pairing
-from smap_ros.evaluation.common.metrics import pa_mpjpe, pelvises_apart
+from smap_ros.evaluation.common.metrics import pa_mpjpe
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float64]
@@ -112,7 +112,7 @@ class TrackCollector:
             true: who is there, with identities.
             counted: bool [true], whose errors count.
         """
-        partner = {t: found[p] for p, t in _paired(self._pairing, found, true)}
+        partner = {t: found[p] for p, t in self._pairing.bodies(found, true)}
         for k, person in enumerate(true):
             if person.id is None:
                 continue
@@ -144,13 +144,8 @@ def identity_switches(frames: Iterable[BodyFrame], true: Iterable[BodyFrame]) ->
     pairing = Pairing()
     for frame in frames:
         if frame.index in truth:
-            _paired(pairing, frame.bodies, truth[frame.index].bodies)
+            pairing.bodies(frame.bodies, truth[frame.index].bodies)
     return pairing.switches
-
-
-def _paired(pairing: Pairing, found: Sequence[Body], true: Sequence[Body]) -> list[tuple[int, int]]:
-    ids = [[body.id for body in bodies] for bodies in (found, true)]
-    return pairing(pelvises_apart(found, true), *ids)
 
 
 def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:

@@ -22,10 +22,11 @@ from smap_ros.errors import InputError
 from smap_ros.evaluation.common.identities import (
     IdentityCollector,
     IdentityNumbers,
+    Pairing,
     has_trackeval,
     identity_numbers,
 )
-from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis, mpjpe, pa_mpjpe
+from smap_ros.evaluation.common.metrics import joint_errors, mpjpe, pa_mpjpe
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.common.report import label
 from smap_ros.evaluation.common.scenes import Scene
@@ -186,6 +187,7 @@ def evaluate(
     tracked: list[Outcome] = []
     smoothers: dict[str, BodySmoother] = {}
     identities: dict[str, IdentityCollector] = defaultdict(IdentityCollector)
+    pairings: dict[str, Pairing] = defaultdict(Pairing)
     other_focal = 0
     for scene in scenes:
         frame = predictions.of(scene)
@@ -197,9 +199,10 @@ def evaluate(
         if scene.sequence is not None:
             smoother = smoothers.setdefault(scene.sequence, BodySmoother(detector=frame.detector))
             answers = smoother.update(frame.bodies, scene.frame.stamp, scene)
-            tracked += _compared(answers, identities[scene.sequence])
+            film = scene.sequence
+            tracked += _compared(answers, identities[film], pairings[film])
     for film, smoother in smoothers.items():
-        tracked += _compared(smoother.flush(), identities[film])
+        tracked += _compared(smoother.flush(), identities[film], pairings[film])
     if not compared:
         raise InputError(
             f"{predictions.description} has none of the {len(scenes)} pictures of the truth (the "
@@ -219,13 +222,15 @@ def evaluate(
     return replace(_together(compared, len(scenes) - len(compared)), tracked=over_time)
 
 
-def _compared(answers: Iterable[Answer], identities: IdentityCollector) -> list[Outcome]:
+def _compared(
+    answers: Iterable[Answer], identities: IdentityCollector, pairing: Pairing
+) -> list[Outcome]:
     """Smooth people against the truth; those who are only predicted were not found."""
     outcomes = []
     for answer in answers:
         scene: Scene = answer.note
         found = [person.body for person in answer.people if not person.predicted]
-        outcomes.append(compare_scene(scene, found))
+        outcomes.append(compare_scene(scene, found, pairing))
         identities.add(found, scene.frame.bodies, scene.counted)
     return outcomes
 
@@ -242,10 +247,16 @@ def _together(outcomes: Sequence[Outcome], skipped: int) -> Outcome:
     )
 
 
-def compare_scene(scene: Scene, found: Sequence[Body]) -> Outcome:
-    """Compare the predictions for one picture, mpi15, with its truth."""
+def compare_scene(scene: Scene, found: Sequence[Body], pairing: Pairing | None = None) -> Outcome:
+    """Compare the predictions for one picture, mpi15, with its truth.
+
+    Args:
+        scene: who is there.
+        found: who was found.
+        pairing: of the film so far; without, the picture is one by itself.
+    """
     true, counted = scene.frame.bodies, scene.counted
-    partner = {t: found[p] for p, t in match_by_pelvis(found, true)}
+    partner = {t: found[p] for p, t in (pairing or Pairing()).bodies(found, true)}
     matched = {id(body) for body in partner.values()}
     return Outcome(
         people=tuple(_person(scene, k, partner.get(k)) for k in range(len(true)) if counted[k]),

@@ -119,8 +119,8 @@ class LandmarkNetwork:
             )
         except RuntimeError as error:
             raise InputError(
-                f"can't read {path}: {reason(error)}; expected pose_landmark_heavy.tflite, of the "
-                "npm package @mediapipe/pose"
+                f"can't read {path}: {_last_line(error)}; expected pose_landmark_heavy.tflite, of "
+                "the npm package @mediapipe/pose"
             ) from error
         if [list(shape) for shape in told] != _SHAPES:
             raise InputError(f"{path} has inputs and outputs of {told}; expected {_SHAPES}")
@@ -151,6 +151,12 @@ class LandmarkNetwork:
         points[:, :2] = region.to_image(points[:, :2])
         world[:, :2] = world[:, :2] @ region.turn.T
         return points, world
+
+
+def _last_line(error: Exception) -> str:
+    """What OpenVINO says in the end: before that come the places in its source."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in reversed(lines) if line), reason(error))
 
 
 def mediapipe_detector() -> Detector:
