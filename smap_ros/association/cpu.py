@@ -42,8 +42,9 @@ def associate(
         config: thresholds, bone lengths, stride.
 
     Returns:
-        float32 [people, 15, 4], nearest first: x, y in map cells (the middle of cell (0, 0) is
-        0.5, 0.5), 0, score; a missing joint is all zeros. [0, 15, 4] when nobody is seen.
+        float32 [people, 15, 4], nearest first, those of weak roots last: x, y in map cells (the
+        middle of cell (0, 0) is 0.5, 0.5), 0, score; a missing joint is all zeros. [0, 15, 4] when
+        nobody is seen.
 
     Raises:
         InputError: if a shape, a type or ``root`` is wrong.

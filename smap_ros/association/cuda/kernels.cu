@@ -337,8 +337,8 @@ __device__ static void walk(const Params* p, Arena* arena, int pass, int limb, G
   }
 }
 
-// People are the root's free peaks, nearest first, weak ones last; limbs of one level of the tree share no joint
-// that is chosen, so each level's limbs are walked at once.
+// People are the root's free peaks, nearest first, weak ones last; limbs of one level of the tree
+// share no joint that is chosen, so each level's limbs are walked at once.
 __device__ static void pass_of(const Params* p, const float* maps, Arena* arena, int pass, int root,
                                Person* out, Group* group) {
   const float* root_depth = maps + (long long)p->first[pass ? 4 : 2] * p->height * p->width;
