@@ -42,10 +42,10 @@ def assign(
 
     A person whose root depth is NaN or infinite chooses last (in raster order among their
     like) and without the distance penalty. After all others come those whose root isn't above
-    ``config.peak_threshold``: what they get, nobody else wants.
+    ``config.peak_threshold``: what they get, nobody else of these roots wants.
 
     Args:
-        peaks: from :func:`~smap_ros.association.find_peaks`.
+        peaks: from :func:`~smap_ros.association.find_peaks`, by the same config and root.
         scores: from :func:`~smap_ros.association.limb_scores` for these peaks.
         root_depth: float32 [h, w], centimetres per focal length in network pixels
             (Z / f / scale).
@@ -54,8 +54,8 @@ def assign(
         config: bone lengths, slack and stride.
 
     Returns:
-        float32 [people, 15, 4], in that order: x, y in map cells, 0, score; a missing joint is
-        all zeros.
+        float32 [people, 15, 4], nearest first, those of weak roots last: x, y in map cells, 0,
+        score; a missing joint is all zeros.
 
     Raises:
         InputError: if ``root`` is another joint.

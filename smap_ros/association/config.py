@@ -48,8 +48,10 @@ class AssociationConfig:
         peak_threshold: a heatmap cell must exceed this to be a joint, on maps where a
             Gaussian's top is 1 (SMAP's NMS threshold).
         root_share: of that threshold, which a cell must exceed to be a root. People whose root
-            isn't above the whole of it take the joints that the others leave; 1 is SMAP's way.
-        max_peaks: joints of one kind that are kept, in raster order (SMAP's buffer).
+            isn't above the whole of it take the joints that those with a clear one leave (and may
+            leave none to a neck without a pelvis); 1 is SMAP's way.
+        max_peaks: joints of one kind that are kept, in raster order (SMAP's buffer), weak roots
+            as well.
         centroid_radius: half width, in cells, of the window a peak is refined in.
         peak_offset: added to both refined coordinates, in cells: the middle of a cell.
         paf_threshold: a sample supports a limb when the field along it exceeds this.

@@ -11,7 +11,6 @@ from smap_ros.association.config import (
     PELVIS,
     AssociationConfig,
     check_maps,
-    check_root,
     check_root_depth,
 )
 from smap_ros.association.limbs import limb_scores
@@ -49,7 +48,6 @@ def associate(
     Raises:
         InputError: if a shape, a type or ``root`` is wrong.
     """
-    check_root(root)
     maps = check_maps(maps)
     check_root_depth(root_depth, (maps.shape[1], maps.shape[2]))
     peaks = find_peaks(maps, config, root)

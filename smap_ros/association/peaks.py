@@ -14,6 +14,7 @@ from smap_ros.association.config import (
     PELVIS,
     AssociationConfig,
     check_maps,
+    check_root,
 )
 
 Float = NDArray[np.float32]
@@ -56,8 +57,9 @@ def find_peaks(maps: Float, config: AssociationConfig = DEFAULT, root: int = PEL
         root: joint that makes a person.
 
     Raises:
-        InputError: if the maps don't have that shape and type.
+        InputError: if the maps don't have that shape and type, or ``root`` is another joint.
     """
+    check_root(root)
     maps = check_maps(maps)
     _, height, width = maps.shape
     thresholds = np.full((JOINTS, 1, 1), config.peak_threshold, np.float32)

@@ -51,6 +51,20 @@ def test_a_person_without_a_pelvis_is_found_from_the_neck(scene) -> None:
         assert len(np.unique(owned, axis=0)) == len(owned)
 
 
+def test_a_weak_pelvis_makes_a_person_before_its_neck_does(scene) -> None:
+    maps, depth, necks = maps_of(scene, {})
+    whole = associate(maps, depth)
+    x, y = (whole[1, PELVIS, :2]).astype(int)
+    maps[PELVIS, y - 4 : y + 5, x - 4 : x + 5] *= 0.16 / maps[PELVIS, y, x]
+    people, rest = associate_both(maps, depth, necks)
+    assert len(people) == 2 and len(rest) == 1
+    people, rest = associate_both(maps, depth, necks, config=AssociationConfig(root_share=0.75))
+    assert len(people) == 3 and len(rest) == 0
+    np.testing.assert_array_equal(people[:2], whole[[0, 2]])
+    others = [k for k in range(15) if k != PELVIS]
+    np.testing.assert_array_equal(people[2, others], whole[1, others])
+
+
 def test_thresholds_and_shapes_are_checked(scene) -> None:
     maps, depth, necks = maps_of(scene, {})
     strict = AssociationConfig(peak_threshold=2.0)

@@ -24,7 +24,8 @@ from smap_train.cli import app
 from smap_train.data.convert import cmu
 from smap_train.data.convert.cmu import JOINTS, PARENTS, convert_cmu
 from smap_train.data.convert.photos import LSPET_JOINTS, convert_ccp, convert_lspet
-from smap_train.data.convert.pseudo import convert_labelled, convert_pseudo
+from smap_train.data.convert.pseudo import convert_pseudo
+from smap_train.data.convert.told import convert_labelled
 from smap_train.data.people import load_ccp, load_lspet
 from smap_train.virtual.bodies import SEGMENT_INDEX
 from smap_train.virtual.motion import MotionLibrary
@@ -288,9 +289,15 @@ def test_earlier_pseudo_labels_say_where_to_look(pseudo_labelled, tmp_path):
     landmark_network(tmp_path / "net.onnx", landmarks, np.zeros((33, 3)))
     out = tmp_path / "again.npz"
     assert convert_labelled(labels, out, tmp_path / "net.onnx") == (2, 2)
+    assert np.load(out)["names"].tolist() == np.load(labels)["names"].tolist()
     assert [person.place for person in load_ccp(photos, out)] == [
         person.place for person in load_ccp(photos, labels)
     ]
+    few = dict(np.load(labels))
+    few["landmarks"][:, :, 2] = 0
+    np.savez(labels, **few)
+    with pytest.raises(InputError, match=r"ccp\.npz labels nobody well enough"):
+        convert_labelled(labels, out, tmp_path / "net.onnx")
 
 
 def test_what_is_no_landmark_network_is_refused(pseudo_labelled, tmp_path):

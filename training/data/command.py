@@ -136,11 +136,14 @@ def pseudo(
 
     Example: smap-train data convert pseudo data/lspet_train.zip data/lspet_pseudo3d.npz
     """
-    from smap_train.data.convert.pseudo import convert_labelled, convert_pseudo
+    from smap_train.data.convert.pseudo import convert_pseudo
 
-    photos, found = (
-        convert_pseudo(source, out) if network is None else convert_labelled(source, out, network)
-    )
+    if network is None:
+        photos, found = convert_pseudo(source, out)
+    else:
+        from smap_train.data.convert.told import convert_labelled
+
+        photos, found = convert_labelled(source, out, network)
     typer.echo(f"{out}: {photos:,} photos, somebody found in {found:,}")
 
 

@@ -28,7 +28,6 @@ from smap_train.data.layouts.photos import pseudo_arrays
 from smap_train.engine.sampling import BadRecordError, list_skipped
 
 _MOST_PX, _MOST_M = 100_000.0, 10.0
-_CCP = "ccp_people/"  # folder in the archive
 _MAX_DISAGREEMENT = 0.25  # of the torso length, median over joints, for pseudo depth to count
 
 Float = NDArray[np.float32]
@@ -106,7 +105,7 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
     people = []
     expected = f"the zip of the photos that {pseudo.name} names"
     with _readable(archive, expected), zipfile.ZipFile(archive) as files:
-        members = {name.removeprefix(_CCP): name for name in files.namelist()}
+        members = {name.removeprefix("ccp_people/"): name for name in files.namelist()}
         for name, landmarks, world in zip(
             labels["names"], labels["landmarks"], labels["world_m"], strict=True
         ):
@@ -116,7 +115,7 @@ def load_ccp(archive: Path, pseudo: Path) -> list[PhotoPerson]:
             mask = members.get(f"masks/{Path(str(name)).stem}.png")
             people.append(
                 PhotoPerson(
-                    files.read(members[str(name).removeprefix(_CCP)]),
+                    files.read(members[str(name)]),
                     files.read(mask) if mask else None,
                     joints,
                     depth,

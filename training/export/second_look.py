@@ -35,18 +35,23 @@ from smap_train.export.look_shares import measured_shares
 from smap_train.export.networks import one_input, open_session, range_error, worst
 from smap_train.export.precision import Part, require_agreement, write_parts
 from smap_train.export.tflite import Converter
-from smap_train.models.landmarks import LANDMARKS, POINTS, SIZE, Landmarks, load_graph, mapping
+from smap_train.models.landmarks import (
+    EXACT,
+    LANDMARKS,
+    MARGIN,
+    OUTPUTS,
+    POINTS,
+    SIZE,
+    Landmarks,
+    load_graph,
+    mapping,
+)
 
 Float = NDArray[np.float32]
 
-MARGIN = 1.25
 WHEEL = "mediapipe==0.10.21"
 MEMBER = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
 SHA256 = "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f"
-EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # of OpenVINO
-# What the file calls: landmarks [39, 5] as x, y, z, logits of visible and present; that somebody
-# is there; landmarks in metres [39, 3].
-OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4"}
 # How far outputs may move by weights as fp16; taught and averaged ones moved them by 0.011.
 _HALF_TOLERANCE = 0.02
 _WIDTH = 448  # of the picture of examples, whose height is a crop's

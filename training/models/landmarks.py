@@ -25,6 +25,11 @@ from smap_ros.evaluation.views.truth import from_blaze
 SIZE = 256  # of the crops, pixels
 LANDMARKS = 33
 POINTS = 39  # the network's last six say where to cut the next crop
+MARGIN = 1.25  # half side of a crop over the distance from the pelvis to the farthest joint
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO, as the file is
+# What the file calls: landmarks [39, 5] as x, y, z, logits of visible and present; that somebody
+# is there; landmarks in metres [39, 3].
+OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4"}
 _LAST = 2  # cells of a side, in the end
 
 

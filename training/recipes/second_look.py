@@ -36,9 +36,9 @@ from smap_train.data.photo_people import PhotoData, open_photos
 from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED, Mixture, Source
-from smap_train.export.second_look import MARGIN, opened, weights_of
+from smap_train.export.second_look import opened, weights_of
 from smap_train.losses.shared import mean_count
-from smap_train.models.landmarks import SIZE, Landmarks
+from smap_train.models.landmarks import MARGIN, SIZE, Landmarks
 from smap_train.models.layers.relative import RelativeAdamW
 from smap_train.recipes.base import Recipe, bundle_name
 

@@ -144,7 +144,7 @@ scale_maps(const Params* p, const float* const* straight, const float* const* mi
 // --- peaks ----------------------------------------------------------------------------------
 
 __device__ static inline bool is_peak(const Params* p, const float* map, int row, int column,
-                                       float threshold) {
+                                      float threshold) {
   if (row < 1 || column < 1 || row >= p->height - 1 || column >= p->width - 1) return false;
   const float* at = map + row * p->width + column;
   const float value = *at, limit = p->evidence_limit;
@@ -293,10 +293,10 @@ __device__ static float penalised(const Params* p, float score, float4 a, float4
 
 // People of one pass, in the shared memory of a block.
 struct Group {
-  float raster[PEAKS], depth[PEAKS];  // of the roots, in their own order and by depth
+  float raster[PEAKS], depth[PEAKS];  // of the roots, in their own order and in the people's
   byte weak[PEAKS];                   // roots not above the peaks' threshold
   short row[PEAKS];                   // the roots' peaks
-  short chosen[PEAKS][JOINTS];        // the people's peaks, nearest first
+  short chosen[PEAKS][JOINTS];        // the people's peaks
   byte owned[JOINTS][PEAKS];          // peaks of people of the pass before
   int people;
 };
@@ -364,7 +364,8 @@ __device__ static void pass_of(const Params* p, const float* maps, Arena* arena,
     const byte weak = group->weak[k];
     int place = 0;
     for (int other = 0; other < people; ++other) {
-      const bool before = group->raster[other] < mine || (group->raster[other] == mine && other < k);
+      const float theirs = group->raster[other];
+      const bool before = theirs < mine || (theirs == mine && other < k);
       place += group->weak[other] < weak || (group->weak[other] == weak && before);
     }
     group->depth[place] = mine;

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from smap_ros.association import AssociationConfig, associate, associate_both
+from smap_ros.association.config import NECK
 from smap_ros.association.cuda.frame import DeviceFrame
 from smap_ros.association.cuda.layout import shrink_factor
 from smap_ros.bodies import Body, BodyFrame
@@ -44,7 +45,6 @@ from smap_ros.estimators.second_look.look import SecondLook
 from smap_ros.estimators.smap.certainty import Told, certainty, evidence, plain_scores
 from smap_ros.estimators.smap.device import device_frame, people_of
 from smap_ros.estimators.smap.lifting import (
-    NECK,
     Lifted,
     LiftingConfig,
     lift,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.association.config import NECK, PELVIS, check_root
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.geometry.letterbox import Letterbox
@@ -24,7 +25,7 @@ Double = NDArray[np.float64]
 
 JOINTS = len(MPI15)
 LIMBS = np.array(MPI15.limbs, dtype=np.intp)  # [14, 2]
-NECK, PELVIS, TORSO = 0, 2, 1  # joints 0 and 2, and limb 1, which runs from neck to pelvis
+TORSO = 1  # the limb that runs from neck to pelvis
 CM_PER_M = 100.0
 
 NO_ROOT = "no_root"
@@ -53,8 +54,7 @@ class LiftingConfig:
     centred_pixels: bool = False
 
     def __post_init__(self) -> None:
-        if self.root not in (NECK, PELVIS):
-            raise InputError(f"root is {self.root!r}, expected {PELVIS} (pelvis) or {NECK} (neck)")
+        check_root(self.root)
         if not 0 < self.stride < np.inf:
             raise InputError(f"stride is {self.stride!r}, expected a positive number of pixels")
         if type(self.samples) is not int or self.samples < 2:

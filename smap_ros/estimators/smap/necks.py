@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from smap_ros.association.config import NECK, PELVIS
 from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.camera import Camera
 from smap_ros.estimators.smap.lifting import (
     BAD_ROOT_DEPTH,
-    NECK,
-    PELVIS,
     Float,
     Lifted,
 )

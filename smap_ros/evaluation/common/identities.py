@@ -47,17 +47,14 @@ class IdentityNumbers:
 class Pairing:
     """Who is whom from picture to picture of a film, as CLEAR MOT has it.
 
-    Somebody is who they were as long as whoever has that identity is near enough to be them
-    (Bernardin and Stiefelhagen, Evaluating Multiple Object Tracking Performance, 2008): two people
-    in line, either of whom might be either, exchange nothing.
-
-    Attributes:
-        switches: how often a true person had another identity than when last found.
+    Somebody is who they were as long as whoever has that identity is near enough to be them, and
+    nobody else was found with it since (Bernardin and Stiefelhagen, Evaluating Multiple Object
+    Tracking Performance, 2008): two people in line, either of whom might be either, exchange
+    nothing.
     """
 
     def __init__(self) -> None:
-        self.switches = 0
-        self._last: dict[int, int] = {}
+        self._owner: dict[int, int] = {}  # of each identity
 
     def __call__(
         self, cost: Float, found: Sequence[int | None], true: Sequence[int | None]
@@ -72,7 +69,10 @@ class Pairing:
             Pairs (found, true): those that go on, then as many others as possible at the least
             total cost.
         """
-        same = [[f is not None and f == self._had(t) for t in true] for f in found]
+        same = [
+            [f is not None and t is not None and self._owner.get(f) == t for t in true]
+            for f in found
+        ]
         goes_on = np.array(same, np.bool_).reshape(cost.shape)
         kept = assign(np.where(goes_on, cost, np.inf))
         rest = cost.copy()
@@ -82,8 +82,7 @@ class Pairing:
         for row, column in pairs:
             identity, person = found[row], true[column]
             if identity is not None and person is not None:
-                self.switches += self._last.get(person, identity) != identity
-                self._last[person] = identity
+                self._give(identity, person)
         return pairs
 
     def bodies(self, found: Sequence[Body], true: Sequence[Body]) -> list[tuple[int, int]]:
@@ -94,8 +93,10 @@ class Pairing:
         ours, theirs = ([body.id for body in bodies] for bodies in (found, true))
         return self(pelvises_apart(found, true), ours, theirs)
 
-    def _had(self, person: int | None) -> int | None:
-        return None if person is None else self._last.get(person)
+    def _give(self, identity: int, person: int) -> None:
+        for other in [k for k, owner in self._owner.items() if owner == person]:
+            del self._owner[other]
+        self._owner[identity] = person
 
 
 class IdentityCollector:

@@ -141,11 +141,13 @@ def identity_switches(frames: Iterable[BodyFrame], true: Iterable[BodyFrame]) ->
         true: who was there, with identities; frames are compared where their indices are equal.
     """
     truth = {frame.index: frame for frame in true}
-    pairing = Pairing()
+    collector = TrackCollector()
     for frame in frames:
-        if frame.index in truth:
-            pairing.bodies(frame.bodies, truth[frame.index].bodies)
-    return pairing.switches
+        there = truth.get(frame.index)
+        if there is not None:
+            everybody = np.ones(len(there), np.bool_)
+            collector.add(there.stamp, frame.bodies, there.bodies, everybody)
+    return sum(changes(track.ids) for track in collector.tracks())
 
 
 def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:
@@ -171,7 +173,7 @@ def motion_numbers(tracks: Sequence[Track]) -> MotionNumbers:
         bones_percent=100 * _over(np.mean, [_bone_spread(t.found) for t in found]),
         depth_percent=100 * _over(np.median, depth),
         lag=_over(np.mean, [[lag(t)] for t in found]),
-        switches=sum(_switches(t.ids) for t in found),
+        switches=sum(changes(t.ids) for t in found),
     )
 
 
@@ -289,7 +291,8 @@ def _bone_spread(found: Float) -> Float:
     return spread
 
 
-def _switches(ids: NDArray[np.int64]) -> int:
+def changes(ids: NDArray[np.int64]) -> int:
+    """How often somebody had another identity than when last found; -1 is none."""
     known = ids[ids >= 0]
     return int((known[1:] != known[:-1]).sum())
 

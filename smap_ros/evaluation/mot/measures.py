@@ -2,7 +2,8 @@
 
 A labelled person is found when somebody who is nobody else's fits them
 (:mod:`smap_ros.evaluation.mot.likeness`) by at least 0.5; in each picture as many are found as can
-be. Whoever is left is a ghost, unless they fit a label that need not be found.
+be, where people have identities after those who go on as they were. Whoever is left is a ghost,
+unless they fit a label that need not be found.
 
 That isn't the overlap (IoU) of boxes at 0.5 that published numbers are of: joints reach neither the
 crown nor the soles, and a hand may be the widest part. MOTA, HOTA and the like can't be compared
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +29,7 @@ from smap_ros.evaluation.common.identities import (
     has_trackeval,
     identity_numbers,
 )
+from smap_ros.evaluation.common.motion import changes
 from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions
 from smap_ros.evaluation.common.report import percent
 from smap_ros.evaluation.common.views import Coverage
@@ -292,14 +295,12 @@ def switches(film: Film) -> int | None:
 
     None where nobody has an identity, in the labels or among the found.
     """
-    last: dict[int, int] = {}
-    changes = 0
+    had: defaultdict[int, list[int]] = defaultdict(list)
     for picture in film.tracked:
         for person in picture.people:
             if person.found is not None and person.found.id is not None and person.id >= 0:
-                changes += last.get(person.id, person.found.id) != person.found.id
-                last[person.id] = person.found.id
-    return changes if last else None
+                had[person.id].append(person.found.id)
+    return sum(changes(np.array(ids)) for ids in had.values()) if had else None
 
 
 def _identities(films: Sequence[Film]) -> IdentityNumbers | None:

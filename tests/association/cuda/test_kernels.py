@@ -162,6 +162,24 @@ def test_people_from_necks(kernels, naive, count, hidden, told):
             assert measured.spread is None
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_weak_roots_and_then_necks(kernels, naive, seed):
+    maps, root_depth = naive.synthetic_scene(8, seed=seed, size=(64, 112), noise=0.03)
+    maps[2] *= np.linspace(0.1, 1, 112, dtype=np.float32)  # some pelvises are weak, others gone
+    config = AssociationConfig(root_share=0.4, peak_threshold=0.6)
+    neck_depth = np.ascontiguousarray(root_depth[:, ::-1])
+    outputs = [*outputs_of(maps, root_depth), neck_depth, np.zeros((45, 64, 112), np.float32)]
+    names = tuple(layout.OUTPUTS)[:6]
+    params = layout.parameters(root_depth.shape, plain(names), config, necks=True)
+    arena, _ = kernels.frame(params, outputs)
+    people, necks = associate_both(maps, root_depth, neck_depth, config=config)
+    weak = people[:, 2, 3] <= np.float32(0.6)
+    assert weak.any() and not weak.all() and len(necks)
+    result = arena["result"]
+    np.testing.assert_array_equal(people_of(result, names)[0], people)
+    np.testing.assert_array_equal(people_of(result, names, necks=True)[0], necks)
+
+
 def test_peaks_with_one_centre_belong_to_their_owner_both(kernels):
     """Two peaks of equal height have one centroid: who has one has both."""
     maps = np.zeros((43, 20, 20), np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from smap_ros.bodies import BodyFrame
+from smap_ros.evaluation.common.identities import Pairing
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.motion import (
     Track,
@@ -119,6 +120,19 @@ def test_an_identity_that_went_from_one_to_another_and_stays_is_a_switch_of_both
     assert identity_switches(found, true) == 0
     found += [numbered([near, beside], (8, 7), k) for k in (2, 3)]
     assert identity_switches(found, true) == 1
+
+
+def test_an_identity_has_one_owner():
+    """It went to another, who is still there: who had it before doesn't take it from them."""
+    pairing = Pairing()
+    far = math.inf
+    assert pairing(np.array([[0.1, far]]), [7], [0, 1]) == [(0, 0)]
+    assert pairing(np.array([[far, 0.1]]), [7], [0, 1]) == [(0, 1)]
+    cost = np.array([[0.3, 0.4], [0.2, far]])
+    assert sorted(pairing(cost, [7, 8], [0, 1])) == [(0, 1), (1, 0)]
+    assert sorted(pairing(cost, [7, 8], [0, 1])) == [(0, 1), (1, 0)]
+    for shape in (0, 2), (2, 0), (0, 0):
+        assert pairing(np.zeros(shape), [1] * shape[0], [2] * shape[1]) == []
 
 
 def test_nobody_exchanges_nothing():

@@ -36,14 +36,13 @@ from smap_train.data.people import PhotoPerson
 from smap_train.engine.sampling import BadRecordError
 from smap_train.engine.trainer import train
 from smap_train.export.second_look import (
-    MARGIN,
     _difference,
     add_second_look,
     example,
     opened,
 )
 from smap_train.models.checkpoint import load_model
-from smap_train.models.landmarks import SIZE, Landmarks, load_graph
+from smap_train.models.landmarks import MARGIN, SIZE, Landmarks, load_graph
 from smap_train.recipes.second_look import tensors
 
 from .tiny import shards, tiny
