@@ -226,6 +226,7 @@ def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Fil
     ]
     tracked = []
     for answer in [*answers, *smoother.flush()]:
+        # Who is only predicted wasn't found.
         there = [person.body for person in answer.people if not person.predicted]
         tracked.append(compare(answer.note, there, pairing))
     return Film(sequence.name, numbers, found, tuple(tracked), smoother.smoother)

@@ -1,4 +1,4 @@
-"""Pseudo labels of depth: what MediaPipe's pose models make of each photo of an archive.
+"""Pseudo labels of depth: what MediaPipe's pose model makes of each photo of an archive.
 
 MediaPipe demands versions of common packages that contradict those this project is tested with, so
 it is no dependency: it belongs in an environment of its own.
