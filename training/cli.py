@@ -73,6 +73,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "smap_train.refining.measure:run",
         "Write people as a bundle finds them beside the truth, for its refining network.",
     ),
+    "looks": (
+        "smap_train.refining.both:run",
+        "Write people as a bundle's two looks have them, for its fusing network.",
+    ),
     "record": ("smap_train.smoother.record:run", "Record a detector's people over films."),
     "export": ("smap_train.export:run", "Export a checkpoint to a bundle that engines load."),
     "litert": ("smap_train.export.litert:run", "Export a MobileHumanPose to LiteRT."),

@@ -8,6 +8,7 @@ from pathlib import Path
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.errors import InputError
 from smap_train.export.common import Exporter, ExportOptions
+from smap_train.export.fusing import export_fusing
 from smap_train.export.maed import export_video_kind
 from smap_train.export.mesh import export_mesh_kind
 from smap_train.export.refining import export_refined_kind
@@ -30,6 +31,7 @@ EXPORTERS: dict[str, Entry] = {
     "smap": Entry(export_smap_kind, ("refine", "like")),
     "smap_lite": Entry(export_smap_kind, ("refine", "like")),
     "refinenet": Entry(export_refined_kind, ("like",)),
+    "fusing": Entry(export_fusing, ("like",)),
     "virtualpose": Entry(export_virtualpose_kind, ("backbone",)),
     "virtualpose_lite": Entry(export_virtualpose_kind, ("backbone",)),
     "mobilehuman": Entry(export_topdown_kind, ("settings",)),

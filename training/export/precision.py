@@ -29,6 +29,7 @@ HALF_TOLERANCES = {
     "smap": 1e-2,
     "smap_lite": 1e-2,
     "refinenet": 1e-2,
+    "fusing": 1e-2,
     "virtualpose_backbone": 1e-2,
     "virtualpose_lite": 2e-2,
     "virtualpose_lite's roots": 2e-1,

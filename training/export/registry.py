@@ -97,6 +97,7 @@ GRAPHS: dict[str, Callable[[Any], Graphs]] = {
     "smap": _whole("smap", "heatmap_2d", "det_d", "root_d"),
     "smap_lite": _whole("smap_lite", "heatmap_2d", "det_d", "root_d"),
     "refinenet": _whole("refinenet", "out"),
+    "fusing": _whole("fusing", "output"),
     "maed": _maed,
     "mobilehuman": _mobilehuman,
     "crowdnet": _crowdnet,

@@ -51,6 +51,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "smap_lite": Entry("smap_train.models.smap_lite:SmapLite", (1, 3, 256, 448)),
     "landmarks": Entry("smap_train.models.landmarks:Landmarks", (1, 3, 256, 256)),
+    "fusing": Entry("smap_train.models.fusing:Fusing", (4, 350)),
     "smoother": Entry("smap_train.models.smoother.network:LearnedSmoother", (1, 40, 15, 3)),
 }
 

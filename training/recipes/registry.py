@@ -28,6 +28,7 @@ RECIPES: dict[str, str] = {
     ),
     "virtualpose_lite": "smap_train.recipes.virtualpose_lite:VirtualPoseLiteRecipe",
     "second_look": "smap_train.recipes.second_look:SecondLookRecipe",
+    "fusing": "smap_train.recipes.fusing:FusingRecipe",
     "smoother": "smap_train.recipes.smoother:SmootherRecipe",
 }
 

@@ -93,10 +93,12 @@ class SmapFiles(Networks):
     Attributes:
         refine: refines the lifted joints.
         second: looks at each person again, see ``SecondLookSpec``.
+        fuse: makes one person of both looks, see ``estimators.second_look.learned``.
     """
 
     refine: FileEntry | None = None
     second: FileEntry | None = None
+    fuse: FileEntry | None = None
 
 
 class SmapManifest(ImageManifest):
@@ -192,4 +194,18 @@ class SmapManifest(ImageManifest):
                     f"outputs.{name}.shape is {list(self.outputs[name].shape)}; "
                     f"expected {list(shape)} for this input and stride"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _fusing_is_fed(self) -> SmapManifest:
+        needed = {
+            "files.second": self.files.second is not None,
+            "output pose": "pose" in self.outputs,
+            "output depth_spread": "depth_spread" in self.outputs,
+        }
+        lacking = [name for name, there in needed.items() if not there]
+        if self.files.fuse is not None and lacking:
+            raise ValueError(
+                f"files.fuse is stated without {', '.join(lacking)}, which its network is fed with"
+            )
         return self

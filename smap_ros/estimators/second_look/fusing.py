@@ -7,7 +7,8 @@ pose, and so does who gets somebody else's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,9 @@ class Seen:
     poses: Double
     presence: Double
     sides: Double
+
+    def __getitem__(self, rows: Any) -> Seen:
+        return Seen(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @classmethod
     def nothing(cls, people: int) -> Seen:
@@ -154,11 +158,21 @@ def towards(camera: Camera, pixel: Double) -> Double:
     to stand in the camera's frame. The identity where the pixel has no ray.
     """
     ray = camera.back_project(np.asarray(pixel, np.float64), np.ones(()))
-    if not np.isfinite(ray).all():
-        return np.eye(3)
-    x, y, z = ray / np.linalg.norm(ray)
-    cross = np.array([[0, 0, x], [0, 0, y], [-x, -y, 0]])  # of (0, 0, 1) x ray
-    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + z), np.float64)
+    return np.asarray(turns(ray[None])[0], np.float64)
+
+
+def turns(rays: NDArray[np.floating]) -> Double:
+    """The shortest turns that bring the optical axis onto rays [N, 3], float64 [N, 3, 3].
+
+    The identity for rays that aren't finite.
+    """
+    rays = np.asarray(rays, np.float64)
+    known = np.isfinite(rays).all(axis=-1) & rays.any(axis=-1)
+    rays = np.where(known[:, None], rays, [0.0, 0.0, 1.0])
+    x, y, z = (rays / np.linalg.norm(rays, axis=-1, keepdims=True)).T
+    cross = np.zeros((len(rays), 3, 3))  # of (0, 0, 1) x ray
+    cross[:, 0, 2], cross[:, 1, 2], cross[:, 2, 0], cross[:, 2, 1] = x, y, -x, -y
+    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + z)[:, None, None], np.float64)
 
 
 def share_of(weights: ShareWeights, first: Float, second: Double, apart: Double) -> Double:

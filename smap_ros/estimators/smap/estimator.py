@@ -41,6 +41,7 @@ from smap_ros.estimators.base import (
 from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
+from smap_ros.estimators.second_look.learned import open_fusing
 from smap_ros.estimators.second_look.look import SecondLook
 from smap_ros.estimators.smap.certainty import Told, certainty, evidence, plain_scores
 from smap_ros.estimators.smap.device import device_frame, people_of
@@ -60,7 +61,7 @@ from smap_ros.estimators.smap.refining import (
     refine_output,
 )
 from smap_ros.estimators.smap.selection import LOW_SCORE, Limits, select_people
-from smap_ros.estimators.smap.twice import BothLooks, Twice, as_one, look_again
+from smap_ros.estimators.smap.twice import BothLooks, Twice, as_one, corrected, look_again
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15, Skeleton
 
@@ -74,6 +75,7 @@ class SmapEstimator:
         refine: its refining network, loaded, or None to do without.
         config: settings.
         second: looks at each person again, or None to do without.
+        fuse: its network that makes one person of both looks, loaded, or None to do without.
 
     Raises:
         BundleError: if the bundle is of another kind, its association overrides are wrong, or
@@ -89,11 +91,12 @@ class SmapEstimator:
         refine: Engine | None = None,
         config: SmapConfig | None = None,
         second: SecondLook | None = None,
+        fuse: Engine | None = None,
     ) -> None:
         self._manifest = manifest = manifest_of(bundle, SmapManifest)
         self.config = config or SmapConfig()
         self._engine = engine
-        self._refine, self._second = refine, second
+        self._refine, self._second, self._fuse = refine, second, fuse
         if refine is not None:
             check_refine(manifest, refine)
         self._association = _association_config(manifest, self.config)
@@ -139,7 +142,7 @@ class SmapEstimator:
                 f"second_look is on, but bundle {bundle.name!r} has no network for it; leave it "
                 "out, or add one with smap-train second-look"
             )
-        refine = second = None
+        refine = second = fuse = None
         with ExitStack() as opened:  # closed again when a later step fails
             network = opened.enter_context(
                 closing(create_engine(bundle, engine, threads, precision, gpu=gpu))
@@ -151,7 +154,9 @@ class SmapEstimator:
                 loaded = network, threads, precision, gpu
                 second = SecondLook.open(bundle, spec, *loaded, budget_ms=budget)
                 opened.enter_context(closing(second))
-            estimator = cls(bundle, network, refine, config, second)
+                if manifest.files.fuse is not None:
+                    fuse = opened.enter_context(closing(open_fusing(bundle, network.name)))
+            estimator = cls(bundle, network, refine, config, second, fuse)
             opened.pop_all()
         return estimator
 
@@ -219,12 +224,25 @@ class SmapEstimator:
             return None
         return self._look_again(image, camera, lifted)
 
+    def looks_together(self, image: Image, camera: Camera) -> tuple[BothLooks, Twice] | None:
+        """The people of :meth:`both_looks`, and one of both each, as a fusing network is told."""
+        looks = self.both_looks(image, camera)
+        return None if looks is None else (looks, self.as_one(looks, camera))
+
     def as_one(self, looks: BothLooks, camera: Camera, spec: SecondLookSpec | None = None) -> Twice:
-        """One person of both looks, as :meth:`estimate` makes them, or by another ``spec``."""
+        """One person of both looks by the closed form, the bundle's or of another ``spec``."""
         assert self._second is not None
         second, scale = self._second, self._letterbox(camera).scale
         refined = None if self._refine is None else self._refined
         return as_one(looks, camera, spec or second.spec, scale, refined, second.budget_ms)
+
+    def _corrected(self, looks: BothLooks, closed: Twice, camera: Camera) -> Twice:
+        """As the fusing network has the people, if there is one."""
+        fuse = self._fuse
+        if fuse is None:
+            return closed
+        name, out = fuse.inputs[0].name, fuse.outputs[0].name
+        return corrected(looks, closed, camera, lambda given: fuse.run({name: given})[out])
 
     def _look_again(self, image: Image, camera: Camera, lifted: Lifted) -> BothLooks:
         assert self._second is not None
@@ -295,7 +313,7 @@ class SmapEstimator:
     def close(self) -> None:
         """Release the networks; harmless when done twice."""
         self._engine.close()
-        for further in (self._refine, self._second):
+        for further in (self._refine, self._second, self._fuse):
             if further is not None:
                 further.close()
 
@@ -336,7 +354,7 @@ class SmapEstimator:
         presence = None
         if self._second is not None:
             looks = look_again(self._second, image, camera, lifted, joints)
-            twice = self.as_one(looks, camera)
+            twice = self._corrected(looks, self.as_one(looks, camera), camera)
             lifted, joints, scores = twice.lifted, twice.joints_3d, twice.scores
             notes, presence = twice.use.notes(), twice.presence
             timer.lap("second look")

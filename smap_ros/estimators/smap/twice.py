@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.camera import Camera
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import Image
 from smap_ros.estimators.second_look.fusing import Double, Seen, Together, pose_of_both, together
+from smap_ros.estimators.second_look.learned import Views, fused_output, fusing_input
 from smap_ros.estimators.second_look.look import SecondLook, Use
 from smap_ros.estimators.smap.lifting import JOINTS, Float, Lifted
 from smap_ros.skeletons import MPI15
@@ -60,6 +62,11 @@ class BothLooks:
     def scores(self) -> Float:
         """Of the first look's joints, float32 [N, 15]; 0 where missing."""
         return np.clip(self.lifted.scores, 0, 1)
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Who was looked at again with an answer, whether or not it counts, bool [N]."""
+        return np.asarray(np.isfinite(self.seen.presence), np.bool_)
 
 
 def look_again(
@@ -112,6 +119,57 @@ def as_one(
     poses = pose_of_both(again, seen, both.in_space)
     people = replace(moved, joints_2d=both.joints_2d)
     return Twice(people, poses, both.scores, seen.presence, use)
+
+
+def views_of(looks: BothLooks, closed: Twice) -> Views:
+    """What a fusing network is told of those who were looked at again.
+
+    Args:
+        looks: at the people.
+        closed: what the closed form makes of them.
+
+    Raises:
+        InputError: if the first look tells no poses, or no error of its distances.
+    """
+    rows, lifted = looks.answered, looks.lifted
+    if lifted.poses is None or lifted.spread is None:
+        raise InputError(
+            "the first look's network tells no poses or no depth_spread, which a fusing network is "
+            "fed with"
+        )
+    return Views(
+        closed_3d=closed.joints_3d[rows],
+        closed_2d=closed.lifted.joints_2d[rows],
+        closed_scores=closed.scores[rows],
+        first_3d=looks.joints_3d[rows],
+        first_2d=lifted.joints_2d[rows],
+        first_scores=looks.scores[rows],
+        believed=looks.believed[rows],
+        poses=lifted.poses[rows],
+        spread=lifted.spread[rows],
+        seen=looks.seen[rows],
+    )
+
+
+def corrected(
+    looks: BothLooks, closed: Twice, camera: Camera, network: Callable[[Float], Float]
+) -> Twice:
+    """The people as a fusing network has them; those who weren't looked at again stay.
+
+    Args:
+        looks, camera: at the people.
+        closed: what the closed form makes of them.
+        network: from its input, float32 [M, 350], to its output, float32 [M, 75].
+    """
+    rows = looks.answered
+    if not rows.any():
+        return closed
+    views = views_of(looks, closed)
+    given, frames = fusing_input(views, camera)
+    joints_3d, joints_2d = closed.joints_3d.copy(), closed.lifted.joints_2d.copy()
+    output = network(given)
+    joints_3d[rows], joints_2d[rows] = fused_output(output, views, frames, camera)
+    return replace(closed, lifted=replace(closed.lifted, joints_2d=joints_2d), joints_3d=joints_3d)
 
 
 def _halfway(first: Float, again: Float) -> Float:

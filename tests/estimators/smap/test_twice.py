@@ -11,8 +11,10 @@ from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.estimators.second_look.learned import INPUTS, JOINTS, OUTPUTS
 from smap_ros.estimators.second_look.look import SecondLook
 from smap_ros.skeletons import MPI15
+from tests.conftest import outputs_of
 from tests.second_look_bundle import SIZE, second_look, second_model
 
 BRIGHT = 250
@@ -31,15 +33,31 @@ def answers(margin: float = 1.25) -> np.ndarray:
     return np.concatenate([joints, np.full((15, 1), 0.9)], axis=1)
 
 
+def doubt(labels: dict[str, np.ndarray]) -> np.ndarray:
+    """A network's word that depths are off by a tenth."""
+    return np.full((1, 2, *labels["maps"].shape[2:]), 0.1, np.float32)
+
+
 @pytest.fixture
 def make(tmp_path, scene, scene_onnx, scene_manifest):
     """Make the estimator of the scene's people with a second look that says the same of each."""
 
     def create(
-        joints=None, pose=None, presence=1.0, spec=None, changes=None, refining=None, **options
+        joints=None,
+        pose=None,
+        presence=1.0,
+        spec=None,
+        changes=None,
+        refining=None,
+        fusing=None,
+        **options,
     ):
         model, second = tmp_path / "model.onnx", tmp_path / "second_source.onnx"
-        model.write_bytes(scene_onnx(scene.maps()))
+        labels = scene.maps()
+        if fusing is not None:
+            labels |= {"pose": scene.poses(ROOT), "depth_spread": doubt(labels)}
+            changes = {"outputs": outputs_of(labels), **(changes or {})}
+        model.write_bytes(scene_onnx(labels))
         pose = np.zeros((15, 3)) if pose is None else pose
         joints = answers() if joints is None else joints
         second.write_bytes(second_model(joints, pose, presence))
@@ -48,6 +66,9 @@ def make(tmp_path, scene, scene_onnx, scene_manifest):
         if refining is not None:
             networks["refine"] = tmp_path / "refine_source.onnx"
             networks["refine"].write_bytes(refining)
+        if fusing is not None:
+            networks["fuse"] = tmp_path / "fuse_source.onnx"
+            networks["fuse"].write_bytes(fusing)
         bundle = write_bundle(tmp_path / "scene", manifest, model, **networks)
         return create_estimator(bundle, "onnxruntime", threads=1, **options)
 
@@ -269,3 +290,72 @@ def test_a_refining_network_can_be_trained_on_what_it_gets(make, scene) -> None:
     np.testing.assert_array_equal(
         once.looked_at_twice(image, scene.camera).joints_3d, first.joints_3d
     )
+
+
+def always(corrections: np.ndarray, inputs: int = INPUTS) -> bytes:
+    """A fusing network that makes the same corrections of everybody, float [75]."""
+    values = {"nothing": np.zeros((inputs, len(corrections))), "same": corrections[None]}
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["people", "nothing"], ["none"]),
+            helper.make_node("Add", ["none", "same"], ["corrected"]),
+        ],
+        "fuse",
+        [helper.make_tensor_value_info("people", TensorProto.FLOAT, ["batch", inputs])],
+        [
+            helper.make_tensor_value_info(
+                "corrected", TensorProto.FLOAT, ["batch", len(corrections)]
+            )
+        ],
+        [numpy_helper.from_array(v.astype(np.float32), name) for name, v in values.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def test_a_fusing_network_corrects_what_the_closed_form_makes(make, scene) -> None:
+    corrections = np.zeros(OUTPUTS)
+    corrections[3 * WRIST : 3 * WRIST + 3] = (0.1, -0.2, 0.3)
+    corrections[3 * ROOT + 2] = np.log(1.1)
+    corrections[3 * JOINTS + 2 * WRIST] = 0.05
+    image, camera = scene.image(BRIGHT), scene.camera
+    plain = make(fusing=always(np.zeros(OUTPUTS))).estimate(image, camera)
+    moved = make(fusing=always(corrections)).estimate(image, camera)
+    assert len(plain) == len(moved) == 3
+    for one, two in zip(plain, moved, strict=True):
+        distances = np.linalg.norm(one.root), np.linalg.norm(two.root)
+        assert distances[1] == pytest.approx(1.1 * distances[0], rel=1e-4)
+        change = (two.joints_3d - two.root) - (one.joints_3d - one.root)
+        assert np.linalg.norm(change[WRIST]) == pytest.approx(np.sqrt(0.14), abs=1e-4)
+        others = np.arange(JOINTS) != WRIST
+        np.testing.assert_allclose(change[others], 0, atol=1e-4)
+        pixels = two.joints_2d - one.joints_2d
+        expected = 0.05 * camera.fx / distances[0]
+        assert np.linalg.norm(pixels[WRIST]) == pytest.approx(expected, rel=0.2)
+        np.testing.assert_allclose(pixels[others], 0, atol=0.05)
+        np.testing.assert_array_equal(one.scores, two.scores)
+        # The pelvis in metres is where both looks see it.
+        np.testing.assert_allclose(camera.project(two.root), two.joints_2d[ROOT], atol=0.05)
+
+
+def test_who_is_not_looked_at_again_is_not_corrected(make, scene) -> None:
+    corrections = np.full(OUTPUTS, 0.1)
+    image, camera = scene.image(BRIGHT), scene.camera
+    plain = make(fusing=always(corrections), second_look=False).estimate(image, camera)
+    pose = np.full((15, 3), np.nan)  # no answer
+    twice = make(fusing=always(corrections), pose=pose).estimate(image, camera)
+    assert len(plain) == len(twice) == 3
+    for one, two in zip(plain, twice, strict=True):
+        np.testing.assert_array_equal(one.joints_3d, two.joints_3d)
+    assert len(make(fusing=always(corrections)).estimate(scene.image(128), camera)) == 0
+
+
+def test_a_fusing_network_needs_what_it_is_fed_with(make, tmp_path, scene) -> None:
+    with pytest.raises(
+        BundleError, match=r"fusing network of bundle 'scene' has .*float32\[any, 350"
+    ):
+        make(fusing=always(np.zeros(OUTPUTS), inputs=12))
+    labels = {**scene.maps(), "pose": scene.poses(ROOT)}
+    lacking = r"files\.fuse is stated without output depth_spread, which"
+    with pytest.raises(BundleError, match=lacking):
+        make(fusing=always(np.zeros(OUTPUTS)), changes={"outputs": outputs_of(labels)})

@@ -10,9 +10,11 @@ from typing import Any
 from smap_ros.bundles.bundle import load_bundle
 from smap_train.recipes.base import Recipe
 from smap_train.recipes.registry import recipe_class
+from smap_train.refining.both import LookedAt
 
 from ..data.bodies import write_scenes, write_set
 from ..data.test_tracks import film
+from ..refining.looked_at import looked_at
 from ..refining.people import shrunken
 from ..test_smoother import shaky_film
 from .pairs import pair
@@ -43,6 +45,13 @@ def refine_lite(folder: Path) -> dict[str, Any]:
     shrunken(200, 0).save(path)
     return {"pairs": path, "poses": 200, "hidden": [64, 64], "batch_size": 4, "group": 32,
             "warmup": 5, "learning_rate": 0.02}  # fmt: skip
+
+
+def fusing(folder: Path) -> dict[str, Any]:
+    path = folder / "looks.npz"
+    LookedAt.join([looked_at(200, 0), looked_at(100, 1, photos=100)]).save(path)
+    return {"people": [path], "hidden": [64, 64], "dropout": 0.0, "batch_size": 4, "group": 32,
+            "warmup": 5, "learning_rate": 5e-3}  # fmt: skip
 
 
 def mobilehuman(folder: Path) -> dict[str, Any]:
@@ -134,6 +143,7 @@ TINY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "smap": smap,
     "refinenet": refinenet,
     "refine_lite": refine_lite,
+    "fusing": fusing,
     "mobilehuman": mobilehuman,
     "crowdnet": crowdnet,
     "hap_pretraining": hap_pretraining,
