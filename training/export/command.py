@@ -69,7 +69,7 @@ def run(
         str | None,
         typer.Option(
             help="Bundle that the weights were trained on from: its RefineNet and thresholds go "
-            "with them. For smap and smap_lite; of a refinenet, the bundle that gets it."
+            "with them. For smap and smap_lite; of a refinenet or fusing, the bundle that gets it."
         ),
     ] = None,
     backbone: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -74,7 +74,11 @@ Exporter: TypeAlias = Callable[[Path, Path, ExportOptions], tuple[Bundle, float]
 
 
 def change_bundle(
-    bundle: Bundle, changes: Mapping[str, Any], folder: Path | None = None, **files: Path
+    bundle: Bundle,
+    changes: Mapping[str, Any],
+    folder: Path | None = None,
+    without: Collection[str] = (),
+    **files: Path,
 ) -> Bundle:
     """Rewrite a bundle where it is, or elsewhere under another name.
 
@@ -82,14 +86,19 @@ def change_bundle(
         bundle: as loaded.
         changes: fields of its manifest.
         folder: where it goes; by default where it is.
+        without: roles of networks that it loses.
         files: further networks, or other ones, by role.
     """
     fields = bundle.manifest.model_dump(mode="json", exclude_none=True)
     del fields["files"]
-    old = {role: bundle.folder / file.path for role, file in bundle.manifest.files.entries.items()}
+    entries = bundle.manifest.files.entries
+    old = {role: bundle.folder / file.path for role, file in entries.items() if role not in without}
     if folder is not None:
         fields["name"] = folder.resolve().name
-    return write_bundle(folder or bundle.folder, {**fields, **changes}, **{**old, **files})
+    made = write_bundle(folder or bundle.folder, {**fields, **changes}, **{**old, **files})
+    for role in set(without) & set(entries):
+        (made.folder / entries[role].path).unlink(missing_ok=True)
+    return made
 
 
 def load_network(checkpoint: Path, kind: type[Network], expected: str = "") -> Network:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,9 +43,19 @@ def export_fusing(checkpoint: Path, bundle: Path, options: ExportOptions) -> tup
     network = load_network(checkpoint, Fusing, "fusing network")
     example = torch.randn(entry("fusing").input_shape, generator=torch.Generator().manual_seed(0))
     stated = {"licence": options.licence, "description": options.description}
-    changes = {name: text for name, text in stated.items() if text not in ("", "unknown")}
+    changes: dict[str, Any] = {
+        name: text for name, text in stated.items() if text not in ("", "unknown")
+    }
+    changes["provenance"] = _provenance(like, options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fuse.onnx"
         part = Part("fusing", one_input(network, example, ("output",), free_batch=True), path)
         error = write_parts([part], options.half, options.half_tolerance)
         return change_bundle(like, changes, bundle, fuse=path), error
+
+
+def _provenance(like: Bundle, options: ExportOptions) -> dict[str, Any]:
+    """The bundle's, with what is stated instead; what was measured is another bundle's now."""
+    old = like.manifest.provenance.model_dump(mode="json", exclude_none=True)
+    old.pop("metrics", None)
+    return {**old, **{k: v for k, v in options.provenance.items() if v not in ("", "unknown")}}

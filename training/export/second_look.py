@@ -57,6 +57,8 @@ _HALF_TOLERANCE = 0.02
 _WIDTH = 448  # of the picture of examples, whose height is a crop's
 _CONVOLUTION_AXES = 4  # of the weights that are fp16 in the wheel already
 
+_LEARNED = ("fuse",)  # networks that have learned from another second look
+
 # Chosen on photos and scenes that nothing is measured on; training/NOTES.md says how.
 _SPEC: Mapping[str, Any] = {
     "input": {
@@ -82,6 +84,8 @@ def add_second_look(
     source: Path, bundle: Path, like: str | None = None, half_tolerance: float | None = None
 ) -> tuple[Bundle, float]:
     """Convert a network and put it into a bundle, in the place of an earlier one.
+
+    A fusing network that was there is left out: it has learned from another second look.
 
     Args:
         source: the mediapipe wheel, the ``.tflite`` file out of it, or ``NAME.pth`` of recipe
@@ -109,7 +113,7 @@ def add_second_look(
             error = write_published(read_network(source), path)
         # It takes the place of the mirrored look, which costs more and gives less.
         changes = {"second_look": _SPEC, "flip_test": False}
-        return change_bundle(old, changes, target, second=path), error
+        return change_bundle(old, changes, target, without=_LEARNED, second=path), error
 
 
 def _places(bundle: Path, like: str | None) -> tuple[Bundle, Path | None]:
@@ -149,7 +153,9 @@ def add_measured(
         made, error = add_second_look(source, aside, str(old.folder), half_tolerance)
         spec, told = measured_shares(made, scenes, engine)
         changes = {"second_look": spec.model_dump()}
-        return change_bundle(made, changes, target or old.folder), error, told
+        made = change_bundle(made, changes, target or old.folder)
+        (made.folder / "fuse.onnx").unlink(missing_ok=True)  # of the bundle that was there
+        return made, error, told
 
 
 def write(network: Landmarks, path: Path, tolerance: float | None = None) -> float:
@@ -342,10 +348,16 @@ def run(
     """
     scenes = [scene for folder in virtual or [] for scene in open_scenes(folder)]
     told: dict[str, float] = {}
+    had_fusing = "fuse" in load_bundle(like or bundle).manifest.files.entries
     if scenes:
         made, error, told = add_measured(source, bundle, scenes, like, engine, half_tolerance)
     else:
         made, error = add_second_look(source, bundle, like, half_tolerance)
+    if had_fusing:
+        typer.echo(
+            "left out: fuse.onnx, which has learned from another second look; make one with "
+            "smap-train looks and recipe fusing"
+        )
     size = (made.folder / "second.onnx").stat().st_size / 1e6
     typer.echo(
         f"{made.folder}/second.onnx: {size:.1f} MB, ONNX against the original {error:.1e} relative"

@@ -139,6 +139,8 @@ def export_smap_kind(
             parts.append(Part("refinenet", refine_export(refining), refine_path))
         error = write_parts(parts, options.half, options.half_tolerance)
         others = {} if like is None else further_networks(like, Path(folder))
+        if not {"pose", "depth_spread"} <= set(outputs):  # which a fusing network is fed with
+            others.pop("fuse", None)
         if refining is not None:
             others["refine"] = refine_path
         return write_bundle(bundle, manifest, path, **others), error

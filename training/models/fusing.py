@@ -42,7 +42,7 @@ class Fusing(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, hidden: Sequence[int] = (512, 512), dropout: float = 0.1) -> None:
+    def __init__(self, hidden: Sequence[int] = (512, 512), dropout: float = 0.05) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(INPUTS))
         self.register_buffer("deviation", torch.ones(INPUTS))
@@ -54,7 +54,7 @@ class Fusing(nn.Module):
             )
             width = wide
         last = nn.Linear(width, OUTPUTS)
-        nn.init.zeros_(last.weight)  # untrained, it corrects nothing
+        nn.init.zeros_(last.weight)  # untrained, it corrects no pose
         nn.init.zeros_(last.bias)
         layers["last"] = last
         self.block = nn.Sequential(layers)
@@ -62,7 +62,7 @@ class Fusing(nn.Module):
     def measure(self, people: Tensor) -> None:
         """Take the inputs' mean and deviation from those of many people [M, 350]."""
         self.mean.copy_(people.mean(dim=0))
-        self.deviation.copy_(people.std(dim=0) + _LEAST)
+        self.deviation.copy_(people.std(dim=0, unbiased=False) + _LEAST)
 
     def once(self, people: Tensor) -> Tensor:
         """[B, 350] -> [B, 75], of the people as they are."""

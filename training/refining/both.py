@@ -8,6 +8,7 @@ what pseudo labels say of depths. All of it is in the people's own frames, as
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,8 +21,10 @@ from tqdm import tqdm
 
 from smap_ros.bodies import Body
 from smap_ros.bundles.bundle import load_bundle
+from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.second_look.learned import INPUTS, Views, fusing_input
 from smap_ros.estimators.smap.estimator import SmapEstimator
 from smap_ros.estimators.smap.twice import views_of
@@ -101,7 +104,7 @@ def read_looked_at(path: Path) -> LookedAt:
             data = {name: file[name] for name in file.files}
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}; {expected}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is no whole archive of arrays ({error}); {expected}") from error
     if str(data.get("format")) != _FORMAT:
         raise InputError(f"{path} doesn't hold people by both looks; {expected}")
@@ -147,6 +150,12 @@ def look(
         raise InputError(
             f"bundle {bundle} has no second look; expected one of kind smap with one, as smap_lite"
         )
+    lacking = {"pose", "depth_spread"} - set(manifest_of(loaded, SmapManifest).outputs)
+    if lacking:
+        raise InputError(
+            f"bundle {bundle} has no output {', '.join(sorted(lacking))}, which a fusing network "
+            "is fed with; expected one that has, as smap_lite"
+        )
     estimator = SmapEstimator.create(loaded, engine)
     try:
         ways = (False, True)[: 1 + mirrored]
@@ -187,7 +196,7 @@ def _of_scene(estimator: SmapEstimator, scene: Scene) -> LookedAt | None:
 
 
 def in_mirror(scene: Scene) -> Scene:
-    """The scene as a mirror shows it.
+    """The scene as a mirror shows it, but for how its camera is mounted.
 
     Raises:
         InputError: if its camera has a lens, whose distortion would have to be mirrored as well.
@@ -280,7 +289,7 @@ def of_photo(views: Views, photo: PhotoPerson, camera: Camera) -> LookedAt:
     away = ((distance + depth) / distance)[..., None]
     poses = np.concatenate([points * away - points[:, ROOT, None], depth[..., None]], axis=-1)
     poses = np.where(np.isfinite(poses).all(axis=-1, keepdims=True), poses, np.nan)
-    poses[:, ROOT] = 0
+    poses[:, ROOT] = 0 if np.isfinite(poses).any() else np.nan
     columns = (c.astype(np.float32) for c in (poses, places, points))
     return LookedAt(given, *columns, np.ones(1, np.bool_))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,7 +120,7 @@ def read_found(path: Path) -> FoundPeople:
             data = {name: file[name] for name in file.files}
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}; {expected}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is no whole archive of arrays ({error}); {expected}") from error
     if str(data.get("format")) != _FORMAT:
         raise InputError(f"{path} doesn't hold people; {expected}")

@@ -12,6 +12,7 @@ it: where their rays cross the plane through the pelvis.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -37,6 +38,7 @@ OUTPUTS = JOINTS * (3 + 2)
 
 _REACH = 3.0  # metres; what is farther from the pelvis counts as this far
 _FLATTEST = 0.2  # of a ray's length along the person's axis; flatter ones cross no plane usefully
+_MOST = 1.0  # metres, of a correction
 _FARTHER = 0.5  # most of the correction of the distance's logarithm
 _LEAST_SPREAD, _LEAST_PRESENCE = 1e-3, 0.01  # of what a logarithm is taken
 
@@ -101,6 +103,7 @@ class Views:
         believed: float [N, 15, 2], pixels, where the first look saw joints or takes them to be.
         poses: float32 [N, 15, 3], that the pelvises tell.
         spread: float32 [N], error to expect of the logarithm of the distance.
+        taken: bool [N], whose second look the closed form believes.
         seen: by the second look.
     """
 
@@ -113,6 +116,7 @@ class Views:
     believed: NDArray[np.floating]
     poses: Float
     spread: Float
+    taken: NDArray[np.bool_]
     seen: Seen
 
     def __getitem__(self, rows: Any) -> Views:
@@ -130,35 +134,30 @@ def fusing_input(views: Views, camera: Camera) -> tuple[Float, Frames]:
     """
     frames = Frames.of(views.closed_3d, views.closed_2d, camera)
     seen, distance = views.seen, frames.distance
-    posed = [frames.turned(_about_root(pose)) for pose in (views.closed_3d, views.first_3d)]
-    posed += [frames.turned(np.nan_to_num(pose)) for pose in (seen.poses, views.poses)]
+    told = _told_about_root(views, camera)
+    poses: list[Any] = [_about_root(views.closed_3d), _about_root(views.first_3d), seen.poses, told]
     last = np.array([camera.width, camera.height]) - 0.5
     with np.errstate(invalid="ignore"):
         inside = ((views.believed >= -0.5) & (views.believed <= last)).all(axis=-1)
-    points = [
-        _known(frames.on_plane(pixels, camera), scores > 0)
-        for pixels, scores in (
-            (views.first_2d, views.first_scores), (seen.joints_2d, np.ones((1, JOINTS)))
-        )
-    ]  # fmt: skip
+    first, first_scores = _known(frames, camera, views.first_2d, views.first_scores)
+    second, second_scores = _known(frames, camera, seen.joints_2d, seen.scores)
     closed, sees = closed_on_plane(views, frames, camera)
-    heard = np.nan_to_num(seen.scores)
-    scores: list[Any] = [views.first_scores, heard, views.closed_scores, inside, sees]
-    size = np.nan_to_num(seen.sides, nan=1.0) / camera.fx * distance
-    numbers = [
+    scores: list[Any] = [first_scores, second_scores, views.closed_scores, inside, sees]
+    numbers: list[Any] = [
         np.log(distance),
         np.log(np.maximum(views.spread, _LEAST_SPREAD)),
         np.log(np.clip(np.nan_to_num(seen.presence), _LEAST_PRESENCE, 1)),
-        np.log(size),
-        np.full(len(distance), np.log(camera.fx / camera.width)),
+        np.log(np.nan_to_num(seen.sides, nan=1.0) / camera.fx * distance),
+        views.taken,
     ]
+    turned = [frames.turned(np.nan_to_num(pose)) for pose in poses]
     parts = [
-        np.clip(np.stack(posed, axis=2), -_REACH, _REACH),
-        np.clip(np.stack([*points, closed], axis=2), -_REACH, _REACH),
+        np.clip(np.stack(turned, axis=2), -_REACH, _REACH),
+        np.clip(np.stack([first, second, closed], axis=2), -_REACH, _REACH),
         np.stack(scores, axis=-1),
         np.stack(numbers, axis=-1),
     ]
-    rows = [part.reshape(len(distance), -1) for part in parts]
+    rows = [part.reshape(len(distance), math.prod(part.shape[1:])) for part in parts]
     return np.concatenate(rows, axis=1).astype(np.float32), frames
 
 
@@ -203,7 +202,7 @@ def fused_output(
             f"the fusing network's output has shape {output.shape}, expected {(people, OUTPUTS)}: "
             f"one row for each of the {people} people"
         )
-    corrections = output.astype(np.float64)
+    corrections = np.clip(output.astype(np.float64), -_MOST, _MOST)
     finite = np.asarray(np.isfinite(corrections).all(axis=1), np.bool_)
     usable = finite[:, None, None]
     pose = corrections[:, : 3 * JOINTS].reshape(people, JOINTS, 3)
@@ -214,18 +213,20 @@ def fused_output(
     pose[:, ROOT] = 0
     joints = frames.back(frames.turned(_about_root(views.closed_3d)) + pose + way[:, None])
     ahead = np.asarray(joints[:, ROOT, 2] > 0)  # who would be behind the camera stays
-    joints = np.where(usable & ahead[:, None, None] & np.isfinite(joints), joints, views.closed_3d)
+    placed = np.isfinite(views.closed_3d) & np.isfinite(joints)
+    joints = np.where(usable & ahead[:, None, None] & placed, joints, views.closed_3d)
 
-    plane = frames.on_plane(views.closed_2d, camera)
-    pixels = frames.in_picture(
-        plane + corrections[:, 3 * JOINTS :].reshape(people, JOINTS, 2), camera
-    )
-    pixels = np.where(usable & np.isfinite(pixels), pixels, views.closed_2d)
+    plane, sees = closed_on_plane(views, frames, camera)
+    plane = plane + corrections[:, 3 * JOINTS :].reshape(people, JOINTS, 2)
+    pixels = frames.in_picture(plane, camera)
+    flat = ((views.closed_scores > 0) & ~sees)[..., None]  # seen where no plane is
+    known = np.isfinite(views.closed_2d) & np.isfinite(pixels) & ~flat
+    pixels = np.where(usable & known, pixels, views.closed_2d)
     return joints.astype(np.float32), pixels.astype(np.float32)
 
 
 def open_fusing(bundle: Bundle, preferred: str) -> Engine:
-    """The fusing network on a CPU runtime: some 100,000 products a person, any number of rows.
+    """The fusing network on a CPU runtime: a million products a person, any number of rows.
 
     Raises:
         BundleError: if it doesn't map 350 numbers to 75.
@@ -256,7 +257,24 @@ def _about_root(joints_3d: Float) -> Float:
     return np.asarray(np.nan_to_num(joints_3d - joints_3d[:, ROOT, None]), np.float32)
 
 
-def _known(points: Double, there: NDArray[np.bool_]) -> Double:
-    """Points [N, 15, 2], zeros where they are missing."""
-    known = there & np.isfinite(points).all(axis=-1)
-    return np.where(known[..., None], points, 0.0)
+def _told_about_root(views: Views, camera: Camera) -> Double:
+    """The told poses along the camera's axes, which are as far beside the pelvis as they look.
+
+    See :class:`~smap_ros.estimators.smap.lifting.Lifted`; NaN where a joint would be behind the
+    camera.
+    """
+    roots = views.closed_3d[:, ROOT].astype(np.float64)
+    depth = roots[:, None, 2] + views.poses[..., 2]
+    scale = np.array([camera.fx, camera.fy]) / roots[:, None, 2:]
+    pixels = camera.project(roots)[:, None] + views.poses[..., :2] * scale
+    joints = camera.back_project(pixels, np.where(depth > 0, depth, np.nan))
+    return np.asarray(joints - roots[:, None], np.float64)
+
+
+def _known(
+    frames: Frames, camera: Camera, pixels: NDArray[np.floating], scores: NDArray[np.floating]
+) -> tuple[Double, Double]:
+    """Points on the plane and their scores, both 0 where a look sees nothing or no plane is."""
+    plane = frames.on_plane(pixels, camera)
+    known = np.asarray((np.nan_to_num(scores) > 0) & np.isfinite(plane).all(axis=-1), np.bool_)
+    return np.where(known[..., None], plane, 0.0), np.where(known, scores, 0.0)

@@ -28,6 +28,7 @@ class Twice:
         joints_3d: float32 [N, 15, 3], metres, optical frame.
         scores: float32 [N, 15]; 0 where neither sees the joint.
         presence: float64 [N], the second look's, that somebody is there; NaN where it didn't look.
+        taken: bool [N], whose second look the closed form believes.
         use: what was made of the time.
     """
 
@@ -35,6 +36,7 @@ class Twice:
     joints_3d: Float
     scores: Float
     presence: Double
+    taken: NDArray[np.bool_]
     use: Use
 
 
@@ -98,7 +100,8 @@ def as_one(
     What both see in the picture goes through the refining network again, and the pose is halfway
     between that and the first look's: the network has learned from the first look's joints, and
     with others' its pose is better for some and worse for others, the mean for both. Then the
-    poses in metres are averaged. Where people are stays the first look's word.
+    poses in metres are averaged. Where people are stays the first look's word, unless a fusing
+    network comes after (:func:`corrected`).
 
     Args:
         looks: at the same people.
@@ -113,12 +116,12 @@ def as_one(
     both = together(lifted.joints_2d, looks.believed, looks.scores, seen, camera, spec)
     use = Use(len(lifted), int(looks.looked.sum()), int(both.taken.sum()), looks.ms, budget_ms)
     if not both.taken.any():
-        return Twice(lifted, looks.joints_3d, looks.scores, seen.presence, use)
+        return Twice(lifted, looks.joints_3d, looks.scores, seen.presence, both.taken, use)
     moved = _moved(lifted, both, camera, scale)
     again = moved.joints_3d if refined is None else _halfway(looks.joints_3d, refined(moved))
     poses = pose_of_both(again, seen, both.in_space)
     people = replace(moved, joints_2d=both.joints_2d)
-    return Twice(people, poses, both.scores, seen.presence, use)
+    return Twice(people, poses, both.scores, seen.presence, both.taken, use)
 
 
 def views_of(looks: BothLooks, closed: Twice) -> Views:
@@ -134,8 +137,9 @@ def views_of(looks: BothLooks, closed: Twice) -> Views:
     rows, lifted = looks.answered, looks.lifted
     if lifted.poses is None or lifted.spread is None:
         raise InputError(
-            "the first look's network tells no poses or no depth_spread, which a fusing network is "
-            "fed with"
+            f"the first look's network has outputs pose: {lifted.poses is not None}, depth_spread: "
+            f"{lifted.spread is not None}; a fusing network is fed with both, so take a bundle "
+            "that has them, as smap_lite"
         )
     return Views(
         closed_3d=closed.joints_3d[rows],
@@ -147,6 +151,7 @@ def views_of(looks: BothLooks, closed: Twice) -> Views:
         believed=looks.believed[rows],
         poses=lifted.poses[rows],
         spread=lifted.spread[rows],
+        taken=closed.taken[rows],
         seen=looks.seen[rows],
     )
 

@@ -4,7 +4,8 @@ PCK at 0.2 of the torso: a joint is right when it is closer to its label than th
 distance from the neck to the middle of the hips (to the one hip, where only one is labelled).
 14 joints count, all of mpi15 but the pelvis, which LSPET doesn't label; in each photo those that
 are labelled. One person a photo is labelled; of those found, the one whose pelvis is nearest to
-the middle of the hips is compared.
+the middle of the hips is compared. The same is asked of the pose in metres: of where its joints
+project.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
+from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.predictions import Predictions
 from smap_ros.evaluation.pck2d.truth import Photo
@@ -37,11 +39,13 @@ class Compared:
         found: the person compared, or None when nobody was found.
         errors: float64 [15], distance of each joint as a share of the torso; infinite where the
             joint was not found, NaN where it is not labelled, and at the pelvis.
+        projected: float64 [15], the same of where the joints in metres project.
     """
 
     photo: Photo
     found: Body | None
     errors: Float
+    projected: Float
 
     @property
     def hits(self) -> int:
@@ -104,7 +108,7 @@ def evaluate(
         on_photo()
         if frame is not None:
             found = nearest(frame.bodies, photo)
-            compared.append(Compared(photo, found, torso_errors(found, photo.joints_2d)))
+            compared.append(_compared(photo, found, frame.camera))
         unmeasurable += not measurable
         skipped += measurable and frame is None
     if not compared:
@@ -113,6 +117,15 @@ def evaluate(
             "aren't labelled; are they of the same data?"
         )
     return Outcome(tuple(compared), unmeasurable, skipped)
+
+
+def _compared(photo: Photo, found: Body | None, camera: Camera) -> Compared:
+    """A photo's person beside its labels; ``camera`` is the one that they were found with."""
+    seen = projected = None
+    if found is not None:
+        seen, projected = found.joints_2d, camera.project(found.joints_3d)
+    labels = photo.joints_2d
+    return Compared(photo, found, torso_errors(seen, labels), torso_errors(projected, labels))
 
 
 def torso(joints: NDArray[np.floating]) -> float:
@@ -139,13 +152,13 @@ def nearest(found: Sequence[Body], photo: Photo) -> Body | None:
     return min(found, key=distance, default=None)
 
 
-def torso_errors(found: Body | None, true: NDArray[np.floating]) -> Float:
-    """Distances as in :class:`Compared`, of a prediction from labels [15, 2] in pixels."""
+def torso_errors(found: NDArray[np.floating] | None, true: NDArray[np.floating]) -> Float:
+    """Distances as in :class:`Compared`, of joints [15, 2] from labels [15, 2] in pixels."""
     labelled = np.isfinite(true).all(axis=1)
     labelled[MPI15.root] = False
     errors = np.where(labelled, np.inf, np.nan)
     if found is not None:
-        away = np.linalg.norm(found.joints_2d.astype(np.float64) - true, axis=1) / torso(true)
+        away = np.linalg.norm(found.astype(np.float64) - true, axis=1) / torso(true)
         there = labelled & np.isfinite(away)
         errors[there] = away[there]
     return errors
@@ -164,6 +177,11 @@ def by_joint(photos: Sequence[Compared]) -> dict[str, JointNumbers]:
 def total(photos: Sequence[Compared], share: float = PCK_SHARE) -> float:
     """Mean over the joints of their PCK, percent: every joint weighs the same."""
     return _mean(_pck(np.array([photo.errors for photo in photos]), share), JOINTS)
+
+
+def total_projected(photos: Sequence[Compared], share: float = PCK_SHARE) -> float:
+    """:func:`total` of where poses in metres project."""
+    return _mean(_pck(np.array([photo.projected for photo in photos]), share), JOINTS)
 
 
 def curves(photos: Sequence[Compared]) -> dict[str, list[float]]:

@@ -22,6 +22,7 @@ from smap_ros.evaluation.pck2d.measures import (
     by_joint,
     curves,
     total,
+    total_projected,
 )
 from smap_ros.skeletons import MPI15
 
@@ -41,6 +42,9 @@ class Pck2dReport:
             "left out, torso not labelled": (str(outcome.unmeasurable),),
             "photos in which nobody was found": (str(nobody),),
             f"PCK at {PCK_SHARE:g} of the torso, 14 joints": (f"{shown(total(outcome.photos))} %",),
+            "the same of poses in metres, projected": (
+                f"{shown(total_projected(outcome.photos))} %",
+            ),
         }
         if outcome.skipped:
             rows["not in the predictions"] = (str(outcome.skipped),)
@@ -64,6 +68,7 @@ class Pck2dReport:
             "nobody_found": sum(photo.found is None for photo in outcome.photos),
             "threshold": PCK_SHARE,
             "pck_percent": total(outcome.photos),
+            "projected_pck_percent": total_projected(outcome.photos),
             "by_joint": {name: vars(n) for name, n in by_joint(outcome.photos).items()},
             "thresholds": THRESHOLDS,
             "curves_percent": curves(outcome.photos),

@@ -28,6 +28,14 @@ PERSON = np.random.default_rng(3).normal(0, 0.35, (JOINTS, 3))
 PERSON[ROOT] = 0
 
 
+def told(joints: np.ndarray, camera: Camera) -> np.ndarray:
+    """People [N, 15, 3] as pelvises tell them: beside the pelvis as they look, and behind it."""
+    pixels, depth = camera.project(joints), joints[:, ROOT, None, 2:]
+    beside = (pixels - pixels[:, ROOT, None]) * depth / (camera.fx, camera.fy)
+    behind = joints[..., 2:] - depth
+    return np.concatenate([beside, behind], axis=-1).astype(np.float32)
+
+
 def at(roots: np.ndarray, camera: Camera = CAMERA, seed: int = 0) -> tuple[Views, np.ndarray]:
     """People whose looks are all a little wrong, and the truth, [N, 15, 3]."""
     rng = np.random.default_rng(seed)
@@ -49,7 +57,8 @@ def at(roots: np.ndarray, camera: Camera = CAMERA, seed: int = 0) -> tuple[Views
         rng.uniform(0.3, 1, (count, JOINTS)).astype(np.float32),
         (true + off(0.1, 3)).astype(np.float32), (pixels + off(5, 2)).astype(np.float32),
         rng.uniform(0.2, 1, (count, JOINTS)).astype(np.float32), pixels,
-        (about + off(0.1, 3)).astype(np.float32), np.full(count, 0.1, np.float32), seen,
+        told(closed[:, ROOT, None] + about + off(0.1, 3), camera), np.full(count, 0.1, np.float32),
+        np.ones(count, bool), seen,
     )  # fmt: skip
     return views, true
 
@@ -97,7 +106,9 @@ def test_the_true_corrections_give_the_true_people(camera: Camera) -> None:
 
 def test_where_in_the_picture_somebody_is_does_not_matter() -> None:
     """The camera turned about its middle: the person's own frame sees the same."""
-    views, _ = at(ROOTS[:1])
+    views, true = at(ROOTS[:1])
+    about = true - true[:, ROOT, None]
+    views = replace(views, poses=told(views.closed_3d[:, ROOT, None] + about, CAMERA))
     given, _ = fusing_input(views, CAMERA)
     turn = towards(CAMERA, np.array([760.0, 330.0]))
 
@@ -114,7 +125,8 @@ def test_where_in_the_picture_somebody_is_does_not_matter() -> None:
     elsewhere = replace(
         views, closed_3d=turned(views.closed_3d), closed_2d=moved(views.closed_2d),
         first_3d=turned(views.first_3d), first_2d=moved(views.first_2d),
-        believed=moved(views.believed), poses=turned(views.poses), seen=seen,
+        believed=moved(views.believed), seen=seen,
+        poses=told(turned(views.closed_3d[:, ROOT, None] + about), CAMERA),
     )  # fmt: skip
     there, frames = fusing_input(elsewhere, CAMERA)
     # The shortest turn after another is not the shortest turn of both: there is a roll between.
@@ -127,6 +139,16 @@ def test_where_in_the_picture_somebody_is_does_not_matter() -> None:
     points = there[0, JOINTS * 12 : JOINTS * 18].reshape(-1, 2) @ roll
     np.testing.assert_allclose(points.ravel(), given[0, JOINTS * 12 : JOINTS * 18], atol=1e-3)
     np.testing.assert_allclose(there[0, JOINTS * 18 :], given[0, JOINTS * 18 :], atol=1e-4)
+
+
+@pytest.mark.parametrize("camera", [CAMERA, FISHEYE], ids=["pinhole", "fisheye"])
+def test_a_told_pose_is_one_in_metres(camera: Camera) -> None:
+    views, true = at(ROOTS, camera)
+    about = true - true[:, ROOT, None]
+    views = replace(views, poses=told(views.closed_3d[:, ROOT, None] + about, camera))
+    given, frames = fusing_input(views, camera)
+    poses = given[:, : JOINTS * 12].reshape(-1, JOINTS, 4, 3)[:, :, 3]
+    np.testing.assert_allclose(poses, frames.turned(about), atol=2e-3)
 
 
 def test_what_a_look_does_not_say_is_nought() -> None:
@@ -167,6 +189,45 @@ def test_without_corrections_pose_and_points_stay_and_the_person_is_on_the_pelvi
     np.testing.assert_allclose(*distances, rtol=1e-5)
 
 
+def test_a_joint_that_was_not_seen_is_corrected_from_where_its_pose_is() -> None:
+    """Its pixel, which both looks guess, is not what the network was told of."""
+    views, true = at(ROOTS)
+    views.closed_scores[:, 8] = 0
+    views.closed_2d[:, 8] += 60
+    given, frames = fusing_input(views, CAMERA)
+    pixels = CAMERA.project(true)
+    points = given[:, JOINTS * 12 : JOINTS * 18].reshape(3, JOINTS, 3, 2)[:, :, 2]
+    output = np.zeros((3, OUTPUTS))
+    output[:, 3 * JOINTS :] = (frames.on_plane(pixels, CAMERA) - points).reshape(3, -1)
+    _, corrected = fused_output(output.astype(np.float32), views, frames, CAMERA)
+    np.testing.assert_allclose(corrected, pixels, atol=0.1)
+    views.closed_2d[1, 8] = np.nan
+    _, corrected = fused_output(output.astype(np.float32), views, frames, CAMERA)
+    assert np.isnan(corrected[1, 8]).all() and np.isfinite(corrected[0, 8]).all()
+
+
+def test_a_joint_without_a_place_gets_none() -> None:
+    views, _ = at(ROOTS)
+    views.closed_3d[0, 6] = np.nan
+    _, frames = fusing_input(views, CAMERA)
+    joints, _ = fused_output(np.full((3, OUTPUTS), 0.05, np.float32), views, frames, CAMERA)
+    assert np.isnan(joints[0, 6]).all() and np.isfinite(joints[0, 7]).all()
+
+
+def test_what_is_seen_where_no_plane_is_stays() -> None:
+    views, _ = at(np.array([[0.0, 0.0, 3.0]]), FISHEYE)
+    views.closed_2d[0, 4] = FISHEYE.project(np.array([3.0, 0.0, 0.3]))
+    given, frames = fusing_input(views, FISHEYE)
+    scores = given[0, JOINTS * 18 : JOINTS * 23].reshape(JOINTS, 5)
+    assert scores[4, 4] == 0 and scores[3, 4] == 1
+    _, pixels = fused_output(np.full((1, OUTPUTS), 0.1, np.float32), views, frames, FISHEYE)
+    np.testing.assert_array_equal(pixels[0, 4], views.closed_2d[0, 4])
+    assert (pixels[0, 3] != views.closed_2d[0, 3]).all()
+    views.seen.joints_2d[0, 5] = FISHEYE.project(np.array([3.0, 0.0, 0.3]))
+    given, _ = fusing_input(views, FISHEYE)
+    assert given[0, JOINTS * 18 : JOINTS * 23].reshape(JOINTS, 5)[5, 1] == 0
+
+
 def test_a_correction_that_is_no_number_is_none() -> None:
     views, _ = at(ROOTS)
     _, frames = fusing_input(views, CAMERA)
@@ -186,6 +247,13 @@ def test_nobody_is_moved_far_along_the_ray() -> None:
     joints, _ = fused_output(output, views, frames, CAMERA)
     moved = np.linalg.norm(joints[:, ROOT], axis=1) / frames.distance
     np.testing.assert_allclose(np.log(moved), (0.5, -0.5, 0.3), atol=1e-5)
+    # Nor to the side: a metre at most.
+    output = np.full((3, OUTPUTS), 50.0, np.float32)
+    joints, _ = fused_output(output, views, frames, CAMERA)
+    beside = frames.turned(joints[:, ROOT, None])[:, 0]
+    np.testing.assert_allclose(
+        beside[:, :2] / beside[:, 2:] * frames.distance[:, None], 1, atol=1e-5
+    )
 
 
 def test_an_answer_of_another_shape_is_refused() -> None:

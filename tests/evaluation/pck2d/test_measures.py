@@ -1,6 +1,7 @@
 """Protocol pck2d, with numbers worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from smap_ros.evaluation.pck2d.measures import (
     torso,
     torso_errors,
     total,
+    total_projected,
 )
 from smap_ros.evaluation.pck2d.truth import Photo, PhotoFiles, read_lspet
 from smap_ros.skeletons import MPI15
@@ -71,11 +73,27 @@ def test_a_joint_is_right_within_a_fifth_of_the_torso(tmp_path, away, hit):
     assert total(outcome.photos) == pytest.approx(100 * (13 + hit) / 14)
 
 
+def test_poses_in_metres_are_compared_where_they_project(tmp_path):
+    """Seen where they are labelled, but placed 13 px beside, or nowhere."""
+    camera = Camera(120, 200, 99, 99, 60, 99)
+    joints = camera.back_project(LABELS.astype(float), np.full(15, 3.0)).astype(np.float32)
+    placed = replace(found(LABELS), joints_3d=joints)
+    outcome = evaluate(Given(a=[placed]), [photo(tmp_path)])
+    assert total(outcome.photos) == total_projected(outcome.photos) == pytest.approx(100)
+    joints[WRIST, 0] += 13 * 3.0 / 99
+    joints[KNEE] = np.nan
+    outcome = evaluate(Given(a=[replace(placed, joints_3d=joints)]), [photo(tmp_path)])
+    assert total(outcome.photos) == pytest.approx(100)
+    assert total_projected(outcome.photos) == pytest.approx(100 * 12 / 14)
+    nobody = evaluate(Given(a=[]), [photo(tmp_path)])
+    assert total_projected(nobody.photos) == 0
+
+
 def test_missing_joints_are_wrong_and_unlabelled_ones_do_not_count():
     labels, pixels = LABELS.copy(), LABELS.copy()
     labels[KNEE] = np.nan
     pixels[WRIST] = np.nan
-    errors = torso_errors(found(pixels), labels)
+    errors = torso_errors(pixels, labels)
     assert errors[WRIST] == math.inf
     assert np.isnan(errors[[KNEE, MPI15.root]]).all()
     assert (errors[[k for k in JOINTS if k not in (WRIST, KNEE)]] == 0).all()

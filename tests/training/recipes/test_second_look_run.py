@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.camera import Camera
@@ -18,6 +19,7 @@ from smap_ros.errors import InputError
 from smap_ros.estimators.second_look.fusing import towards
 from smap_ros.estimators.second_look.region import region_around
 from smap_ros.skeletons import MPI15
+from smap_train.cli import app
 from smap_train.data.layouts.bodies import SEEN, X, Y
 from smap_train.data.layouts.virtual import open_virtual
 from smap_train.data.looked_at import (
@@ -322,6 +324,15 @@ def test_it_learns_and_becomes_a_second_look(tmp_path):
     bundle, error = add_second_look(weights, tmp_path / "mine", "smap_lite")
     assert bundle.name == "mine" and "refine" in bundle.manifest.files.entries
     assert error < 2e-2
+    # What has learned from another second look doesn't go with it, there or in place.
+    assert "fuse" in load_bundle("smap_lite").manifest.files.entries
+    place = shutil.copytree(load_bundle("smap_lite").folder, tmp_path / "in_place")
+    words = ["second-look", str(weights), str(place)]
+    told = CliRunner().invoke(app, words)
+    assert not told.exception and "left out: fuse.onnx" in told.stdout
+    for folder in (bundle.folder, place):
+        assert "fuse" not in load_bundle(folder).manifest.files.entries
+        assert not (folder / "fuse.onnx").exists()
     session = onnxruntime.InferenceSession(bundle.folder / "second.onnx")
     again = opened(bundle.folder)  # a bundle's second look can be taught on
     picture = example(2)

@@ -23,6 +23,7 @@ def looked_at(count: int, seed: int, photos: int = 0) -> LookedAt:
         np.stack([closed, first, second, first], axis=2), np.stack(shown, axis=2),
         rng.uniform(0.2, 1, (count, JOINTS, 5)), rng.normal(0, 0.1, (count, 5)),
     ]  # fmt: skip
+    parts[3][:, 0] += np.log(4.0)  # metres away
     given = np.concatenate([part.reshape(count, -1) for part in parts], axis=1)
     assert given.shape[1] == INPUTS
     places = np.broadcast_to([0.05, 0.0, np.log(0.9)], (count, 3)).copy()
