@@ -191,7 +191,8 @@ def fused_output(
 
     Returns:
         Joints float32 [N, 15, 3], metres, optical frame, and float32 [N, 15, 2], pixels, NaN where
-        no look sees them. What has no finite correction stays as the closed form had it.
+        no look sees them. What has no finite correction stays as the closed form had it. Of whom
+        that didn't believe the second look the pose alone is corrected.
 
     Raises:
         InputError: if the output doesn't have that shape.
@@ -205,8 +206,10 @@ def fused_output(
     corrections = np.clip(output.astype(np.float64), -_MOST, _MOST)
     finite = np.asarray(np.isfinite(corrections).all(axis=1), np.bool_)
     usable = finite[:, None, None]
+    # An answer that the closed form refused may be of somebody else, and draw people onto them.
+    believed = views.taken[:, None]
     pose = corrections[:, : 3 * JOINTS].reshape(people, JOINTS, 3)
-    moved = pose[:, ROOT].copy()
+    moved = np.where(believed, pose[:, ROOT], 0.0)
     farther = np.exp(np.clip(moved[:, 2], -_FARTHER, _FARTHER))
     way = np.concatenate([moved[:, :2], frames.distance[:, None]], axis=1)
     way *= (frames.distance * farther / np.linalg.norm(way, axis=1))[:, None]
@@ -217,7 +220,8 @@ def fused_output(
     joints = np.where(usable & ahead[:, None, None] & placed, joints, views.closed_3d)
 
     plane, sees = closed_on_plane(views, frames, camera)
-    plane = plane + corrections[:, 3 * JOINTS :].reshape(people, JOINTS, 2)
+    moves = np.where(believed, corrections[:, 3 * JOINTS :], 0.0)
+    plane = plane + moves.reshape(people, JOINTS, 2)
     pixels = frames.in_picture(plane, camera)
     flat = ((views.closed_scores > 0) & ~sees)[..., None]  # seen where no plane is
     known = np.isfinite(views.closed_2d) & np.isfinite(pixels) & ~flat

@@ -239,6 +239,26 @@ def test_a_correction_that_is_no_number_is_none() -> None:
     assert (joints[0] != views.closed_3d[0]).all() and np.isfinite(joints).all()
 
 
+def test_who_was_refused_is_posed_anew_and_stays_where_they_are() -> None:
+    """The answer may be of somebody who stands before them."""
+    views, _ = at(ROOTS)
+    views = replace(views, taken=np.array([True, False, True]))
+    given, frames = fusing_input(views, CAMERA)
+    assert given[:, -1].tolist() == [1, 0, 1]
+    none, some = (
+        fused_output(np.full((3, OUTPUTS), size, np.float32), views, frames, CAMERA)
+        for size in (0.0, 0.2)
+    )
+    pose = [joints[1] - joints[1, ROOT] for joints in (none[0], some[0])]
+    others = np.arange(JOINTS) != ROOT
+    np.testing.assert_allclose(
+        np.linalg.norm(pose[1] - pose[0], axis=1)[others], 0.12**0.5, rtol=1e-3
+    )
+    np.testing.assert_allclose(some[0][1, ROOT], none[0][1, ROOT], atol=1e-5)
+    np.testing.assert_allclose(some[1][1], none[1][1], atol=1e-3)
+    assert (np.abs(some[0][0, ROOT] - none[0][0, ROOT]) > 0.05).any()
+
+
 def test_nobody_is_moved_far_along_the_ray() -> None:
     views, _ = at(ROOTS)
     _, frames = fusing_input(views, CAMERA)
