@@ -18,7 +18,7 @@ def export_refined_kind(
     bundle: Path,
     options: ExportOptions,
 ) -> tuple[Bundle, float]:
-    """Copy a bundle of kind ``smap``, with a new refining network.
+    """Copy a bundle of kind ``smap``, with a new refining network and without a fusing one.
 
     Args:
         checkpoint: of model ``refinenet``.
@@ -52,5 +52,7 @@ def export_refined_kind(
         error = write_parts(
             [Part("refinenet", refine_export(network), path)], options.half, options.half_tolerance
         )
-        others = further_networks(like, Path(folder), kept=like.manifest.files.entries)
+        # A fusing network has learned from what the old one made of people.
+        kept = [role for role in like.manifest.files.entries if role != "fuse"]
+        others = further_networks(like, Path(folder), kept)
         return write_bundle(bundle, manifest, **{**others, "refine": path}), error

@@ -225,6 +225,12 @@ def in_mirror(scene: Scene) -> Scene:
     )
 
 
+def labels_in_mirror(photo: PhotoPerson, width: int) -> PhotoPerson:
+    """What is known of a photo's person in a mirror; the photo itself stays."""
+    joints = _mirrored_pixels(photo.joints_2d, width)
+    return replace(photo, joints_2d=joints, depth=photo.depth[MPI15.flip])
+
+
 def _mirrored_pixels(pixels: Float, width: int) -> Float:
     mirrored = pixels[MPI15.flip].copy()
     mirrored[:, 0] = width - 1 - mirrored[:, 0]
@@ -249,8 +255,7 @@ def _of_photo(estimator: SmapEstimator, photo: PhotoPerson, mirrored: bool) -> L
     image = photo.image()
     if mirrored:
         image = np.ascontiguousarray(image[:, ::-1])
-        joints = _mirrored_pixels(photo.joints_2d, image.shape[1])
-        photo = replace(photo, joints_2d=joints, depth=photo.depth[MPI15.flip])
+        photo = labels_in_mirror(photo, image.shape[1])
     camera = guessed_camera(image.shape[1], image.shape[0])
     views = _views(estimator, image, camera)
     if views is None:

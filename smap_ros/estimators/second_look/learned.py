@@ -191,8 +191,9 @@ def fused_output(
 
     Returns:
         Joints float32 [N, 15, 3], metres, optical frame, and float32 [N, 15, 2], pixels, NaN where
-        no look sees them. What has no finite correction stays as the closed form had it. Of whom
-        that didn't believe the second look the pose alone is corrected.
+        the closed form has none. People without finite corrections stay as that had them. Whom it
+        didn't believe the second look of are posed anew, as far away as they were, on the ray
+        through their pelvis' point.
 
     Raises:
         InputError: if the output doesn't have that shape.
@@ -203,8 +204,8 @@ def fused_output(
             f"the fusing network's output has shape {output.shape}, expected {(people, OUTPUTS)}: "
             f"one row for each of the {people} people"
         )
+    finite = np.asarray(np.isfinite(output).all(axis=1), np.bool_)
     corrections = np.clip(output.astype(np.float64), -_MOST, _MOST)
-    finite = np.asarray(np.isfinite(corrections).all(axis=1), np.bool_)
     usable = finite[:, None, None]
     # An answer that the closed form refused may be of somebody else, and draw people onto them.
     believed = views.taken[:, None]

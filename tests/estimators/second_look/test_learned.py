@@ -228,11 +228,12 @@ def test_what_is_seen_where_no_plane_is_stays() -> None:
     assert given[0, JOINTS * 18 : JOINTS * 23].reshape(JOINTS, 5)[5, 1] == 0
 
 
-def test_a_correction_that_is_no_number_is_none() -> None:
+@pytest.mark.parametrize("told", [np.nan, np.inf, -np.inf])
+def test_a_correction_that_is_no_number_is_none(told: float) -> None:
     views, _ = at(ROOTS)
     _, frames = fusing_input(views, CAMERA)
     output = np.full((3, OUTPUTS), 0.1, np.float32)
-    output[1, 7] = np.nan
+    output[1, 7] = told
     joints, pixels = fused_output(output, views, frames, CAMERA)
     np.testing.assert_array_equal(joints[1], views.closed_3d[1])
     np.testing.assert_array_equal(pixels[1], views.closed_2d[1])
@@ -255,6 +256,11 @@ def test_who_was_refused_is_posed_anew_and_stays_where_they_are() -> None:
         np.linalg.norm(pose[1] - pose[0], axis=1)[others], 0.12**0.5, rtol=1e-3
     )
     np.testing.assert_allclose(some[0][1, ROOT], none[0][1, ROOT], atol=1e-5)
+    away = [np.linalg.norm(joints[1, ROOT]) for joints in (some[0], views.closed_3d)]
+    assert away[0] == pytest.approx(away[1], rel=1e-5)
+    np.testing.assert_allclose(
+        CAMERA.project(some[0][1, ROOT]), views.closed_2d[1, ROOT], atol=0.01
+    )
     np.testing.assert_allclose(some[1][1], none[1][1], atol=1e-3)
     assert (np.abs(some[0][0, ROOT] - none[0][0, ROOT]) > 0.05).any()
 

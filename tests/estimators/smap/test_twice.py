@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
+
 import numpy as np
 import pytest
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from smap_ros.bundles.bundle import write_bundle
+from smap_ros.bundles.bundle import load_bundle, write_bundle
+from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.estimators.second_look.learned import INPUTS, JOINTS, OUTPUTS
 from smap_ros.estimators.second_look.look import SecondLook
+from smap_ros.offline.bench import three_people
 from smap_ros.skeletons import MPI15
 from tests.conftest import outputs_of
 from tests.second_look_bundle import SIZE, second_look, second_model
@@ -359,3 +365,23 @@ def test_a_fusing_network_needs_what_it_is_fed_with(make, tmp_path, scene) -> No
     lacking = r"files\.fuse is stated without output depth_spread, which"
     with pytest.raises(BundleError, match=lacking):
         make(fusing=always(np.zeros(OUTPUTS)), changes={"outputs": outputs_of(labels)})
+
+
+def test_the_shipped_model_places_joints_where_it_sees_them(tmp_path) -> None:
+    """Its fusing network does: without, poses in metres project more beside them."""
+    shipped = load_bundle("smap_lite")
+    folder = shutil.copytree(shipped.folder, tmp_path / "without")
+    manifest = yaml.safe_load((folder / "bundle.yaml").read_text())
+    del manifest["files"]["fuse"]
+    (folder / "bundle.yaml").write_text(yaml.safe_dump(manifest))
+    image, camera = three_people((640, 360)), Camera.from_fov(640, 360, np.deg2rad(60))
+    beside = []
+    for bundle in (load_bundle(folder), shipped):
+        with closing(create_estimator(bundle, "onnxruntime", threads=1)) as estimator:
+            frame = estimator.estimate(image, camera)
+        assert len(frame) == 3
+        off = [
+            (camera.project(body.joints_3d) - body.joints_2d)[body.scores > 0.3] for body in frame
+        ]
+        beside.append(np.abs(np.concatenate(off)).mean())
+    assert beside[1] < 0.8 * beside[0]

@@ -50,7 +50,7 @@ def test_it_learns_whom_to_believe(run: Path) -> None:
     for kind in ("virtual", "photos"):
         assert last[f"given_{kind}_mm"] > 100
         assert last[f"{kind}_mm"] < 0.6 * last[f"given_{kind}_mm"]
-        assert last[f"{kind}_near_percent"] > last[f"given_{kind}_near_percent"] + 10
+        assert last[f"{kind}_off_percent"] < last[f"given_{kind}_off_percent"] - 10
     assert last["given_virtual_distance_percent"] == pytest.approx(100 * (1 / 0.9 - 1), abs=0.1)
     assert last["virtual_distance_percent"] < 3
     assert "photos_distance_percent" not in last  # nobody knows
@@ -156,7 +156,8 @@ def test_too_little_to_learn_from_is_refused(tmp_path: Path) -> None:
 def test_photos_or_scenes_alone_will_do(tmp_path: Path) -> None:
     for photos, name in ((0, "virtual"), (100, "photos")):
         looked_at(100, 0, photos=photos).save(tmp_path / "people.npz")
-        recipe = open_recipe(CONFIGS / "fusing.yaml", [f"people=[{tmp_path / 'people.npz'}]"])
+        given = [f"people=[{tmp_path / 'people.npz'}]", f"photo_share={1 if photos == 0 else 0}"]
+        recipe = open_recipe(CONFIGS / "fusing.yaml", given)
         told = recipe.evaluate(recipe.network().eval(), 1000)
         assert set(told) >= {f"{name}_mm", f"given_{name}_mm"}
         # Untrained, it corrects nothing.

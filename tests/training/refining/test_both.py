@@ -23,6 +23,7 @@ from smap_train.data.people import PhotoPerson
 from smap_train.refining.both import (
     LookedAt,
     in_mirror,
+    labels_in_mirror,
     look,
     of_known,
     of_photo,
@@ -160,7 +161,11 @@ def test_people_in_a_mirror_are_themselves_in_a_mirror(bundle, people, tmp_path)
     np.testing.assert_allclose(back.frame.bodies[0].joints_3d, scene.frame.bodies[0].joints_3d)
     labels = people.camera.project(people.joints)[1].astype(np.float32)
     photo = cv2.imencode(".png", people.image(BRIGHT))[1].tobytes()
-    person = PhotoPerson(photo, None, labels, np.zeros(15, np.float32), 0.01)
+    depth = np.linspace(-0.3, 0.4, 15).astype(np.float32)
+    person = PhotoPerson(photo, None, labels, depth, 0.01)
+    other = labels_in_mirror(person, 1280)
+    np.testing.assert_allclose(other.joints_2d, mirrored.frame.bodies[1].joints_2d, atol=1e-3)
+    np.testing.assert_array_equal(other.depth, depth[MPI15.flip])
     twice = look(bundle, [scene], [person], "onnxruntime", mirrored=True)
     assert len(twice) > len(look(bundle, [scene], [person], "onnxruntime"))
     camera = replace(people.camera, distortion=(0.1, 0.0, 0.0, 0.0))
