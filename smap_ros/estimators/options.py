@@ -96,7 +96,11 @@ class SmapConfig(Options):
         low=0,
         high=10,
     )
-    refine: bool = setting(True, "run the bundle's refining network, if it has one")
+    refine: bool = setting(
+        True,
+        "run the bundle's refining network, if it has one, and the network that has learned from "
+        "its people",
+    )
     necks: bool = setting(
         True, "find people whose pelvis is out of the picture from their neck, if the bundle can"
     )

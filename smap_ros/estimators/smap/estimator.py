@@ -154,7 +154,8 @@ class SmapEstimator:
                 loaded = network, threads, precision, gpu
                 second = SecondLook.open(bundle, spec, *loaded, budget_ms=budget)
                 opened.enter_context(closing(second))
-                if manifest.files.fuse is not None:
+                refined = config.refine or manifest.files.refine is None
+                if manifest.files.fuse is not None and refined:  # it has learned from such people
                     fuse = opened.enter_context(closing(open_fusing(bundle, network.name)))
             estimator = cls(bundle, network, refine, config, second, fuse)
             opened.pop_all()

@@ -356,6 +356,17 @@ def test_who_is_not_looked_at_again_is_not_corrected(make, scene) -> None:
     assert len(make(fusing=always(corrections)).estimate(scene.image(128), camera)) == 0
 
 
+def test_without_the_network_whose_people_it_learned_from_it_does_nothing(make, scene) -> None:
+    how = {"fusing": always(np.full(OUTPUTS, 0.1)), "refining": refining_to_the_same()}
+    image, camera = scene.image(BRIGHT), scene.camera
+    off = make(**how, refine=False).estimate(image, camera)
+    none = make(refining=refining_to_the_same(), refine=False).estimate(image, camera)
+    on = make(**how).estimate(image, camera)
+    for one, two, three in zip(off, none, on, strict=True):
+        np.testing.assert_allclose(one.joints_3d, two.joints_3d, atol=1e-5)
+        assert np.abs(one.joints_3d - three.joints_3d).max() > 0.05
+
+
 def test_a_fusing_network_needs_what_it_is_fed_with(make, tmp_path, scene) -> None:
     with pytest.raises(
         BundleError, match=r"fusing network of bundle 'scene' has .*float32\[any, 350"
