@@ -93,7 +93,7 @@ def test_every_configuration_says_what_comes_next(path):
     assert words[0] == "smap-train"
     if words[1] == "export":
         assert words[2:] == [str(config.out), f"models/{config.out.name}"]
-        assert recipe.bundle_kind or recipe.model == "refinenet"
+        assert recipe.bundle_kind or recipe.model in ("refinenet", "fusing")
         ExportOptions(**recipe.export_options(config))
     elif words[1] == "second-look":
         made = f"models/{config.out.name}"
