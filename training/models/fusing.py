@@ -57,7 +57,7 @@ class Fusing(nn.Module):
         nn.init.zeros_(last.weight)  # untrained, it corrects no pose
         nn.init.zeros_(last.bias)
         layers["last"] = last
-        self.block = nn.Sequential(layers)
+        self.perceptron = nn.Sequential(layers)
 
     def measure(self, people: Tensor) -> None:
         """Take the inputs' mean and deviation from those of many people [M, 350]."""
@@ -67,7 +67,7 @@ class Fusing(nn.Module):
     def once(self, people: Tensor) -> Tensor:
         """[B, 350] -> [B, 75], of the people as they are."""
         usual = (people - self.mean) / self.deviation
-        out: Tensor = self.block(usual.clamp(-_FARTHEST, _FARTHEST))
+        out: Tensor = self.perceptron(usual.clamp(-_FARTHEST, _FARTHEST))
         return out
 
     def forward(self, people: Tensor) -> dict[str, Tensor]:
