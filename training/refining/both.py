@@ -305,10 +305,10 @@ def _within_reach(points: Double) -> Double:
 
 def _views(estimator: SmapEstimator, image: NDArray[np.uint8], camera: Camera) -> Views | None:
     """The people who were looked at again; None without any."""
-    both = estimator.looks_together(image, camera)
-    if both is None or not both[0].answered.any():
+    looks = estimator.both_looks(image, camera)
+    if looks is None or not looks.answered.any():
         return None
-    return views_of(*both)
+    return views_of(looks, estimator.as_one(looks, camera))
 
 
 def run(

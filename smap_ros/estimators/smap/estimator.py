@@ -50,6 +50,7 @@ from smap_ros.estimators.smap.lifting import (
     LiftingConfig,
     lift,
     place,
+    without_unplaced,
 )
 from smap_ros.estimators.smap.maps import Maps, MapScales
 from smap_ros.estimators.smap.necks import rooted_at_pelvis, united, with_inferred
@@ -225,11 +226,6 @@ class SmapEstimator:
             return None
         return self._look_again(image, camera, lifted)
 
-    def looks_together(self, image: Image, camera: Camera) -> tuple[BothLooks, Twice] | None:
-        """The people of :meth:`both_looks`, and one of both each, as a fusing network is told."""
-        looks = self.both_looks(image, camera)
-        return None if looks is None else (looks, self.as_one(looks, camera))
-
     def as_one(self, looks: BothLooks, camera: Camera, spec: SecondLookSpec | None = None) -> Twice:
         """One person of both looks by the closed form, the bundle's or of another ``spec``."""
         assert self._second is not None
@@ -265,7 +261,7 @@ class SmapEstimator:
             return Lifted.nobody({NON_FINITE: int(block["bad"])})
         placing = partial(place, camera=camera, letterbox=letterbox)
         outputs = self._manifest.outputs
-        lifted = _without_unplaced(placing(*people_of(block, outputs), config=self._lifting))
+        lifted = without_unplaced(placing(*people_of(block, outputs), config=self._lifting))
         if not self._from_necks:
             return lifted
         necks = placing(*people_of(block, outputs, necks=True), config=self._at_necks)
@@ -289,13 +285,13 @@ class SmapEstimator:
         if not self._from_necks or seen.neck_depth is None:
             people = associate(seen.maps, seen.root_depth, config=self._association)
             timer.lap("association")
-            return _without_unplaced(at_pelvis(people))
+            return without_unplaced(at_pelvis(people))
         people, rest = associate_both(
             seen.maps, seen.root_depth, seen.neck_depth, config=self._association
         )
         timer.lap("association")
         if not len(rest):  # as a rule
-            return _without_unplaced(at_pelvis(people))
+            return without_unplaced(at_pelvis(people))
         necks = lifting(
             rest,
             root_depth=seen.neck_depth,
@@ -303,12 +299,12 @@ class SmapEstimator:
             poses=seen.neck_poses,
             spread=neck_spread,
         )
-        return self._united(_without_unplaced(at_pelvis(people)), necks, camera, letterbox)
+        return self._united(without_unplaced(at_pelvis(people)), necks, camera, letterbox)
 
     @staticmethod
     def _united(people: Lifted, necks: Lifted, camera: Camera, letterbox: Letterbox) -> Lifted:
         """Both, each person once; ``necks`` as lifted from there."""
-        necks = rooted_at_pelvis(_without_unplaced(necks), camera, letterbox)
+        necks = rooted_at_pelvis(without_unplaced(necks), camera, letterbox)
         return united(people, necks, camera.fx * letterbox.scale)
 
     def close(self) -> None:
@@ -382,16 +378,6 @@ class SmapEstimator:
         given = refine_input(lifted, self._lifting, manifest.refine_scores, manifest.refine_poses)
         output = refine.run({refine.inputs[0].name: given})[refine.outputs[0].name]
         return refine_output(output, lifted, self._lifting, manifest.refine_root)
-
-
-def _without_unplaced(lifted: Lifted) -> Lifted:
-    """Joints whose pixel has no ideal ray (a lens that can't be undone there) become missing."""
-    placed = np.asarray(np.isfinite(lifted.joints_3d).all(axis=-1))
-    return replace(
-        lifted,
-        joints_2d=np.where(placed[..., None], lifted.joints_2d, np.float32(np.nan)),
-        scores=np.where(placed, lifted.scores, np.float32(0)),
-    )
 
 
 def _association_config(manifest: SmapManifest, config: SmapConfig) -> AssociationConfig:

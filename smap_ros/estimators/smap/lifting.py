@@ -376,3 +376,13 @@ def _check(
             f"{letterbox.image_width}x{letterbox.image_height} px; use Camera.resized() or the "
             "CameraInfo of this image"
         )
+
+
+def without_unplaced(lifted: Lifted) -> Lifted:
+    """Joints whose pixel has no ideal ray (a lens that can't be undone there) become missing."""
+    placed = np.asarray(np.isfinite(lifted.joints_3d).all(axis=-1))
+    return replace(
+        lifted,
+        joints_2d=np.where(placed[..., None], lifted.joints_2d, np.float32(np.nan)),
+        scores=np.where(placed, lifted.scores, np.float32(0)),
+    )

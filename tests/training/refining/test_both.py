@@ -142,7 +142,7 @@ def test_people_of_scenes_and_photos_are_looked_at_twice(bundle, people, tmp_pat
     for name in ("given", "poses", "places", "points", "photo"):
         np.testing.assert_array_equal(getattr(again, name), getattr(told, name))
     estimator = SmapEstimator.create(load_bundle(bundle), "onnxruntime")
-    assert estimator.looks_together(people.image(128), people.camera) is None
+    assert estimator.both_looks(people.image(128), people.camera) is None
 
 
 def test_people_in_a_mirror_are_themselves_in_a_mirror(bundle, people, tmp_path) -> None:
