@@ -5,10 +5,15 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
 from smap_ros.paths import make_folder
@@ -68,3 +73,27 @@ def only_writer(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_UN)  # of workers that still have the file open as well
         os.close(file)
+
+
+def read_arrays(path: Path, form: str, what: str, expected: str) -> dict[str, NDArray[Any]]:
+    """The arrays of one of our archives (``.npz``), by name.
+
+    Args:
+        path: file.
+        form: that its ``format`` states.
+        what: it holds, for messages.
+        expected: likewise, what to give instead.
+
+    Raises:
+        InputError: if it can't be read, or is of another form.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror or error}; {expected}") from error
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is no whole archive of arrays ({error}); {expected}") from error
+    if str(data.get("format")) != form:
+        raise InputError(f"{path} doesn't hold {what}; {expected}")
+    return data

@@ -117,7 +117,7 @@ def write_bundle(
     """Make a bundle: copy the files, hash them, write and check the manifest.
 
     Args:
-        folder: created if needed; an earlier bundle in it is replaced.
+        folder: created if needed; an earlier bundle in it is replaced, and its files go.
         manifest: all fields of the manifest but ``files``.
         model: the ONNX file of the network, weights embedded.
         refine: optional ONNX file of the refining network.
@@ -145,10 +145,23 @@ def write_bundle(
             if not (target.exists() and target.samefile(path)):
                 shutil.copyfile(path, target)
         text = yaml.safe_dump(checked.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        earlier = _files_named(folder)
         _write_atomically(folder / MANIFEST, text)
+        for name in earlier - {entry["path"] for entry in files.values()}:
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise BundleError(f"can't write the bundle {folder}: {error}") from error
     return load_bundle(folder)
+
+
+def _files_named(folder: Path) -> set[str]:
+    """The files of the bundle in a folder; none where there is no bundle, or a damaged one."""
+    path = folder / MANIFEST
+    try:
+        manifest = parse_manifest(_read_yaml(path), source=str(path))
+        return {entry.path for entry in manifest.files.entries.values()}
+    except BundleError:
+        return set()
 
 
 def _find(name_or_path: str | Path) -> Path:

@@ -71,6 +71,15 @@ def test_bundle_can_be_written_over_itself(folder, scene_manifest):
     assert after.manifest.version == "2" and after.model_hash == before.model_hash
 
 
+def test_what_an_earlier_bundle_had_more_goes_with_it(scene_manifest, tmp_path):
+    (tmp_path / "model").write_bytes(b"model")
+    there = tmp_path / "bundle"
+    write_bundle(there, scene_manifest(), tmp_path / "model", tmp_path / "model")
+    (there / "notes.txt").write_text("mine")
+    write_bundle(there, scene_manifest(), there / "model.onnx")
+    assert sorted(path.name for path in there.iterdir()) == [MANIFEST, "model.onnx", "notes.txt"]
+
+
 def test_wrong_manifest_writes_nothing(scene_manifest, tmp_path):
     (tmp_path / "model").write_bytes(b"model")
     wrong = scene_manifest()

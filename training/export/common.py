@@ -95,10 +95,7 @@ def change_bundle(
     old = {role: bundle.folder / file.path for role, file in entries.items() if role not in without}
     if folder is not None:
         fields["name"] = folder.resolve().name
-    made = write_bundle(folder or bundle.folder, {**fields, **changes}, **{**old, **files})
-    for role in set(without) & set(entries):
-        (made.folder / entries[role].path).unlink(missing_ok=True)
-    return made
+    return write_bundle(folder or bundle.folder, {**fields, **changes}, **{**old, **files})
 
 
 def load_network(checkpoint: Path, kind: type[Network], expected: str = "") -> Network:

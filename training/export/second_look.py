@@ -153,9 +153,7 @@ def add_measured(
         made, error = add_second_look(source, aside, str(old.folder), half_tolerance)
         spec, told = measured_shares(made, scenes, engine)
         changes = {"second_look": spec.model_dump()}
-        made = change_bundle(made, changes, target or old.folder)
-        (made.folder / "fuse.onnx").unlink(missing_ok=True)  # of the bundle that was there
-        return made, error, told
+        return change_bundle(made, changes, target or old.folder), error, told
 
 
 def write(network: Landmarks, path: Path, tolerance: float | None = None) -> float:

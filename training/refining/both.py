@@ -7,8 +7,6 @@ what pseudo labels say of depths. All of it is in the people's own frames, as
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,25 +23,24 @@ from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.estimators.checks import manifest_of
-from smap_ros.estimators.second_look.learned import INPUTS, Views, fusing_input
+from smap_ros.estimators.second_look.learned import INPUTS, REACH, Views, fusing_input
 from smap_ros.estimators.smap.estimator import SmapEstimator
 from smap_ros.estimators.smap.twice import views_of
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.common.views import guessed_camera
+from smap_ros.evaluation.pck2d.measures import hips, torso
 from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.skeletons import MPI15
 from smap_train.data.people import PhotoPerson
 from smap_train.data.photo_people import PhotoData, open_photos
-from smap_train.files import whole_file
+from smap_train.files import read_arrays, whole_file
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 
-JOINTS, ROOT, NECK = len(MPI15), MPI15.root, MPI15.index("neck")
-_HIPS = [MPI15.index("l_hip"), MPI15.index("r_hip")]
+JOINTS, ROOT = len(MPI15), MPI15.root
 _NEAR = 0.5  # of the torso that somebody found in a photo may be from who is labelled
-_REACH = 3.0  # metres from the pelvis; what is farther isn't learnt from
 _FORMAT = "smap_ros looked at people 1"
 
 
@@ -99,15 +96,7 @@ def read_looked_at(path: Path) -> LookedAt:
         InputError: if the file can't be read, isn't such a file, or holds what can't be.
     """
     expected = "expected NAME.npz as `smap-train looks` writes it"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}; {expected}") from error
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is no whole archive of arrays ({error}); {expected}") from error
-    if str(data.get("format")) != _FORMAT:
-        raise InputError(f"{path} doesn't hold people by both looks; {expected}")
+    data = read_arrays(path, _FORMAT, "people by both looks", expected)
     people = len(np.atleast_1d(data.get("photo", ())))
     wanted = {name: ((people, *shape), np.float32) for name, shape in _SHAPES.items()}
     wanted["photo"] = ((people,), np.bool_)
@@ -261,19 +250,12 @@ def _of_photo(estimator: SmapEstimator, photo: PhotoPerson, mirrored: bool) -> L
     if views is None:
         return None
     labels = photo.joints_2d.astype(np.float64)
-    hips, torso = hips_and_torso(labels)
-    away = np.linalg.norm(views.closed_2d[:, ROOT] - hips, axis=1)
-    near = np.flatnonzero(away < _NEAR * torso)  # NaN is nobody
+    away = np.linalg.norm(views.closed_2d[:, ROOT] - hips(labels), axis=1)
+    near = np.flatnonzero(away < _NEAR * torso(labels))  # NaN is nobody
     if not len(near):
         return None
     nearest = near[np.argmin(away[near])]
     return of_photo(views[[nearest]], photo, camera)
-
-
-def hips_and_torso(labels: Double) -> tuple[Double, float]:
-    """The middle of labelled hips, and how far it is from the neck; NaN where unlabelled."""
-    hips = labels[_HIPS].mean(axis=0)
-    return hips, float(np.linalg.norm(labels[NECK] - hips))
 
 
 def of_photo(views: Views, photo: PhotoPerson, camera: Camera) -> LookedAt:
@@ -283,8 +265,7 @@ def of_photo(views: Views, photo: PhotoPerson, camera: Camera) -> LookedAt:
     looks have them, their x and y are the labels', and depths the pseudo labels'.
     """
     given, frames = fusing_input(views, camera)
-    labels = photo.joints_2d.astype(np.float64)[None].copy()
-    labels[0, ROOT], _ = hips_and_torso(labels[0])
+    labels = photo.joints_2d.astype(np.float64)[None]
     points = _within_reach(frames.on_plane(labels, camera))
     places = np.concatenate([points[:, ROOT], np.full((1, 1), np.nan)], axis=1)
     distance = frames.distance[:, None]
@@ -300,7 +281,7 @@ def of_photo(views: Views, photo: PhotoPerson, camera: Camera) -> LookedAt:
 
 
 def _within_reach(points: Double) -> Double:
-    return np.where((np.abs(points) < _REACH).all(axis=-1, keepdims=True), points, np.nan)
+    return np.where((np.abs(points) < REACH).all(axis=-1, keepdims=True), points, np.nan)
 
 
 def _views(estimator: SmapEstimator, image: NDArray[np.uint8], camera: Camera) -> Views | None:

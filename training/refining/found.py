@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from smap_ros.errors import InputError
 from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted
 from smap_ros.estimators.smap.refining import refine_input
 from smap_ros.skeletons import MPI15
-from smap_train.files import whole_file
+from smap_train.files import read_arrays, whole_file
 
 Float = NDArray[np.float32]
 ROOT = MPI15.root
@@ -115,15 +113,7 @@ def read_found(path: Path) -> FoundPeople:
         InputError: if the file can't be read, isn't such a file, or holds what can't be.
     """
     expected = "expected NAME.npz as `smap-train pairs` writes it"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}; {expected}") from error
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is no whole archive of arrays ({error}); {expected}") from error
-    if str(data.get("format")) != _FORMAT:
-        raise InputError(f"{path} doesn't hold people; {expected}")
+    data = read_arrays(path, _FORMAT, "people", expected)
     return _checked(path, data, expected)
 
 

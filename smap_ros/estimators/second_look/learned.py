@@ -36,7 +36,7 @@ POSES, POINTS, SCORES, NUMBERS = 4, 3, 5, 5  # of each joint; the last of each p
 INPUTS = JOINTS * (3 * POSES + 2 * POINTS + SCORES) + NUMBERS
 OUTPUTS = JOINTS * (3 + 2)
 
-_REACH = 3.0  # metres; what is farther from the pelvis counts as this far
+REACH = 3.0  # metres; what is farther from the pelvis counts as this far
 _FLATTEST = 0.2  # of a ray's length along the person's axis; flatter ones cross no plane usefully
 _MOST = 1.0  # metres, of a correction
 _FARTHER = 0.5  # most of the correction of the distance's logarithm
@@ -152,8 +152,8 @@ def fusing_input(views: Views, camera: Camera) -> tuple[Float, Frames]:
     ]
     turned = [frames.turned(np.nan_to_num(pose)) for pose in poses]
     parts = [
-        np.clip(np.stack(turned, axis=2), -_REACH, _REACH),
-        np.clip(np.stack([first, second, closed], axis=2), -_REACH, _REACH),
+        np.clip(np.stack(turned, axis=2), -REACH, REACH),
+        np.clip(np.stack([first, second, closed], axis=2), -REACH, REACH),
         np.stack(scores, axis=-1),
         np.stack(numbers, axis=-1),
     ]
@@ -191,8 +191,8 @@ def fused_output(
 
     Returns:
         Joints float32 [N, 15, 3], metres, optical frame, and float32 [N, 15, 2], pixels, NaN where
-        the closed form has none. People without finite corrections stay as that had them. Whom it
-        didn't believe the second look of are posed anew, as far away as they were, on the ray
+        the closed form has none. People without finite corrections stay as that had them. Those
+        whose second look it refused are posed anew, and stay as far away as they were, on the ray
         through their pelvis' point.
 
     Raises:
