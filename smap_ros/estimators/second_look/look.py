@@ -14,20 +14,13 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine
-from smap_ros.engines.base import zeros
-from smap_ros.engines.further import open_further
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.estimators.base import Image
-from smap_ros.estimators.checks import check_network
-from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.second_look.fusing import Seen, towards
+from smap_ros.estimators.second_look.lanes import Answer, Lanes, Pace
 from smap_ros.estimators.second_look.region import Region, region_around
 from smap_ros.estimators.second_look.turns import Turns, most_needed_first
 from smap_ros.skeletons import MPI15
-
-_FORGETS = 0.95  # of the expected time stays when nobody could be looked at: a slow image passes
-_NEWEST = 0.3  # of the last measured time in the expected one
-_REACH = 3.0  # metres from a pelvis to a joint that nobody has
 
 
 @dataclass(frozen=True)
@@ -63,34 +56,23 @@ class SecondLook:
     """Looks at people that were found; not thread-safe.
 
     Args:
-        bundle: whose second network it is.
         spec: what the network sees and tells.
-        engine: the network, loaded.
+        lanes: the network at work.
         budget_ms: milliseconds an image; 0 is no limit.
         clock: seconds.
-
-    Raises:
-        BundleError: if the network doesn't take and give what the bundle says.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
         spec: SecondLookSpec,
-        engine: Engine,
+        lanes: Lanes,
         budget_ms: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        shapes = {output.name: output.shape for output in spec.outputs.values()}
-        check_network(bundle, "second", engine, {spec.input.name: spec.input.shape}, shapes)
         self.spec, self.budget_ms = spec, budget_ms
-        self._engine, self._clock = engine, clock
-        self._normaliser = Normaliser(spec.input)
+        self._lanes, self._clock = lanes, clock
         self._turns = Turns()
-        engine.run(zeros(engine.inputs))  # the first run of a network is slow
-        started = clock()
-        engine.run(zeros(engine.inputs))
-        self._expected = clock() - started  # seconds a person
+        self._pace = Pace({width: self._measured(width) for width in lanes.widths})
 
     @classmethod
     def open(
@@ -103,17 +85,17 @@ class SecondLook:
         gpu: GpuOptions | None,
         budget_ms: float,
     ) -> SecondLook:
-        """Load a bundle's second network, where the first one runs if it can."""
-        engine = open_further(bundle, "second", first, threads, precision, gpu=gpu)
+        """Load a bundle's second network; see :meth:`Lanes.open`."""
+        lanes = Lanes.open(bundle, spec, first, threads, precision, gpu)
         try:
-            return cls(bundle, spec, engine, budget_ms)
+            return cls(spec, lanes, budget_ms)
         except Exception:
-            engine.close()
+            lanes.close()
             raise
 
     def close(self) -> None:
         """Release the network; harmless when done twice."""
-        self._engine.close()
+        self._lanes.close()
 
     def __call__(
         self,
@@ -140,37 +122,46 @@ class SecondLook:
         limit = self.budget_ms / 1e3 if self.budget_ms > 0 else math.inf
         waited = self._turns.waited(roots)
         depths, certain = (np.asarray(v, np.float64) for v in (roots[:, 2], scores))
-        for k in most_needed_first(depths, certain, waited).tolist():
+        waiting = self._regions(joints_2d, most_needed_first(depths, certain, waited))
+        while waiting:
             begun = self._clock()
-            if begun - started + self._expected > limit:
+            count = self._pace.fits(self._lanes.widths, len(waiting), limit - (begun - started))
+            if not count:
                 if not looked.any():
-                    self._expected *= _FORGETS
+                    self._pace.forget()
                 break
-            region = region_around(joints_2d[k], self.spec.margin, self.spec.input.width)
-            if region is None:
-                continue
-            self._look(image, camera, region, seen, k)
-            looked[k] = True
-            self._expected += _NEWEST * (self._clock() - begun - self._expected)
+            some, waiting = waiting[:count], waiting[count:]
+            answers = self._lanes(image, [region for _, region in some])
+            for (row, region), answer in zip(some, answers, strict=True):
+                looked[row] = True
+                if answer is not None:
+                    _fill_in(seen, row, answer, region, camera)
+            self._pace.took(count, self._clock() - begun)
         self._turns.note(roots, waited, looked)
         return seen, looked, (self._clock() - started) * 1e3
 
-    def _look(self, image: Image, camera: Camera, region: Region, seen: Seen, row: int) -> None:
-        """Fill in what is seen of one person; nothing if the answer isn't finite, or nobody's."""
-        blob = self._normaliser(region.apply(image))
-        answer = self._engine.run({self.spec.input.name: blob})
-        joints, pose, presence = (
-            answer[self.spec.outputs[name].name][0].astype(np.float64)
-            for name in ("joints", "pose", "presence")
-        )
-        if not all(np.isfinite(array).all() for array in (joints, pose, presence)):
-            return
-        if np.linalg.norm(pose - pose[MPI15.root], axis=1).max() > _REACH:
-            return
-        pose[:, :2] = pose[:, :2] @ region.turn.T
-        seen.joints_2d[row] = region.to_image(joints[:, :2])
-        seen.scores[row] = np.clip(joints[:, 2], 0, 1)
-        seen.poses[row] = (pose - pose[MPI15.root]) @ towards(
-            camera, np.array([region.x, region.y])
-        ).T
-        seen.presence[row], seen.sides[row] = presence[0], region.side
+    def _regions(
+        self, joints_2d: NDArray[np.floating], order: NDArray[np.intp]
+    ) -> list[tuple[int, Region]]:
+        """Who can be looked at, and where, in that order."""
+        margin, size = self.spec.margin, self.spec.input.width
+        regions = ((row, region_around(joints_2d[row], margin, size)) for row in order.tolist())
+        return [(row, region) for row, region in regions if region is not None]
+
+    def _measured(self, width: int) -> float:
+        """Seconds that a look at so many crops takes."""
+        size = self.spec.input.width
+        region = Region(size / 2, size / 2, size, 0.0, size)
+        started = self._clock()
+        self._lanes(np.zeros((size, size, 3), np.uint8), [region] * width)
+        return self._clock() - started
+
+
+def _fill_in(seen: Seen, row: int, answer: Answer, region: Region, camera: Camera) -> None:
+    """Bring what a crop's answer says to the picture and along the camera's axes."""
+    pose = answer.pose.copy()
+    pose[:, :2] = pose[:, :2] @ region.turn.T
+    seen.joints_2d[row] = region.to_image(answer.joints[:, :2])
+    seen.scores[row] = np.clip(answer.joints[:, 2], 0, 1)
+    seen.poses[row] = (pose - pose[MPI15.root]) @ towards(camera, np.array([region.x, region.y])).T
+    seen.presence[row], seen.sides[row] = answer.presence, region.side

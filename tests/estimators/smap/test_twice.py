@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.estimators.second_look import look
+from smap_ros.estimators.second_look.lanes import Lanes, Pace
 from smap_ros.estimators.second_look.learned import INPUTS, JOINTS, OUTPUTS
-from smap_ros.estimators.second_look.look import SecondLook
 from smap_ros.offline.bench import three_people
 from smap_ros.skeletons import MPI15
 from tests.conftest import outputs_of
@@ -56,6 +58,7 @@ def make(tmp_path, scene, scene_onnx, scene_manifest):
         changes=None,
         refining=None,
         fusing=None,
+        threads=1,
         **options,
     ):
         model, second = tmp_path / "model.onnx", tmp_path / "second_source.onnx"
@@ -76,7 +79,7 @@ def make(tmp_path, scene, scene_onnx, scene_manifest):
             networks["fuse"] = tmp_path / "fuse_source.onnx"
             networks["fuse"].write_bytes(fusing)
         bundle = write_bundle(tmp_path / "scene", manifest, model, **networks)
-        return create_estimator(bundle, "onnxruntime", threads=1, **options)
+        return create_estimator(bundle, "onnxruntime", threads, **options)
 
     return create
 
@@ -178,32 +181,56 @@ def test_in_an_empty_picture_nobody_is_looked_at(make, scene) -> None:
     assert len(frame) == 0 and frame.notes["second looks"] == 0
 
 
-def test_the_budget_holds_and_everybody_gets_a_turn(make, scene, monkeypatch) -> None:
-    now = [0.0]
+class Slow(Lanes):
+    """A network that takes 10 ms a crop, or 16 ms for two at once."""
+
+    now = 0.0
+    looked: ClassVar[list[int]] = []
+
+    def __call__(self, image, regions):
+        type(self).now += {1: 0.010, 2: 0.016}[len(regions)]
+        self.looked.append(len(regions))
+        return super().__call__(image, regions)
+
+
+@pytest.mark.parametrize(
+    ("threads", "budget", "looks", "ms"),
+    [(1, 25, [1, 1], 20), (1, 35, [1, 1, 1], 30), (2, 17, [2], 16), (2, 15, [1], 10),
+     (2, 25, [2], 16), (2, 27, [2, 1], 26), (2, 0, [2, 1], 26)],
+)  # fmt: skip
+def test_the_budget_holds(make, scene, monkeypatch, threads, budget, looks, ms) -> None:
+    monkeypatch.setattr(look, "Lanes", Slow)
+    estimator = make(second_look_budget=budget, threads=threads)
+    second = estimator._second
+    second._clock, second._pace = lambda: Slow.now, Pace({1: 0.010, 2: 0.016})
+    Slow.looked.clear()
+    frame = estimator.estimate(scene.image(BRIGHT), scene.camera)
+    assert Slow.looked == looks
+    assert frame.notes["second looks"] == sum(looks)
+    assert frame.notes["second looks left out"] == 3 - sum(looks)
+    assert frame.notes["second looks [ms]"] == pytest.approx(ms)
+    assert frame.notes["second looks, budget [ms]"] == budget
+    assert len(frame) == 3  # the one left out is there, with the first look's pose
+
+
+def test_everybody_gets_a_turn(make, scene, monkeypatch) -> None:
+    monkeypatch.setattr(look, "Lanes", Slow)
+    estimator = make(second_look_budget=25.0, threads=1)
+    second = estimator._second
+    second._clock, second._pace = lambda: Slow.now, Pace({1: 0.010})
     looked = []
-    real = SecondLook._look
-
-    def slow(self, image, camera, region, seen, row):
-        now[0] += 0.010
-        looked.append(row)
-        real(self, image, camera, region, seen, row)
-
-    monkeypatch.setattr(SecondLook, "_look", slow)
-    estimator = make(second_look_budget=25.0)
-    estimator._second._clock = lambda: now[0]
-    estimator._second._expected = 0.010
-    frames = [estimator.estimate(scene.image(BRIGHT), scene.camera) for _ in range(6)]
-    for frame in frames:
-        assert frame.notes["second looks"] == 2 and frame.notes["second looks left out"] == 1
-        assert frame.notes["second looks [ms]"] == pytest.approx(20)
-        assert frame.notes["second looks, budget [ms]"] == 25
-        assert len(frame) == 3  # the one left out is there, with the first look's pose
-    assert set(looked) == {0, 1, 2} and looked[0] == 0  # the nearest first
+    noted = second._turns.note
+    second._turns.note = lambda *a: (looked.append(np.flatnonzero(a[2]).tolist()), noted(*a))
+    for _ in range(6):
+        estimator.estimate(scene.image(BRIGHT), scene.camera)
+    assert all(len(rows) == 2 for rows in looked)
+    assert {row for rows in looked for row in rows} == {0, 1, 2} and 0 in looked[0]
 
 
-def test_a_slow_moment_does_not_end_second_looks_for_ever(make, scene) -> None:
-    estimator = make(second_look_budget=1000.0)
-    estimator._second._expected = 2.0
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_slow_moment_does_not_end_second_looks_for_ever(make, scene, threads) -> None:
+    estimator = make(second_look_budget=1000.0, threads=threads)
+    estimator._second._pace = Pace({1: 2.0, 2: 2.0})
     counts = [
         estimator.estimate(scene.image(BRIGHT), scene.camera).notes["second looks"]
         for _ in range(20)
