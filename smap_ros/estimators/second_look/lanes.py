@@ -1,4 +1,4 @@
-"""The landmark network at work: on one crop with all threads, or on two at once with half of them.
+"""The landmark network at work: on one crop with all threads, or on two at once that share them.
 
 So small a network gains little from a second thread of ONNX Runtime, whose workers wait for one
 another at each layer: one crop takes 11.5 ms with one thread and 8.8 with two, two at once 15.
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.engines import Engine
-from smap_ros.engines.base import thread_count, zeros
+from smap_ros.engines.base import thread_count
 from smap_ros.engines.further import open_further
 from smap_ros.engines.names import GpuOptions, Precision
+from smap_ros.errors import EngineError
 from smap_ros.estimators.base import Image
 from smap_ros.estimators.checks import check_network
 from smap_ros.estimators.preprocess import Normaliser
@@ -91,9 +92,8 @@ class Lanes:
         self._engines = (alone, *at_once)
         self._alone = Lane(spec, alone)
         self._at_once = [Lane(spec, engine) for engine in at_once]
-        self._helpers = ThreadPoolExecutor(len(at_once) - 1) if at_once else None
-        for engine in self._engines:  # the first run of a network is slow
-            engine.run(zeros(engine.inputs))
+        helpers = len(at_once) - 1
+        self._helpers = ThreadPoolExecutor(helpers, "second look") if helpers > 0 else None
 
     @classmethod
     def open(
@@ -106,35 +106,40 @@ class Lanes:
         gpu: GpuOptions | None,
     ) -> Lanes:
         """Load a bundle's second network, where the first one runs if it can."""
-        share = thread_count(threads) // AT_ONCE
+        count = thread_count(threads)
+        shares = [(count + k) // AT_ONCE for k in range(AT_ONCE)]
         with ExitStack() as opened:  # closed again when a later step fails
 
-            def load(count: int) -> Engine:
-                engine = open_further(bundle, "second", first, count, precision, gpu=gpu)
+            def load(beside: Engine, threads: int) -> Engine:
+                engine = open_further(bundle, "second", beside, threads, precision, gpu=gpu)
                 opened.enter_context(closing(engine))
                 return engine
 
-            alone = load(threads)
-            copies = AT_ONCE if share and alone.name == _GAINS else 0
-            lanes = cls(bundle, spec, alone, [load(share) for _ in range(copies)])
+            alone = load(first, threads)
+            gains = alone.name == _GAINS and min(shares) > 0
+            copies = [load(alone, share) for share in shares] if gains else []
+            lanes = cls(bundle, spec, alone, copies)
             opened.pop_all()
         return lanes
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """At how many crops it can look at once, most first."""
-        return (len(self._at_once), 1) if self._at_once else (1,)
+        """At how many crops it can look at once."""
+        return (1, len(self._at_once)) if self._at_once else (1,)
 
     def __call__(self, image: Image, regions: Sequence[Region]) -> list[Answer | None]:
         """Look at as many regions as one of the :attr:`widths`; see :class:`Lane`."""
         if len(regions) == 1 or self._helpers is None:
             return [self._alone(image, region) for region in regions]
         *others, mine = zip(self._at_once, regions, strict=True)
-        helped = [self._helpers.submit(lane, image, region) for lane, region in others]
+        try:
+            helped = [self._helpers.submit(lane, image, region) for lane, region in others]
+        except RuntimeError as error:
+            raise EngineError("the engine is closed; create a new one") from error
         try:
             last = mine[0](image, mine[1])
         finally:
-            wait(helped)  # nobody is at work when this returns, whatever happened
+            wait(helped)  # each copy has one caller at a time
         return [*(future.result() for future in helped), last]
 
     def close(self) -> None:
@@ -146,22 +151,36 @@ class Lanes:
 
 
 class Pace:
-    """How long looks take: expected seconds for each number of crops at once."""
+    """How long looks take: expected seconds for each number of crops at once.
+
+    A number that isn't looked at, because that seems to take too long, isn't measured either; what
+    the others take bounds it, so that one slow moment doesn't rule it out for ever.
+    """
 
     _FORGETS = 0.95  # of it stays when nobody could be looked at: a slow image passes
     _NEWEST = 0.3  # of the last measured time in the expected one
 
     def __init__(self, seconds: Mapping[int, float]) -> None:
         self._expected = dict(seconds)
+        for width in seconds:
+            self._bound_by(width)
 
-    def fits(self, widths: Sequence[int], people: int, left: float) -> int:
+    def fits(self, people: int, left: float) -> int:
         """At how many to look next: the most that there are, and are done in the seconds left."""
-        return next((n for n in widths if n <= people and self._expected[n] <= left), 0)
+        fitting = (n for n, seconds in self._expected.items() if n <= people and seconds <= left)
+        return max(fitting, default=0)
 
     def took(self, width: int, seconds: float) -> None:
         """Note how long a look at that many took."""
         self._expected[width] += self._NEWEST * (seconds - self._expected[width])
+        self._bound_by(width)
 
     def forget(self) -> None:
         """Expect a little less of everything."""
         self._expected = {n: seconds * self._FORGETS for n, seconds in self._expected.items()}
+
+    def _bound_by(self, width: int) -> None:
+        """Fewer take no longer than that many, and more no longer than one after the other."""
+        known = self._expected[width]
+        for n, seconds in self._expected.items():
+            self._expected[n] = min(seconds, known * max(n / width, 1))

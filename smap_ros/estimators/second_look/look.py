@@ -89,7 +89,7 @@ class SecondLook:
         lanes = Lanes.open(bundle, spec, first, threads, precision, gpu)
         try:
             return cls(spec, lanes, budget_ms)
-        except Exception:
+        except BaseException:
             lanes.close()
             raise
 
@@ -125,7 +125,7 @@ class SecondLook:
         waiting = self._regions(joints_2d, most_needed_first(depths, certain, waited))
         while waiting:
             begun = self._clock()
-            count = self._pace.fits(self._lanes.widths, len(waiting), limit - (begun - started))
+            count = self._pace.fits(len(waiting), limit - (begun - started))
             if not count:
                 if not looked.any():
                     self._pace.forget()
@@ -152,15 +152,16 @@ class SecondLook:
         """Seconds that a look at so many crops takes."""
         size = self.spec.input.width
         region = Region(size / 2, size / 2, size, 0.0, size)
+        black = np.zeros((size, size, 3), np.uint8)
+        self._lanes(black, [region] * width)  # the first run of a network is slow
         started = self._clock()
-        self._lanes(np.zeros((size, size, 3), np.uint8), [region] * width)
+        self._lanes(black, [region] * width)
         return self._clock() - started
 
 
 def _fill_in(seen: Seen, row: int, answer: Answer, region: Region, camera: Camera) -> None:
     """Bring what a crop's answer says to the picture and along the camera's axes."""
-    pose = answer.pose.copy()
-    pose[:, :2] = pose[:, :2] @ region.turn.T
+    pose = np.column_stack([answer.pose[:, :2] @ region.turn.T, answer.pose[:, 2]])
     seen.joints_2d[row] = region.to_image(answer.joints[:, :2])
     seen.scores[row] = np.clip(answer.joints[:, 2], 0, 1)
     seen.poses[row] = (pose - pose[MPI15.root]) @ towards(camera, np.array([region.x, region.y])).T

@@ -186,11 +186,20 @@ class Slow(Lanes):
 
     now = 0.0
     looked: ClassVar[list[int]] = []
+    first: ClassVar[list[tuple[float, float]]] = []
 
     def __call__(self, image, regions):
         type(self).now += {1: 0.010, 2: 0.016}[len(regions)]
         self.looked.append(len(regions))
+        self.first.append((regions[0].x, regions[0].y))
         return super().__call__(image, regions)
+
+
+class Deaf(Lanes):
+    """A network that has no answer for the first of its crops."""
+
+    def __call__(self, image, regions):
+        return [None, *super().__call__(image, regions)[1:]]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +211,8 @@ def test_the_budget_holds(make, scene, monkeypatch, threads, budget, looks, ms) 
     monkeypatch.setattr(look, "Lanes", Slow)
     estimator = make(second_look_budget=budget, threads=threads)
     second = estimator._second
-    second._clock, second._pace = lambda: Slow.now, Pace({1: 0.010, 2: 0.016})
+    expected = {1: 0.010, 2: 0.016} if threads > 1 else {1: 0.010}
+    second._clock, second._pace = lambda: Slow.now, Pace(expected)
     Slow.looked.clear()
     frame = estimator.estimate(scene.image(BRIGHT), scene.camera)
     assert Slow.looked == looks
@@ -221,16 +231,24 @@ def test_everybody_gets_a_turn(make, scene, monkeypatch) -> None:
     looked = []
     noted = second._turns.note
     second._turns.note = lambda *a: (looked.append(np.flatnonzero(a[2]).tolist()), noted(*a))
-    for _ in range(6):
-        estimator.estimate(scene.image(BRIGHT), scene.camera)
+    Slow.first.clear()
+    frames = [estimator.estimate(scene.image(BRIGHT), scene.camera) for _ in range(6)]
     assert all(len(rows) == 2 for rows in looked)
-    assert {row for rows in looked for row in rows} == {0, 1, 2} and 0 in looked[0]
+    assert {row for rows in looked for row in rows} == {0, 1, 2}
+    nearest = frames[0].bodies[0].joints_2d[ROOT]
+    np.testing.assert_allclose(Slow.first[0], nearest, atol=1)  # the nearest first
+
+
+def test_who_gets_no_answer_keeps_the_first_look(make, scene, monkeypatch) -> None:
+    monkeypatch.setattr(look, "Lanes", Deaf)
+    notes = make(threads=2).estimate(scene.image(BRIGHT), scene.camera).notes
+    assert notes["second looks"] == 3 and notes["second looks refused"] == 2  # of two, and of one
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_slow_moment_does_not_end_second_looks_for_ever(make, scene, threads) -> None:
     estimator = make(second_look_budget=1000.0, threads=threads)
-    estimator._second._pace = Pace({1: 2.0, 2: 2.0})
+    estimator._second._pace = Pace({1: 2.0, 2: 2.0} if threads == 2 else {1: 2.0})
     counts = [
         estimator.estimate(scene.image(BRIGHT), scene.camera).notes["second looks"]
         for _ in range(20)
