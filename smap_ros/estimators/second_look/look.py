@@ -10,11 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.camera import Camera
-from smap_ros.engines import Engine
-from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.estimators.base import Image
 from smap_ros.estimators.second_look.fusing import Seen, towards
 from smap_ros.estimators.second_look.lanes import Answer, Lanes, Pace
@@ -73,25 +70,6 @@ class SecondLook:
         self._lanes, self._clock = lanes, clock
         self._turns = Turns()
         self._pace = Pace({width: self._measured(width) for width in lanes.widths})
-
-    @classmethod
-    def open(
-        cls,
-        bundle: Bundle,
-        spec: SecondLookSpec,
-        first: Engine,
-        threads: int,
-        precision: Precision,
-        gpu: GpuOptions | None,
-        budget_ms: float,
-    ) -> SecondLook:
-        """Load a bundle's second network; see :meth:`Lanes.open`."""
-        lanes = Lanes.open(bundle, spec, first, threads, precision, gpu)
-        try:
-            return cls(spec, lanes, budget_ms)
-        except BaseException:
-            lanes.close()
-            raise
 
     def close(self) -> None:
         """Release the network; harmless when done twice."""

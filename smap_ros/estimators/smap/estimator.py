@@ -41,6 +41,7 @@ from smap_ros.estimators.base import (
 from smap_ros.estimators.checks import manifest_of
 from smap_ros.estimators.options import SmapConfig
 from smap_ros.estimators.preprocess import Normaliser
+from smap_ros.estimators.second_look.lanes import Lanes
 from smap_ros.estimators.second_look.learned import open_fusing
 from smap_ros.estimators.second_look.look import SecondLook
 from smap_ros.estimators.smap.certainty import Told, certainty, evidence, plain_scores
@@ -152,9 +153,8 @@ class SmapEstimator:
                 refine = opened.enter_context(closing(open_refine(bundle, network.name)))
             if spec is not None:
                 budget = config.second_look_budget or 0.0
-                loaded = network, threads, precision, gpu
-                second = SecondLook.open(bundle, spec, *loaded, budget_ms=budget)
-                opened.enter_context(closing(second))
+                lanes = Lanes.open(bundle, spec, network, threads, precision, gpu)
+                second = SecondLook(spec, opened.enter_context(closing(lanes)), budget)
                 refined = config.refine or manifest.files.refine is None
                 if manifest.files.fuse is not None and refined:  # it has learned from such people
                     fuse = opened.enter_context(closing(open_fusing(bundle, network.name)))

@@ -17,9 +17,9 @@ from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
-from smap_ros.estimators.second_look import look
 from smap_ros.estimators.second_look.lanes import Lanes, Pace
 from smap_ros.estimators.second_look.learned import INPUTS, JOINTS, OUTPUTS
+from smap_ros.estimators.smap import estimator as estimator_module
 from smap_ros.offline.bench import three_people
 from smap_ros.skeletons import MPI15
 from tests.conftest import outputs_of
@@ -208,7 +208,7 @@ class Deaf(Lanes):
      (2, 25, [2], 16), (2, 27, [2, 1], 26), (2, 0, [2, 1], 26)],
 )  # fmt: skip
 def test_the_budget_holds(make, scene, monkeypatch, threads, budget, looks, ms) -> None:
-    monkeypatch.setattr(look, "Lanes", Slow)
+    monkeypatch.setattr(estimator_module, "Lanes", Slow)
     estimator = make(second_look_budget=budget, threads=threads)
     second = estimator._second
     expected = {1: 0.010, 2: 0.016} if threads > 1 else {1: 0.010}
@@ -224,7 +224,7 @@ def test_the_budget_holds(make, scene, monkeypatch, threads, budget, looks, ms) 
 
 
 def test_everybody_gets_a_turn(make, scene, monkeypatch) -> None:
-    monkeypatch.setattr(look, "Lanes", Slow)
+    monkeypatch.setattr(estimator_module, "Lanes", Slow)
     estimator = make(second_look_budget=25.0, threads=1)
     second = estimator._second
     second._clock, second._pace = lambda: Slow.now, Pace({1: 0.010})
@@ -240,7 +240,7 @@ def test_everybody_gets_a_turn(make, scene, monkeypatch) -> None:
 
 
 def test_who_gets_no_answer_keeps_the_first_look(make, scene, monkeypatch) -> None:
-    monkeypatch.setattr(look, "Lanes", Deaf)
+    monkeypatch.setattr(estimator_module, "Lanes", Deaf)
     notes = make(threads=2).estimate(scene.image(BRIGHT), scene.camera).notes
     assert notes["second looks"] == 3 and notes["second looks refused"] == 2  # of two, and of one
 
