@@ -67,18 +67,18 @@ class Camera:
                 "expected finite numbers and positive focal lengths in pixels. Calibrate the "
                 "camera, or state its horizontal field of view"
             )
-        if self.distortion:
-            allowed = DISTORTION_MODELS.get(self.distortion_model)
-            if allowed is None:
-                raise CameraError(
-                    f"distortion model {self.distortion_model!r} is unknown; "
-                    f"expected one of {', '.join(DISTORTION_MODELS)}"
-                )
-            if len(self.distortion) not in allowed:
-                raise CameraError(
-                    f"{self.distortion_model} has {len(self.distortion)} distortion coefficients; "
-                    f"expected {' or '.join(map(str, allowed))}"
-                )
+        allowed = DISTORTION_MODELS.get(self.distortion_model)
+        if allowed is None:  # without coefficients, too: zeros of a fisheye still bend rays
+            raise CameraError(
+                f"distortion model {self.distortion_model!r} is unknown; expected one of "
+                f"{', '.join(DISTORTION_MODELS)}, or plumb_bob with zeros where there is no lens "
+                "to undo"
+            )
+        if self.distortion and len(self.distortion) not in allowed:
+            raise CameraError(
+                f"{self.distortion_model} has {len(self.distortion)} distortion coefficients; "
+                f"expected {' or '.join(map(str, allowed))}"
+            )
 
     @classmethod
     def from_fov(cls, width: int, height: int, fov: float, pixel_aspect: float = 1.0) -> Camera:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from smap_ros.calibration.calibration import Calibration, fitted
 from smap_ros.calibration.files import read_calibration
-from smap_ros.calibration.plausible import check_field_of_view
 from smap_ros.calibration.rectified import rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
+from smap_ros.geometry.opening import check_field_of_view
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from smap_ros.calibration.calibration import Calibration
 from smap_ros.errors import CameraError
 
 # Cameras remembered by frame, and changes of each: a publisher that invents either must not fill
-# the memory.
-MAX_FRAMES, MAX_CHANGES = 16, 16
+# the memory. A lens that zooms changes with each image: these are 4 seconds of it at 60 hertz.
+MAX_FRAMES, MAX_CHANGES = 16, 240
 RESTART = 5.0  # seconds; stamps that go back this far begin a recording anew
 
 _History = tuple[tuple[float, Calibration], ...]
@@ -55,11 +55,11 @@ class CameraInfos:
 
         Args:
             frame: the image's.
-            stamp: the image's, seconds.
+            stamp: the image's, seconds; 0 where it has none.
             any_frame: whether the only calibration there is will do, whatever its frame.
 
         Raises:
-            CameraError: if there is none of that frame.
+            CameraError: if there is none of that frame, or none is remembered of so long ago.
         """
         histories = self._histories
         history = histories.get(frame, ())
@@ -68,9 +68,16 @@ class CameraInfos:
         if not history:
             known = ", ".join(repr(name) for name in histories) or "none"
             raise CameraError(f"no CameraInfo for frame {frame!r} (frames with one: {known})")
-        before = [calibration for since, calibration in history if since <= stamp]
+        # An image without a stamp is as new as what came last.
+        before = [calibration for since, calibration in history if since <= stamp or not stamp]
         if any(any(calibration.k) for calibration in before):
             return before[-1]
+        if len(history) == MAX_CHANGES and stamp:
+            raise CameraError(
+                f"the image is {history[0][0] - stamp:.2f} s older than the last {MAX_CHANGES} "
+                f"changes of the calibration of frame {frame!r}: nobody knows its lens any more; "
+                "expected images within a second or so, or a lens that doesn't always change"
+            )
         # An image may come before its calibration, and a driver may start without any.
         later = (calibration for _, calibration in history if any(calibration.k))
         return next(later, history[0][1])

@@ -9,10 +9,8 @@ import numpy as np
 
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError
+from smap_ros.geometry.opening import FOCAL_RANGE
 
-# Focal length by the longer side of the image. A fisheye lens of 220 degrees has 0.26, a camera
-# without distortion of 157 degrees 0.1, a telescope of one degree 50.
-FOCAL_RANGE = 0.1, 50.0
 # fx by fy: pixels of wide-screen and anamorphic videos are 0.9 to 2 times as wide as high.
 PIXEL_ASPECT_RANGE = 0.4, 2.5
 # Farthest that the principal point may be from the middle, by the size of the image. The K of an
@@ -67,27 +65,9 @@ def check_intrinsics(
         raise CameraError(
             f"{name} is no camera matrix: expected fx, 0, cx; 0, fy, cy; 0, 0, 1, row by row"
         )
-    if abs(matrix[1]) > SKEW * camera.fx:
+    if not abs(matrix[1]) <= SKEW * camera.fx:  # NaN, too
         raise CameraError(
             f"{name} has a skew of {matrix[1]:g} px, which is not supported; calibrate without"
-        )
-
-
-def check_field_of_view(fov: float) -> None:
-    """Refuse an opening that no camera has which people could be placed by.
-
-    Args:
-        fov: horizontal field of view as it was stated, radians.
-
-    Raises:
-        CameraError: saying what is expected.
-    """
-    least, most = (2 * math.atan(0.5 / focal) for focal in reversed(FOCAL_RANGE))
-    if not least <= fov <= most:
-        raise CameraError(
-            f"the field of view is {math.degrees(fov):.4g} degrees; expected the horizontal field "
-            f"of view in degrees, {math.degrees(least):.3g} to {math.degrees(most):.4g}, or a "
-            "calibration, which wider lenses need"
         )
 
 

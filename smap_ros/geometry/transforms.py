@@ -75,6 +75,7 @@ class TransformTree:
         self._lock = threading.Lock()
         self._fixed: dict[str, Transform] = {}
         self._moving: dict[str, deque[tuple[float, Transform]]] = {}
+        self._late: dict[str, tuple[float, Transform]] = {}  # the latest message, if it was that
 
     def add(self, frame: str, transform: Transform, stamp: float, *, fixed: bool) -> None:
         """Remember where a frame is; unusable numbers are left out.
@@ -93,9 +94,16 @@ class TransformTree:
                 self._fixed[frame] = transform
                 return
             history = self._moving.setdefault(frame, deque())
-            if history and stamp < history[-1][0] - MEMORY:
-                history.clear()  # time was set back: a bag began anew
-            if history and stamp <= history[-1][0]:
+            late = self._late.pop(frame, None)
+            if history and stamp <= history[-1][0] - HOLD:
+                self._late[frame] = (stamp, transform)
+                if not (stamp < history[-1][0] - MEMORY or (late and late[0] < stamp)):
+                    return  # a straggler
+                # Time was set back: a bag began anew, or a simulation.
+                history.clear()
+                if late and late[0] < stamp:
+                    history.append(late)
+            elif history and stamp <= history[-1][0]:
                 return  # twice, or late
             history.append((stamp, transform))
             while history[0][0] < stamp - self._memory:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from smap_ros.estimators.options import ModelOptions
+from smap_ros.geometry.opening import WIDEST_DEG
 from smap_ros.settings import Changes, Options, setting
 from smap_ros.temporal.options import SmootherConfig
 
@@ -46,7 +47,7 @@ class Intrinsics(Options):
         "state the horizontal field of view and do without CameraInfo; 0: use CameraInfo",
         unit="degrees",
         low=0,
-        high=179,
+        high=WIDEST_DEG,
         changes=Changes.ANY_TIME,
     )
     rectified: Rectified = setting(
@@ -93,7 +94,7 @@ class CameraNodeOptions(ImageQuality):
         "horizontal field of view, when there is no calibration; 0: not stated",
         unit="degrees",
         low=0,
-        high=179,
+        high=WIDEST_DEG,
     )
     frame_id: str = setting("camera_optical_frame", "frame of the images (optical frame)")
     rate: float = setting(

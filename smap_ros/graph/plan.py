@@ -7,7 +7,6 @@ One source of truth: the launch files, ``smap-ros up`` and ``smap-ros demo`` sta
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from smap_ros.errors import InputError
 from smap_ros.graph import params_file
+from smap_ros.graph.checks import TOPICS, check, namespace_of
 from smap_ros.graph.node_types import (
     CAMERA_NODE,
     COMPOSED_MODULE,
@@ -246,6 +246,7 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     """
     given = {name: _typed(graph.argument(name).value, v) for name, v in (values or {}).items()}
     typed = {argument.name: argument.value.default for argument in graph.arguments} | given
+    check(typed)
     members = [m.type for m in graph.members if not m.enabled or typed[m.enabled]]
     file = _parameter_file(str(typed["params_file"]), members)
     if CAMERA_NODE in members and not _source_stated(given, file):
@@ -258,7 +259,7 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     groups = [together] if together else []
     groups += [[node] for node in members if node not in together]
     common = {
-        "namespace": _namespace(str(typed["namespace"])),
+        "namespace": namespace_of(typed),
         "parameter_file": file or config_directory() / "pose3d.yaml",
         "log_level": str(typed["log_level"]),
     }
@@ -335,15 +336,6 @@ def _unhurried(given: Mapping[str, Value | None], file: Path | None) -> dict[str
     return dict(given) if live else {"images_wait": True, **given}
 
 
-def _namespace(stated: str) -> str:
-    if stated and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", stated, re.ASCII):
-        raise InputError(
-            f"namespace is {stated!r}; expected names of letters, digits and underscores with "
-            "slashes between, like robot2/front"
-        )
-    return stated.rstrip("/")
-
-
 def _parameters(
     graph: Graph, node: NodeType, given: Mapping[str, Value | None]
 ) -> dict[str, Value]:
@@ -384,7 +376,7 @@ def _remappings(
     group: list[NodeType], typed: Mapping[str, Value | None]
 ) -> tuple[tuple[str, str], ...]:
     topics = {topic for node in group for topic in node.topics}
-    meant = {topic: str(typed[topic]) for topic in ("image", "camera_info", "bodies")}
+    meant = {topic: str(typed[topic]) for topic in TOPICS}
     if typed.get("smoother") is False and meant["bodies"] == "bodies":
         meant["bodies"] = "bodies_raw"
     return tuple(

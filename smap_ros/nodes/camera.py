@@ -17,7 +17,7 @@ from std_msgs.msg import Bool, Header
 
 from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError, SmapError, unexpected
+from smap_ros.errors import CameraError, InputError, SmapError, unexpected
 from smap_ros.graph.node_types import CAMERA_NODE, POSE3D_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
@@ -73,7 +73,8 @@ class CameraNode(Node):
         self._choice = self._load_choice()
         self._recorded = self._has_recorded_stamps()
         self.exit_status, self.failure = 0, ""
-        self._problem = ""
+        self._problem = self._misfit = ""  # of all; of the newest image
+        self._skipped = 0  # images that the calibration didn't fit
         self._statistics = FrameStatistics()
         self._stopping = threading.Event()
         self._pace = self._make_pace()
@@ -231,12 +232,24 @@ class CameraNode(Node):
         while True:
             before = self._statistics.processed
             for frame in self._source:
-                self._show(frame)
+                self._show_or_skip(frame)
                 if self._stopping.is_set():
                     return
             again = self._settings.flag("loop") and not self._source.live
             if not again or self._statistics.processed == before:
                 return
+
+    def _show_or_skip(self, frame: Frame) -> None:
+        """Publish a frame; one that the calibration doesn't fit ends nothing that has begun."""
+        try:
+            self._show(frame)
+        except CameraError as error:
+            if not self._statistics.processed:
+                raise
+            self._skipped, self._misfit = self._skipped + 1, str(error)
+            self.get_logger().warning(f"skipped: {error}", throttle_duration_sec=5.0)
+        else:
+            self._misfit = ""
 
     def _show(self, frame: Frame) -> None:
         """Publish a frame; again, while consumers are only coming up."""
@@ -271,11 +284,12 @@ class CameraNode(Node):
         """None when nothing is known of it: that is published as such."""
         if frame.camera is None and not self._choice.stated:
             return None
-        return camera_of(self._choice, frame)
+        return camera_of(self._choice, frame, "parameters calibration, fov_deg")
 
     def _finish(self) -> None:
         self.get_logger().info(
             f"end of {self._source.name} after {self._statistics.processed} images"
+            + (f", {self._skipped} skipped" if self._skipped else "")
         )
         self._end.publish(Bool(data=True))
         self._end.wait_for_all_acked(ACKNOWLEDGED)
@@ -296,11 +310,14 @@ class CameraNode(Node):
             "images": statistics["frames processed"],
             "rate out [Hz]": statistics["rate out [Hz]"],
             "not consumed": str(self._pace.missed),
+            "skipped": str(self._skipped),
         }
         if self._problem:
             return Health(Level.ERROR, self._problem, values)
         if not self._thread.is_alive():
             return Health(Level.OK, "end of stream", values)
+        if self._misfit:
+            return Health(Level.WARN, self._misfit, values)
         if self._source.problem:
             return Health(Level.WARN, self._source.problem, values)
         return Health(Level.OK, "running", values)

@@ -19,6 +19,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError, unexpected
 from smap_ros.estimators import Estimator
 from smap_ros.estimators.base import NON_FINITE, network_ms
+from smap_ros.geometry.opening import check_field_of_view
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import body_array, seconds
 from smap_ros.nodes.statistics import FrameStatistics
@@ -55,19 +56,32 @@ class LiveCameras:
     """Which camera an image was taken with, and how it is mounted.
 
     Attributes:
-        fov_deg: stated horizontal field of view in degrees; above 0 it takes the place of
-            CameraInfo.
         rectification: whether the images are rectified.
         world: tells how the camera is mounted, if TF is to say so.
         source: where the camera of the last image was known from, for people.
     """
 
     def __init__(self) -> None:
-        self.fov_deg = 0.0
+        self._fov_deg = 0.0
         self.rectification = rectification("auto")
         self.world: WorldFrame | None = None
         self.source = "none yet"
         self._infos, self._rectified_infos = CameraInfos(), CameraInfos()
+
+    @property
+    def fov_deg(self) -> float:
+        """Stated horizontal field of view in degrees; above 0 it takes the place of CameraInfo.
+
+        Raises:
+            CameraError: if no camera has it.
+        """
+        return self._fov_deg
+
+    @fov_deg.setter
+    def fov_deg(self, degrees: float) -> None:
+        if degrees > 0:
+            check_field_of_view(math.radians(degrees))
+        self._fov_deg = degrees
 
     def decide(self, stated: str, image: str, info: str) -> str:
         """Decide whether the images are rectified.

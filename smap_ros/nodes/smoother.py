@@ -27,6 +27,8 @@ from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import Answer, BodySmoother, SmootherConfig
 
 IDLE = 1.0  # seconds without an image after which those that wait for it go out
+# Images in a row with one stamp: so many are no picture that is shown until somebody answers.
+FROZEN = 20
 
 
 class SmootherNode(Node):
@@ -44,8 +46,9 @@ class SmootherNode(Node):
         without = "leave it empty; the camera's turning is estimated from the people then"
         self._world = WorldFrame(self, fixed_frame, "fixed_frame", without) if fixed_frame else None
         self._statistics, self._waits = FrameStatistics(), Window()
-        self._newest = 0.0  # stamp, seconds
+        self._newest = 0.0  # seconds
         self._last: tuple[float, tuple[str, str]] | None = None  # stamp and view
+        self._again = self._again_in_a_row = 0  # images that were shown before
         self._publisher = self.create_publisher(BodyArray, "bodies", qos.RELIABLE)
         self.create_subscription(BodyArray, "bodies_raw", self._on_bodies, qos.RELIABLE)
         self.create_subscription(SkeletonInfo, "skeleton_info", self._on_model, qos.LATCHED)
@@ -58,25 +61,38 @@ class SmootherNode(Node):
         self._statistics.arrived()
         self._feed.came()
         try:
-            bodies = bodies_from_message(message)
-            skeleton = get_skeleton(message.skeleton)
+            answers = self._answers(message)
         except SmapError as error:
             self._statistics.rejected += 1
             self._problem = str(error)
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
         self._problem = ""
-        view = (message.header.frame_id, message.skeleton)
-        stamp = seconds(message.header.stamp)
-        if stamp and (stamp, view) == self._last:
-            return  # a picture that is shown until somebody answers; nobody was seen twice
-        self._newest, self._last = stamp, (stamp, view)
-        pose = self._camera_pose(message.header.frame_id, self._newest)
-        answers = self._smoother.update(bodies, self._newest, (message, skeleton), pose, view)
         work = {"smoothing": (time.perf_counter() - started) * 1e3}
         for answer in answers:
             self._publish(answer, work)
         self._idle.reset()
+
+    def _answers(self, message: BodyArray) -> list[Answer]:
+        """What is due now that these people have come.
+
+        Raises:
+            SmapError: if they can't be read, or be smoothed.
+        """
+        bodies = bodies_from_message(message)
+        skeleton = get_skeleton(message.skeleton)
+        view = (message.header.frame_id, message.skeleton)
+        stamp = seconds(message.header.stamp)
+        if stamp and (stamp, view) == self._last:
+            # A picture that is shown until somebody answers; nobody was seen twice.
+            self._again += 1
+            self._again_in_a_row += 1
+            return []
+        self._again_in_a_row = 0
+        # Without a stamp it is the time of arrival that says who is still there.
+        self._newest, self._last = stamp or time.monotonic(), (stamp, view)
+        pose = self._camera_pose(message.header.frame_id, stamp)
+        return self._smoother.update(bodies, self._newest, (message, skeleton), pose, view)
 
     def _on_model(self, message: SkeletonInfo) -> None:
         """Another detector errs otherwise: the learned smoother is for its own alone."""
@@ -123,11 +139,19 @@ class SmootherNode(Node):
             "delay [images]": str(config.delay),
             "delay p50 [ms]": f"{wait:.1f}",
             "images too late": str(self._smoother.late),
+            "images shown again": str(self._again),
         }
         if self._problem:
             return Health(Level.ERROR, self._problem, values)
         if silence := self._feed.problem():
             return Health(Level.WARN, silence, values)
+        if self._again_in_a_row >= FROZEN and self._last is not None:
+            frozen = (
+                f"{self._again_in_a_row} images in a row have the stamp {self._last[0]:.3f} s of "
+                "one before, and people are told once a stamp; the camera's driver has to stamp "
+                "each image"
+            )
+            return Health(Level.WARN, frozen, values)
         if self._blind:
             return Health(Level.WARN, f"the camera's motion is unknown: {self._blind}", values)
         if problem := self._smoother.problem:

@@ -253,8 +253,8 @@ class ViewNode(Node):
     # --- parameters and diagnostics -------------------------------------------------------------
 
     def _accept(self, values: Values) -> None:
+        self._cameras.fov_deg = float(values["fov_deg"] or 0)  # or it is refused, and all stays
         self._live.trail = float(values["view_trail"] or 0)
-        self._cameras.fov_deg = float(values["fov_deg"] or 0)
         height = values["camera_height"]
         pitch, roll = (
             math.radians(float(values[f"camera_{name}_deg"] or 0)) for name in ("pitch", "roll")

@@ -39,8 +39,13 @@ def require_camera(choice: CameraChoice, source: Source) -> None:
         )
 
 
-def camera_of(choice: CameraChoice, frame: Frame) -> Camera:
+def camera_of(choice: CameraChoice, frame: Frame, stated_by: str = OPTIONS) -> Camera:
     """The camera of one image, at its size: what the user stated, else the source's.
+
+    Args:
+        choice: what the user stated.
+        frame: the image.
+        stated_by: how a user may state it, for the error.
 
     Raises:
         CameraError: if there is none, or its picture has another shape.
@@ -51,7 +56,8 @@ def camera_of(choice: CameraChoice, frame: Frame) -> Camera:
             (width, height), frame.camera, pixel_aspect=frame.pixel_aspect, problem=frame.problem
         )
     except CameraError as error:
-        raise CameraError(f"image {frame.index} of {frame.source}: {error} ({OPTIONS})") from error
+        named = f"image {frame.index} of {frame.source}"
+        raise CameraError(f"{named}: {error} ({stated_by})") from error
 
 
 def estimate_frames(

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
+from smap_ros.errors import SmapError
 from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.learned import Learned
 from smap_ros.temporal.options import SmootherConfig
-from smap_ros.temporal.smoothers import IMAGE_BASED, create_smoother, resolve
+from smap_ros.temporal.smoothers import AUTO, IMAGE_BASED, create_smoother, resolve
 from smap_ros.temporal.smoothers.base import LEAST_DEPTH, Certain, Seen, believable
 from smap_ros.temporal.tracker import TrackedBody, Tracker
 
@@ -58,19 +59,28 @@ class BodySmoother:
         self._pose: Float | None = None  # of the camera, at the last frame
         self._view: Hashable = None
         self._joints = 0  # of the people, once somebody was seen
+        self._refused = ""  # why a filter runs instead of the smoother that was asked for
 
     @property
     def config(self) -> SmootherConfig:
-        """The settings; replacing them keeps the identities."""
+        """The settings; replacing them keeps the identities.
+
+        Raises:
+            SmapError: if its smoother can't smooth the people who come; all stays as it was.
+        """
         return self._config
 
     @config.setter
     def config(self, config: SmootherConfig) -> None:
-        self._learned = Learned.of(config)
-        before, self._config = self._config, config
+        learned = Learned.of(config)
+        if self._config.changed(tracker=config.tracker) != config:
+            if self._run is not None:
+                joints, waiting = self._run.joints, self._run.waiting
+                name = _chosen(config, learned, self._detector, self._joints)
+                self._run = _Run(config, name, joints, waiting)
+            self._refused = ""
+        self._learned, self._config = learned, config
         self._tracker.config = config.tracker
-        if before.changed(tracker=config.tracker) != config:
-            self._restart()
 
     @property
     def detector(self) -> str:
@@ -85,23 +95,34 @@ class BodySmoother:
 
     @property
     def smoother(self) -> str:
-        """The smoother that runs: what ``auto`` means for this delay and detector."""
-        config = self._config
-        return resolve(
-            config.smoother, config.delay, self._learned.wins(self._detector, self._joints)
-        )
+        """The smoother that runs: what ``auto`` means for this delay and detector.
+
+        The best filter where the one that was asked for can't smooth these people.
+        """
+        if self._refused:
+            return resolve(AUTO, self._config.delay)
+        return _chosen(self._config, self._learned, self._detector, self._joints)
 
     @property
     def problem(self) -> str:
         """Why the smoother may be a bad one for these people; empty when all is well."""
+        if self._refused:
+            return f"{self._refused} (meanwhile smoother {self.smoother} runs)"
         learned = self.smoother in ("maed", IMAGE_BASED)
         return self._learned.problem(self._detector) if learned else ""
 
     def _restart(self) -> None:
         """Take another smoother; frames that wait go through it again, and ids stay."""
         if self._run is not None:
-            joints, waiting = self._run.joints, self._run.waiting
-            self._run = _Run(self._config, self.smoother, joints, waiting)
+            self._run = self._started(self._run.joints, self._run.waiting)
+
+    def _started(self, joints: int, waiting: Sequence[Answer] = ()) -> _Run:
+        """The smoother for people of J joints, or a filter where that one can't be had."""
+        try:
+            return _Run(self._config, self.smoother, joints, waiting)
+        except SmapError as error:
+            self._refused = str(error)
+            return _Run(self._config, self.smoother, joints, waiting)
 
     @property
     def late(self) -> int:
@@ -134,9 +155,12 @@ class BodySmoother:
         answers: list[Answer] = []
         joints = len(bodies[0].skeleton) if bodies else self._joints
         others = view != self._view or joints != self._joints
-        if others or self._tracker.starts_anew(time):
+        if others:
             answers = self.flush()
             self.reset()
+        elif self._tracker.starts_anew(time) or self._tracker.goes_back(time):
+            answers = self.flush()
+            self._run = self._pose = None
         self._view, self._joints = view, joints
         moved = None if pose is None or self._pose is None else Motion.between(self._pose, pose)
         tracked = self._tracker.update(bodies, time, moved)
@@ -146,7 +170,7 @@ class BodySmoother:
         if self._run is None:
             if not joints:  # nobody was ever seen
                 return [*answers, Answer([], time, note)]
-            self._run = _Run(self._config, self.smoother, joints)
+            self._run = self._started(joints)
         return answers + self._run.update(Answer(tracked, time, note))
 
     def flush(self) -> list[Answer]:
@@ -157,6 +181,7 @@ class BodySmoother:
         """Forget everybody, as at the start of a recording; identities go on counting."""
         self._tracker.reset()
         self._run = self._pose = None
+        self._refused = ""
 
 
 def smooth_frames(
@@ -184,6 +209,11 @@ def smooth_frames(
             yield answer.note, answer.people
     for answer in smoother.flush():
         yield answer.note, answer.people
+
+
+def _chosen(config: SmootherConfig, learned: Learned, detector: str, joints: int) -> str:
+    """The smoother that settings mean for a detector's people of J joints (0: unknown)."""
+    return resolve(config.smoother, config.delay, learned.wins(detector, joints))
 
 
 class _Run:

@@ -21,11 +21,14 @@ from smap_ros.temporal.agreement import boxes, distance, inside, similarity
 from smap_ros.temporal.assignment import assign
 from smap_ros.temporal.egomotion import Motion, TurnEstimator
 from smap_ros.temporal.options import TrackerConfig
-from smap_ros.temporal.smoothers.base import believable
+from smap_ros.temporal.smoothers.base import LEAST_DEPTH, believable
 from smap_ros.temporal.tracks import CLEAR, Found, Tracks
 
 # Pictures in a row that are older than the newest: so many are no stragglers, the clock was set.
 LATE_IN_A_ROW = 3
+# Pictures farther apart than this, seconds, and than so many times what the ones before were, may
+# have a wrong stamp between them.
+JUMP, UNUSUAL = 0.5, 3.0
 # After so long a gap, seconds, a person may be anywhere that they may ever be found again.
 REACH_TIME = 1.0
 # Added to the cost of who wasn't seen in the frame before: where one of two who are near each other
@@ -66,6 +69,20 @@ class TrackedBody:
     place: NDArray[np.float64] | None = None
 
 
+@dataclass(frozen=True)
+class _Past:
+    """What was known at an earlier frame.
+
+    Attributes:
+        tracks: everybody.
+        time, before: of that frame, and of the one before, seconds.
+    """
+
+    tracks: Tracks
+    time: float
+    before: float
+
+
 class Tracker:
     """Gives people identities that are never used twice while the tracker lives.
 
@@ -82,6 +99,7 @@ class Tracker:
         self._tracks = Tracks()
         self._turn = TurnEstimator()
         self._time = self._before = -math.inf  # of the latest frame, and of the one before
+        self._past: _Past | None = None  # before the latest frame, if its time is a jump
         self._late_times: list[float] = []  # of the latest pictures, if they were late
         self._next_id = 0
 
@@ -104,6 +122,16 @@ class Tracker:
         ascending = all(a < b for a, b in itertools.pairwise(times))
         return ascending and len(times) >= LATE_IN_A_ROW
 
+    def goes_back(self, time: float) -> bool:
+        """Whether a frame of that time goes on from before the latest one, whose stamp was wrong.
+
+        A driver that stamps one image before its clock was set, or not at all, renames nobody.
+        """
+        past = self._past
+        if past is None or 0 <= time - self._time <= JUMP:
+            return False
+        return 0 <= time - past.time <= self.config.death_time
+
     def update(
         self, bodies: Sequence[Body], time: float, moved: Motion | None = None
     ) -> list[TrackedBody] | None:
@@ -119,13 +147,18 @@ class Tracker:
             Everybody with an identity, by ascending identity. None for a frame that came after a
             later one: nothing is known to have happened, and it is only counted.
         """
-        if self.starts_anew(time):
+        if self.goes_back(time):
+            self._take_up()
+        elif self.starts_anew(time):
+            past = _Past(self._tracks, self._time, self._before)
             self.reset()
+            self._past = past
         if time < self._time:
             self.late += 1
             self._late_times = [*self._late_times, time][-LATE_IN_A_ROW:]
             return None
         self._late_times.clear()
+        self._remember(time)
         step = time - self._time if len(self._tracks) else 0.0
         self._before, self._time = self._time, time
         roots = np.reshape([body.root for body in bodies], (len(bodies), 3))
@@ -156,6 +189,22 @@ class Tracker:
         self._turn.reset()
         self._late_times.clear()
         self._time = self._before = -math.inf
+        self._past = None
+
+    def _remember(self, time: float) -> None:
+        """Keep what is known, if a frame of that time may have a wrong stamp."""
+        gap = time - self._time
+        if gap <= max(JUMP, UNUSUAL * (self._time - self._before)):
+            self._past = None
+        elif len(self._tracks):
+            self._past = _Past(self._tracks.copy(), self._time, self._before)
+
+    def _take_up(self) -> None:
+        """Go on from before the latest frame; whom it gave an identity is forgotten."""
+        assert self._past is not None
+        past = self._past
+        self.reset()
+        self._tracks, self._time, self._before = past.tracks, past.time, past.before
 
     def _follow_camera(self, found: Found, step: float, moved: Motion | None) -> None:
         tracks = self._tracks
@@ -186,9 +235,10 @@ class Tracker:
             self._next_id += 1
 
     def _reported(self, time: float) -> list[int]:
-        """Rows by ascending identity."""
+        """Rows by ascending identity; who is behind the camera isn't told of its pictures."""
         tracks = self._tracks
         filled = (time - tracks.seen <= self.config.fill_time) & (self.config.fill_time > 0)
+        filled &= tracks.position[:, 2] > LEAST_DEPTH
         shown = (tracks.id >= 0) & (~tracks.fading | filled)
         return sorted(np.flatnonzero(shown), key=lambda row: int(tracks.id[row]))
 
@@ -200,11 +250,13 @@ class Tracker:
             return TrackedBody(replace(body, id=identity), predicted=False, place=place)
         gap = time - tracks.seen[row]
         fading = 1 - gap / (2 * self.config.fill_time)
+        joints = tracks.joints[row]
+        behind = ~(joints[:, 2:] > LEAST_DEPTH)  # no picture shows them
         body = replace(
             body,
             id=identity,
-            joints_3d=tracks.joints[row].astype(np.float32),
-            joints_2d=tracks.pixels[row].astype(np.float32),
+            joints_3d=joints.astype(np.float32),
+            joints_2d=np.where(behind, np.nan, tracks.pixels[row]).astype(np.float32),
             scores=(body.scores * fading).astype(np.float32),
             score=body.score * fading,
             mesh=None,

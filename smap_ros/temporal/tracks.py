@@ -108,6 +108,14 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.id)
 
+    def copy(self) -> Tracks:
+        """The same, which stays as it is when these move on."""
+        out = object.__new__(Tracks)
+        for name in (*_COLUMNS, "_lens"):
+            setattr(out, name, getattr(self, name).copy())
+        out.body = list(self.body)
+        return out
+
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Forget those whose mask is False."""
         if mask.all():

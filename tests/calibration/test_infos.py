@@ -3,6 +3,7 @@
 import pytest
 
 from smap_ros.calibration import CameraInfos
+from smap_ros.calibration.infos import MAX_CHANGES
 from smap_ros.errors import CameraError
 from tests.bag_messages import K, camera_info
 
@@ -28,7 +29,7 @@ def test_the_newest_that_is_not_later_than_the_image_counts():
 
 def test_an_image_before_all_has_the_first_that_is_calibrated():
     infos = take(camera_info(1, k=ZERO), camera_info(3, k=focal(503)), camera_info(4, k=focal(504)))
-    assert infos.calibration("cam", 0).k[0] == infos.calibration("cam", 2).k[0] == 503
+    assert infos.calibration("cam", 0.5).k[0] == infos.calibration("cam", 2).k[0] == 503
     assert take(camera_info(1, k=ZERO)).calibration("cam", 5).k == ZERO
 
 
@@ -61,6 +62,16 @@ def test_each_frame_has_its_own():
 
 def test_a_flood_of_frames_and_changes_does_not_fill_the_memory():
     infos = take(*(camera_info(k + 1, f"frame {k}") for k in range(100)))
-    infos = take(*(camera_info(k + 1, k=focal(500 + k)) for k in range(100)))
-    assert infos.calibration("cam", 1000).k[0] == 599
-    assert infos.calibration("cam", 1).k[0] > 550  # the oldest changes are forgotten
+    infos = take(*(camera_info(k + 1, k=focal(500 + k)) for k in range(1000)))
+    assert infos.calibration("cam", 2000).k[0] == 1499
+    assert len(infos._histories["cam"]) == MAX_CHANGES
+
+
+def test_an_image_from_before_what_is_remembered_has_nobodys_calibration():
+    """A lens that zooms: the oldest that is known would be a wrong one."""
+    infos = take(*(camera_info(100 + k / 30, k=focal(500 + k)) for k in range(1000)))
+    oldest = 1000 - MAX_CHANGES
+    assert infos.calibration("cam", 100 + (oldest + 0.5) / 30).k[0] == 500 + oldest
+    with pytest.raises(CameraError, match=r"older than the last 240 changes .* expected images"):
+        infos.calibration("cam", 100 + (oldest - 1) / 30)
+    assert infos.calibration("cam", 0).k[0] == 1499  # without a stamp it is as new as what came

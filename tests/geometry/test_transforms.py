@@ -152,3 +152,21 @@ def test_memory_is_bounded():
 def test_mountings_point_up_out_of_the_floor():
     assert Mounting.above(np.array([0.0, -1.0, 0.0]), 1.2) == Mounting(1.2, -0.0, 0.0)
     assert Mounting.above(np.array([0.0, 0.0, -1.0]), 2.5).pitch == pytest.approx(math.pi / 2)
+
+
+@pytest.mark.parametrize("jump", [8.0, 2.0, 0.7])
+def test_a_simulation_that_is_reset_is_followed_from_its_second_message_on(jump):
+    tree = TransformTree()
+    for k in range(200):
+        tree.add("camera", Transform("map", (0.0, 0.0, 1.0), LEVEL), 50 + k / 20, fixed=False)
+    newest = 50 + 199 / 20
+    straggler = Transform("map", (9.0, 0.0, 9.0), LEVEL)
+    tree.add("camera", straggler, newest - jump, fixed=False)  # one alone is left out
+    tree.add("camera", Transform("map", (0.0, 0.0, 1.0), LEVEL), newest + 0.05, fixed=False)
+    assert tree.pose("camera", "map", newest - jump)[2, 3] == 1.0
+    for k in range(3):
+        tree.add(
+            "camera", Transform("map", (0.0, 0.0, 2.5), LEVEL), newest - jump + k / 20, fixed=False
+        )
+    for k in range(3):
+        assert tree.pose("camera", "map", newest - jump + k / 20)[2, 3] == 2.5

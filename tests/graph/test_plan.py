@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, SmapError
 from smap_ros.graph.middleware import (
     FAST_DDS_2,
     FAST_DDS_3,
@@ -171,7 +171,13 @@ def test_without_a_source_the_shipped_clip_is_shown():
         ({"threads": "-1"}, "threads is -1; expected 0 to 256"),
         ({"threads": "two"}, "threads is 'two'; expected a whole number"),
         ({"fov_deg": "nan"}, "fov_deg is nan"),
-        ({"fov_deg": "180"}, "expected 0 to 179"),
+        ({"fov_deg": "180"}, "expected 0 to 157"),
+        ({"fov_deg": "0.5"}, r"0\.5 degrees; expected .* 1\.15 to 157\.4, or a calibration"),
+        ({"image": ""}, "image is ''; expected the name of a topic"),
+        ({"image": "bad topic"}, "image is 'bad topic'; expected the name .* like camera/image"),
+        ({"camera_info": "a//b"}, "camera_info is 'a//b'"),
+        ({"bodies": "bodies_raw"}, "bodies is 'bodies_raw', the topic that the smoother takes"),
+        ({"bodies": "/r2/bodies_raw", "namespace": "r2"}, "the topic that the smoother takes"),
         ({"composed": "yes"}, "composed is 'yes'; expected a truth value"),
         ({"min_joints": "2.5"}, "min_joints is 2.5; expected a whole number, 0 to 15, or bundle"),
         ({"min_score": "a"}, "min_score is 'a'; expected a number, 0 to 1, or bundle"),
@@ -179,8 +185,16 @@ def test_without_a_source_the_shipped_clip_is_shown():
     ],
 )
 def test_arguments_that_are_wrong_are_refused_with_the_reason(values, reason):
-    with pytest.raises(InputError, match=reason):
+    with pytest.raises(SmapError, match=reason):
         plan(LIVE, values)
+
+
+@pytest.mark.parametrize("name", ["/front/image_raw", "~/image", "front/{ns}/image", "image_2"])
+def test_topics_that_ros_takes_are_taken(name):
+    assert ("image", name) in plan(LIVE, {"image": name}).processes[0].remappings
+    elsewhere = plan(LIVE, {"bodies": "/other/bodies_raw", "namespace": "r2"})
+    assert any(("bodies", "/other/bodies_raw") in one.remappings for one in elsewhere.processes)
+    assert plan(LIVE, {"bodies": "bodies_raw", "smoother": False}).processes
 
 
 @pytest.mark.parametrize("namespace", ["robot2/front", "/robot2", "_a1/b_2/"])

@@ -198,3 +198,18 @@ def test_diagnostics_name_the_source_and_its_rate(start, observer, clip):
     )
     assert values["source"] == "clip.mp4"
     assert observer.status(NODE).level == DiagnosticStatus.OK
+
+
+def test_a_picture_of_another_shape_in_a_folder_is_left_out_and_the_others_are_shown(
+    start, observer, tmp_path
+):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k, size in enumerate([(240, 320), (480, 480), (240, 320)]):
+        (folder / f"{k}.jpg").write_bytes(encode_compressed(np.full((*size, 3), 60, np.uint8)))
+    (tmp_path / "camera.yaml").write_text(CALIBRATION.format(width=320))
+    calibration = str(tmp_path / "camera.yaml")
+    node = start(NODE, source=str(folder), pacing="real_time", rate=50.0, calibration=calibration)
+    assert node.wait() == 0
+    assert "after 2 images, 1 skipped" in node.log and "480x480" in node.log
+    assert "parameters calibration, fov_deg" in node.log and "--camera" not in node.log

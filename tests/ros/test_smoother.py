@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.exceptions import ParameterException
@@ -19,7 +22,7 @@ from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
 from smap_ros.nodes.smoother import SmootherNode
-from smap_ros.skeletons import MPI15
+from smap_ros.skeletons import MPI15, get_skeleton
 from smap_ros.temporal import SmootherConfig, smooth_frames
 from tests.ros.stamps import stamp_of
 
@@ -216,3 +219,62 @@ def test_stamps_survive_as_they_are(wired):
     sent = message(1.0, (0, 0, 4))
     sent.header.stamp = Time(sec=2_000_000_000, nanosec=999_999_999)
     assert wired(sent).header.stamp == sent.header.stamp
+
+
+def test_images_without_a_stamp_keep_nobody_for_ever(spin, observer):
+    """Time stands still for them: who left would stay, as predicted."""
+    spin(SmootherNode, fill_time=0.5, death_time=0.5)
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    out = observer.collect(BodyArray, "bodies")
+    observer.wait(raw.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+    told = []
+    for roots in ([(0, 0, 4)], [(0, 0, 4)], []):
+        raw.publish(message(0, *roots))
+        observer.wait(lambda: len(out) > len(told), "the answer")
+        told.append([(b.id, b.predicted) for b in out[-1].bodies])
+    sleep(0.7)
+    raw.publish(message(0))
+    observer.wait(lambda: len(out) == 4, "the answer")
+    assert told == [[(0, False)], [(0, False)], [(0, True)]]
+    assert not out[-1].bodies and out[-1].header.stamp == Time()
+
+
+def test_a_stamp_that_stands_still_is_counted_and_said(wired, observer):
+    wired(message(100.0, (0, 0, 4)))
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    observer.wait(raw.get_subscription_count, "the node")
+
+    def again():
+        raw.publish(message(100.0, (0, 0, 4)))
+        status = observer.status("smoother_node")
+        frozen = status and "images in a row have the stamp 100.000 s" in status.message
+        return frozen and status
+
+    status = observer.wait(again, "the warning")
+    assert status.level == DiagnosticStatus.WARN
+    wired(message(100.1, (0, 0, 4)))
+    observer.wait(lambda: observer.values("smoother_node").get("images shown again"), "the count")
+
+
+def test_people_of_another_joint_set_than_the_learned_smoothers_end_nothing(spin, observer):
+    spin(SmootherNode, smoother="maed")
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    out = observer.collect(BodyArray, "bodies")
+    observer.wait(raw.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+    skeleton = get_skeleton("mpi17")
+    joints = np.random.default_rng(0).uniform(-0.5, 0.5, (17, 3)).astype(np.float32) + (0, 0, 4)
+    body = Body(
+        joints.astype(np.float32), CAMERA.project(joints).astype(np.float32),
+        np.full(17, 0.8, np.float32), 0.8, skeleton=skeleton,
+    )  # fmt: skip
+    for k in range(3):
+        header = Header(frame_id="eye", stamp=stamp_of(100 + k * 0.1))
+        raw.publish(body_array([(body, False)], header, (1280, 720), skeleton))
+        observer.wait(lambda: len(out) == k + 1, "the answer")  # noqa: B023
+    assert [[b.id for b in m.bodies] for m in out] == [[0]] * 3
+    observer.wait(
+        lambda: (s := observer.status("smoother_node")) and "have 17 joints" in s.message,
+        "the reason",
+    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from smap_ros.bodies import Body
 from smap_ros.errors import BundleError, InputError
+from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
 from tests.temporal.people import STEP, identities, person
 from tests.video_bundle import write_video_bundle
@@ -180,3 +182,55 @@ def test_the_image_based_model_is_refused_where_it_is_not_given():
     with pytest.raises(BundleError):
         smoother.config = SmootherConfig(smoother="maed_video")
     assert smoother.smoother == "split"  # what it was
+
+
+def joints17(root):
+    body = person(root)
+    points = np.concatenate([body.joints_3d, body.joints_3d[:2]])
+    pixels = np.concatenate([body.joints_2d, body.joints_2d[:2]])
+    skeleton = get_skeleton("mpi17")
+    points[skeleton.root], pixels[skeleton.root] = body.root, body.joints_2d[2]
+    return Body(points, pixels, np.full(17, 0.8, np.float32), 0.8, skeleton=skeleton)
+
+
+def test_people_whom_the_learned_smoother_can_not_smooth_get_a_filter_and_it_is_said():
+    smoother = BodySmoother(SmootherConfig(smoother="maed"))
+    people(smoother.update([person((0, 0, 4))], 0.0, view="a"))
+    assert smoother.smoother == "maed" and not smoother.problem
+    for k in range(1, 5):
+        (someone,) = people(smoother.update([joints17((0, 0, 4))], k * STEP, view="b"))
+        assert len(someone.body.skeleton) == 17
+    assert smoother.smoother == "split"
+    assert "these people have 17 joints; choose another smoother" in smoother.problem
+    people(smoother.update([person((0, 0, 4))], 1.0, view="a"))
+    assert smoother.smoother == "maed" and not smoother.problem
+
+
+def test_settings_that_are_refused_change_nothing():
+    smoother = BodySmoother()
+    people(smoother.update([joints17((0, 0, 4))], 0.0))
+    before = smoother.config
+    wanted = before.changed(smoother="maed", tracker=TrackerConfig(death_time=9.0))
+    with pytest.raises(BundleError, match="these people have 17 joints"):
+        smoother.config = wanted
+    assert smoother.config == before and smoother._tracker.config == before.tracker
+    assert smoother.smoother == "split" and not smoother.problem
+    # Another camera's people come: all begins anew, by the settings that stayed.
+    people(smoother.update([joints17((0, 0, 4))], STEP, view="other"))
+    assert smoother.smoother == "split"
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize("wrong", [60.0, -60.0, 2.0])
+def test_each_image_is_answered_though_one_has_a_wrong_stamp(wrong, delay):
+    smoother = BodySmoother(SmootherConfig(delay=delay))
+    answers = []
+    for k in range(20):
+        time = 100 + k * STEP + (wrong if k == 10 else 0.0)
+        answers += smoother.update([person((0.02 * k, 0, 4))], time, note=k)
+    answers += smoother.flush()
+    assert [answer.note for answer in answers] == list(range(20))
+    for answer in answers:
+        (someone,) = answer.people
+        assert (someone.body.id == 0) == (answer.note != 10) or wrong == 2.0
+        assert someone.body.root[0] == pytest.approx(0.02 * answer.note, abs=0.05)

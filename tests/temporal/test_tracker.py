@@ -15,6 +15,7 @@ from smap_ros.errors import InputError
 from smap_ros.temporal import Tracker, TrackerConfig
 from smap_ros.temporal.assignment import assign
 from smap_ros.temporal.egomotion import Motion
+from smap_ros.temporal.smoothers.base import LEAST_DEPTH
 from tests.temporal.people import STEP, identities, person
 
 # --- assignment ---------------------------------------------------------------------------------
@@ -409,3 +410,63 @@ def test_who_appears_beside_somebody_known_is_told_at_once():
     detections.update([person((0, 0, 4.0))], 0.0)
     behind = [person((0, 0, 4.0)), person((0.1, 0, 4.9), 0.3)]
     assert identities(detections.update(behind, 1 / 15)) == [0, 1]
+
+
+@pytest.mark.parametrize("wrong", [2.0, 60.0, -0.7, -60.0, -1.7e9])
+def test_one_wrong_stamp_renames_nobody(wrong):
+    """A driver that stamps an image before its clock is set, or not at all."""
+    tracker = Tracker(TrackerConfig(death_time=3.0))
+    crowd = [person((0, 0, 4)), person((2, 0, 5))]
+    told = [
+        tracker.update(crowd, 1.7e9 + k * STEP + (wrong if k in (20, 31) else 0.0))
+        for k in range(60)
+    ]
+    for k, people in enumerate(told):
+        if k not in (20, 31):
+            assert identities(people) == [0, 1], k
+    assert tracker.late == (2 if wrong == -0.7 else 0)
+
+
+def test_a_clock_that_is_set_ahead_or_a_pause_starts_anew():
+    tracker = Tracker(TrackerConfig(death_time=3.0))
+    for k in range(10):
+        tracker.update([person((0, 0, 4))], k * STEP)
+    told = [identities(tracker.update([person((0, 0, 4))], 100 + k * STEP)) for k in range(5)]
+    assert told == [[1]] * 5
+    # What was known before the pause is gone for good.
+    assert identities(tracker.update([person((0, 0, 4))], 10 * STEP)) == [2]
+
+
+def test_images_that_are_always_far_apart_are_no_wrong_stamps():
+    tracker = Tracker(TrackerConfig(death_time=10.0, fill_time=3.0))
+    for k in range(5):
+        assert identities(tracker.update([person((0, 0, 4))], 2.0 * k)) == [0]
+    assert tracker.update([person((0, 0, 4))], 6.5) is None
+    assert tracker.late == 1
+    assert identities(tracker.update([person((0, 0, 4))], 10.0)) == [0]
+
+
+def turn(yaw):
+    """The camera turns to the right: what is before it moves to the left."""
+    c, s = np.cos(yaw), np.sin(yaw)
+    return Motion(np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]), np.zeros(3))
+
+
+def test_nobody_behind_a_camera_that_turns_is_told_of_in_its_pictures():
+    tracker = Tracker(TrackerConfig(fill_time=3.0, death_time=5.0))
+    for k in range(5):
+        tracker.update([person((0, 0, 3))], k * STEP)
+    yaw, told = 0.0, []
+    for k in range(5, 20):
+        yaw += np.radians(12)
+        told.append((yaw, tracker.update([], k * STEP, turn(np.radians(12)))))
+    assert any(people for _, people in told) and any(not people for _, people in told)
+    for yaw, people in told:
+        expected = 3 * np.cos(yaw)
+        assert bool(people) == (expected > LEAST_DEPTH), yaw
+        for someone in people:
+            assert someone.predicted and someone.body.root[2] == pytest.approx(expected, abs=0.05)
+            behind = ~(someone.body.joints_3d[:, 2] > LEAST_DEPTH)
+            assert np.isnan(someone.body.joints_2d[behind]).all()
+    # The camera turns back: it is the same person.
+    assert identities(tracker.update([person((0, 0, 3))], 2.0, turn(-yaw))) == [0]
