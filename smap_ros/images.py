@@ -23,11 +23,19 @@ MAX_PIXELS = 100_000_000
 # A large picture that takes less than a byte per so many pixels is one colour: a bomb.
 _BOMB_PIXELS, _PIXELS_PER_BYTE = 16_000_000, 100
 
+_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
+
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 
 
 def decode_image(
-    encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: Any
+    encoding: str,
+    height: int,
+    width: int,
+    step: int,
+    is_bigendian: bool,
+    data: Any,
+    depth: BitDepth | None = None,
 ) -> Image:
     """A raw ROS image as a bgr array.
 
@@ -40,6 +48,7 @@ def decode_image(
         step: bytes per row.
         is_bigendian: byte order of 16-bit samples.
         data: the bytes: bytes, array.array, memoryview or uint8 array.
+        depth: of the stream that the image is of.
 
     Returns:
         uint8 [height, width, 3], bgr.
@@ -54,12 +63,12 @@ def decode_image(
     name = f"{encoding} image of {width}x{height} px"
     samples: NDArray[Any] = _rows(name, rows, width * layout.pixel_bytes, step, data)
     if layout.bits == 16:
-        samples = eight_bits(samples.view(">u2" if is_bigendian else "<u2"))
+        samples = eight_bits(samples.view(">u2" if is_bigendian else "<u2"), depth)
     pixels = samples.reshape(rows, width, layout.samples) if layout.samples > 1 else samples
     return pixels if layout.conversion is None else _converted(pixels, layout.conversion)
 
 
-def decode_compressed(data: Any, declared: str = "") -> Image:
+def decode_compressed(data: Any, declared: str = "", depth: BitDepth | None = None) -> Image:
     """A ``sensor_msgs/CompressedImage`` as a bgr array.
 
     The kind is taken from the data itself; ``declared`` (the message's ``format``) is only
@@ -68,6 +77,7 @@ def decode_compressed(data: Any, declared: str = "") -> Image:
     Args:
         data: JPEG or PNG file contents: bytes, array.array, memoryview or uint8 array.
         declared: the message's ``format`` field.
+        depth: of the stream that the image is of.
 
     Returns:
         uint8 [H, W, 3], bgr.
@@ -90,7 +100,9 @@ def decode_compressed(data: Any, declared: str = "") -> Image:
         raise InputError(
             f"compressed image ({width}x{height} px {kind}, {len(raw)} bytes) is damaged"
         )
-    return eight_bits(image) if image.dtype == np.uint16 else image.astype(np.uint8, copy=False)
+    if image.dtype == np.uint16:
+        return eight_bits(image, depth)
+    return image.astype(np.uint8, copy=False)
 
 
 def check_complete(raw: bytes) -> tuple[str, int, int]:
@@ -139,7 +151,26 @@ def check_picture_size(height: int, width: int, size: int, name: str) -> None:
         )
 
 
-def eight_bits(samples: NDArray[Any]) -> Image:
+class BitDepth:
+    """How many bits of 16 the samples of a stream make use of: as many as any image of it did.
+
+    One image in the dark uses fewer than its camera has, and would be shown four times as bright
+    as the next one. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._most = 0
+
+    def of(self, samples: NDArray[Any]) -> int:
+        """The bits in use, 8 to 16, of an image [...] of uint16 and of all before it."""
+        used = int(np.bitwise_or.reduce(samples, axis=None)) if samples.size else 0
+        if used:  # a black image says nothing
+            own = 16 if not used & 0xFF else next(n for n in _DEPTHS if used < 1 << n)
+            self._most = max(self._most, own)
+        return self._most or 16
+
+
+def eight_bits(samples: NDArray[Any], depth: BitDepth | None = None) -> Image:
     """Samples of 16 bits brought to 8, by the bits that the image makes use of.
 
     Cameras of 10, 12 or 14 bits leave the upper bits of each sample empty: taking the upper
@@ -148,15 +179,12 @@ def eight_bits(samples: NDArray[Any]) -> Image:
 
     Args:
         samples: uint16 of any shape and byte order.
+        depth: of the stream that the image is of; without one the image alone decides.
 
     Returns:
         uint8 of the same shape.
     """
-    used = int(np.bitwise_or.reduce(samples, axis=None)) if samples.size else 0
-    shift = 8
-    if used & 0xFF:
-        shift = next(bits - 8 for bits in (8, 10, 12, 14, 16) if used < 1 << bits)
-    return (samples >> shift).astype(np.uint8)
+    return (samples >> ((depth or BitDepth()).of(samples) - 8)).astype(np.uint8)
 
 
 def encode_compressed(image: Image, kind: str = "jpeg", quality: int = 90) -> bytes:

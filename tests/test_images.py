@@ -3,6 +3,7 @@
 import struct
 import zlib
 from array import array
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smap_ros.bags.messages import image_from_message
 from smap_ros.encodings import ENCODINGS
 from smap_ros.errors import InputError
 from smap_ros.images import (
+    BitDepth,
     decode_compressed,
     decode_image,
+    eight_bits,
     encode_compressed,
 )
 from tests.image_encoding import encode_image
@@ -307,3 +311,38 @@ def test_any_compressed_bytes_give_an_image_or_an_input_error(start, data):
     except InputError:
         return
     assert image.ndim == 3
+
+
+def test_a_streams_brightness_does_not_jump_with_one_bright_pixel_or_a_dark_image():
+    """A camera of 12 bits: an image that needs fewer isn't shown four times as bright."""
+    depth, grey = BitDepth(), np.full((4, 4), 800, np.uint16)
+    bright = grey.copy()
+    bright[0, 0] = 4000
+    assert eight_bits(grey, depth)[1, 1] == 200  # so far it might be one of 10 bits
+    shown = [eight_bits(image, depth)[1, 1] for image in (bright, grey, grey // 4, bright)]
+    assert shown == [50, 50, 12, 50]
+    assert eight_bits(np.zeros((4, 4), np.uint16), BitDepth()).max() == 0
+    fresh = BitDepth()
+    eight_bits(np.zeros((4, 4), np.uint16), fresh)  # black says nothing of the camera
+    assert eight_bits(grey, fresh)[1, 1] == 200
+    assert eight_bits(grey)[1, 1] == 200 and eight_bits(bright)[1, 1] == 50  # each alone
+
+
+def test_the_images_of_a_topic_share_their_depth():
+    depth = BitDepth()
+
+    def shown(value, brightest):
+        samples = np.full((2, 2), value, np.uint16)
+        samples[0, 0] = brightest
+        data = samples.astype("<u2").tobytes()
+        raw = SimpleNamespace(
+            encoding="mono16", height=2, width=2, step=4, is_bigendian=0, data=data
+        )
+        done, png = cv2.imencode(".png", samples)
+        assert done
+        small = SimpleNamespace(format="16UC1; png compressed", data=png.tobytes())
+        return [int(image_from_message(one, depth)[1, 1, 0]) for one in (raw, small)]
+
+    assert shown(500, 1000) == [125, 125]
+    assert shown(500, 5000) == [7, 7]
+    assert shown(500, 1000) == [7, 7]

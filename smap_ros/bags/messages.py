@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.errors import InputError
-from smap_ros.images import decode_compressed, decode_image
+from smap_ros.images import BitDepth, decode_compressed, decode_image
 from smap_ros.skeletons import Skeleton
 
 UNTRACKED = -1  # smap_ros/msg/Body.UNTRACKED
 
 
-def image_from_message(message: Any) -> NDArray[np.uint8]:
+def image_from_message(message: Any, depth: BitDepth | None = None) -> NDArray[np.uint8]:
     """The picture of a ``sensor_msgs/Image`` or ``CompressedImage``.
+
+    Args:
+        message: the image.
+        depth: of its topic, so that samples of 16 bits are brought to 8 alike in all its images.
 
     Returns:
         uint8 [H, W, 3] bgr; a view of the message where possible.
@@ -26,7 +30,7 @@ def image_from_message(message: Any) -> NDArray[np.uint8]:
         InputError: if the message contradicts itself, is truncated, or its encoding is unknown.
     """
     if hasattr(message, "format"):
-        return decode_compressed(message.data, message.format)
+        return decode_compressed(message.data, message.format, depth)
     return decode_image(
         message.encoding,
         message.height,
@@ -34,6 +38,7 @@ def image_from_message(message: Any) -> NDArray[np.uint8]:
         message.step,
         bool(message.is_bigendian),
         message.data,
+        depth,
     )
 
 

@@ -28,6 +28,7 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.calibration import CameraInfos, Rectification, rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
+from smap_ros.images import BitDepth
 from smap_ros.skeletons import get_skeleton
 from smap_ros.stamps import belong_together
 
@@ -119,12 +120,13 @@ class Recording:
             }
         index = {stamp: k for k, stamp in enumerate(self.image_stamps)}
         start = self.image_stamps[0] if self.image_stamps else 0
+        depth = BitDepth()
         with open_bag(self.path) as reader:
             for _, message in _messages(reader, self.topic):
                 stamp = stamp_ns(message)
                 if stamp in index and stamp in people:
                     yield (
-                        image_from_message(message),
+                        image_from_message(message, depth),
                         BodyFrame(
                             bodies=people[stamp],
                             camera=self.camera,

@@ -13,6 +13,7 @@ from smap_ros.bags.messages import image_from_message
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import SmapError
+from smap_ros.images import BitDepth
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import array_to_image
@@ -41,6 +42,7 @@ class Annotator:
         self._subscription: Subscription | None = None
         self._publisher = node.create_publisher(Image, "image_annotated", qos.SENSOR)
         self._timer = node.create_timer(LOOK_PERIOD, self._look, clock=STEADY)
+        self._depth = BitDepth()
         self.drawn = 0
         self.draw_ms = 0.0
 
@@ -54,7 +56,7 @@ class Annotator:
             return
         started = time.perf_counter()
         try:
-            canvas = image_from_message(image)
+            canvas = image_from_message(image, self._depth)
             height, width = canvas.shape[:2]
             # Drawing uses the people's pixels; of the camera, only the size.
             camera = Camera.from_fov(width, height, 1.0)

@@ -20,6 +20,7 @@ from smap_ros.errors import CameraError, SmapError, unexpected
 from smap_ros.estimators import Estimator
 from smap_ros.estimators.base import NON_FINITE, network_ms
 from smap_ros.geometry.opening import check_field_of_view
+from smap_ros.images import BitDepth
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import body_array, seconds
 from smap_ros.nodes.statistics import FrameStatistics
@@ -199,6 +200,7 @@ class Pipeline:
         self._cameras = cameras
         self.about = estimator.about
         self.statistics = FrameStatistics()
+        self._depth = BitDepth()
         # Images whose people the model hasn't reported yet.
         self._waiting: deque[tuple[Header, tuple[int, int]]] = deque(maxlen=MAX_WAITING)
 
@@ -208,7 +210,7 @@ class Pipeline:
         waiting = time.monotonic() - arrival.time
         try:
             started = time.perf_counter()
-            image = image_from_message(message)
+            image = image_from_message(message, self._depth)
             height, width = image.shape[:2]
             stamp = seconds(message.header.stamp)
             camera = self._cameras.camera(message.header.frame_id, width, height, stamp)

@@ -38,6 +38,7 @@ from visualization_msgs.msg import MarkerArray
 from smap_ros.bags.messages import image_from_message
 from smap_ros.errors import InputError
 from smap_ros.graph.node_types import RECORDER_NODE
+from smap_ros.images import BitDepth
 from smap_ros.msg import Body, BodyArray, SkeletonInfo
 from smap_ros.nodes.conversions import array_to_compressed, stamp_of_bytes
 from smap_ros.nodes.diagnostics import Diagnostics, Health, Level
@@ -184,12 +185,13 @@ class RecorderNode(Node):
             return
         name = f"{images.topic}/compressed"
         connection = self._connection(replace(topic, name=name, kind=CompressedImage), name)
+        depth = BitDepth()
 
         def write(message: Image) -> None:
             arrived = time.time_ns()
             self._watch.image(message.header.stamp)
             try:
-                image = image_from_message(message)
+                image = image_from_message(message, depth)
             except InputError as error:
                 self.get_logger().error(
                     f"an image is not recorded: {error}", throttle_duration_sec=5.0

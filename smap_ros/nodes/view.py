@@ -28,6 +28,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.graph.node_types import NODES, VIEW_NODE
+from smap_ros.images import BitDepth
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.clocks import latency_ms
@@ -76,6 +77,7 @@ class ViewNode(Node):
         space = self.get_namespace().strip("/")
         self._live = Live([f"{space}/{name}".lstrip("/") for name in NODES])
         self._cameras = LiveCameras()
+        self._depth = BitDepth()
         self._accept(self._settings.values())
         self._pictures: Pictures[Image | CompressedImage] = Pictures()
         self._meshes: dict[int, Mesh] = {}
@@ -248,7 +250,8 @@ class ViewNode(Node):
 
     def _show_picture(self, stamp: tuple[int, int] | None) -> None:
         message = self._pictures.of(stamp) if self._page.wants("picture") else None
-        self._page.show_picture(None if message is None else image_from_message(message))
+        shown = None if message is None else image_from_message(message, self._depth)
+        self._page.show_picture(shown)
 
     # --- parameters and diagnostics -------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from smap_ros.calibration import CameraInfos, rectification
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
 from smap_ros.geometry.transforms import TransformTree
+from smap_ros.images import BitDepth
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class BagSource:
             seconds = (reader.end_time - reader.start_time) / NANOSECONDS
             infos, _ = self._first_infos(reader)
         self._rectification = rectification(rectified, self.topic.name, self.topic.info)
+        self._depth = BitDepth()
         self.calibrated = bool(self.topic.info)
         self.camera_source = self._camera_source(infos)
         self.name = f"{self._bag.path.name}:{self.topic.name}"
@@ -163,7 +165,7 @@ class BagSource:
 
     def _decode(self, message: Any, index: int) -> NDArray[np.uint8] | None:
         try:
-            return image_from_message(message)
+            return image_from_message(message, self._depth)
         except InputError as error:
             LOG.warning("image %d of %s is skipped: %s", index, self.name, error)
             return None
