@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from smap_ros.estimators.options import MODEL_SETTINGS, OPTIONS, ModelOptions
-from smap_ros.graph.node_types import NODES, NodeType
+from smap_ros.graph.node_types import NODES, POSE3D_NODE, NodeType
 from smap_ros.graph.parameters import GraphOptions
+from smap_ros.graph.plan import GRAPHS
 from smap_ros.settings import BUNDLE, Setting, settings_of
 
 WIDTH = 98  # characters of a line in YAML
@@ -20,13 +21,21 @@ _YAML_HEAD = """\
 # "bundle" leaves a value to the model.
 """
 
+_RENAMED = {
+    f"`{own}` of {member.type.name} is `{argument}`"
+    for graph in GRAPHS.values()
+    for member in graph.members
+    for own, argument in member.renamed.items()
+}
+
 _PAGE_HEAD = f"""\
 # Parameters
 
 Written by `smap-ros parameters --markdown` from the code; don't edit it by hand.
 
 Every parameter of a node is also an argument of the launch files that start it (`name:=value`, for
-`ros2 launch` and `smap-ros up` alike) and has a line in
+`ros2 launch` and `smap-ros up` alike;
+as an argument {", ".join(sorted(_RENAMED))}, for `smoother` and `delay` are others) and has a line in
 [config/pose3d.yaml](../config/pose3d.yaml). What is given on the command line wins over the file.
 Those of models are options of `smap-ros estimate`, `evaluate` and `bag` as well, with hyphens
 (`--min-joints 6`). A wrong value is refused everywhere in the same words.
@@ -46,7 +55,8 @@ def parameters_page() -> str:
     """``docs/parameters.md``: what every parameter and argument means."""
     parts = [_PAGE_HEAD]
     for node in NODES.values():
-        own = [one for one in node.parameters if one.name not in _names(MODEL_SETTINGS)]
+        models = _names(MODEL_SETTINGS) if node is POSE3D_NODE else ()
+        own = [one for one in node.parameters if one.name not in models]
         parts.append(f"## {node.name}\n\n{_table(own, changes=True)}")
     parts.append(_models())
     parts.append(

@@ -46,7 +46,9 @@ class SmapLiteConfig(RunConfig):
     two_rows: float = Field(
         0.0, ge=0, le=1, description="share of the composed photos with two rows of people"
     )
-    holdout: int = Field(500, ge=0, description="last photos of each archive kept for testing")
+    holdout: int = Field(
+        500, ge=0, description="last sports photos kept for testing; a fifth of it of the others"
+    )
     width: int = Field(448, multiple_of=32)
     height: int = Field(256, multiple_of=32)
     backbone_rate: float = Field(0.3, ge=0, description="factor on the rate for the backbone")
