@@ -34,11 +34,12 @@ _PAGE_HEAD = f"""\
 Written by `smap-ros parameters --markdown` from the code; don't edit it by hand.
 
 Every parameter of a node is also an argument of the launch files that start it (`name:=value`, for
-`ros2 launch` and `smap-ros up` alike;
-as an argument {", ".join(sorted(_RENAMED))}, for `smoother` and `delay` are others) and has a line in
+`ros2 launch` and `smap-ros up` alike) and has a line in
 [config/pose3d.yaml](../config/pose3d.yaml). What is given on the command line wins over the file.
 Those of models are options of `smap-ros estimate`, `evaluate` and `bag` as well, with hyphens
-(`--min-joints 6`). A wrong value is refused everywhere in the same words.
+(`--min-joints 6`). A wrong value is refused everywhere in the same words. As arguments
+{", ".join(sorted(_RENAMED))}:
+`smoother:=` switches that node on or off, and `delay:=` is a model's.
 
 Truth values are `true` or `false`; `on` and `off` mean the same. `{BUNDLE}` leaves a value to the
 model. "Changes" says when a running node takes another value: any time; unconfigured (the life
