@@ -231,7 +231,7 @@ class Camera:
 
     def _solve_lens(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Ideal pixels of distorted ones, float64 [N, 2], finite in; NaN where there are none."""
-        coefficients = np.array(self.distortion)
+        coefficients = np.array(self.distortion, np.float64)
         if self.distortion_model == "equidistant":
             done = cv2.fisheye.undistortPoints(
                 pixels[:, None], self.matrix, coefficients, P=self.matrix
@@ -281,7 +281,7 @@ class Camera:
                     else cv2.projectPoints
                 )
                 pixels, _ = project(
-                    visible[:, None], zero, zero, self.matrix, np.array(self.distortion)
+                    visible[:, None], zero, zero, self.matrix, np.array(self.distortion, np.float64)
                 )
                 out[front] = pixels.reshape(-1, 2)
         return out.reshape(*points.shape[:-1], 2)

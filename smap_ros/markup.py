@@ -9,9 +9,24 @@ import yaml
 
 # What PyYAML's own constructors raise beside YAMLError: a date of month 13, `!!bool maybe`, a
 # hundred thousand brackets.
+_MERGE = "tag:yaml.org,2002:merge"
 _YAML_ERRORS = (
     yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError,
 )  # fmt: skip
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is stated twice, of which YAML's last one would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See PyYAML; what is merged from elsewhere (``<<``) may be stated again."""
+        stated = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for tag, key in stated:
+            if tag != _MERGE and stated.count((tag, key)) > 1:
+                line = node.start_mark.line + 1
+                raise ValueError(f"{key!r} is stated twice, in the mapping of line {line}")
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def yaml_documents(text: str) -> list[Any]:
@@ -21,7 +36,7 @@ def yaml_documents(text: str) -> list[Any]:
         ValueError: if it is no YAML; the message is one line.
     """
     try:
-        return [document for document in yaml.safe_load_all(text) if document is not None]
+        return [document for document in yaml.load_all(text, _Loader) if document is not None]
     except _YAML_ERRORS as error:
         raise ValueError(f"it is no YAML: {_reason(error)}") from error
 
@@ -33,7 +48,7 @@ def yaml_value(text: str) -> Any:
         ValueError: if it is no YAML, or more than one document; the message is one line.
     """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except _YAML_ERRORS as error:
         raise ValueError(f"it is no YAML: {_reason(error)}") from error
 

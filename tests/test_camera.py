@@ -158,3 +158,14 @@ def test_camera_from_camera_info():
 def test_impossible_cameras_are_refused(arguments, words):
     with pytest.raises(CameraError, match=words):
         Camera.from_matrix(*arguments)
+
+
+def test_whole_numbers_are_coefficients_too():
+    for model, lens in (("equidistant", (0, 0, 0, 0)), ("plumb_bob", (1, 0, 0, 0, 0))):
+        whole = Camera(640, 480, 400, 400, 320, 240, lens, model)
+        exact = Camera(640, 480, 400.0, 400.0, 320.0, 240.0, tuple(map(float, lens)), model)
+        points = np.array([[0.1, 0.2, 3.0], [-0.5, 0.1, 2.0]])
+        np.testing.assert_array_equal(whole.project(points), exact.project(points))
+        np.testing.assert_array_equal(
+            whole.undistort(whole.project(points)), exact.undistort(exact.project(points))
+        )

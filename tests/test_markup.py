@@ -37,3 +37,13 @@ def test_a_size_is_a_whole_number():
     for value in (640.5, math.inf, math.nan, True, "wide"):
         with pytest.raises(ValueError, match=r"whole number|could not convert"):
             whole_number(value)
+
+
+def test_a_key_that_is_stated_twice_is_refused_where_it_is():
+    with pytest.raises(ValueError, match=r"'score' is stated twice, in the mapping of line 2"):
+        yaml_value("a: 1\nb: {score: 0.1, other: 2, score: 0.9}\n")
+    with pytest.raises(ValueError, match="'a' is stated twice, in the mapping of line 1"):
+        yaml_documents("a: 1\na: 1\n---\nb: 2\n")
+    merged = yaml_value("base: &base {x: 1, y: 2}\nmine: {<<: *base, x: 3}\n")
+    assert merged["mine"] == {"x": 3, "y": 2}
+    assert yaml_value("1: a\n'1': b\n") == {1: "a", "1": "b"}

@@ -98,12 +98,16 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     manifest = parse_manifest(_read_yaml(folder / MANIFEST), source=str(folder / MANIFEST))
     for entry in manifest.files.entries.values():
         path = folder / entry.path
-        if not path.is_file():
-            raise BundleError(
-                f"{path} is missing although {MANIFEST} names it; copy the whole bundle "
-                "again (with git, check that large files were fetched: git lfs pull)"
-            )
-        _compare_hash(path, entry, _sha256(path))
+        try:
+            if not path.is_file():
+                raise BundleError(
+                    f"{path} is missing although {MANIFEST} names it; copy the whole bundle "
+                    "again (with git, check that large files were fetched: git lfs pull)"
+                )
+            _compare_hash(path, entry, _sha256(path))
+        except OSError as error:
+            reason = error.strerror or error
+            raise BundleError(f"can't read {shortened(str(path))}: {reason}") from error
     return Bundle(folder, manifest)
 
 

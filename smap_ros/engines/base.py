@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.engines.names import MAX_THREADS
 from smap_ros.errors import EngineError, InputError
 from smap_ros.stopping import held
 
@@ -186,10 +187,12 @@ def thread_count(threads: int) -> int:
     """Number of threads to use: as asked, or all cores this process may run on when 0.
 
     Raises:
-        EngineError: if the number is negative.
+        EngineError: if it is no number of threads.
     """
-    if threads < 0:
-        raise EngineError(f"threads is {threads}; expected 0 (all cores) or a positive number")
+    if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
+        raise EngineError(
+            f"threads is {threads!r}; expected 0 (all cores) or a whole number up to {MAX_THREADS}"
+        )
     # The affinity, unlike the number of cores, respects taskset and cpusets of containers.
     return threads or len(os.sched_getaffinity(0))
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+MAX_THREADS = 256  # of a network on the CPU
+
 EngineName = Literal["auto", "openvino", "onnxruntime", "tensorrt"]
 # How coarse a runtime may compute; one that hasn't an arithmetic takes the next finer one.
 # f32: the network's own. tf32: float32 with 10 bits of mantissa where numbers are multiplied, on

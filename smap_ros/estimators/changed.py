@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
+from smap_ros.errors import EngineError
 from smap_ros.estimators.base import Delayed, Estimator, Image, ModelInfo, check_view
 from smap_ros.skeletons import Skeleton
 
@@ -43,6 +45,7 @@ class _Changed:
 
     def __init__(self, estimator: Estimator, change: Change) -> None:
         self._estimator, self._change = estimator, change
+        self._busy = threading.Lock()
         self._cameras: OrderedDict[float, Camera] = OrderedDict()  # of changed images, by stamp
 
     def __getattr__(self, name: str) -> Any:
@@ -62,13 +65,30 @@ class _Changed:
         return self._estimator.description
 
     def estimate(self, image: Image, camera: Camera, stamp: float = 0.0) -> BodyFrame:
+        if not self._busy.acquire(blocking=False):
+            raise EngineError(
+                "another thread is estimating with this estimator; expected one caller at a time: "
+                "make an estimator for each thread, or let the threads take turns"
+            )
+        try:
+            return self._estimated(image, camera, stamp)
+        finally:
+            self._busy.release()
+
+    def _estimated(self, image: Image, camera: Camera, stamp: float) -> BodyFrame:
+        self._cameras.pop(stamp, None)
         if not self._change.wanted(camera):
             return self._back(self._estimator.estimate(image, camera, stamp))
         other, seen = self._change.image(check_view(image, camera), camera)
         self._cameras[stamp] = camera
         while len(self._cameras) > MAX_WAITING:
             self._cameras.popitem(last=False)
-        return self._back(self._estimator.estimate(other, seen, stamp))
+        try:
+            return self._back(self._estimator.estimate(other, seen, stamp))
+        except BaseException:
+            # An image that failed has no people, and must not lend its camera to a later one.
+            self._cameras.pop(stamp, None)
+            raise
 
     def close(self) -> None:
         self._estimator.close()
@@ -87,4 +107,6 @@ class _LaterChanged(_Changed):
 
     def flush(self) -> list[BodyFrame]:
         assert isinstance(self._estimator, Delayed)
-        return [self._back(frame) for frame in self._estimator.flush()]
+        frames = [self._back(frame) for frame in self._estimator.flush()]
+        self._cameras.clear()  # of images that were dropped
+        return frames

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from smap_ros.engines.names import EngineName, GpuOptions, Precision
+from smap_ros.engines.names import MAX_THREADS, EngineName, GpuOptions, Precision
 from smap_ros.errors import InputError
 from smap_ros.settings import Options, Setting, Value, build, setting, settings_of
 
@@ -44,7 +44,7 @@ class ModelOptions(Options):
         "auto", "inference runtime; auto measures what is installed and takes the fastest"
     )
     threads: int = setting(
-        0, "CPU threads of the network; 0: all cores this process may use", low=0, high=256
+        0, "CPU threads of the network; 0: all cores this process may use", low=0, high=MAX_THREADS
     )
     precision: Precision = setting(
         "f32",

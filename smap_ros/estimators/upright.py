@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import Estimator, Image
 from smap_ros.estimators.changed import Change, changed
 from smap_ros.estimators.options import ImageUp
@@ -38,7 +40,12 @@ def with_upright_images(estimator: Estimator, up: ImageUp) -> Estimator:
     Args:
         estimator: sees upright images only.
         up: see :data:`smap_ros.estimators.options.ImageUp`.
+
+    Raises:
+        InputError: if it is another word.
     """
+    if up not in get_args(ImageUp):
+        raise InputError(f"image_up is {up!r}; expected one of {', '.join(get_args(ImageUp))}")
     return estimator if up == "top" else changed(estimator, _Turn(up))
 
 

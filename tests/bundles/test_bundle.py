@@ -242,3 +242,62 @@ VALID = {
 
 def test_the_manifest_the_properties_start_from_is_valid():
     assert parse_manifest(VALID).name == "scene"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"pose.name": "neck_pose"}, "outputs neck_pose and pose are both 'neck_pose'"),
+        ({"neck_depth.name": "root_d"}, "outputs neck_depth and root_depth are both 'root_d'"),
+    ],
+)
+def test_one_tensor_for_two_outputs_is_refused(tmp_path, changes, reason):
+    """Somebody else's pose would be told, without a word."""
+    shutil.copytree(load_bundle("smap_lite").folder, tmp_path / "mine")
+    for path, value in changes.items():
+        edit(tmp_path / "mine", f"outputs.{path}", value)
+    with pytest.raises(BundleError, match=reason):
+        load_bundle(tmp_path / "mine")
+
+
+def test_one_tensor_for_two_outputs_of_a_second_look_is_refused(tmp_path):
+    shutil.copytree(load_bundle("smap_lite").folder, tmp_path / "mine")
+    edit(tmp_path / "mine", "second_look.outputs.joints.name", "pose")
+    with pytest.raises(BundleError, match=r"second_look.*outputs joints and pose are both 'pose'"):
+        load_bundle(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("min_score", True),
+        ("scales.heatmap_scale", True),
+        ("input.mean", [True, 0.5, 0.5]),
+        ("stride", True),
+        ("input.mean", [1e300, 0.5, 0.5]),
+        ("scales.heatmap_scale", 1e-300),
+        ("scales.root_depth_unit_m", 1e30),
+    ],
+)
+def test_numbers_that_are_none_or_overflow_are_refused(folder, path, value):
+    edit(folder, path, value)
+    with pytest.raises(BundleError, match=path.rpartition(".")[2]):
+        load_bundle(folder)
+
+
+def test_a_field_that_is_stated_twice_is_refused(folder):
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(f"{text}\nversion: '7'\n")
+    with pytest.raises(BundleError, match="'version' is stated twice"):
+        load_bundle(folder)
+
+
+def test_a_file_that_can_not_be_read_is_named(folder):
+    edit(folder, "files.model.path", "x" * 5000)
+    with pytest.raises(BundleError, match=r"can't read .*File name too long"):
+        load_bundle(folder)
+    edit(folder, "files.model.path", "model.onnx")
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").symlink_to("/proc/self/mem")
+    with pytest.raises(BundleError, match=r"can't read .*model.onnx': Input/output error"):
+        load_bundle(folder)

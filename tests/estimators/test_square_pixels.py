@@ -11,6 +11,7 @@ import pytest
 
 from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
+from smap_ros.errors import CameraError
 from smap_ros.estimators import create_estimator
 from smap_ros.offline.estimate import camera_of
 from smap_ros.paths import config_directory
@@ -59,3 +60,10 @@ def test_a_video_says_how_wide_its_pixels_are(tmp_path, aspect, fy):
     camera = camera_of(CameraChoice.of(None, 60), frame)
     assert camera.fov == pytest.approx(np.deg2rad(60))
     assert camera.fy / camera.fx == pytest.approx(fy)
+
+
+def test_pixels_that_would_fill_the_memory_are_refused_before_they_do():
+    image = np.zeros((432, 768, 3), np.uint8)
+    camera = Camera(768, 432, 1.0, 1000.0, 384.0, 216.0)
+    with pytest.raises(CameraError, match=r"fx=1 px and fy=1000 px: .* 768000x432 px of square"):
+        create_estimator("smap_lite", engine="onnxruntime", threads=1).estimate(image, camera)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from smap_ros.camera import Camera
+from smap_ros.errors import CameraError, EngineError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.upright import turned
 from smap_ros.geometry.mounting import Mounting
@@ -116,3 +118,62 @@ def test_nothing_is_turned_that_is_nearly_upright_unknown_or_stated_to_be_so(mak
         estimator = create_estimator(make_bundle(scene), **CPU, **options)
         frame = estimator.estimate(scene.image(250), camera, 3.0)
         assert (len(frame), frame.stamp, frame.camera) == (3, 3.0, camera)
+
+
+def test_an_image_that_fails_lends_its_camera_to_no_other():
+    """Stamps are all 0 where nobody states them."""
+    frame = next(iter(open_source(str(DEMO / "clip.mp4"))))
+    camera = Camera.for_image(frame.image, fov_deg=60)
+    estimator = create_estimator("smap_lite", **CPU)
+    expected = estimator.estimate(frame.image, camera)
+    wide = replace(camera, width=9000, height=9000, fx=8000.0, fy=16000.0)
+    with pytest.raises(CameraError, match="megapixels"):
+        estimator.estimate(np.zeros((9000, 9000, 3), np.uint8), wide)
+    broken = replace(camera, mounting=Mounting(1.0, 0.0, math.pi / 2))
+    inner = estimator._estimator._estimator  # what runs the network
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail(*_):
+            raise EngineError("the runtime failed")
+
+        patch.setattr(inner, "lifted", fail)
+        with pytest.raises(EngineError):
+            estimator.estimate(frame.image, broken)
+    again = estimator.estimate(frame.image, camera)
+    assert again.camera == camera
+    for body, other in zip(again, expected, strict=True):
+        np.testing.assert_array_equal(body.joints_3d, other.joints_3d)
+        np.testing.assert_array_equal(body.joints_2d, other.joints_2d)
+
+
+def test_a_second_thread_is_refused_and_the_first_ones_people_stay_right():
+    frame = next(iter(open_source(str(DEMO / "clip.mp4"))))
+    camera = Camera.for_image(frame.image, fov_deg=60)
+    estimator = create_estimator("smap_lite", **CPU)
+    expected = estimator.estimate(frame.image, camera)
+    refused, wrong = [], []
+
+    def look():
+        for _ in range(5):
+            try:
+                people = estimator.estimate(frame.image, camera)
+            except EngineError as error:
+                refused.append(str(error))
+                continue
+            wrong.extend(
+                not np.array_equal(a.joints_3d, b.joints_3d)
+                for a, b in zip(people, expected, strict=True)
+            )
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused and not any(wrong)
+    assert "one caller at a time: make an estimator for each thread" in refused[0]
+
+
+def test_a_side_that_images_do_not_have_is_refused():
+    with pytest.raises(InputError, match="image_up is 'x'; expected one of auto, top"):
+        create_estimator("smap_lite", image_up="x", **CPU)

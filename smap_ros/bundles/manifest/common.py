@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from smap_ros.geometry.letterbox import Resize
 from smap_ros.skeletons import SKELETONS
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-# Of a weighted sum: far beyond what can be meant, and no sum of them overflows.
+# Far beyond what can be meant, and nothing computed from them in float32 overflows.
+Positive = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+# Of a weighted sum.
 Weight = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(ge=16, le=8192)]
 Text = Annotated[str, Field(min_length=1)]
@@ -21,9 +29,43 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Strict(BaseModel):
-    """Unknown keys are refused, and nothing changes after validation."""
+    """Unknown keys are refused, truth values are no numbers, nothing changes after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's ``yes`` would count as 1."""
+        values = value if isinstance(value, list | tuple) else [value]
+        field = cls.model_fields[info.field_name or ""]
+        if any(isinstance(one, bool) for one in values) and not _takes_truth(field.annotation):
+            raise ValueError(f"got the truth value {value}; expected what its field holds")
+        return value
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether a type may be a truth value."""
+    if annotation is bool or annotation is Any or isinstance(annotation, bool):
+        return True
+    return any(map(_takes_truth, get_args(annotation)))
+
+
+def distinct(outputs: dict[str, OutputSpec]) -> dict[str, OutputSpec]:
+    """The outputs of a network, if each is another one.
+
+    Raises:
+        ValueError: if two of them are the same tensor.
+    """
+    roles: dict[str, str] = {}
+    for role, output in outputs.items():
+        if other := roles.get(output.name):
+            raise ValueError(
+                f"outputs {other} and {role} are both {output.name!r} of the network; expected a "
+                "tensor each"
+            )
+        roles[output.name] = role
+    return outputs
 
 
 class FileEntry(Strict):
@@ -175,6 +217,8 @@ class Manifest(Strict):
     @abstractmethod
     def network_inputs(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all inputs of ``model`` by name, float32, for one image or person."""
+
+    _distinct_outputs = field_validator("outputs")(distinct)
 
     @field_validator("joint_set")
     @classmethod

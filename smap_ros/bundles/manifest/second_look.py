@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from smap_ros.bundles.manifest.common import CropInput, OutputSpec, Strict, Weight
+from smap_ros.bundles.manifest.common import CropInput, OutputSpec, Strict, Weight, distinct
 
 _JOINTS = 15  # mpi15
 _SHAPES = {"joints": (1, _JOINTS, 3), "pose": (1, _JOINTS, 3), "presence": (1, 1)}
@@ -54,6 +54,8 @@ class SecondLookSpec(Strict):
     in_picture: ShareWeights = ShareWeights()
     in_space: ShareWeights = ShareWeights()
     budget_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+
+    _distinct_outputs = field_validator("outputs")(distinct)
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> SecondLookSpec:
