@@ -115,11 +115,11 @@ class AssociationConfig:
                 raise InputError(f"{field.name} is {value!r}, expected {kind}")
             if not low <= value <= high:
                 raise InputError(f"{field.name} is {value!r}, expected {low:g} to {high:g}")
-        if len(self.bone_length_cm) != len(LIMBS) or not all(
-            0 < length < np.inf for length in self.bone_length_cm
-        ):
+        lengths = self.bone_length_cm
+        listed = isinstance(lengths, tuple | list) and len(lengths) == len(LIMBS)
+        if not listed or not all(type(n) in (int, float) and 0 < n < np.inf for n in lengths):
             raise InputError(
-                f"bone_length_cm is {self.bone_length_cm}, expected {len(LIMBS)} positive "
+                f"bone_length_cm is {lengths!r}, expected {len(LIMBS)} positive "
                 "lengths in centimetres, one a limb"
             )
 

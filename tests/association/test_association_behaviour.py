@@ -134,6 +134,8 @@ def test_other_roots_are_refused(root) -> None:
         {"stride": 0},
         {"bone_length_cm": (1.0,) * 13},
         {"bone_length_cm": (-1.0,) * 14},
+        {"bone_length_cm": 5},
+        {"bone_length_cm": ("long",) * 14},
     ],
 )
 def test_senseless_settings_are_refused(field) -> None:
