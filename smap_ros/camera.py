@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from smap_ros.errors import CameraError
 from smap_ros.geometry.mounting import Mounting
+from smap_ros.geometry.opening import check_field_of_view
 
 # CameraInfo.distortion_model -> numbers of coefficients it may have.
 DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
@@ -104,7 +105,12 @@ class Camera:
 
     @classmethod
     def for_image(cls, image: NDArray[Any], *, fov_deg: float) -> Camera:
-        """:meth:`from_fov` for an image [H, W, 3], with the angle in degrees, in (0, 180)."""
+        """:meth:`from_fov` for an image [H, W, 3], with the angle in degrees.
+
+        Raises:
+            CameraError: if people can't be placed by it: an angle outside of 1.15 to 157.4 degrees.
+        """
+        check_field_of_view(math.radians(fov_deg))
         height, width = image.shape[:2]
         return cls.from_fov(width, height, math.radians(fov_deg))
 

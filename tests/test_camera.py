@@ -169,3 +169,11 @@ def test_whole_numbers_are_coefficients_too():
         np.testing.assert_array_equal(
             whole.undistort(whole.project(points)), exact.undistort(exact.project(points))
         )
+
+
+@pytest.mark.parametrize("degrees", [0.5, 157.5, 179.999, math.nan, 0, -60])
+def test_openings_that_place_nobody_are_refused_for_images(degrees):
+    image = np.zeros((480, 640, 3), np.uint8)
+    with pytest.raises(CameraError, match=r"expected the horizontal .* 1\.15 to 157\.4, or a cal"):
+        Camera.for_image(image, fov_deg=degrees)
+    assert math.degrees(Camera.for_image(image, fov_deg=150).fov) == pytest.approx(150)
