@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
     "rational_polynomial": (4, 5, 8, 12, 14),  # the first five are plumb_bob's
     "equidistant": (4,),
 }
+
+# Names that drivers give to lenses which, without coefficients or with zeros, bend nothing:
+# librealsense says Inverse Brown Conrady, others pinhole.
+_NO_LENS = re.compile(r"^$|^none$|brown|pinhole|perspective|no.?distortion|plumb.?bob", re.I)
 
 # An undistorted pixel must project back to within this of where it came from.
 LENS_TOLERANCE_PX = 0.5
@@ -69,13 +74,14 @@ class Camera:
                 "camera, or state its horizontal field of view"
             )
         allowed = DISTORTION_MODELS.get(self.distortion_model)
-        if allowed is None:  # without coefficients, too: zeros of a fisheye still bend rays
+        bends = self.distortion or not _NO_LENS.search(self.distortion_model)
+        if allowed is None and bends:  # without coefficients, too: zeros of a fisheye still do
             raise CameraError(
                 f"distortion model {self.distortion_model!r} is unknown; expected one of "
                 f"{', '.join(DISTORTION_MODELS)}, or plumb_bob with zeros where there is no lens "
                 "to undo"
             )
-        if self.distortion and len(self.distortion) not in allowed:
+        if allowed is not None and self.distortion and len(self.distortion) not in allowed:
             raise CameraError(
                 f"{self.distortion_model} has {len(self.distortion)} distortion coefficients; "
                 f"expected {' or '.join(map(str, allowed))}"
@@ -140,6 +146,8 @@ class Camera:
                 "(camera_calibration), or state the horizontal field of view"
             )
         coefficients = tuple(float(v) for v in distortion)
+        if not any(coefficients) and _NO_LENS.search(distortion_model):
+            distortion_model = "plumb_bob"
         if distortion_model == "equidistant":
             coefficients = coefficients or (0.0,) * 4
         elif not any(coefficients):

@@ -6,6 +6,7 @@ padded (``step`` larger than a row of pixels) and 16-bit samples may be big-endi
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import cv2
@@ -24,6 +25,8 @@ MAX_PIXELS = 100_000_000
 _BOMB_PIXELS, _PIXELS_PER_BYTE = 16_000_000, 100
 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
+_REMEMBERED = 300  # images
+_HOT = 10_000  # one sample of so many may be brighter, as hot pixels are
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 
@@ -152,22 +155,24 @@ def check_picture_size(height: int, width: int, size: int, name: str) -> None:
 
 
 class BitDepth:
-    """How many bits of 16 the samples of a stream make use of: as many as any image of it did.
+    """How many bits of 16 the samples of a stream make use of.
 
     One image in the dark uses fewer than its camera has, and would be shown four times as bright
-    as the next one. Not thread-safe.
+    as the next one: it is as many as two of the last images did. One alone, which may be damaged,
+    changes nothing for the others. Not thread-safe.
     """
 
     def __init__(self) -> None:
-        self._most = 0
+        self._latest: deque[int] = deque(maxlen=_REMEMBERED)
 
     def of(self, samples: NDArray[Any]) -> int:
-        """The bits in use, 8 to 16, of an image [...] of uint16 and of all before it."""
+        """The bits in use, 8 to 16, of an image [...] of uint16 and of those before it."""
         used = int(np.bitwise_or.reduce(samples, axis=None)) if samples.size else 0
-        if used:  # a black image says nothing
-            own = 16 if not used & 0xFF else next(n for n in _DEPTHS if used < 1 << n)
-            self._most = max(self._most, own)
-        return self._most or 16
+        if used & 0xFF:  # else it is black, or of 8 bits in the upper byte, or flat
+            few = samples.size // _HOT
+            own = (n for n in _DEPTHS[:-1] if np.count_nonzero(samples >= 1 << n) <= few)
+            self._latest.append(next(own, _DEPTHS[-1]))
+        return sorted(self._latest)[-2:][0] if self._latest else _DEPTHS[-1]
 
 
 def eight_bits(samples: NDArray[Any], depth: BitDepth | None = None) -> Image:
@@ -175,7 +180,7 @@ def eight_bits(samples: NDArray[Any], depth: BitDepth | None = None) -> Image:
 
     Cameras of 10, 12 or 14 bits leave the upper bits of each sample empty: taking the upper
     byte would make their pictures black. Where the lower byte is empty, or all 16 bits are in
-    use, it is the upper byte.
+    use, it is the upper byte. What is brighter than that is white.
 
     Args:
         samples: uint16 of any shape and byte order.
@@ -184,7 +189,9 @@ def eight_bits(samples: NDArray[Any], depth: BitDepth | None = None) -> Image:
     Returns:
         uint8 of the same shape.
     """
-    return (samples >> ((depth or BitDepth()).of(samples) - 8)).astype(np.uint8)
+    shift = (depth or BitDepth()).of(samples) - 8
+    bright: Image = np.minimum(samples >> shift, 255).astype(np.uint8)
+    return bright
 
 
 def encode_compressed(image: Image, kind: str = "jpeg", quality: int = 90) -> bytes:

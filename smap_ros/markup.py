@@ -7,26 +7,33 @@ from typing import Any
 
 import yaml
 
+_MERGE = "tag:yaml.org,2002:merge"
 # What PyYAML's own constructors raise beside YAMLError: a date of month 13, `!!bool maybe`, a
 # hundred thousand brackets.
-_MERGE = "tag:yaml.org,2002:merge"
 _YAML_ERRORS = (
     yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError,
 )  # fmt: skip
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is stated twice, of which YAML's last one would win without a word."""
+class _StatedTwiceError(yaml.YAMLError):
+    """It is YAML, but nobody knows what is meant."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See PyYAML; what is merged from elsewhere (``<<``) may be stated again."""
-        stated = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for tag, key in stated:
-            if tag != _MERGE and stated.count((tag, key)) > 1:
-                line = node.start_mark.line + 1
-                raise ValueError(f"{key!r} is stated twice, in the mapping of line {line}")
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is stated twice, of which the last one would win without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """See PyYAML. Here what is merged from elsewhere (``<<``) isn't in the mapping yet."""
+        node = super().compose_mapping_node(anchor)
+        stated: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name in stated:
+                line = key.start_mark.line + 1
+                raise _StatedTwiceError(f"{key.value!r} is stated twice, again in line {line}")
+            if name is not None and key.tag != _MERGE:
+                stated.add(name)
+        return node
 
 
 def yaml_documents(text: str) -> list[Any]:
@@ -37,6 +44,8 @@ def yaml_documents(text: str) -> list[Any]:
     """
     try:
         return [document for document in yaml.load_all(text, _Loader) if document is not None]
+    except _StatedTwiceError as error:
+        raise ValueError(str(error)) from error
     except _YAML_ERRORS as error:
         raise ValueError(f"it is no YAML: {_reason(error)}") from error
 
@@ -49,6 +58,8 @@ def yaml_value(text: str) -> Any:
     """
     try:
         return yaml.load(text, _Loader)
+    except _StatedTwiceError as error:
+        raise ValueError(str(error)) from error
     except _YAML_ERRORS as error:
         raise ValueError(f"it is no YAML: {_reason(error)}") from error
 

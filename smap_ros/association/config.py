@@ -115,11 +115,11 @@ class AssociationConfig:
                 raise InputError(f"{field.name} is {value!r}, expected {kind}")
             if not low <= value <= high:
                 raise InputError(f"{field.name} is {value!r}, expected {low:g} to {high:g}")
-        lengths = self.bone_length_cm
-        listed = isinstance(lengths, tuple | list) and len(lengths) == len(LIMBS)
-        if not listed or not all(type(n) in (int, float) and 0 < n < np.inf for n in lengths):
+        lengths = np.asarray(self.bone_length_cm)
+        numbers = lengths.shape == (len(LIMBS),) and lengths.dtype.kind in "iuf"
+        if not numbers or not ((lengths > 0) & (lengths < np.inf)).all():
             raise InputError(
-                f"bone_length_cm is {lengths!r}, expected {len(LIMBS)} positive "
+                f"bone_length_cm is {self.bone_length_cm!r}, expected {len(LIMBS)} positive "
                 "lengths in centimetres, one a limb"
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -189,12 +190,16 @@ def thread_count(threads: int) -> int:
     Raises:
         EngineError: if it is no number of threads.
     """
-    if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
+    try:
+        count = -1 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        count = -1
+    if not 0 <= count <= MAX_THREADS:
         raise EngineError(
             f"threads is {threads!r}; expected 0 (all cores) or a whole number up to {MAX_THREADS}"
         )
     # The affinity, unlike the number of cores, respects taskset and cpusets of containers.
-    return threads or len(os.sched_getaffinity(0))
+    return count or len(os.sched_getaffinity(0))
 
 
 def cpu_device(threads: int) -> str:

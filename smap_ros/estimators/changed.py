@@ -86,12 +86,15 @@ class _Changed:
         try:
             return self._back(self._estimator.estimate(other, seen, stamp))
         except BaseException:
-            # An image that failed has no people, and must not lend its camera to a later one.
-            self._cameras.pop(stamp, None)
+            self._failed(stamp)
             raise
 
     def close(self) -> None:
         self._estimator.close()
+
+    def _failed(self, stamp: float) -> None:
+        """An image that failed has no people, and must not lend its camera to a later one."""
+        self._cameras.pop(stamp, None)
 
     def _back(self, frame: BodyFrame) -> BodyFrame:
         """What was found, in the image as it came."""
@@ -107,6 +110,10 @@ class _LaterChanged(_Changed):
 
     def flush(self) -> list[BodyFrame]:
         assert isinstance(self._estimator, Delayed)
-        frames = [self._back(frame) for frame in self._estimator.flush()]
-        self._cameras.clear()  # of images that were dropped
+        with self._busy:
+            frames = [self._back(frame) for frame in self._estimator.flush()]
+            self._cameras.clear()  # of images that were dropped
         return frames
+
+    def _failed(self, stamp: float) -> None:
+        """It may wait already, and its people be told later."""

@@ -75,7 +75,8 @@ class TransformTree:
         self._lock = threading.Lock()
         self._fixed: dict[str, Transform] = {}
         self._moving: dict[str, deque[tuple[float, Transform]]] = {}
-        self._late: dict[str, tuple[float, Transform]] = {}  # the latest message, if it was that
+        # The latest messages of a frame, if they are older than others: in order, and in a row.
+        self._late: dict[str, list[tuple[float, Transform]]] = {}
 
     def add(self, frame: str, transform: Transform, stamp: float, *, fixed: bool) -> None:
         """Remember where a frame is; unusable numbers are left out.
@@ -94,17 +95,16 @@ class TransformTree:
                 self._fixed[frame] = transform
                 return
             history = self._moving.setdefault(frame, deque())
-            late = self._late.pop(frame, None)
-            if history and stamp <= history[-1][0] - HOLD:
-                self._late[frame] = (stamp, transform)
-                if not (stamp < history[-1][0] - MEMORY or (late and late[0] < stamp)):
-                    return  # a straggler
+            late = self._late.pop(frame, [])
+            if history and stamp <= history[-1][0]:
+                late = [*(late if late and late[-1][0] < stamp else []), (stamp, transform)]
+                anew = stamp < history[-1][0] - MEMORY or stamp - late[0][0] >= HOLD
+                if not anew:
+                    self._late[frame] = late
+                    return  # twice, or stragglers, so far
                 # Time was set back: a bag began anew, or a simulation.
                 history.clear()
-                if late and late[0] < stamp:
-                    history.append(late)
-            elif history and stamp <= history[-1][0]:
-                return  # twice, or late
+                history.extend(late[:-1])
             history.append((stamp, transform))
             while history[0][0] < stamp - self._memory:
                 history.popleft()

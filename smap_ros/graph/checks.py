@@ -6,15 +6,17 @@ import math
 import re
 from collections.abc import Mapping
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, shortened
 from smap_ros.geometry.opening import check_field_of_view
 from smap_ros.settings import Value
 
 TOPICS = ("image", "camera_info", "bodies")  # arguments that are names of topics
 
-# As rcl takes them; ~ and what is in braces are filled in by it.
-_TOPIC = re.compile(r"(/|~/)?[A-Za-z_{][\w{}]*(/[A-Za-z_{][\w{}]*)*", re.ASCII)
-_NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", re.ASCII)
+# As rcl takes them behind -r: without two underscores in a row; ~ is filled in by it.
+_WORD = r"(?!\w*__)[A-Za-z_]\w*"
+_TOPIC = re.compile(rf"(/|~/)?{_WORD}(/{_WORD})*", re.ASCII)
+_NAMESPACE = re.compile(rf"/?{_WORD}(/{_WORD})*/?", re.ASCII)
+_LONGEST = 200  # characters; the middleware has names of its own about them
 
 
 def check(values: Mapping[str, Value | None]) -> None:
@@ -30,10 +32,10 @@ def check(values: Mapping[str, Value | None]) -> None:
         check_field_of_view(math.radians(float(fov)))
     for topic in TOPICS:
         name = str(values[topic])
-        if not _TOPIC.fullmatch(name):
+        if not _TOPIC.fullmatch(name) or len(name) > _LONGEST:
             raise InputError(
-                f"{topic} is {name!r}; expected the name of a topic, of letters, digits and "
-                f"underscores with slashes between, like camera/{topic}"
+                f"{topic} is {shortened(name)}; expected the name of a topic, of letters, digits "
+                f"and underscores with slashes between, like camera/{topic}"
             )
     raw = f"/{namespace_of(values)}/bodies_raw".replace("//", "/")
     if values.get("smoother") and values["bodies"] in ("bodies_raw", raw):
@@ -50,9 +52,9 @@ def namespace_of(values: Mapping[str, Value | None]) -> str:
         InputError: if it can't be one.
     """
     stated = str(values["namespace"])
-    if stated and not _NAMESPACE.fullmatch(stated):
+    if stated and (not _NAMESPACE.fullmatch(stated) or len(stated) > _LONGEST):
         raise InputError(
-            f"namespace is {stated!r}; expected names of letters, digits and underscores with "
-            "slashes between, like robot2/front"
+            f"namespace is {shortened(stated)}; expected names of letters, digits and underscores "
+            "with slashes between, like robot2/front"
         )
     return stated.rstrip("/")

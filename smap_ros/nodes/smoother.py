@@ -68,13 +68,15 @@ class SmootherNode(Node):
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
         self._problem = ""
+        if answers is None:
+            return
         work = {"smoothing": (time.perf_counter() - started) * 1e3}
         for answer in answers:
             self._publish(answer, work)
         self._idle.reset()
 
-    def _answers(self, message: BodyArray) -> list[Answer]:
-        """What is due now that these people have come.
+    def _answers(self, message: BodyArray) -> list[Answer] | None:
+        """What is due now that these people have come; None if they had come before.
 
         Raises:
             SmapError: if they can't be read, or be smoothed.
@@ -87,7 +89,7 @@ class SmootherNode(Node):
             # A picture that is shown until somebody answers; nobody was seen twice.
             self._again += 1
             self._again_in_a_row += 1
-            return []
+            return None
         self._again_in_a_row = 0
         # Without a stamp it is the time of arrival that says who is still there.
         self._newest, self._last = stamp or time.monotonic(), (stamp, view)

@@ -89,7 +89,9 @@ class BodySmoother:
 
     @detector.setter
     def detector(self, detector: str) -> None:
-        before, self._detector = self.smoother, detector
+        if detector == self._detector:
+            return
+        before, self._detector, self._refused = self.smoother, detector, ""
         if self.smoother != before:
             self._restart()
 

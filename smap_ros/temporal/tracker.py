@@ -71,12 +71,7 @@ class TrackedBody:
 
 @dataclass(frozen=True)
 class _Past:
-    """What was known at an earlier frame.
-
-    Attributes:
-        tracks: everybody.
-        time, before: of that frame, and of the one before, seconds.
-    """
+    """A tracker's memory before a frame whose time is a jump: its own fields of these names."""
 
     tracks: Tracks
     time: float
@@ -128,9 +123,10 @@ class Tracker:
         A driver that stamps one image before its clock was set, or not at all, renames nobody.
         """
         past = self._past
-        if past is None or 0 <= time - self._time <= JUMP:
+        if past is None or not 0 <= time - past.time <= self.config.death_time:
             return False
-        return 0 <= time - past.time <= self.config.death_time
+        # Nearer to the latest frame it is the next one, or a straggler.
+        return time > self._time + JUMP if past.time > self._time else time < self._time - JUMP
 
     def update(
         self, bodies: Sequence[Body], time: float, moved: Motion | None = None
@@ -150,7 +146,8 @@ class Tracker:
         if self.goes_back(time):
             self._take_up()
         elif self.starts_anew(time):
-            past = _Past(self._tracks, self._time, self._before)
+            far = self._time - time > self.config.death_time
+            past = _Past(self._tracks, self._time, self._before) if far else None
             self.reset()
             self._past = past
         if time < self._time:

@@ -294,7 +294,7 @@ def test_a_field_that_is_stated_twice_is_refused(folder):
 
 def test_a_file_that_can_not_be_read_is_named(folder):
     edit(folder, "files.model.path", "x" * 5000)
-    with pytest.raises(BundleError, match=r"can't read .*File name too long"):
+    with pytest.raises(BundleError, match=r"xxx.*(File name too long|is missing)"):
         load_bundle(folder)
     edit(folder, "files.model.path", "model.onnx")
     (folder / "model.onnx").unlink()

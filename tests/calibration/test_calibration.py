@@ -135,6 +135,15 @@ def test_an_impossible_p_is_refused_for_rectified_images_only():
         camera_from_info(info, SIZE, rectified=True)
 
 
+@pytest.mark.parametrize("d", [(), (0.0,) * 5])
+@pytest.mark.parametrize(
+    "model", ["", "Inverse Brown Conrady", "Modified Brown Conrady", "pinhole", "none", "Plumb Bob"]
+)
+def test_names_that_drivers_give_to_no_lens_are_taken_for_none(model, d):
+    camera = camera_from_info(camera_info(1, d=d, model=model), SIZE)
+    assert not camera.distortion and camera.distortion_model == "plumb_bob"
+
+
 REAL = {
     "webcam": (614.5, (-0.28, 0.08, 0.001, -0.0007, 0.0), "plumb_bob"),
     "action camera": (360.0, (-0.25, 0.07, 0.0, 0.0, -0.008), "plumb_bob"),

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, EngineError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.upright import turned
+from smap_ros.estimators.upright import turned, with_upright_images
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.paths import config_directory
+from smap_ros.skeletons import MPI15
 from smap_ros.sources import open_source
 
 DEMO = config_directory() / "demo"
@@ -177,3 +180,44 @@ def test_a_second_thread_is_refused_and_the_first_ones_people_stay_right():
 def test_a_side_that_images_do_not_have_is_refused():
     with pytest.raises(InputError, match="image_up is 'x'; expected one of auto, top"):
         create_estimator("smap_lite", image_up="x", **CPU)
+
+
+class Late:
+    """Reports people two images later, as video models do, and fails once, with an image queued."""
+
+    skeleton = MPI15
+
+    def __init__(self):
+        self.waiting, self.about, self.description = deque(), None, "late"
+
+    def estimate(self, image, camera, stamp=0.0):
+        self.waiting.append((camera, stamp))
+        if stamp == 1.0:
+            raise EngineError("the runtime failed")
+        if len(self.waiting) <= 2:
+            return BodyFrame((), camera, stamp, pending=True)
+        return BodyFrame((), *self.waiting.popleft())
+
+    def flush(self):
+        frames = [BodyFrame((), *waiting) for waiting in self.waiting]
+        self.waiting.clear()
+        return frames
+
+    def close(self):
+        pass
+
+
+def test_people_of_an_image_that_waits_are_told_in_its_own_picture_though_the_model_failed_there():
+    estimator = with_upright_images(Late(), "left")
+    image, camera = np.zeros((48, 64, 3), np.uint8), Camera.from_fov(64, 48, 1.0)
+    told = []
+    for stamp in range(6):
+        try:
+            told.append(estimator.estimate(image, camera, float(stamp)))
+        except EngineError:
+            continue
+    told += estimator.flush()
+    done = [frame for frame in told if not frame.pending]
+    assert [frame.stamp for frame in done] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert all(frame.camera == camera for frame in done)
+    assert not estimator._cameras

@@ -154,19 +154,34 @@ def test_mountings_point_up_out_of_the_floor():
     assert Mounting.above(np.array([0.0, 0.0, -1.0]), 2.5).pitch == pytest.approx(math.pi / 2)
 
 
+def moved(height: float) -> Transform:
+    return Transform("map", (0.0, 0.0, height), LEVEL)
+
+
 @pytest.mark.parametrize("jump", [8.0, 2.0, 0.7])
-def test_a_simulation_that_is_reset_is_followed_from_its_second_message_on(jump):
+def test_a_simulation_that_is_reset_is_followed_before_long(jump):
     tree = TransformTree()
     for k in range(200):
-        tree.add("camera", Transform("map", (0.0, 0.0, 1.0), LEVEL), 50 + k / 20, fixed=False)
-    newest = 50 + 199 / 20
-    straggler = Transform("map", (9.0, 0.0, 9.0), LEVEL)
-    tree.add("camera", straggler, newest - jump, fixed=False)  # one alone is left out
-    tree.add("camera", Transform("map", (0.0, 0.0, 1.0), LEVEL), newest + 0.05, fixed=False)
-    assert tree.pose("camera", "map", newest - jump)[2, 3] == 1.0
-    for k in range(3):
-        tree.add(
-            "camera", Transform("map", (0.0, 0.0, 2.5), LEVEL), newest - jump + k / 20, fixed=False
-        )
-    for k in range(3):
-        assert tree.pose("camera", "map", newest - jump + k / 20)[2, 3] == 2.5
+        tree.add("camera", moved(1.0), 50 + k / 20, fixed=False)
+    start = 50 + 199 / 20 - jump
+    for k in range(30):
+        tree.add("camera", moved(2.5), start + k / 20, fixed=False)
+        if k / 20 > HOLD:
+            assert tree.pose("camera", "map", start + k / 20)[2, 3] == 2.5
+    assert tree.pose("camera", "map", start)[2, 3] == 2.5  # of the first ones, too
+
+
+def test_stragglers_and_a_second_publisher_that_is_late_cost_nothing():
+    tree = TransformTree()
+    for k in range(100):
+        tree.add("camera", moved(1.0), 50 + k / 20, fixed=False)
+    newest = 50 + 99 / 20
+    for late in (0.9, 0.8):
+        tree.add("camera", moved(9.0), newest - late, fixed=False)
+    for ago in (0.0, 0.85, 2.0):
+        assert tree.pose("camera", "map", newest - ago)[2, 3] == 1.0
+    for k in range(1, 200):
+        tree.add("camera", moved(1.0), newest + k / 20, fixed=False)
+        for half in (0.0, 0.025):
+            tree.add("camera", moved(1.0), newest + k / 20 - 1.0 + half, fixed=False)
+        assert tree.pose("camera", "map", newest + k / 20)[2, 3] == 1.0

@@ -176,6 +176,10 @@ def test_without_a_source_the_shipped_clip_is_shown():
         ({"image": ""}, "image is ''; expected the name of a topic"),
         ({"image": "bad topic"}, "image is 'bad topic'; expected the name .* like camera/image"),
         ({"camera_info": "a//b"}, "camera_info is 'a//b'"),
+        ({"image": "a__b"}, "image is 'a__b'"),
+        ({"image": "front/{ns}/image"}, "expected the name of a topic"),
+        ({"image": "x" * 300}, "image is 'xxx.*; expected the name of a topic"),
+        ({"namespace": "a__b"}, "namespace is 'a__b'"),
         ({"bodies": "bodies_raw"}, "bodies is 'bodies_raw', the topic that the smoother takes"),
         ({"bodies": "/r2/bodies_raw", "namespace": "r2"}, "the topic that the smoother takes"),
         ({"composed": "yes"}, "composed is 'yes'; expected a truth value"),
@@ -189,7 +193,7 @@ def test_arguments_that_are_wrong_are_refused_with_the_reason(values, reason):
         plan(LIVE, values)
 
 
-@pytest.mark.parametrize("name", ["/front/image_raw", "~/image", "front/{ns}/image", "image_2"])
+@pytest.mark.parametrize("name", ["/front/image_raw", "~/image", "_a/b_/c2", "image_2"])
 def test_topics_that_ros_takes_are_taken(name):
     assert ("image", name) in plan(LIVE, {"image": name}).processes[0].remappings
     elsewhere = plan(LIVE, {"bodies": "/other/bodies_raw", "namespace": "r2"})

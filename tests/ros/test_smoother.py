@@ -21,7 +21,7 @@ from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message, body_array, seconds
-from smap_ros.nodes.smoother import SmootherNode
+from smap_ros.nodes.smoother import FROZEN, SmootherNode
 from smap_ros.skeletons import MPI15, get_skeleton
 from smap_ros.temporal import SmootherConfig, smooth_frames
 from tests.ros.stamps import stamp_of
@@ -223,7 +223,7 @@ def test_stamps_survive_as_they_are(wired):
 
 def test_images_without_a_stamp_keep_nobody_for_ever(spin, observer):
     """Time stands still for them: who left would stay, as predicted."""
-    spin(SmootherNode, fill_time=0.5, death_time=0.5)
+    spin(SmootherNode, fill_time=2.0, death_time=2.0)
     raw = observer.publisher(BodyArray, "bodies_raw")
     out = observer.collect(BodyArray, "bodies")
     observer.wait(raw.get_subscription_count, "the node")
@@ -233,7 +233,7 @@ def test_images_without_a_stamp_keep_nobody_for_ever(spin, observer):
         raw.publish(message(0, *roots))
         observer.wait(lambda: len(out) > len(told), "the answer")
         told.append([(b.id, b.predicted) for b in out[-1].bodies])
-    sleep(0.7)
+    sleep(2.2)
     raw.publish(message(0))
     observer.wait(lambda: len(out) == 4, "the answer")
     assert told == [[(0, False)], [(0, False)], [(0, True)]]
@@ -254,7 +254,27 @@ def test_a_stamp_that_stands_still_is_counted_and_said(wired, observer):
     status = observer.wait(again, "the warning")
     assert status.level == DiagnosticStatus.WARN
     wired(message(100.1, (0, 0, 4)))
-    observer.wait(lambda: observer.values("smoother_node").get("images shown again"), "the count")
+    observer.wait(
+        lambda: int(observer.values("smoother_node").get("images shown again", 0)) >= FROZEN,
+        "the count",
+    )
+    observer.wait(lambda: observer.status("smoother_node").message == "running", "no more of it")
+
+
+def test_a_picture_that_is_shown_again_holds_no_waiting_images_back(spin, observer):
+    spin(SmootherNode, smoother="rts", delay=2)
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    out = observer.collect(BodyArray, "bodies")
+    observer.wait(raw.get_subscription_count, "the node")
+    observer.wait(lambda: observer.node.count_publishers("bodies"), "its publisher")
+    for k in range(4):
+        raw.publish(message(100 + k * 0.1, (0, 0, 4)))
+
+    def again():
+        raw.publish(message(100.3, (0, 0, 4)))
+        return len(out) == 4
+
+    observer.wait(again, "the two that wait, though the last picture is shown all the time")
 
 
 def test_people_of_another_joint_set_than_the_learned_smoothers_end_nothing(spin, observer):

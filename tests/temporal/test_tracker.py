@@ -437,6 +437,35 @@ def test_a_clock_that_is_set_ahead_or_a_pause_starts_anew():
     assert identities(tracker.update([person((0, 0, 4))], 10 * STEP)) == [2]
 
 
+@pytest.mark.parametrize("apart", [0.6, 0.8, 1.0, 2.5])
+def test_a_stream_that_becomes_slow_renames_nobody(apart):
+    tracker = Tracker(TrackerConfig(death_time=10.0, fill_time=3.0))
+    for k in range(10):
+        tracker.update([person((0, 0, 4))], k * STEP)
+    slow = [person((0, 0, 4)), person((2, 0, 5))]
+    told = [identities(tracker.update(slow, 0.9 + k * apart)) for k in range(1, 8)]
+    assert told == [[0, 1]] * 7 and tracker.late == 0
+
+
+def test_a_straggler_after_a_pause_is_late():
+    tracker = Tracker(TrackerConfig(death_time=3.0))
+    for k in range(10):
+        tracker.update([person((0, 0, 4))], k * STEP)
+    crowd = [person((0, 0, 4)), person((2, 0, 5))]
+    assert identities(tracker.update(crowd, 3.0)) == [0, 1]
+    assert tracker.update(crowd, 2.95) is None and tracker.late == 1
+    assert identities(tracker.update(crowd, 3.05)) == [0, 1]
+
+
+def test_a_clock_set_back_a_little_at_a_slow_rate_stays_set_back():
+    tracker = Tracker(TrackerConfig(death_time=3.0))
+    times = (98.0, 99.0, 100.0, 97.5, 98.5, 99.5, 100.5, 101.5)
+    told = [tracker.update([person((0, 0, 4))], time) for time in times]
+    assert [None if people is None else identities(people) for people in told] == [
+        [0], [0], [0], None, None, [1], [1], [1],
+    ]  # fmt: skip
+
+
 def test_images_that_are_always_far_apart_are_no_wrong_stamps():
     tracker = Tracker(TrackerConfig(death_time=10.0, fill_time=3.0))
     for k in range(5):

@@ -40,7 +40,7 @@ class Strict(BaseModel):
         values = value if isinstance(value, list | tuple) else [value]
         field = cls.model_fields[info.field_name or ""]
         if any(isinstance(one, bool) for one in values) and not _takes_truth(field.annotation):
-            raise ValueError(f"got the truth value {value}; expected what its field holds")
+            raise ValueError("expected a number or text, not a truth value")
         return value
 
 
@@ -175,7 +175,7 @@ class OutputSpec(Strict):
 class Metric(Strict):
     """A measured number and the command that measured it."""
 
-    value: Finite
+    value: Annotated[float, Field(allow_inf_nan=False)]
     command: Text
 
 
