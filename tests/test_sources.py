@@ -12,6 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from smap_ros.errors import InputError
 from smap_ros.images import encode_compressed
+from smap_ros.paths import config_directory
 from smap_ros.sources import is_bag, open_source
 from smap_ros.sources.video import VideoSource
 
@@ -105,6 +106,20 @@ def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, name, content,
         path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         list(open_source(str(path)))
+
+
+@pytest.mark.parametrize("fps", [0.001, 10_000])
+def test_the_images_of_a_film_come_at_its_rate(tmp_path, fps):
+    for k in range(2):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), shade(k))
+    assert [frame.stamp for frame in open_source(str(tmp_path), fps=fps)] == [0, 1 / fps]
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e-300, 0.0009, 10_001, 1e300, np.inf, np.nan])
+def test_a_rate_that_no_film_has_is_refused(tmp_path, fps):
+    cv2.imwrite(str(tmp_path / "0.png"), shade(0))
+    with pytest.raises(InputError, match=r"expected a positive number, from 0\.001 to 10000"):
+        open_source(str(tmp_path), fps=fps)
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
@@ -344,3 +359,8 @@ def test_a_bag_without_images_is_refused(tmp_path):
     bag = write_bag(tmp_path / "bag", [("/cam/camera_info", camera_info(0, 80.0))])
     with pytest.raises(InputError, match="has no images; expected a topic of type"):
         open_source(str(bag))
+
+
+def test_paths_are_taken_as_they_are():
+    clip = config_directory() / "demo" / "clip.mp4"
+    assert next(iter(open_source(clip))).image.shape == (432, 768, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from smap_ros.errors import InputError, shortened
 from smap_ros.graph.parameters import CameraNodeOptions
 from smap_ros.paths import config_directory
 
@@ -18,7 +19,15 @@ def foxglove_layout(frame: str, namespace: str = "") -> str:
     Args:
         frame: of the camera's images, which the view follows.
         namespace: of the nodes.
+
+    Raises:
+        InputError: if the frame is empty or has spaces in it: TF knows none of such a name.
     """
+    if not frame or any(letter.isspace() or not letter.isprintable() for letter in frame):
+        raise InputError(
+            f"the frame is {shortened(frame)}; expected the frame_id of the camera's images, a "
+            f"name without spaces such as {CameraNodeOptions().frame_id}"
+        )
     layout = json.loads((config_directory() / "foxglove" / "pose3d.json").read_text("utf-8"))
     prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
     return json.dumps(_changed(layout, frame, prefix), indent=2) + "\n"

@@ -25,6 +25,8 @@ Trails = Mapping[int, Sequence[NDArray[np.floating]]]
 # (axis to the right, sign, axis up, sign) of the optical frame for each view.
 _FRONT = (0, 1, 1, -1)
 _ABOVE = (0, 1, 2, 1)
+# Of the picture, pixels: a quarter more than it gets in the figure.
+_PLACE_WIDTH, _PLACE_HEIGHT = 1050, 420
 
 
 def plot_poses(frame: BodyFrame, image: Image | None = None, trails: Trails | None = None) -> Image:
@@ -64,12 +66,21 @@ def plot_poses(frame: BodyFrame, image: Image | None = None, trails: Trails | No
 
 
 def _picture(axes: Axes, frame: BodyFrame, image: Image) -> None:
-    # The place is about 330 px high.
-    drawn = draw_resized(image, frame, max(64, round(420 * image.shape[1] / image.shape[0])))
+    drawn = draw_resized(image, frame, _drawn_width(image.shape[1], image.shape[0]))
     axes.imshow(drawn[..., ::-1], interpolation="lanczos")
     axes.set_anchor("W")
     axes.set_title("Picture", color=as_hex(colors.TEXT), fontsize=12, loc="left", pad=8)
     axes.set_axis_off()
+
+
+def _drawn_width(width: int, height: int) -> int:
+    """How wide a picture is drawn, pixels: somewhat larger than its place, whatever its shape.
+
+    Flat ones are as wide as the place and narrow ones at least 64 px, so that people on them can
+    be told; but none is ten times as high as the place, for which there is no memory.
+    """
+    wide = min(max(64, round(_PLACE_HEIGHT * width / height)), _PLACE_WIDTH)
+    return max(1, min(wide, 10 * _PLACE_HEIGHT * width // height))
 
 
 def _skeleton(axes: Axes, body: Body, color: colors.RGB, view: tuple[int, int, int, int]) -> None:

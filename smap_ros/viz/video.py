@@ -33,6 +33,8 @@ _CODECS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 _CLOCK = 60_000  # ticks per second; MPEG-4 takes no more than 65535
 _KEY_FRAMES = 2.0  # seconds between two
+_SLOWEST, _FASTEST = 0.001, 10_000.0  # frames per second
+_LONGEST = 1e10  # seconds, more than since 1970; the encoders count ticks in 64 bits
 # The file is written in parts of half a second (1e6 ticks) that are whole by themselves.
 _WHOLE = {"movflags": "+faststart"}
 _PARTS = {"movflags": "+frag_keyframe+empty_moov", "frag_duration": "500000"}
@@ -48,7 +50,8 @@ class VideoWriter:
 
     Args:
         path: file to write.
-        rate: frames per second for frames whose stamps don't increase.
+        rate: frames per second for frames whose stamps don't increase; what a file can't say is
+            taken as 0.001 or 10000, and what is no number as 30.
 
     Raises:
         InputError: if the file can't be written.
@@ -56,7 +59,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float = 30.0) -> None:
         self.path = path
-        self._rate = rate if rate > 0 else 30.0
+        self._rate = min(max(rate, _SLOWEST), _FASTEST) if rate > 0 else 30.0
         self._size = (0, 0)
         self._start = 0.0
         self._last = -1
@@ -73,9 +76,16 @@ class VideoWriter:
         """Append a frame, uint8 [H, W, 3] bgr, to be shown from ``stamp`` on (seconds).
 
         Raises:
-            InputError: if it can't be written: the disk is full.
+            InputError: if it can't be written: the disk is full, or the stamp is no number, or
+                too far from the first.
         """
         check_image(image)
+        first = stamp if self._stream is None else self._start
+        if not abs(stamp - first) <= _LONGEST:  # nor is the distance of NaN and infinity
+            raise InputError(
+                f"{self._cant()}: a frame's stamp is {stamp:g} s, the first's {first:g} s; "
+                f"expected numbers not further apart than {_LONGEST:g} s"
+            )
         if self._stream is None:
             self._size = max(2, image.shape[1] // 2 * 2), max(2, image.shape[0] // 2 * 2)
             self._stream = self._open_stream()

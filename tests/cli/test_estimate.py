@@ -241,6 +241,8 @@ def test_a_folder_with_a_rate_is_a_film(
     [
         (("clip.mp4", "--fps", 10), "images per second (10) are for folders"),
         ((".", "--fps", 0), "images per second are 0; expected a positive number"),
+        ((".", "--fps", 1e300), "images per second are 1e+300; expected a positive number, from"),
+        ((".", "--fps", 1e-300), "images per second are 1e-300; expected a positive number, from"),
     ],
 )
 def test_a_rate_is_for_folders(smap_ros, clip, words, complaint):

@@ -8,6 +8,7 @@ from smap_ros.errors import InputError
 from smap_ros.sources import open_source
 from smap_ros.viz.colors import BACKGROUND, bgr
 from smap_ros.viz.contact_sheet import Cell, FrameSampler, contact_sheet
+from smap_ros.viz.draw import draw_resized
 from smap_ros.viz.plot3d import plot_poses
 from smap_ros.viz.video import VideoWriter
 
@@ -58,6 +59,24 @@ def test_the_plot_shows_people_trails_and_picture(scene, people):
     assert (full != bare).any(axis=2).mean() > 0.05
 
 
+@pytest.mark.parametrize(
+    ("size", "width"),
+    [((720, 1280), 747), ((20, 16000), 1050), ((1000, 20), 64), ((16000, 20), 5), ((9000, 1), 1)],
+)
+def test_the_plot_shows_pictures_of_any_shape(people, monkeypatch, size, width):
+    """Their width must not follow from their shape alone: that of a panorama took gigabytes."""
+    drawn = []
+
+    def draw(*given):
+        drawn.append(draw_resized(*given).shape)
+        return draw_resized(*given)
+
+    monkeypatch.setattr("smap_ros.viz.plot3d.draw_resized", draw)
+    assert plot_poses(people, np.zeros((*size, 3), np.uint8)).shape == (1080, 1920, 3)
+    ((height, *rest),) = drawn
+    assert rest == [width, 3] and height <= 10_000
+
+
 @pytest.mark.parametrize("distance", [0.5, 40.0, 5000.0])
 def test_the_plot_copes_with_any_distance(people, distance):
     from dataclasses import replace
@@ -90,6 +109,46 @@ def test_stamps_that_stand_still_or_jump_back_still_make_a_video(tmp_path):
     writer.close()
     frames = list(open_source(str(tmp_path / "out.mp4")))
     assert [frame.stamp for frame in frames] == pytest.approx([0, 0.2, 0.4], abs=1e-3)
+
+
+@pytest.mark.parametrize("stamp", [float("nan"), float("inf"), 1e300, -1e300])
+def test_a_stamp_that_is_no_number_or_far_off_is_refused(tmp_path, stamp):
+    image, writer = np.zeros((16, 16, 3), np.uint8), VideoWriter(tmp_path / "out.mp4", rate=10)
+    writer.add(image, 0.0)
+    with pytest.raises(InputError, match=r"can't write the video .*a frame's stamp is"):
+        writer.add(image, stamp)
+    writer.add(image, 0.1)
+    writer.close()
+    frames = list(open_source(str(tmp_path / "out.mp4")))
+    assert [frame.stamp for frame in frames] == pytest.approx([0, 0.1], abs=1e-3)
+
+
+def test_the_first_stamp_may_be_refused_as_well(tmp_path):
+    writer = VideoWriter(tmp_path / "out.mp4")
+    with pytest.raises(InputError, match="a frame's stamp is nan s"):
+        writer.add(np.zeros((16, 16, 3), np.uint8), float("nan"))
+    writer.close()
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("rate", "second"),
+    [
+        (1e-300, 1000),
+        (0.001, 1000),
+        (10_000, 1e-4),
+        (1e300, 1e-4),
+        (np.inf, 1e-4),
+        (np.nan, 1 / 30),
+    ],
+)
+def test_any_rate_makes_a_video(tmp_path, rate, second):
+    writer = VideoWriter(tmp_path / "out.mp4", rate)
+    for _ in range(2):
+        writer.add(np.zeros((16, 16, 3), np.uint8), 0.0)
+    writer.close()
+    frames = list(open_source(str(tmp_path / "out.mp4")))
+    assert [frame.stamp for frame in frames] == pytest.approx([0, second], rel=1e-3)
 
 
 def test_frames_of_another_size_are_fitted(tmp_path):

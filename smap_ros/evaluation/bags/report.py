@@ -176,13 +176,13 @@ def _told(numbers: OverTime) -> str:
     told = (
         f"MPJPE {shown(motion.mpjpe_mm)} mm, acceleration error {shown(motion.acceleration)} "
         f"({shown(motion.relative_acceleration)} about the pelvis) mm/frame², jerk "
-        f"{motion.jerk:.2f} of the truth's, bones' spread {shown(motion.bones_percent)} %, lag "
-        f"{motion.lag:.2f} frames, {motion.switches} switches"
+        f"{shown(motion.jerk, 2)} of the truth's, bones' spread {shown(motion.bones_percent)} %, "
+        f"lag {shown(motion.lag, 2)} frames, {motion.switches} switches"
     )
     if (world := numbers.world) is not None:
         told += (
             f"; in {world.frame}: MPJPE {shown(world.mpjpe_mm)} mm, acceleration error "
-            f"{shown(world.acceleration)} mm/frame², jerk {world.jerk:.2f} of the truth's"
+            f"{shown(world.acceleration)} mm/frame², jerk {shown(world.jerk, 2)} of the truth's"
         )
     if who is None:
         return told

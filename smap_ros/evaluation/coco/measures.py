@@ -23,6 +23,7 @@ from smap_ros.bodies import Body
 from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.coco.truth import NUMBERS, PERSON, CocoPhoto, Json
 from smap_ros.evaluation.common.jsonfiles import read_json
+from smap_ros.markup import whole_number
 from smap_ros.skeletons import COCO17, MPI15
 
 Float = NDArray[np.float64]
@@ -72,11 +73,13 @@ class Similarity:
 class OfficialResults:
     """Results as COCO takes them: a list of ``image_id``, ``keypoints`` [51] and ``score``.
 
+    ``category_id``, where an entry has it, is that of a person.
+
     Attributes:
         description: for people to read.
 
     Raises:
-        InputError: if the file is malformed.
+        InputError: if the file is malformed, or of another category.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +91,8 @@ class OfficialResults:
                 found = detection(points.reshape(-1, 3), float(entry["score"]))
                 if points.shape != (NUMBERS,) or not np.isfinite([*points, entry["score"]]).all():
                     raise ValueError("keypoints aren't 51 numbers, or score is none")
-                self._by_photo.setdefault(int(entry["image_id"]), []).append(found)
+                _check_category(entry)
+                self._by_photo.setdefault(whole_number(entry["image_id"]), []).append(found)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(
                     f"{path}, entry {k} is malformed ({reason(error)}); expected image_id, "
@@ -100,12 +104,34 @@ class OfficialResults:
         """Whether a file holds such results, and not a bodies.json."""
         return path.suffix == ".json" and path.is_file() and isinstance(read_json(path), list)
 
+    def check(self, photos: Sequence[CocoPhoto]) -> None:
+        """Refuse results of photos that the data set lacks: they were made of another one.
+
+        Args:
+            photos: all of the data set.
+
+        Raises:
+            InputError: if there are such.
+        """
+        other = sorted(self._by_photo.keys() - {photo.number for photo in photos})
+        if other:
+            raise InputError(
+                f"{self.description} has people of {len(other)} photos that the data set lacks "
+                f"(the first is image_id {other[0]}); give the results and the annotations of one "
+                "set of COCO"
+            )
+
     def people(self, photo: CocoPhoto) -> list[dict[str, Any]]:
         """The detections of a photo; none where nobody was found."""
         return self._by_photo.get(photo.number, [])
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _check_category(entry: Json) -> None:
+    if whole_number(entry.get("category_id", PERSON)) != PERSON:
+        raise ValueError(f"category_id is {entry['category_id']}, that of a person is {PERSON}")
 
 
 def detection(points: Float, score: float) -> dict[str, Any]:

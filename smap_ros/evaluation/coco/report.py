@@ -31,6 +31,7 @@ def evaluate(
         SmapError: as there.
     """
     if isinstance(predictions, OfficialResults):
+        predictions.check(photos)
         return compared(predictions.people, photos, on_photo)
     coverage = Coverage()
 

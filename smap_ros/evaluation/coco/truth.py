@@ -17,7 +17,9 @@ import numpy as np
 
 from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.jsonfiles import read_json
+from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import View, guessed_camera
+from smap_ros.markup import whole_number
 from smap_ros.skeletons import COCO17
 
 PERSON = 1  # id of the category
@@ -50,12 +52,15 @@ def read_coco(path: Path) -> list[CocoPhoto]:
     file = _file(path)
     content = read_json(file)
     try:
-        images = {int(image["id"]): image for image in content["images"]}
+        numbers = [whole_number(image["id"]) for image in content["images"]]
+        if (twice := repeated(numbers)) is not None:
+            raise ValueError(f"two images have id {twice}")
+        images = dict(zip(numbers, content["images"], strict=True))
         _check_names(file, content["categories"])
         people: dict[int, list[Json]] = {number: [] for number in images}
         for k, label in enumerate(content["annotations"]):
             if label["category_id"] == PERSON:
-                people[int(label["image_id"])].append(_label(label, k))
+                people[whole_number(label["image_id"])].append(_label(label, k))
         photos = [_photo(file, image, people[number]) for number, image in images.items()]
     except _MALFORMED as error:
         raise InputError(
@@ -64,10 +69,8 @@ def read_coco(path: Path) -> list[CocoPhoto]:
         ) from error
     if not photos:
         raise InputError(f"{file} has no images")
-    keys = [photo.view.key for photo in photos]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(f"{file}: two images are called {twice}; people are found by that name")
+    if (name := repeated(photo.view.key for photo in photos)) is not None:
+        raise InputError(f"{file}: two images are called {name}; people are found by that name")
     return photos
 
 
@@ -101,9 +104,11 @@ def _label(label: Json, number: int) -> dict[str, Any]:
             f"annotation {number} has {len(points)} numbers in keypoints, {len(label['bbox'])} in "
             f"bbox, all finite: {bool(np.isfinite(numbers).all())}"
         )
+    if float(label["area"]) < 0:
+        raise ValueError(f"annotation {number} has an area of {label['area']} px², below 0")
     return {
         "id": number + 1,
-        "image_id": int(label["image_id"]),
+        "image_id": whole_number(label["image_id"]),
         "category_id": PERSON,
         "keypoints": points,
         "num_keypoints": int(np.count_nonzero(points[2::3])),
@@ -116,7 +121,8 @@ def _label(label: Json, number: int) -> dict[str, Any]:
 def _photo(file: Path, image: Json, people: Sequence[Json]) -> CocoPhoto:
     name = Path(str(image["file_name"]))
     camera = guessed_camera(int(image["width"]), int(image["height"]))
-    return CocoPhoto(int(image["id"]), View(name.stem, camera, _picture(file, name)), people)
+    number = whole_number(image["id"])
+    return CocoPhoto(number, View(name.stem, camera, _picture(file, name)), people)
 
 
 def _picture(file: Path, name: Path) -> Path:

@@ -135,7 +135,7 @@ class FilePredictions:
         detector: sha256 of the network that found them, where it is known.
 
     Raises:
-        InputError: if the file is unreadable or malformed.
+        InputError: if the file is unreadable or malformed, or a score isn't in [0, 1].
     """
 
     def __init__(self, path: Path, detector: str = "") -> None:
@@ -143,6 +143,7 @@ class FilePredictions:
         self._by_stem: dict[str, list[BodyFrame]] = defaultdict(list)
         self._by_index: dict[int, list[BodyFrame]] = defaultdict(list)
         for frame in (replace(read, detector=detector) for read in read_bodies(path)):
+            _check_scores(frame, self.description)
             self._by_stem[Path(frame.source).stem].append(frame)
             self._by_index[frame.index].append(frame)
 
@@ -291,6 +292,17 @@ def _check_size(camera: Camera, picture: Picture, source: str) -> None:
             f"{source} has picture {picture.key} at {camera.width}x{camera.height} px, its truth "
             f"at {true.width}x{true.height} px; estimate on the pictures as they are"
         )
+
+
+def _check_scores(frame: BodyFrame, source: str) -> None:
+    for k, body in enumerate(frame):
+        scores = np.append(body.scores, body.score)
+        wrong = scores[~((scores >= 0) & (scores <= 1))]
+        if wrong.size:
+            raise InputError(
+                f"{source}: person {k} of frame {frame.index} ({frame.source}) has a score of "
+                f"{wrong[0]:g}; expected those of people and joints in [0, 1]"
+            )
 
 
 def _converted(body: Body) -> Body:

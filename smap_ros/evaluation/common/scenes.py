@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError, SmapError, reason
+from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.geometry.mounting import Mounting
+from smap_ros.markup import whole_number
 from smap_ros.skeletons import MPI15
 
 Image = NDArray[np.uint8]
@@ -96,7 +99,9 @@ def make_scene(
 
     Args:
         people: ``joints_3d`` [15][x, y, z] in metres of the optical frame, ``joints_2d``
-            [15][u, v] in pixels, ``visibility`` [15], ``box`` [x, y, w, h] and ``id`` of each.
+            [15][u, v] in pixels, ``visibility`` [15], ``box`` [x, y, w, h] and ``id`` of each,
+            which nobody else in the picture has. All joints have a place in space, also those
+            that can't be seen; those before the camera have one in the picture.
         camera: as in ``bodies.json``.
         read: gives the picture.
         key: see :class:`Scene`.
@@ -106,12 +111,15 @@ def make_scene(
         sequence: see :class:`Scene`.
 
     Raises:
-        InputError: if a field is missing or malformed.
+        InputError: if a field is missing, malformed or no number, or two people have one id.
     """
     try:
+        if not math.isfinite(stamp):
+            raise ValueError(f"the stamp is {stamp} s")
         bodies = tuple(_body(person) for person in people)
         visibility = np.array([person["visibility"] for person in people], np.uint8)
         boxes = np.array([person["box"] for person in people], np.float64)
+        _check_people(bodies, boxes)
         return Scene(
             key=key,
             frame=BodyFrame(bodies, _camera(camera, floor), stamp, source=source, index=index),
@@ -129,6 +137,20 @@ def make_scene(
         ) from error
 
 
+def _check_people(bodies: Sequence[Body], boxes: NDArray[np.float64]) -> None:
+    if (twice := repeated(body.id for body in bodies)) is not None:
+        raise ValueError(f"two people have id {twice}")
+    for body, box in zip(bodies, boxes, strict=True):
+        before = body.joints_3d[:, 2] > 0
+        for name, values in (
+            ("joints_3d", body.joints_3d),
+            ("joints_2d of what is before the camera", body.joints_2d[before]),
+            ("box", box),
+        ):
+            if not np.isfinite(values).all():
+                raise ValueError(f"person {body.id} has {name} that aren't finite numbers")
+
+
 def _camera(camera: Mapping[str, Any], floor: Mapping[str, Any] | None) -> Camera:
     seen = Camera.from_json(camera)
     if floor is None:
@@ -138,8 +160,34 @@ def _camera(camera: Mapping[str, Any], floor: Mapping[str, Any] | None) -> Camer
 
 
 def _body(person: Mapping[str, Any]) -> Body:
-    joints = np.array(person["joints_3d"], np.float32)
-    pixels = np.array(person["joints_2d"], np.float32)
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, which is refused
+        joints = np.array(person["joints_3d"], np.float32)
+        pixels = np.array(person["joints_2d"], np.float32)
     # What is behind the camera has no place in the picture.
     pixels[joints[:, 2] <= 0] = np.nan
-    return Body(joints, pixels, np.ones(len(joints), np.float32), 1.0, int(person["id"]))
+    return Body(joints, pixels, np.ones(len(joints), np.float32), 1.0, whole_number(person["id"]))
+
+
+def check_order(scenes: Sequence[Scene], source: str) -> None:
+    """Refuse films whose pictures don't follow one another in time.
+
+    Args:
+        scenes: of one data set, each film in order.
+        source: the data set, for people.
+
+    Raises:
+        InputError: if an index or a stamp isn't larger than the one before in its film.
+    """
+    last: dict[str, BodyFrame] = {}
+    for scene in scenes:
+        if scene.sequence is None:
+            continue
+        frame, before = scene.frame, last.get(scene.sequence)
+        last[scene.sequence] = frame
+        if before is None or (frame.index > before.index and frame.stamp > before.stamp):
+            continue
+        raise InputError(
+            f"{source}: in sequence {scene.sequence}, picture {scene.key} (index {frame.index}, "
+            f"stamp {frame.stamp:g} s) follows index {before.index}, stamp {before.stamp:g} s; "
+            "expected both to rise. Sort the pictures by time, and leave out those listed twice"
+        )

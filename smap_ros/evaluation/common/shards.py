@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.common.scenes import Image, Scene, make_scene
+from smap_ros.evaluation.common.repeats import repeated
+from smap_ros.evaluation.common.scenes import Image, Scene, check_order, make_scene
 from smap_ros.images import decode_compressed
 from smap_ros.markup import json_value
 
@@ -72,9 +73,10 @@ def read_scenes(folder: Path) -> list[Scene]:
     """The scenes of a folder of shards.
 
     Raises:
-        InputError: as :func:`read_shards`, and if labels lack a field.
+        InputError: as :func:`read_shards`, and if labels lack a field or contradict each other,
+            two samples have one name, or the pictures of a film aren't in order of time.
     """
-    return [_scene(sample, index) for index, sample in enumerate(read_shards(folder))]
+    return _scenes(read_shards(folder), folder)
 
 
 def scenes_of(shard: Path) -> list[Scene]:
@@ -83,7 +85,18 @@ def scenes_of(shard: Path) -> list[Scene]:
     Raises:
         InputError: as :func:`read_scenes`.
     """
-    return [_scene(sample, index) for index, sample in enumerate(_read_shard(shard))]
+    return _scenes(_read_shard(shard), shard)
+
+
+def _scenes(samples: Iterable[Sample], path: Path) -> list[Scene]:
+    scenes = [_scene(sample, index) for index, sample in enumerate(samples)]
+    if (twice := repeated(scene.key for scene in scenes)) is not None:
+        raise InputError(
+            f"{path} has two samples {twice}: people are found by that name, and a shard that is "
+            "there under two names would count twice; leave one of them"
+        )
+    check_order(scenes, str(path))
+    return scenes
 
 
 def _scene(sample: Sample, index: int) -> Scene:
@@ -116,6 +129,8 @@ def _read_shard(path: Path) -> list[Sample]:
         with tarfile.open(path, "r:") as shard:
             for member in shard:
                 name, _, kind = member.name.partition(".")
+                if name in {"jpg": pictures, "json": labels}.get(kind, ()):
+                    raise ValueError(f"it has two files {member.name}")
                 if kind == "jpg":
                     pictures[name] = (member.offset_data, member.size)
                 elif kind == "json" and (file := shard.extractfile(member)) is not None:

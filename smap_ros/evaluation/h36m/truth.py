@@ -8,7 +8,7 @@ frame_idx; ``annotations`` with image_id), ``..._camera.json`` (camera -> R, t, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError, reason
 from smap_ros.evaluation.common.jsonfiles import read_json
+from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.h36m.measures import ACTIONS, EVERY, Protocol, with_thorax
+from smap_ros.markup import whole_number
 from smap_ros.skeletons import H36M17
 
 Float = NDArray[np.float64]
@@ -75,10 +77,10 @@ class OfficialResults:
     def __init__(self, path: Path) -> None:
         self.description = str(path)
         try:
-            self._joints = {
-                int(entry["image_id"]): np.array(entry["joint_cam"], np.float64).reshape(-1, 3)
-                for entry in read_json(path)
-            }
+            entries = read_json(path)
+            numbers = _numbers(entries, "image_id")
+            poses = [np.array(e["joint_cam"], np.float64).reshape(-1, 3) for e in entries]
+            self._joints = dict(zip(numbers, poses, strict=True))
             sizes = {len(joints) for joints in self._joints.values()}
             if sizes != {len(H36M17)}:
                 raise ValueError(f"joint_cam of {sorted(sizes)} joints")
@@ -102,15 +104,23 @@ class OfficialResults:
         return None if joints is None else with_thorax(joints * _MILLIMETRES)
 
 
+def _numbers(entries: Sequence[Any], field: str) -> list[int]:
+    """Numbers of images, each there once: of two labels or results, one would be lost."""
+    numbers = [whole_number(entry[field]) for entry in entries]
+    if (twice := repeated(numbers)) is not None:
+        raise ValueError(f"two entries have {field} {twice}")
+    return numbers
+
+
 def _read_subject(folder: Path, subject: int) -> Iterator[H36mImage]:
     data, cameras, joints = (
         read_json(folder / f"Human36M_subject{subject}_{name}.json")
         for name in ("data", "camera", "joint_3d")
     )
     try:
-        images = {int(image["id"]): image for image in data["images"]}
-        for label in data["annotations"]:
-            image = images[int(label["image_id"])]
+        images = dict(zip(_numbers(data["images"], "id"), data["images"], strict=True))
+        for number in _numbers(data["annotations"], "image_id"):
+            image = images[number]
             if int(image["frame_idx"]) % EVERY == 0:
                 yield _image(image, cameras, joints, folder.parent / "images")
     except _MALFORMED as error:
@@ -135,7 +145,7 @@ def _image(image: Any, cameras: Any, joints: Any, pictures: Path) -> H36mImage:
     camera = Camera(int(image["width"]), int(image["height"]), *numbers["f"], *numbers["c"])
     return H36mImage(
         View(file.stem, camera, file),
-        int(image["id"]),
+        whole_number(image["id"]),
         action,
         with_thorax(placed) * _MILLIMETRES,
     )

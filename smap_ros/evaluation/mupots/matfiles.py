@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def read_mat(path: Path, *variables: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path} is missing; expected a MATLAB file with {_names(variables)}")
     try:
-        content: dict[str, Any] = loadmat(path)
+        with warnings.catch_warnings():
+            # Of two variables of one name, scipy keeps the last and only warns.
+            warnings.filterwarnings("error", message="Duplicate variable name")
+            content: dict[str, Any] = loadmat(path)
     except Exception as error:  # damaged files fail in many ways, HDF5 ones in their own
         raise InputError(
             f"{path} can't be read as a MATLAB file of version 7 or older "

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError, reason
+from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.mupots.matfiles import read_mat
 from smap_ros.evaluation.mupots.measures import (
@@ -173,9 +174,11 @@ def _by_image(content: dict[str, Any], path: Path, smap: bool) -> dict[str, Any]
             f"{path} is not what SMAP's convert.py writes: expected preds_2d_kpt or preds_3d_kpt, "
             "a struct of images"
         )
-    row = struct.reshape(-1)[0]
-    return {Path(name).with_suffix("").as_posix().replace("/", "_"): row[name]
-            for name in struct.dtype.names}  # fmt: skip
+    row, names = struct.reshape(-1)[0], struct.dtype.names
+    keys = [Path(name).with_suffix("").as_posix().replace("/", "_") for name in names]
+    if (twice := repeated(keys)) is not None:
+        raise InputError(f"{path} has two results of image {twice}; expected one")
+    return {key: row[name] for key, name in zip(keys, names, strict=True)}
 
 
 def _sequence_folders(path: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError, reason
 from smap_ros.evaluation.common.jsonfiles import read_json
+from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.panoptic.measures import VISIBLE
 from smap_ros.skeletons import MPI15
@@ -84,6 +85,8 @@ def _read_smap(path: Path) -> list[PanopticImage]:
             for entry in entries["root"]
             if int(entry.get("isValidation", 1)) and len(entry["bodys"])
         ]
+        if (twice := repeated(str(entry["img_paths"]) for entry in tested)) is not None:
+            raise ValueError(f"two entries are of {twice}")
         alone = len({Path(str(entry["img_paths"])).stem for entry in tested}) == len(tested)
         return [_smap_image(entry, path.parent, alone) for entry in tested]
     except _MALFORMED as error:
@@ -139,6 +142,9 @@ def read_cameras(path: Path) -> dict[str, Mounted]:
     """
     data = read_json(path)
     try:
+        mounted = [entry for entry in data["cameras"] if entry.get("type", "hd") == "hd"]
+        if (twice := repeated(str(entry["name"]) for entry in mounted)) is not None:
+            raise ValueError(f"two cameras are called {twice}")
         return {
             str(entry["name"]): Mounted(
                 Camera.from_matrix(
@@ -151,8 +157,7 @@ def read_cameras(path: Path) -> dict[str, Mounted]:
                 np.array(entry["R"], np.float64).reshape(3, 3),
                 np.array(entry["t"], np.float64).reshape(3),
             )
-            for entry in data["cameras"]
-            if entry.get("type", "hd") == "hd"
+            for entry in mounted
         }
     except _MALFORMED as error:
         raise InputError(

@@ -97,7 +97,7 @@ def evaluate(
         on_photo: called after each photo, for progress.
 
     Raises:
-        InputError: if no photo can be measured.
+        InputError: if no photo has a labelled torso, or the predictions have none that has.
         SmapError: if a photo or the predictions can't be used.
     """
     compared = []
@@ -111,10 +111,15 @@ def evaluate(
             compared.append(_compared(photo, found, frame.camera))
         unmeasurable += not measurable
         skipped += measurable and frame is None
+    if unmeasurable == len(photos):
+        raise InputError(
+            f"none of the {len(photos)} photos can be measured: PCK is a share of the torso, and "
+            "none has labels of its neck, or both shoulders, and of a hip. Measure on other photos"
+        )
     if not compared:
         raise InputError(
-            f"{predictions.description} has none of the {len(photos)} photos, or their torsos "
-            "aren't labelled; are they of the same data?"
+            f"{predictions.description} has none of the {len(photos)} photos whose torsos are "
+            "labelled; are they of the same data?"
         )
     return Outcome(tuple(compared), unmeasurable, skipped)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError, reason
+from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import guessed_camera
 from smap_ros.images import decode_compressed
 from smap_ros.markup import json_value
@@ -129,8 +131,39 @@ def read_lspet(path: Path) -> list[Photo]:
     (``holdout`` of ``smap-train fit``) is the same photos here.
 
     Raises:
-        InputError: if the archive or its labels can't be read.
+        InputError: if the archive or its labels can't be read, two photos have one name, or there
+            is none with so many joints.
     """
+    photos = _photos(path)
+    check_names([photo.key for photo in photos], f"{ANNOTATIONS} of {path}")
+    known = [photo for photo in photos if np.isfinite(photo.joints_2d[:, 0]).sum() >= MIN_JOINTS]
+    if not known:
+        raise InputError(
+            f"{ANNOTATIONS} of {path} labels nobody well enough: of {len(photos)} photos, expected "
+            f"some with at least {MIN_JOINTS} labelled joints"
+        )
+    return known
+
+
+def check_names(keys: Sequence[str], source: str) -> None:
+    """Refuse photos of one name, of which predictions can be only one.
+
+    Args:
+        keys: stems of the photos' files.
+        source: that lists them, for people.
+
+    Raises:
+        InputError: if two are equal.
+    """
+    if (twice := repeated(keys)) is not None:
+        raise InputError(
+            f"{source}: two photos are called {twice}; people are found by that name, and a photo "
+            "listed twice would count twice. Leave one of them, or rename it"
+        )
+
+
+def _photos(path: Path) -> list[Photo]:
+    """All photos that are listed."""
     files = PhotoFiles(path)
     try:
         data: Any = json_value(files.read(ANNOTATIONS))
@@ -138,9 +171,8 @@ def read_lspet(path: Path) -> list[Photo]:
         photos = []
         for entry in data["images"]:
             joints = mpi15_joints(np.array(entry["joints"], np.float32), names)
-            if np.isfinite(joints[:, 0]).sum() >= MIN_JOINTS:
-                size = int(entry["width"]), int(entry["height"])
-                photos.append(Photo(str(entry["image"]), *size, joints, files))
+            size = int(entry["width"]), int(entry["height"])
+            photos.append(Photo(str(entry["image"]), *size, joints, files))
         return photos
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(

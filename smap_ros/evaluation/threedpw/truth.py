@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError, reason
+from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.threedpw.measures import H36M_ROWS, JOINTS
 from smap_ros.evaluation.threedpw.smpl import BodyModel
@@ -92,7 +93,8 @@ def read_threedpw(path: Path) -> list[Sequence3dpw]:
     """The sequences of a folder of pickles (or of the ``test`` split of the data set), or of one.
 
     Raises:
-        InputError: if there are none, or one is missing, malformed or holds code.
+        InputError: if there are none, one is missing, malformed or holds code, or two are of
+            one name.
     """
     if path.is_file():
         files = [path]
@@ -104,7 +106,13 @@ def read_threedpw(path: Path) -> list[Sequence3dpw]:
             f"{path} has no sequences of 3DPW; expected the data set with sequenceFiles/test, or a "
             "folder or file of its .pkl"
         )
-    return [_read_sequence(file, alone=len(files) == 1) for file in files]
+    sequences = [_read_sequence(file, alone=len(files) == 1) for file in files]
+    if (twice := repeated(sequence.name for sequence in sequences)) is not None:
+        raise InputError(
+            f"{path} has two files of the sequence {twice}, whose people would count twice; leave "
+            "one of them"
+        )
+    return sequences
 
 
 def _read_sequence(path: Path, *, alone: bool) -> Sequence3dpw:

@@ -80,19 +80,21 @@ def _rows(first: str, above: float, last: str, below: float) -> Maker:
         low = max(low, high + 8)
         # As wide as the photo, but not a strip: at most twice as wide as high.
         middle, half = joints[MPI15.index("neck"), 0], low - high
-        left = int(np.clip(round(middle - half), 0, image.shape[1] - 8))
-        right = int(np.clip(round(middle + half), left + 8, image.shape[1]))
+        left = int(np.clip(round(middle - half), 0, max(image.shape[1] - 8, 0)))
+        right = int(np.clip(round(middle + half), left + 8, max(image.shape[1], left + 8)))
         return np.ascontiguousarray(image[high:low, left:right]), joints - (left, high)
 
     return cut
 
 
 def _tall(pixels: int) -> Maker:
-    """The person so many pixels tall in the picture of a usual camera."""
+    """The person so many pixels tall in the picture of a usual camera; empty if it vanishes."""
 
     def shrink(image: Image, joints: Float) -> Made:
         extent = float((np.nanmax(joints, axis=0) - np.nanmin(joints, axis=0))[1])
         scale = pixels / max(extent, 1.0)
+        if min(round(scale * size) for size in image.shape[:2]) < 1:
+            return image[:0], joints
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = (min(a, b) for a, b in zip(small.shape[:2], _FRAME[::-1], strict=True))
         left, top = (_FRAME[0] - width) // 2, (_FRAME[1] - height) // 2
@@ -151,7 +153,9 @@ VIEWS: Mapping[str, Maker] = {
 
 
 def views_of(name: str, image: Image, joints: NDArray[np.floating]) -> dict[str, View]:
-    """All views of a photo, by name.
+    """All views of a photo, by name, without those that nothing of the photo is in.
+
+    A cut is empty where the joints that it is made by are labelled below the photo.
 
     Args:
         name: of the photo.
@@ -159,4 +163,8 @@ def views_of(name: str, image: Image, joints: NDArray[np.floating]) -> dict[str,
         joints: [15, 2], pixels, of somebody :func:`upright`.
     """
     made = {view: make(image, joints.astype(np.float64)) for view, make in VIEWS.items()}
-    return {view: View(f"{name}/{view}", *picture) for view, picture in made.items()}
+    return {
+        view: View(f"{name}/{view}", pixels, points)
+        for view, (pixels, points) in made.items()
+        if pixels.size
+    }

@@ -20,7 +20,7 @@ def report(tallies: Mapping[str, Tally]) -> MeasuresReport:
         name: (
             shown(tally.recall_percent),
             shown(tally.pck_percent),
-            f"{mean(tally.similarities):.2f}",
+            shown(mean(tally.similarities), 2),
             str(tally.others),
             str(tally.measured_outside),
         )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, PhotoFiles, read_lspet
+from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, PhotoFiles, check_names, read_lspet
 from smap_ros.images import decode_compressed
 from smap_ros.skeletons import MPI15
 
@@ -89,7 +89,8 @@ def read_labelled(path: Path) -> list[Labelled]:
         path: an archive or folder as of LSPET, or an npz of landmarks.
 
     Raises:
-        InputError: if labels or photos can't be read.
+        InputError: if labels or photos can't be read, two photos have one name, or nobody is
+            labelled well enough.
     """
     if path.suffix != ".npz":
         return [Labelled(photo.name, photo.joints_2d, photo.files) for photo in read_lspet(path)]
@@ -103,13 +104,20 @@ def read_labelled(path: Path) -> list[Labelled]:
         raise InputError(
             f"can't read the labels {path}: {error}; expected names [n] and landmarks [n, 33, 3]"
         ) from error
-    files, prefix = _photos(path.parent, names)
+    check_names([Path(name).stem for name in names], str(path))
     joints = [from_blaze(points[:, :2], points[:, 2]) for points in landmarks]
-    return [
-        Labelled(prefix + name, points, files)
+    known = [
+        (name, points)
         for name, points in zip(names, joints, strict=True)
         if np.isfinite(points[:, 0]).sum() >= MIN_JOINTS
     ]
+    if not known:
+        raise InputError(
+            f"{path} labels nobody well enough: of {len(names)} photos, expected some with at "
+            f"least {MIN_JOINTS} joints of visibility over {MIN_VISIBILITY:g}"
+        )
+    files, prefix = _photos(path.parent, names)
+    return [Labelled(prefix + name, points, files) for name, points in known]
 
 
 def _photos(folder: Path, names: Sequence[str]) -> tuple[PhotoFiles, str]:

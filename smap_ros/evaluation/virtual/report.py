@@ -177,8 +177,8 @@ def _time_rows(raw: Outcome, tracked: Outcome) -> dict[str, Sequence[str]]:
         "jitter about the pelvis mm/frame²": _pair(t.motion.relative_acceleration for t in times),
         "jerk, % of the truth's": _pair(100 * t.motion.jerk for t in times),
         "bones' spread %": _pair(t.motion.bones_percent for t in times),
-        "lag of walking people, frames": tuple(f"{t.motion.lag:.2f}" for t in times),
-        "identity switches": ("", str(times[1].switches)),
+        "lag of walking people, frames": tuple(shown(t.motion.lag, 2) for t in times),
+        "identity switches": ("", shown(times[1].switches, 0)),
         **_identity_rows(tracked.identities),
     }
 

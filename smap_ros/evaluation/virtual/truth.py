@@ -9,9 +9,9 @@ from typing import Any
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError, reason
 from smap_ros.evaluation.common.clips import Clip
-from smap_ros.evaluation.common.scenes import Scene, make_scene
+from smap_ros.evaluation.common.scenes import Scene, check_order, make_scene
 from smap_ros.evaluation.common.shards import read_scenes
-from smap_ros.markup import json_value
+from smap_ros.markup import json_value, whole_number
 from smap_ros.skeletons import MPI15
 
 CLIP = "clip.mp4"
@@ -34,8 +34,15 @@ def read_clip(path: Path) -> list[Scene]:
     opened when the first picture is asked for.
 
     Raises:
-        InputError: if the file is unreadable or lacks a field.
+        InputError: if the file is unreadable or lacks a field, or its frames aren't in order of
+            index and stamp.
     """
+    scenes = _read_clip(path)
+    check_order(scenes, str(path))
+    return scenes
+
+
+def _read_clip(path: Path) -> list[Scene]:
     try:
         data: Any = json_value(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -50,9 +57,9 @@ def read_clip(path: Path) -> list[Scene]:
             make_scene(
                 frame["people"],
                 data["camera"],
-                partial(film.image, int(frame["index"])),
-                key=int(frame["index"]),
-                index=int(frame["index"]),
+                partial(film.image, whole_number(frame["index"])),
+                key=whole_number(frame["index"]),
+                index=whole_number(frame["index"]),
                 source=path.name,
                 stamp=float(frame["stamp"]),
                 sequence=path.name,

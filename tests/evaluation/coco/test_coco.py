@@ -19,6 +19,7 @@ from smap_ros.camera import Camera
 from smap_ros.cli.app import app
 from smap_ros.errors import InputError
 from smap_ros.evaluation.coco.measures import LIMBS, NAMES, OfficialResults, detected, evaluate
+from smap_ros.evaluation.coco.report import evaluate as measure
 from smap_ros.evaluation.coco.report import report
 from smap_ros.evaluation.coco.truth import read_coco
 from smap_ros.offline.bodies_file import BodiesFile
@@ -282,6 +283,10 @@ def test_the_command_measures_a_bodies_json_and_a_bundle(tmp_path, scene_maker, 
         (lambda c: c["categories"][0].update(keypoints=NAMES17[::-1]), "expected COCO's 17"),
         (lambda c: c["images"][1].update(file_name="000000000000.jpg"), "two images are called"),
         (lambda c: c.update(images=[], annotations=[]), "has no images"),
+        (lambda c: c["images"][1].update(id=100), "two images have id 100"),
+        (lambda c: c["images"][1].update(id=101.5), "expected a whole number, got 101.5"),
+        (lambda c: c["annotations"][1].update(image_id=102.5), "a whole number, got 102.5"),
+        (lambda c: c["annotations"][1].update(area=-5.0), "annotation 1 has an area of -5.0 px²"),
         (lambda c: c.update(categories=[]), "malformed"),
     ],
 )
@@ -292,6 +297,34 @@ def test_a_malformed_truth_is_refused(tmp_path, change, message):
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         read_coco(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"category_id": 7}, "entry 1 is malformed .category_id is 7, that of a person is 1"),
+        ({"image_id": 101.7}, "entry 1 is malformed .expected a whole number, got 101.7"),
+        ({"image_id": 7}, "of 1 photos that the data set lacks .the first is image_id 7"),
+    ],
+)
+def test_results_of_other_data_are_refused(tmp_path, change, message):
+    path = write_set(tmp_path)
+    results = as_results(path, found(path, 0.05))
+    results[1].update(change)
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(results))
+    with pytest.raises(InputError, match=message):
+        measure(OfficialResults(file), read_coco(path))
+
+
+def test_results_may_leave_the_category_and_photos_out(tmp_path):
+    path = write_set(tmp_path)
+    results = as_results(path, found(path, 0.05))[1:]
+    for entry in results:
+        del entry["category_id"]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(results))
+    assert measure(OfficialResults(file), read_coco(path)).predicted == len(results)
 
 
 def test_malformed_results_and_a_folder_without_annotations_are_refused(tmp_path):

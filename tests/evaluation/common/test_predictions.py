@@ -101,6 +101,24 @@ def test_a_bundle_looks_at_each_picture(make_bundle, scene):
     predictions.close()
 
 
+@pytest.mark.parametrize(
+    ("change", "score"),
+    [
+        (lambda body: body.update(score=7), "7"),
+        (lambda body: body.update(score=-0.5), "-0.5"),
+        (lambda body: body["joints_3d"][4].__setitem__(3, 1.5), "1.5"),
+    ],
+)
+def test_scores_outside_0_to_1_are_refused(write, change, score):
+    path = write(("a.mp4", 0), ("a.mp4", 1))
+    content = json.loads(path.read_text())
+    change(content["frames"][1]["bodies"][0])
+    path.write_text(json.dumps(content))
+    message = rf"person 0 of frame 1 \(a\.mp4\) has a score of {score}; expected .* in \[0, 1\]"
+    with pytest.raises(InputError, match=message):
+        open_predictions(str(path))
+
+
 def test_what_is_neither_is_refused(tmp_path):
     with pytest.raises(InputError, match="can't read"):
         open_predictions(str(tmp_path / "no.json"))

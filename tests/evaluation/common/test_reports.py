@@ -32,7 +32,7 @@ def outcome():
     """Somebody found too far and too low, somebody missed, and a ghost."""
     seen, unseen = person_at(-1.5, 4), person_at(1.5, 4)
     found = replace(seen, joints_3d=seen.joints_3d * np.float32(1.1))
-    scene = scene_of(label_of(seen), label_of(unseen), key="000007", index=7)
+    scene = scene_of(label_of(seen), label_of(unseen, id=1), key="000007", index=7)
     return compare_scene(scene, [found, person_at(0, 6)])
 
 

@@ -49,11 +49,48 @@ def test_joints_behind_the_camera_have_no_pixel():
         {"joints_3d": [[0, 0, 1]] * 14},
         {"joints_2d": "none"},
         {"id": None},
+        {"id": 1.5},
+        {"id": True},
     ],
 )
 def test_malformed_labels_are_refused(change):
     with pytest.raises(InputError, match="expected"):
         scene_of(label_of(person_at(0, 4), **change))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"joints_3d": [[0, 0, 4]] * 14 + [[0, NAN, 4]]}, "person 0 has joints_3d that aren't"),
+        ({"joints_3d": [[0, 0, 4]] * 14 + [[None] * 3]}, "person 0 has joints_3d that aren't"),
+        ({"joints_3d": [[0, 0, 4]] * 14 + [[1e39, 0, 4]]}, "person 0 has joints_3d that aren't"),
+        ({"joints_2d": [[9, 9]] * 14 + [[NAN, 9]]}, "person 0 has joints_2d of what is before"),
+        ({"box": [0, 0, NAN, 5]}, "person 0 has box that aren't finite"),
+    ],
+)
+def test_places_that_are_no_numbers_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        scene_of(label_of(person_at(0, 4), **change))
+
+
+def test_what_is_behind_the_camera_needs_no_place_in_the_picture():
+    joints, pixels = [[0, 0, 4]] * 14 + [[0, 0, -1]], [[9, 9]] * 14 + [[NAN, NAN]]
+    (body,) = scene_of(label_of(person_at(0, 4), joints_3d=joints, joints_2d=pixels)).frame
+    assert np.isnan(body.joints_2d[14]).all()
+
+
+def test_two_people_of_one_id_are_refused():
+    with pytest.raises(InputError, match="two people have id 3"):
+        scene_of(*(label_of(person_at(x, 4), id=3) for x in (-1, 1)))
+
+
+@pytest.mark.parametrize("stamp", [NAN, float("inf")])
+def test_a_stamp_that_is_no_number_is_refused(stamp):
+    with pytest.raises(InputError, match=f"the stamp is {stamp} s"):
+        make_scene([], CAMERA.to_json(), lambda: None, key="7", index=0, source="", stamp=stamp)
 
 
 @pytest.mark.parametrize("field", ["id", "joints_3d", "joints_2d", "visibility", "box"])

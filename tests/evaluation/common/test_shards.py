@@ -1,12 +1,15 @@
 """Shards as `smap-train synth` writes them, and damaged ones."""
 
+import io
 import json
+import shutil
+import tarfile
 
 import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.common.shards import read_scenes, read_shards
+from smap_ros.evaluation.common.shards import read_scenes, read_shards, scenes_of
 from tests.evaluation.conftest import CAMERA, jpeg, tar
 
 EMPTY = json.dumps({"camera": CAMERA.to_json(), "people": []}).encode()
@@ -75,6 +78,37 @@ def test_incomplete_samples_are_named(tmp_path, files, message):
     tar(tmp_path / "a.tar", files)
     with pytest.raises(InputError, match=message):
         read_scenes(tmp_path)
+
+
+def labelled(**changes) -> bytes:
+    return json.dumps({"camera": CAMERA.to_json(), "people": [], **changes}).encode()
+
+
+def test_the_same_shard_under_two_names_is_refused(shards):
+    shutil.copy(shards / "shard-00001.tar", shards / "shard-00002.tar")
+    with pytest.raises(InputError, match=r"two samples 000002.*leave one"):
+        read_scenes(shards)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "json"])
+def test_a_file_that_is_twice_in_a_shard_is_refused(tmp_path, kind):
+    path = tar(tmp_path / "a.tar", {"7.jpg": jpeg(), "7.json": EMPTY})
+    with tarfile.open(path, "a") as shard:
+        member = shard.getmember(f"7.{kind}")
+        shard.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(InputError, match=rf"a\.tar is damaged: it has two files 7\.{kind}"):
+        read_scenes(tmp_path)
+
+
+@pytest.mark.parametrize("stamps", [(0.2, 0.1), (0.1, 0.1), (0.0, 0.2, 0.1)])
+def test_a_film_whose_stamps_do_not_rise_is_refused(tmp_path, stamps):
+    files = {}
+    for k, stamp in enumerate(stamps):
+        files[f"{k}.jpg"], files[f"{k}.json"] = jpeg(), labelled(sequence="walk", stamp=stamp)
+    path = tar(tmp_path / "a.tar", files)
+    for read, source in ((read_scenes, tmp_path), (scenes_of, path)):
+        with pytest.raises(InputError, match=r"in sequence walk, picture .*expected both to rise"):
+            read(source)
 
 
 def test_what_is_no_tar_and_a_folder_without_shards_are_refused(tmp_path):

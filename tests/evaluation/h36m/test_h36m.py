@@ -179,6 +179,29 @@ def test_bad_labels_are_refused(folder, name, content, message):
         read_h36m(folder, P2)
 
 
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [([1, 2, 1], "two entries have image_id 1"), ([1.7, 2], "a whole number, got 1.7")],
+)
+def test_results_of_no_image_and_of_one_image_twice_are_refused(tmp_path, ids, message):
+    path = results(tmp_path / "results.json", ids, truth())
+    with pytest.raises(InputError, match=message):
+        OfficialResults(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [("images", "two entries have id"), ("annotations", "two entries have image_id")],
+)
+def test_labels_that_are_there_twice_are_refused(folder, field, message):
+    path = folder / "annotations" / "Human36M_subject11_data.json"
+    content = json.loads(path.read_text())
+    content[field].append(content[field][0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        read_h36m(folder, P1)
+
+
 def test_missing_labels_and_bad_results_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match=r"Human36M_subject9_data\.json"):
         read_h36m(tmp_path / "nowhere", P2)

@@ -1,5 +1,6 @@
 """MuPoTS-3D: parity with the official scripts' numbers, and the rules one by one."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +277,30 @@ def test_official_results_are_read(tmp_path, data_set, kind):
     exact = outcome.modes["absolute, matched"][0].errors[:, :14]
     assert len(exact) == (1 if kind == "smap" else 2)
     assert exact.max() < 0.01
+
+
+def test_two_results_of_one_image_are_refused(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    rows = np.ones((1, 15, 4))
+    struct = {f"TS7/img_000000.{kind}": rows for kind in ("jpg", "png")}
+    for dimensions in (2, 3):
+        scipy_io.savemat(tmp_path / f"pose{dimensions}d.mat", {f"preds_{dimensions}d_kpt": struct})
+    with pytest.raises(InputError, match="two results of image TS7_img_000000"):
+        OfficialResults(tmp_path)
+
+
+def test_two_variables_of_one_name_are_refused(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    with (tmp_path / "preds_3d_kpt_mupots.mat").open("wb") as file:
+        scipy_io.savemat(file, {"TS7_img_000000": np.ones((1, 17, 3))})
+        again = io.BytesIO()
+        scipy_io.savemat(again, {"TS7_img_000000": np.zeros((1, 17, 3))})
+        file.write(again.getvalue()[128:])  # without the header
+    (tmp_path / "preds_2d_kpt_mupots.mat").write_bytes(
+        (tmp_path / "preds_3d_kpt_mupots.mat").read_bytes()
+    )
+    with pytest.raises(InputError, match=r"Duplicate variable name .*TS7_img_000000"):
+        OfficialResults(tmp_path)
 
 
 @pytest.mark.parametrize(

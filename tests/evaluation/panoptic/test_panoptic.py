@@ -195,6 +195,21 @@ def test_a_bad_file_is_refused(tmp_path, content, message):
         read_panoptic(tmp_path / "x.json")
 
 
+def test_images_and_cameras_that_are_there_twice_are_refused(tmp_path, sequence):
+    path = smap_file(tmp_path)
+    content = json.loads(path.read_text())
+    content["root"].append(content["root"][0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"two entries are of seq1/00_16_00000100\.jpg"):
+        read_panoptic(path)
+    path = sequence / "calibration_seq1.json"
+    content = json.loads(path.read_text())
+    content["cameras"].append(content["cameras"][1])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="two cameras are called 00_16"):
+        read_panoptic(sequence)
+
+
 def test_a_camera_without_calibration_is_named(sequence):
     (sequence / "hdImgs" / "00_16").rename(sequence / "hdImgs" / "00_17")
     with pytest.raises(InputError, match="camera 00_17"):

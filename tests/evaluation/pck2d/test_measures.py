@@ -179,6 +179,14 @@ def test_photos_without_predictions_are_told(tmp_path):
         evaluate(Given(), photos)
 
 
+def test_photos_without_any_torso_are_not_blamed_on_the_predictions(tmp_path):
+    labels = LABELS.copy()
+    labels[MPI15.index("neck")] = np.nan
+    with pytest.raises(InputError, match="none of the 1 photos can be measured") as caught:
+        evaluate(Given(a=[found(LABELS)]), [photo(tmp_path, labels)])
+    assert "given" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("count", "keys"), [(1, ["c"]), (2, ["b", "c"]), (9, [*"abc"]), (0, [*"abc"])]
 )

@@ -2,6 +2,9 @@
 
 import json
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +64,32 @@ def test_what_is_no_archive_is_refused(tmp_path):
         read_lspet(tmp_path / "text.zip")
     with pytest.raises(InputError, match=r"can't read annotations\.json"):
         read_lspet(tmp_path)
+
+
+def relisted(archive: Path, change: Callable[[list[Any]], None]) -> Path:
+    """The folder of an archive, with other entries."""
+    folder = archive.with_suffix("")
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(folder)
+    annotations = json.loads((folder / "annotations.json").read_text())
+    change(annotations["images"])
+    (folder / "annotations.json").write_text(json.dumps(annotations))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["images/00000.jpg", "more/00000.png"])
+def test_two_photos_of_one_name_are_refused(lspet, name):
+    folder = relisted(lspet([UPRIGHT] * 2), lambda images: images[1].update(image=name))
+    with pytest.raises(InputError, match="two photos are called 00000; people are found by"):
+        read_lspet(folder)
+
+
+def test_labels_of_nobody_are_refused(lspet):
+    head = {name: UPRIGHT[name] for name in ("neck", "head_top")}
+    with pytest.raises(InputError, match=r"nobody well enough: of 2 photos, .* 9 labelled joints"):
+        read_lspet(lspet([head, head]))
+    with pytest.raises(InputError, match="nobody well enough: of 0 photos"):
+        read_lspet(lspet([]))
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,13 @@ def test_bad_sequences_are_refused(tmp_path, changes, message):
         read_threedpw(path)
 
 
+def test_a_sequence_that_is_there_twice_is_refused(data_set):
+    folder = data_set / "sequenceFiles" / "test"
+    (folder / "copy.pkl").write_bytes((folder / "walk_00.pkl").read_bytes())
+    with pytest.raises(InputError, match="two files of the sequence walk_00"):
+        read_threedpw(data_set)
+
+
 def test_missing_smpl_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"SMPL_NEUTRAL.npz is missing: put your SMPL body"):
         smpl.read_body_model(tmp_path)

@@ -91,6 +91,26 @@ def test_dark_is_dark_and_turned_is_turned(views: dict[str, View]) -> None:
     assert upside[INDEX("neck"), 1] > upside[INDEX("pelvis"), 1]
 
 
+@pytest.mark.parametrize("name", ["head and shoulders", "chest", "waist", "legs"])
+def test_a_view_that_is_empty_is_left_out(name: str) -> None:
+    below = views_of("somebody", dotted(), STANDING + (0, 600))
+    assert upright(STANDING + (0, 600)) and name not in below
+    assert {"whole", "dark", "60 px tall"} < set(below)
+    assert all(view.pixels.size and view.camera for view in below.values())
+
+
+def test_photos_of_few_columns_and_huge_labels_do_no_harm() -> None:
+    assert "waist" in views_of("somebody", dotted()[:, :5], STANDING)
+    assert "60 px tall" not in views_of("somebody", dotted(), STANDING * 1e3)
+
+
+def test_a_photo_labelled_below_its_picture_does_not_end_the_rest(tmp_path: Path) -> None:
+    good, bad = read_labelled(archive(tmp_path))
+    photos = [type(bad)(bad.name, bad.joints_2d + np.float32([0, 600]), bad.files), good]
+    tallies = evaluate(Perfect(), photos)
+    assert set(tallies) == set(VIEWS) and tallies["legs"].people == 1
+
+
 @pytest.mark.parametrize("missing", ["neck", "head_top", "l_ankle", "r_ankle", "pelvis"])
 def test_only_people_who_stand_and_are_labelled_are_used(missing: str) -> None:
     assert upright(STANDING)
@@ -193,6 +213,24 @@ def test_what_can_not_be_read_is_said(tmp_path: Path) -> None:
         read_labelled(labels)
     with pytest.raises(InputError, match="can't open"):
         read_labelled(tmp_path / "absent.zip")
+
+
+@pytest.mark.parametrize(
+    ("names", "visibility", "message"),
+    [
+        ([], 0.9, "labels nobody well enough: of 0 photos"),
+        (["a.png"], 0.4, "labels nobody well enough: of 1 photos"),
+        (["a.png", "a.png"], 0.9, "two photos are called a"),
+    ],
+)
+def test_labels_of_nobody_and_of_one_photo_twice_are_refused(
+    tmp_path: Path, names: list[str], visibility: float, message: str
+) -> None:
+    labels = archive(tmp_path)
+    landmarks = np.full((len(names), 33, 3), visibility, np.float32)
+    np.savez(labels, names=np.array(names, str), landmarks=landmarks)
+    with pytest.raises(InputError, match=message):
+        read_labelled(labels)
 
 
 def test_nobody_upright_is_an_error(tmp_path: Path) -> None:

@@ -64,10 +64,10 @@ def outcome():
     small, hidden = person_at(1.0, 5), person_at(2.0, 4.5)
     scene = scene_of(
         label_of(first, visibility=[2] * 13 + [1] * 2),
-        label_of(second),
-        label_of(third, box=[0, 0, 20, 61]),
-        label_of(small, box=[0, 0, 30, 60]),
-        label_of(hidden, visibility=HIDDEN_9),
+        label_of(second, id=1),
+        label_of(third, box=[0, 0, 20, 61], id=2),
+        label_of(small, box=[0, 0, 30, 60], id=3),
+        label_of(hidden, visibility=HIDDEN_9, id=4),
     )
     found = [
         moved(first, (0, 0, 0.1)),
@@ -155,7 +155,7 @@ def test_depth_errors_keep_their_sign():
 def test_without_excused_people_the_demo_counts_the_same():
     true = [person_at(x, 4) for x in (-1.5, 0, 1.5)]
     found = [moved(true[0], (0.05, 0, 0.2)), moved(true[1], (0, 0.1, 0), L_WRIST), person_at(0, 9)]
-    scene = scene_of(*map(label_of, true))
+    scene = scene_of(*(label_of(body, id=k) for k, body in enumerate(true)))
     ours = summarise(compare_scene(scene, found).people, 1)
     theirs = compare([BodyFrame(tuple(found), CAMERA)], [scene.frame])
     assert ours.found == theirs.matched

@@ -120,6 +120,23 @@ def test_sequences_are_also_measured_after_tracker_and_filter(tmp_path):
     assert numbers["tracked_summary"]["recall_percent"] == pytest.approx(100)
 
 
+def test_what_nobody_gives_is_a_dash(tmp_path):
+    class Nobody(Trembling):
+        def of(self, picture):
+            return BodyFrame((), CAMERA)
+
+    report = VirtualReport(evaluate(Nobody(), film([(0, 4)], [(0, 4)])))
+    assert report.numbers()["over_time"]["tracked"]["switches"] is None
+    [table] = [table for table in report.tables() if table.title == "over time"]
+    cells = [[str(cell) for cell in column.cells] for column in table.columns]
+    row = dict(zip(cells[0], zip(*cells[1:], strict=True), strict=True))
+    assert row["lag of walking people, frames"] == ("-", "-")
+    assert row["identity switches"] == ("", "-")
+    assert not {"nan", "None"} & {
+        word for column in cells for cell in column for word in cell.split()
+    }
+
+
 def test_the_learned_smoother_is_taken_for_the_people_of_its_detector():
     own = load_bundle("maed_smoother").manifest.detector_sha256
     scenes = film(*[[(-1.0, 4.0), (1.0, 5.0)]] * 6)

@@ -68,6 +68,40 @@ def test_malformed_truth_is_refused(tmp_path, content, message):
         open_scenes(path)
 
 
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ([2, 1, 0], "picture 1 .*follows index 2"),
+        ([0, 2, 1], "picture 1 .*follows index 2"),
+        ([0, 1, 1], r"picture 1 \(index 1, stamp 0.0666\d* s\) follows index 1"),
+    ],
+)
+def test_frames_out_of_order_and_listed_twice_are_refused(tmp_path, order, message):
+    data = json.loads(DEMO.read_text())
+    data["frames"] = [data["frames"][k] for k in order]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=f"{message}.*expected both to rise"):
+        read_clip(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stamp": 0.0}, "expected both to rise"),
+        ({"stamp": float("nan")}, "the stamp is nan s"),
+        ({"index": 1.5}, "expected a whole number, got 1.5"),
+    ],
+)
+def test_frames_without_a_place_in_time_are_refused(tmp_path, change, message):
+    data = json.loads(DEMO.read_text())
+    data["frames"] = [data["frames"][0], {**data["frames"][1], **change}]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=message):
+        read_clip(path)
+
+
 def test_a_truth_is_a_folder_of_shards_or_a_file(shards, tmp_path):
     assert len(open_scenes(shards)) == 4
     with pytest.raises(InputError, match="doesn't exist; expected a folder of shards"):
