@@ -74,12 +74,13 @@ class Launcher:
         return {process.executable: running.pid for process, running in self._running}
 
     def start(self) -> None:
-        """Start all processes; if one can't be started, none stays."""
+        """Start all processes; if one can't be started, or we are asked to stop, none stays."""
         try:
             for process in self._plan.processes:
-                self._running.append((process, self._spawn(process)))
-        except OSError:
-            self.stop()
+                self._spawn(process)
+        except BaseException:
+            with held():
+                self.stop()
             raise
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -154,14 +155,15 @@ class Launcher:
         self._running.clear()
         return status
 
-    def _spawn(self, process: ProcessPlan) -> subprocess.Popen[bytes]:
+    def _spawn(self, process: ProcessPlan) -> None:
         words = [*process.arguments, *process.namespace_arguments]
         command = [sys.executable, "-m", "smap_ros.nodes", process.module, *words]
         log.debug("starting %s", " ".join(command))
         # In a session of its own, so that Ctrl-C on the terminal reaches only us: a node that is
         # interrupted twice can't shut down in order.
-        with _interrupts_held():
-            return self._begin(process, command)
+        # held: whoever asks us to stop finds a process that has begun among those that run.
+        with held(), _interrupts_held():
+            self._running.append((process, self._begin(process, command)))
 
     def _begin(self, process: ProcessPlan, command: list[str]) -> subprocess.Popen[bytes]:
         if self._log_directory is None:

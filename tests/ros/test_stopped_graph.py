@@ -104,6 +104,32 @@ def test_a_stopped_demo_shows_what_was_recorded(
     assert sum(1 for _ in open_source(str(out / "annotated.mp4"))) == len(frames)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_is_stopped_while_its_nodes_begin_leaves_none(
+    start, ros_domain, film, make_bundle, scene, tmp_path, number
+):
+    words = ("--clip", film, "--fov", 80, "--bundle", make_bundle(scene).folder)
+    process = start("demo", *words, "--engine", "onnxruntime", "--out", tmp_path / "out")
+
+    def nodes():
+        try:
+            return psutil.Process(process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    end = time.monotonic() + 90
+    while not nodes():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+    process.send_signal(number)
+    seen = set(nodes())
+    while process.poll() is None and time.monotonic() < end:
+        seen |= set(nodes())
+        time.sleep(0.02)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, complaint
+    assert seen and psutil.wait_procs(seen, timeout=30)[1] == []
+
+
 def test_a_full_disk_ends_the_recorder_with_a_bag_to_read(
     start, ros_domain, film, make_bundle, scene, tmp_path
 ):
