@@ -19,7 +19,12 @@ from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from smap_train.models import REGISTRY, create, entry
-from smap_train.models.checkpoint import mismatches, read_untrusted, save_checkpoint
+from smap_train.models.checkpoint import (
+    mismatches,
+    read_untrusted,
+    require_finite,
+    save_checkpoint,
+)
 from smap_train.weights import find_weights, never_trained
 
 # Networks that share official files with others: how their keys begin there, and here.
@@ -110,7 +115,8 @@ def convert(
     if problems:
         raise InputError(f"{source} is not a checkpoint of {model!r}:\n{problems}{_whose(weights)}")
     weights = {key: weights[key].to(expected[key].dtype) for key in expected}
-    _require_finite({key: value for key, value in weights.items() if key not in blank}, source)
+    own = {key: value for key, value in weights.items() if key not in blank}
+    require_finite(own, source, "fetch it again, or take a copy that is whole")
     summary = Summary(
         model=model,
         source=source.name,
@@ -226,12 +232,6 @@ def _whose(weights: Mapping[str, Tensor]) -> str:
                 words = "".join(f" --set {key}={value}" for key, value in options.items())
                 return f"\nIt fits: smap-train convert {model} FILE OUT{words}"
     return ""
-
-
-def _require_finite(weights: Mapping[str, Tensor], source: Path) -> None:
-    broken = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise InputError(f"{source} holds NaN or infinite weights in: {', '.join(broken)}")
 
 
 def _sha256(path: Path) -> str:

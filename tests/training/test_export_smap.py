@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.engines import create_engine
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
+
+from .exporting import assert_refused
 
 SMALL = {"stages": 1, "width": 16}  # its encoder is that of the whole: 23 million weights
 
@@ -47,3 +50,28 @@ def test_the_command_exports_smap_with_half_the_size_and_says_nothing_else(tmp_p
     for name, value in expected.items():
         assert np.abs(got[name] - value.numpy()).max() < 1e-2 * value.abs().max()
     engine.close()
+
+
+def changed(change: Callable[[str, Tensor], tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Weights of a fresh smap_lite, each under another name or of other values."""
+    return dict(change(name, value) for name, value in create("smap_lite").state_dict().items())
+
+
+def poisoned(name: str, value: Tensor) -> tuple[str, Tensor]:
+    return name, value.fill_(torch.nan) if name.endswith("running_var") else value
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda name, value: (f"module.{name}", value),
+            r"doesn't fit model 'smap_lite':\n\d+ miss",
+        ),
+        (poisoned, r"NaN or infinite weights in: .*running_var, .* and \d+ more; take weights"),
+    ],
+    ids=["prefixed", "diverged"],
+)
+def test_weights_that_cannot_be_exported_are_refused_by_name(tmp_path, change, words):
+    save_checkpoint(tmp_path / "smap_lite.pth", "smap_lite", changed(change))
+    assert_refused(tmp_path / "smap_lite.pth", tmp_path / "bundle", [], words)

@@ -12,6 +12,8 @@ from smap_ros.bundles.manifest.smap import PersonScore
 from smap_ros.errors import InputError
 from smap_ros.estimators.smap.certainty import EVIDENCE, certainty
 from smap_ros.evaluation.virtual.truth import open_scenes
+from smap_train.export import person_score
+from smap_train.export.common import change_bundle
 from smap_train.export.person_score import fitted, measured, run
 
 
@@ -77,3 +79,15 @@ def test_a_bundle_is_measured_with_everybody_whom_it_finds():
 def test_presence_is_told_by_second_looks_only(make_bundle, crowd):
     with pytest.raises(InputError, match=r"presence is 0\.3, but .* has no second look"):
         run(make_bundle(crowd).folder, [], presence=0.3)
+
+
+def test_numbers_measured_with_other_scores_do_not_stay(tmp_path, monkeypatch):
+    """Scores decide who is told at all."""
+    mine = change_bundle(load_bundle("smap_lite"), {}, tmp_path / "mine")
+    assert mine.manifest.provenance.metrics
+    true = PersonScore(bias=-4.0, joint_score=6.0, share_seen=1.0, depth_doubt=-0.8, size=0.7)
+    monkeypatch.setattr(person_score, "measured", lambda *given: drawn(true, 2000))
+    run(mine.folder, [])
+    made = load_bundle(mine.folder).manifest
+    assert made.person_score != mine.manifest.person_score and not made.provenance.metrics
+    assert made.provenance.data == mine.manifest.provenance.data

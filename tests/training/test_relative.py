@@ -106,3 +106,21 @@ def test_a_closure_is_run_once_with_gradients(closure):
     else:
         loss()
         assert optimiser.step() is None
+
+
+def test_who_goes_on_from_weights_that_moved_steps_by_the_sizes_of_the_first_ones():
+    """A trainer gives the network its weights before it makes the optimiser."""
+    whole = network()
+    first = RelativeAdamW(whole.parameters(), 0.3)
+    for seed in (1, 2):
+        step(whole, first, seed)
+    stored = copy.deepcopy((whole.state_dict(), first.state_dict()))
+    step(whole, first, 3)
+    resumed = network()
+    resumed.load_state_dict(stored[0])
+    again = RelativeAdamW(resumed.parameters(), 0.3)
+    other = copy.deepcopy(again._sizes[0][0])
+    again.load_state_dict(stored[1])
+    assert not torch.equal(other, again._sizes[0][0])  # or this would show nothing
+    step(resumed, again, 3)
+    torch.testing.assert_close(resumed.weight, whole.weight, rtol=0, atol=0)

@@ -77,7 +77,8 @@ class KeepLast(Callback):
         _require_numbers(trainer)
         unfinished = self.path.with_suffix(".unfinished")
         try:
-            trainer.save_checkpoint(unfinished)
+            # All of the state. Left open, Lightning says at each one that it takes this for meant.
+            trainer.save_checkpoint(unfinished, weights_only=False)
             if trainer.is_global_zero:
                 unfinished.replace(self.path)
         except (
@@ -146,6 +147,7 @@ def steps_done(checkpoint: Path) -> int:
         return int(read_untrusted(checkpoint)["global_step"])
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
-            f"the state of the run, {checkpoint}, is damaged ({error}); remove it to begin anew, "
-            f"or put back a copy. Weights kept along the way are in {checkpoint.parent / STEPS}"
+            f"the state of the run, {checkpoint}, is damaged ({error}); put back a copy, or "
+            "choose another `out` to begin anew. Weights kept along the way are in "
+            f"{checkpoint.parent / STEPS}"
         ) from error

@@ -21,7 +21,9 @@ def fit(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, in place of what the file says.")
     ] = None,
-    stop_after: Annotated[int | None, typer.Option(help="Stop at this step of the run.")] = None,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="Stop at this step of the run.")
+    ] = None,
     change: Annotated[
         bool, typer.Option("--change", help="Resume although settings change the result.")
     ] = False,

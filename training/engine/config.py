@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+
+Drops = list[Annotated[float, Field(gt=0, lt=1)]]  # shares of a run's steps
 
 
 class RunConfig(BaseModel):
@@ -40,7 +42,7 @@ class RunConfig(BaseModel):
     weight_decay: float = Field(1e-4, ge=0, description="factor on the weights")
     warmup: int = Field(100, ge=0, description="steps that warm up")
     cooldown: float = Field(0.5, ge=0, le=1, description="share of the steps that cool down")
-    drops: list[float] = Field([], description="shares of the steps at which the rate drops")
+    drops: Drops = Field([], description="shares of the steps at which the rate drops")
     drop_factor: float = Field(0.1, gt=0, le=1, description="factor on the rate at each drop")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights; 0: none")
     clip: float = Field(5.0, ge=0, description="largest norm of a step's gradient; 0: any")
@@ -68,7 +70,7 @@ class RunConfig(BaseModel):
     nodes: int = Field(1, gt=0, description="machines. torchrun and SLURM decide it")
     strategy: str = Field("auto", description="of Lightning, for several devices; auto: ddp")
     time_limit: timedelta | None = Field(
-        None, description="HH:MM:SS from the start, then a checkpoint and the end"
+        None, gt=timedelta(0), description="HH:MM:SS from the start, then a checkpoint and the end"
     )
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ class RecipeModule(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.model = recipe.network()
+        self._stated: list[dict[str, Any]] = []  # settings of each group of the optimiser
 
     def on_fit_start(self) -> None:
         """Lightning's launchers set torch's threads anew; what is configured counts."""
@@ -50,6 +51,30 @@ class RecipeModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimiser, its rate a function of the step alone."""
-        optimizer = self.recipe.optimizer(self.recipe.parameter_groups(self.model))
+        optimizer = self.fresh_optimizer()
+        self._stated = [settings_of(group) for group in optimizer.param_groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.recipe.config.rate)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def fresh_optimizer(self) -> torch.optim.Optimizer:
+        """The recipe's optimiser as it is at the start of a run."""
+        return self.recipe.optimizer(self.recipe.parameter_groups(self.model))
+
+    def on_train_start(self) -> None:
+        """What is configured counts, though a resumed state brings the settings it had.
+
+        Moments stay. Settings that didn't change are the same to the bit afterwards.
+        """
+        optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+        factor = self.recipe.config.rate(schedule.last_epoch)
+        for group, stated in zip(optimizer.param_groups, self._stated, strict=True):
+            group.update(stated, lr=stated["lr"] * factor, initial_lr=stated["lr"])
+        schedule.base_lrs = [stated["lr"] for stated in self._stated]
+        schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def settings_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimiser's group says beside which parameters are in it."""
+    return {name: value for name, value in group.items() if name != "params"}

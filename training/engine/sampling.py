@@ -171,9 +171,11 @@ def list_skipped(path: Path | None, source: str, record: int | str, error: BadRe
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # One write each: processes of several workers and devices append to the same file.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(handle, data)
+            size = os.fstat(handle).st_size
+            cut_off = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # by a kill, a full disk
+            os.write(handle, b"\n" + data if cut_off else data)
         finally:
             os.close(handle)
     except OSError as problem:
@@ -197,11 +199,21 @@ def _counts(weights: np.ndarray, total: int) -> np.ndarray:
 
 
 def skipped_records(path: Path) -> list[dict[str, Any]]:
-    """The records that a run left out, each once, in the order they were met."""
+    """The records that a run left out, each once, in the order they were met.
+
+    What a kill or a full disk has cut off is left out, and told: the list is for people alone.
+    """
     if not path.exists():
         return []
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return list({(line["source"], line["record"]): line for line in lines}.values())
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    lines = path.read_text(errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            told = json.loads(line)
+            found[str(told["source"]), str(told["record"])] = told
+        except (ValueError, KeyError, TypeError):
+            LOG.warning("%s, line %d is cut off or damaged; it is left out", path, number)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from smap_train.engine.config import RunConfig
 from smap_train.engine.estimate import Rates, estimate
 from smap_train.engine.module import RecipeModule
 from smap_train.engine.record import check_resumed, write_record
+from smap_train.engine.resuming import begin_anew, check_fits
 from smap_train.engine.sampling import SKIPPED, RunOrder, Share, skipped_records
 from smap_train.engine.validation import Validate
 from smap_train.files import only_writer
@@ -54,7 +55,7 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
 
     Args:
         recipe: with the configuration of the run.
-        stop_after: stop at this step of the run; the next call goes on from there.
+        stop_after: stop at this step of the run, 1 or later; the next call goes on from there.
         change: resume although settings differ that change the result.
 
     Returns:
@@ -62,10 +63,14 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
 
     Raises:
         InputError: if the run can't be resumed with these settings or goes on elsewhere, the data
-            can't be used, or the losses are no numbers any more.
+            can't be used, what is asked for can't be measured, the folder holds what another run
+            left, or the losses are no numbers any more.
         Stopped: if a signal asked for it, after the state was written.
     """
     config: RunConfig = recipe.config
+    if stop_after is not None and stop_after < 1:
+        raise InputError(f"the step to stop after is {stop_after}; expected 1 or later")
+    require_measures(recipe)
     start(config)
     last = config.out / LAST
     done = steps_done(last)
@@ -76,21 +81,25 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
     rates = Rates(config.batch_size / config.accumulate, config.workers)
     trainer = _trainer(
         config,
-        max_steps=min(config.steps, stop_after or config.steps),
+        max_steps=config.steps if stop_after is None else min(config.steps, stop_after),
         callbacks=[
             *([WeightAveraging(avg_fn=warm_average(config.ema_decay))] if config.ema_decay else []),
             keep,
             stop,  # before what takes long: until then SIGTERM is Lightning's
-            *([Validate(config)] if config.validate_every else []),
+            *([Validate(config, keep)] if config.validate_every else []),
             rates,
             LearningRateMonitor("step"),
             Progress(refresh_rate=10),
         ],
     )
     with only_writer(config.out) if trainer.is_global_zero else contextlib.nullcontext():
+        if trainer.is_global_zero and not done:
+            begin_anew(config, recipe.model)
+        module = RecipeModule(recipe)
+        if done:
+            check_fits(last, module)
         if trainer.is_global_zero:
             write_record(config, recipe.files(), trainer.world_size)
-        module = RecipeModule(recipe)
         loader = _loader(recipe, trainer, done)
         if trainer.is_global_zero and done < trainer.max_steps:
             expected = estimate(module.model, loader.dataset, config.ema_decay > 0)
@@ -118,6 +127,20 @@ def train(recipe: Recipe[Any], stop_after: int | None = None, change: bool = Fal
             stopped.during = f"the run stands at step {steps_done(last)}; the same command goes on"
             raise stopped
     return weights
+
+
+def require_measures(recipe: Recipe[Any]) -> None:
+    """Refuse to measure a run on the way where there is nothing to measure it on.
+
+    Raises:
+        InputError: saying what to set.
+    """
+    every, why = recipe.config.validate_every, recipe.unmeasured()
+    if every and why:
+        raise InputError(
+            f"validate_every is {every}, but {why}: nothing would be measured, and no best weights "
+            "kept"
+        )
 
 
 def _trainer(config: RunConfig, **settings: Any) -> lightning.Trainer:

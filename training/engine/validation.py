@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
 from smap_ros.errors import InputError, reason
+from smap_train.engine.checkpoint import KeepLast
 from smap_train.engine.config import RunConfig
 from smap_train.engine.module import RecipeModule
 from smap_train.files import whole_file
@@ -29,21 +30,28 @@ class Validate(Callback):
 
     The measures go to the curves and, a line each, to ``measures.jsonl``; the weights with the
     lowest first measure are kept as ``best.pth``. What a run starts from is measured as well, where
-    that is trained.
+    that is trained. The state is written first: no measures are without it, and a run that ends
+    meanwhile is measured there when it goes on.
+
+    Args:
+        config: of the run.
+        keep: writes the state.
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
+    def __init__(self, config: RunConfig, keep: KeepLast) -> None:
+        self.config, self.keep = config, keep
         self.measured = -1
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Measure what the run starts from."""
+        """Measure what the run starts from, and where an earlier start stopped before it could."""
         assert isinstance(pl_module, RecipeModule)
-        if trainer.global_step == 0 and pl_module.recipe.starts_trained():
-            if trainer.is_global_zero:
-                self._measure(trainer, pl_module, 0)
+        step = trainer.global_step
+        if step == 0 and not pl_module.recipe.starts_trained():
+            return
+        if step == 0 or self._due(trainer):
+            self._measure(trainer, pl_module, step == 0 or not self._known(step))
             trainer.strategy.barrier("validation")
 
     def on_train_batch_end(
@@ -56,18 +64,38 @@ class Validate(Callback):
     ) -> None:
         """Measure when it is time. The first process does; the others wait."""
         step = trainer.global_step
-        due = step % self.config.validate_every == 0 or step == trainer.max_steps
-        if not due or step in (0, self.measured):
+        if not self._due(trainer) or step in (0, self.measured):
             return
         if trainer.should_stop and step < trainer.max_steps:
             return  # who asked for the end doesn't wait for this
-        self.measured = step
-        if trainer.is_global_zero:
-            assert isinstance(pl_module, RecipeModule)
-            self._measure(trainer, pl_module, step)
+        assert isinstance(pl_module, RecipeModule)
+        self.keep.save(trainer)
+        self._measure(trainer, pl_module)
         trainer.strategy.barrier("validation")
 
-    def _measure(self, trainer: lightning.Trainer, module: RecipeModule, step: int) -> None:
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Measure the end of a run that was over already: no other hook is called for it."""
+        assert isinstance(pl_module, RecipeModule)
+        step = trainer.global_step
+        if step >= trainer.max_steps and self._due(trainer) and step != self.measured:
+            self._measure(trainer, pl_module, not self._known(step))
+
+    def _due(self, trainer: lightning.Trainer) -> bool:
+        """Whether the run is measured where it stands."""
+        step = trainer.global_step
+        return step % self.config.validate_every == 0 or step == trainer.max_steps
+
+    def _known(self, step: int) -> bool:
+        """Whether an earlier start of the run has measured there."""
+        return step in [line["step"] for line in measured(self.config.out / MEASURES)]
+
+    def _measure(
+        self, trainer: lightning.Trainer, module: RecipeModule, wanted: bool = True
+    ) -> None:
+        """Measure where the run stands, on the first process, and keep what is the best so far."""
+        step = self.measured = trainer.global_step
+        if not (wanted and trainer.is_global_zero):
+            return
         recipe = module.recipe
         network = _averaged(trainer, module)
         training = network.training
@@ -77,26 +105,30 @@ class Validate(Callback):
             measures = recipe.evaluate(network, self.config.validation_limit)
             network.train(training)
         if not measures:
+            LOG.warning("held out, step %d: nothing was there to measure", step)
             return
         if trainer.logger is not None:
             values = {f"held_out/{name}": value for name, value in measures.items()}
             trainer.logger.log_metrics(values, step)
         path = self.config.out / MEASURES
-        before = [line for line in _measured(path) if line["step"] < step]
+        before = [line for line in measured(path) if line["step"] < step]
         first, value = next(iter(measures.items()))
         best = min((line[first] for line in before if first in line), default=math.inf)
         told = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
         LOG.info("held out, step %d: %s%s", step, told, "; the best so far" if value < best else "")
+        if value < best:  # before its line, by which an earlier start has done both
+            file, weights = self.config.out / BEST, network.state_dict()
+            save_checkpoint(file, recipe.model, weights, "", recipe.input_size, **recipe.options)
         lines = [*before, {"step": step, **measures}]
-        with whole_file(path, "the measures") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
-        if value < best:
-            path, weights = self.config.out / BEST, network.state_dict()
-            save_checkpoint(path, recipe.model, weights, "", recipe.input_size, **recipe.options)
+        with whole_file(path, "the measures") as written:
+            written.write("".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
-def _measured(path: Path) -> list[dict[str, Any]]:
-    """The lines of an earlier start of the run.
+def measured(path: Path) -> list[dict[str, Any]]:
+    """The lines of an earlier start of the run; none without the file.
+
+    Args:
+        path: of ``measures.jsonl``.
 
     Raises:
         InputError: if they are damaged.

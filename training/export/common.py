@@ -98,6 +98,23 @@ def change_bundle(
     return write_bundle(folder or bundle.folder, {**fields, **changes}, **{**old, **files})
 
 
+def provenance_of(like: Bundle, stated: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Origin of a bundle that is made of another one.
+
+    Args:
+        like: the other one.
+        stated: what counts instead of its own, where it is known.
+
+    Returns:
+        As the manifest has it. Numbers are those stated: the other one's were measured of another
+        bundle.
+    """
+    old = like.manifest.provenance.model_dump(mode="json", exclude_none=True)
+    old.pop("metrics", None)
+    known = {name: value for name, value in (stated or {}).items() if value not in ("", "unknown")}
+    return {**old, **known}
+
+
 def load_network(checkpoint: Path, kind: type[Network], expected: str = "") -> Network:
     """The network of a checkpoint, in eval mode.
 

@@ -12,7 +12,7 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.errors import InputError
 from smap_ros.estimators.checks import manifest_of
-from smap_train.export.common import ExportOptions, change_bundle, load_network
+from smap_train.export.common import ExportOptions, change_bundle, load_network, provenance_of
 from smap_train.export.networks import one_input
 from smap_train.export.precision import Part, write_parts
 from smap_train.models import entry
@@ -46,16 +46,9 @@ def export_fusing(checkpoint: Path, bundle: Path, options: ExportOptions) -> tup
     changes: dict[str, Any] = {
         name: text for name, text in stated.items() if text not in ("", "unknown")
     }
-    changes["provenance"] = _provenance(like, options)
+    changes["provenance"] = provenance_of(like, options.provenance)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fuse.onnx"
         part = Part("fusing", one_input(network, example, ("output",), free_batch=True), path)
         error = write_parts([part], options.half, options.half_tolerance)
         return change_bundle(like, changes, bundle, fuse=path), error
-
-
-def _provenance(like: Bundle, options: ExportOptions) -> dict[str, Any]:
-    """The bundle's, with what is stated instead; what was measured is another bundle's now."""
-    old = like.manifest.provenance.model_dump(mode="json", exclude_none=True)
-    old.pop("metrics", None)
-    return {**old, **{k: v for k, v in options.provenance.items() if v not in ("", "unknown")}}

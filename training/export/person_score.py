@@ -25,7 +25,7 @@ from smap_ros.estimators.smap.estimator import SmapEstimator
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes
-from smap_train.export.common import change_bundle
+from smap_train.export.common import change_bundle, provenance_of
 
 Double = NDArray[np.float64]
 
@@ -133,7 +133,9 @@ def run(
     scenes = [scene for folder in virtual for scene in open_scenes(folder)]
     found, there = measured(loaded, scenes, engine)
     weights = fitted(found, there, presence)
-    change_bundle(loaded, {"person_score": weights.model_dump()})
+    # Who is told at all follows from scores, so numbers measured before are another bundle's.
+    changes = {"person_score": weights.model_dump(), "provenance": provenance_of(loaded)}
+    change_bundle(loaded, changes)
     typer.echo(
         f"{loaded.folder}: {len(there)} people of {len(scenes)} pictures, {there.sum()} of them "
         f"there: {weights}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smap_ros.bundles.bundle import Bundle, load_bundle, write_bundle
 from smap_ros.errors import InputError
-from smap_train.export.common import ExportOptions, load_network
+from smap_train.export.common import ExportOptions, load_network, provenance_of
 from smap_train.export.precision import Part, write_parts
 from smap_train.export.smap import further_networks, refine_export, refine_facts
 from smap_train.models.refinenet import RefineNet
@@ -24,7 +24,7 @@ def export_refined_kind(
         checkpoint: of model ``refinenet``.
         bundle: folder to write.
         options: ``like`` is the bundle whose people the network refines; what isn't stated is as
-            its manifest says.
+            its manifest says, but for its measured numbers.
 
     Returns:
         The bundle and the largest relative difference between ONNX Runtime and torch.
@@ -47,6 +47,7 @@ def export_refined_kind(
     manifest |= {"name": bundle.name, **refine_facts(network)}
     stated = {"licence": options.licence, "description": options.description}
     manifest |= {name: text for name, text in stated.items() if text not in ("", "unknown")}
+    manifest["provenance"] = provenance_of(like, options.provenance)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "refine.onnx"
         error = write_parts(

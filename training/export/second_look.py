@@ -30,7 +30,7 @@ from smap_ros.estimators.checks import manifest_of
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes
 from smap_ros.offline.bench import three_people
-from smap_train.export.common import change_bundle, load_network
+from smap_train.export.common import change_bundle, load_network, provenance_of
 from smap_train.export.look_shares import measured_shares
 from smap_train.export.networks import one_input, open_session, range_error, worst
 from smap_train.export.precision import Part, require_agreement, write_parts
@@ -85,7 +85,8 @@ def add_second_look(
 ) -> tuple[Bundle, float]:
     """Convert a network and put it into a bundle, in the place of an earlier one.
 
-    A fusing network that was there is left out: it has learned from another second look.
+    A fusing network that was there is left out: it has learned from another second look. Numbers
+    measured of the bundle without it are, too.
 
     Args:
         source: the mediapipe wheel, the ``.tflite`` file out of it, or ``NAME.pth`` of recipe
@@ -112,7 +113,9 @@ def add_second_look(
         else:
             error = write_published(read_network(source), path)
         # It takes the place of the mirrored look, which costs more and gives less.
-        changes = {"second_look": _SPEC, "flip_test": False}
+        changes = {
+            "second_look": _SPEC, "flip_test": False, "provenance": provenance_of(old)
+        }  # fmt: skip
         return change_bundle(old, changes, target, without=_LEARNED, second=path), error
 
 

@@ -16,8 +16,8 @@ from smap_train.data.dataset import MEAN, STD
 from smap_train.export.common import ExportOptions, load_network
 from smap_train.export.networks import one_input
 from smap_train.export.precision import Part, write_parts
-from smap_train.models import create, entry
-from smap_train.models.checkpoint import load_checkpoint
+from smap_train.models import entry
+from smap_train.models.checkpoint import load_checkpoint, load_model
 from smap_train.models.deployment import Export
 from smap_train.models.refinenet import RefineNet
 from smap_train.models.smap import MEAN_BGR, STD_BGR
@@ -95,8 +95,7 @@ def export_smap_kind(
         raise InputError(
             f"{checkpoint} holds {name!r}; bundles can be made of {', '.join(_SMAP_KIND)}"
         )
-    network = create(name, **content["options"]).eval()
-    network.load_state_dict(content["state_dict"])
+    network = load_model(checkpoint)
     width, height = content.get("input_size", entry(name).input_shape[:1:-1])
     seeded = torch.Generator().manual_seed(0)
     example = torch.randn((1, 3, height, width), generator=seeded)

@@ -109,15 +109,38 @@ def load_model(path: Path) -> nn.Module:
     """Build the network of a checkpoint with its weights, in eval mode, on the CPU.
 
     Raises:
-        InputError: as ``load_checkpoint``, or if the weights don't fit the network.
+        InputError: as ``load_checkpoint``, or if the weights don't fit the network or some are no
+            numbers.
     """
     checkpoint = load_checkpoint(path)
-    model = create(checkpoint["model"], **checkpoint["options"])
-    problems = mismatches(checkpoint["state_dict"], model.state_dict())
-    if problems:
-        raise InputError(f"{path} doesn't fit model {checkpoint['model']!r}:\n{problems}")
-    model.load_state_dict(checkpoint["state_dict"], strict=True)
+    name, weights = checkpoint["model"], checkpoint["state_dict"]
+    model = create(name, **checkpoint["options"])
+    if problems := mismatches(weights, model.state_dict()):
+        raise InputError(f"{path} doesn't fit model {name!r}:\n{problems}")
+    body = entry(name).body  # whose tensors are no numbers until the user's own files are read
+    own = {key: v for key, v in weights.items() if not (body and key.startswith(f"{body}."))}
+    require_finite(own, path, "take weights from before the run diverged")
+    model.load_state_dict(weights, strict=True)
     return model.eval()
+
+
+def require_finite(weights: Mapping[str, Tensor], path: Path, advice: str) -> None:
+    """Refuse weights of which nothing but NaN can come.
+
+    Args:
+        weights: by name.
+        path: where they are from.
+        advice: what to do.
+
+    Raises:
+        InputError: naming the first that hold NaN or infinite values.
+    """
+    broken = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise InputError(
+            f"{path} holds NaN or infinite weights in: {', '.join(broken[:5])}{more}; {advice}"
+        )
 
 
 def read_untrusted(path: Path) -> Any:

@@ -118,6 +118,14 @@ class Recipe(ABC, Generic[Config]):
         """
         return {}
 
+    def unmeasured(self) -> str:
+        """What keeps ``evaluate`` from measuring anything, and what to set; empty if nothing."""
+        if type(self).evaluate is Recipe.evaluate:
+            return f"recipe {self.config.recipe} has no measures; set validate_every=0"
+        if not getattr(self.config, "held_out", True):
+            return "held_out names nothing; set held_out to records of its own, or validate_every=0"
+        return ""
+
     @classmethod
     def model_of(cls, config: Config) -> str:
         """Name in the registry of models of what a configuration trains."""

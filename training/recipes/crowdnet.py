@@ -21,7 +21,7 @@ from smap_ros.skeletons import COCO17, SMPL30
 from smap_train.data.layouts.persons import PersonRecord
 from smap_train.data.person_crop import MARGIN, View, cut, matrix_of, person_crop, viewed
 from smap_train.data.pose_errors import disturbed
-from smap_train.engine.config import RunConfig
+from smap_train.engine.config import Drops, RunConfig
 from smap_train.losses.mesh import MeshTargets, mesh_losses
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint
@@ -68,7 +68,7 @@ class CrowdNetConfig(PeopleConfig):
     disturb: bool = Field(True, description="make the guiding poses as wrong as detectors do")
     batch_size: int = Field(256, gt=0, description="people a step, over all devices together")
     learning_rate: float = Field(1e-3, gt=0, description="at the start")
-    drops: list[float] = Field(
+    drops: Drops = Field(
         [0.9], description="shares of the steps at which the rate drops: epochs of 10"
     )
 

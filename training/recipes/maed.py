@@ -25,7 +25,7 @@ from smap_train.data.layouts.tracks import (
     open_virtual_frames,
 )
 from smap_train.data.shards import shard_files
-from smap_train.engine.config import RunConfig
+from smap_train.engine.config import Drops, RunConfig
 from smap_train.engine.sampling import Mixture, Source, in_share
 from smap_train.losses.maed import WEIGHTS, maed_losses
 from smap_train.models import create
@@ -74,7 +74,7 @@ class MaedConfig(RunConfig):
     weight_decay: float = Field(1e-5, ge=0, description="L2, on all parameters")
     warmup: int = Field(0, ge=0, description="steps that warm up")
     cooldown: float = Field(0.0, ge=0, le=1, description="share of the steps that cool down")
-    drops: list[float] = Field(
+    drops: Drops = Field(
         [0.6, 0.9], description="shares of the steps at which the rate drops: epochs of 100"
     )
     ema_decay: float = Field(0.0, ge=0, lt=1, description="of the averaged weights; 0: none")

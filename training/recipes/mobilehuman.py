@@ -34,7 +34,7 @@ from smap_train.data.person_crop import (
     viewed,
 )
 from smap_train.data.photo_people import PhotoData, PhotoPeople, open_photos
-from smap_train.engine.config import RunConfig
+from smap_train.engine.config import Drops, RunConfig
 from smap_train.engine.sampling import SKIPPED, Source
 from smap_train.losses.axes import axis_loss
 from smap_train.models import create
@@ -116,7 +116,7 @@ class MobileHumanConfig(PeopleConfig):
     smeared: float = Field(0.0, ge=0, le=1, description="share of crops of a moving camera")
     batch_size: int = Field(64, gt=0, description="people a step, over all devices together")
     learning_rate: float = Field(1e-3, gt=0, description="at the start")
-    drops: list[float] = Field(
+    drops: Drops = Field(
         [17 / 25, 21 / 25], description="shares of the steps at which the rate drops: epochs of 25"
     )
 

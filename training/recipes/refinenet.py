@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from smap_ros.errors import InputError
 from smap_ros.skeletons import MPI15
 from smap_train.data.layouts.pairs import Pair, open_pairs
-from smap_train.engine.config import RunConfig
+from smap_train.engine.config import Drops, RunConfig
 from smap_train.engine.sampling import Mixture, Source
 from smap_train.models.refinenet import RefineNet
 from smap_train.recipes.base import Recipe
@@ -40,7 +40,7 @@ class RefineNetConfig(RunConfig):
     weight_decay: float = Field(0.0, ge=0, description="L2, on all parameters")
     warmup: int = Field(0, ge=0, description="steps that warm up")
     cooldown: float = Field(0.0, ge=0, le=1, description="share of the steps that cool down")
-    drops: list[float] = Field(
+    drops: Drops = Field(
         [0.15, 0.3, 0.45, 0.6, 0.75, 0.9],
         description="shares of the steps at which the rate drops: every 30 of 200 epochs",
     )

@@ -123,6 +123,13 @@ class SmootherRecipe(Recipe[SmootherRunConfig]):
         """As configured."""
         return vars(self.config.loss)
 
+    def unmeasured(self) -> str:
+        """No film's name may be among those held out."""
+        if self._films(held=True):
+            return ""
+        every = self.config.held_every
+        return f"held_every={every} holds out no film; lower it, or set validate_every=0"
+
     def evaluate(self, network: nn.Module, limit: int) -> Mapping[str, float]:
         """Of held-out films, by delay: MPJPE, its acceleration error (mm), depth (%)."""
         if self._held is None:

@@ -21,6 +21,7 @@ from smap_ros.errors import InputError
 from smap_train.cli import app
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.export import ExportOptions
+from smap_train.recipes.base import Recipe
 from smap_train.recipes.registry import RECIPES, recipe_config
 
 from ..recipes.pairs import pair
@@ -102,6 +103,30 @@ def test_every_configuration_says_what_comes_next(path):
         recipe_config(Path(words[2]), words[3:])
     else:
         assert words[1] == "recipes" and words[2] in RECIPES
+
+
+@pytest.mark.parametrize("step", ["0", "-1"])
+def test_fit_cannot_stop_before_its_first_step(tmp_path, step):
+    """A run without end came of -1, and the whole one of 0."""
+    result = CliRunner().invoke(app, ["fit", str(configuration(tmp_path)), "--stop-after", step])
+    assert result.exit_code == 2 and "greater than or equal to 1" in result.output
+    assert not (tmp_path / "my run").exists()
+
+
+def test_measuring_without_held_out_records_is_refused_at_the_start(tmp_path):
+    result = CliRunner().invoke(app, ["fit", str(configuration(tmp_path, validate_every=2))])
+    assert isinstance(result.exception, InputError)
+    words = "validate_every is 2, but held_out names nothing; set held_out to records of its own"
+    assert words in str(result.exception)
+    assert not (tmp_path / "my run").exists()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_that_is_measured_says_on_what(path):
+    recipe, config = recipe_config(path)
+    if config.validate_every:
+        assert recipe.evaluate is not Recipe.evaluate
+        assert getattr(config, "held_out", True)
 
 
 @pytest.mark.slow  # a process of its own, for it forks a worker

@@ -74,6 +74,12 @@ def test_held_out_films_are_not_learned_from(films):
     assert len(held) + len(learned) == 16
 
 
+def test_measuring_without_held_out_films_is_refused_at_the_start(films):
+    with pytest.raises(InputError, match="validate_every is 5, but held_every=1000 holds out no"):
+        train(recipe(films, held_every=1000, validate_every=5))
+    assert not (films.parent / "run").exists()
+
+
 def test_films_of_two_detectors_and_none_are_refused(films):
     replace(film_of_two(), detector="cd" * 32).save(films / "shard-00099.npz")
     with pytest.raises(InputError, match="films of 2 detectors"):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_SIZES = "sizes"
 _SMALLEST = 1e-4  # sizes of weights that may as well be 0
 
 
@@ -45,6 +46,21 @@ class RelativeAdamW(torch.optim.AdamW):
             for p, old, size in zip(group["params"], olds, sizes, strict=True):
                 p.copy_(old * (1.0 if p.grad is None else kept) + p * size)
         return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """AdamW's, and the sizes: the weights that a run goes on from have others."""
+        return {**super().state_dict(), _SIZES: [list(sizes) for sizes in self._sizes]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See :meth:`state_dict`; a state of before it had sizes keeps those there are."""
+        stored = dict(state_dict)
+        sizes = stored.pop(_SIZES, None)
+        super().load_state_dict(stored)
+        if sizes is not None:
+            self._sizes = [
+                [size.to(own) for size, own in zip(given, owns, strict=True)]
+                for given, owns in zip(sizes, self._sizes, strict=True)
+            ]
 
 
 def _sizes(weights: Tensor) -> Tensor:
