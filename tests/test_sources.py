@@ -136,6 +136,33 @@ def test_a_bag_among_pictures_does_not_hide_them(tmp_path):
     assert [number(frame.image) for frame in open_source(str(tmp_path / "bag"))] == [3]
 
 
+@pytest.mark.parametrize(
+    ("metadata", "bag"),
+    [
+        ("title: holiday\n", False),
+        ("rosbag2_bagfile_information: {version: 9}\n", True),
+        ("{", False),
+        ("- rosbag2_bagfile_information\n", False),
+    ],
+)
+def test_metadata_beside_pictures_are_a_bags_only_where_they_say_so(tmp_path, metadata, bag):
+    (tmp_path / "metadata.yaml").write_text(metadata)
+    assert is_bag(tmp_path)  # without pictures a damaged bag is told as one
+    cv2.imwrite(str(tmp_path / "a.png"), shade(3))
+    assert is_bag(tmp_path) is bag
+    if not bag:
+        assert [number(frame.image) for frame in open_source(tmp_path)] == [3]
+
+
+def test_sheet_and_plot_of_a_run_are_no_pictures_of_the_folder(tmp_path):
+    for k, name in enumerate(("a.png", "contact_sheet.png", "poses_3d.png")):
+        cv2.imwrite(str(tmp_path / name), shade(k))
+    assert len(list(open_source(tmp_path))) == 3  # somebody's own
+    (tmp_path / "bodies.json").write_text('{"frames": []}')
+    source = open_source(tmp_path)
+    assert (source.count, [frame.source for frame in source]) == (1, ["a.png"])
+
+
 def test_a_topic_is_only_for_bags(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), shade(1))
     with pytest.raises(InputError, match="only for ROS bags"):

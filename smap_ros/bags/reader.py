@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
@@ -19,7 +19,7 @@ from smap_ros.errors import InputError
 
 NANOSECONDS = 1_000_000_000
 
-# What reading of a damaged bag raises.
+# What reading of a damaged bag raises, see BagReader.
 READ_ERRORS = (
     AnyReaderError,
     Ros1ReaderError,
@@ -35,9 +35,56 @@ READ_ERRORS = (
 )
 ROS1 = "ros1"  # how MCAP names its serialisation
 
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+class BagReader(AnyReader):
+    """Reads a bag, and tells its damage as :data:`READ_ERRORS` whatever library meets it.
+
+    What is compressed or in a database is read by libraries that rosbags brings, each with errors
+    of its own: zstd's, apsw's, EOFError, lz4's RuntimeError. They aren't named, as which of them
+    are there is for rosbags to choose.
+    """
+
+    def open(self) -> None:
+        """Open the files."""
+        _told_as_damage(super().open)
+
+    def messages(
+        self,
+        connections: Collection[Connection] = (),
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> Generator[tuple[Connection, int, bytes], None, None]:
+        """Connection, arrival (nanoseconds) and content of the messages, up to the damage."""
+        found = super().messages(connections, start, stop)
+        while (message := _told_as_damage(next, found, None)) is not None:
+            yield message
+
+    def deserialize(self, rawdata: bytes, typ: str) -> Any:
+        """The message that bytes are of."""
+        return _told_as_damage(super().deserialize, rawdata, typ)
+
+
+def _told_as_damage(
+    read: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Result:
+    """What a step of reading gives.
+
+    Raises:
+        AnyReaderError: in place of an error that isn't among READ_ERRORS.
+    """
+    try:
+        return read(*args, **kwargs)
+    except READ_ERRORS:
+        raise
+    except Exception as error:
+        raise AnyReaderError(str(error) or type(error).__name__) from error
+
 
 @contextmanager
-def open_bag(path: Path) -> Iterator[AnyReader]:
+def open_bag(path: Path) -> Iterator[BagReader]:
     """A bag, open for reading.
 
     Args:
@@ -48,7 +95,7 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         InputError: if it can't be opened.
     """
     try:
-        reader = AnyReader(_parts(path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader = BagReader(_parts(path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
     except READ_ERRORS as error:
         reason = " ".join(str(error).split()).rstrip(".")  # YAML's are drawn over several lines

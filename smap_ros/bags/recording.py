@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,9 @@ class Recording:
     ) -> Iterator[tuple[NDArray[np.uint8], BodyFrame]]:
         """The processed images with their people, in order; indices count all images.
 
+        Images that can't be decoded are skipped with a warning. One that was shown again under
+        its stamp comes once, as it counts once.
+
         Args:
             topic: ``bodies`` or ``bodies_raw``.
             source: name of the frames' source; the bag's by default.
@@ -109,35 +113,55 @@ class Recording:
                 which they were shown. Both count from the first image.
             predicted: whether those who were only predicted are among the people.
         """
-        people = self.bodies.get(topic, {})
-        if not predicted:
-            flags = self.predicted.get(topic, {})
-            people = {
-                stamp: tuple(
-                    body for body, guess in zip(found, flags[stamp], strict=True) if not guess
-                )
-                for stamp, found in people.items()
-            }
-        index = {stamp: k for k, stamp in enumerate(self.image_stamps)}
+        people = self._people(topic, predicted)
         start = self.image_stamps[0] if self.image_stamps else 0
+        for index, message, image in self._pictures(people):
+            stamp = stamp_ns(message)
+            yield (
+                image,
+                BodyFrame(
+                    bodies=people[stamp],
+                    camera=self.camera,
+                    stamp=index / rate if rate else (stamp - start) / NANOSECONDS,
+                    frame_id=message.header.frame_id,
+                    source=source or self.path.name,
+                    index=index,
+                    # People who were smoothed don't err as the network does.
+                    detector=self.detector if topic == "bodies_raw" else "",
+                ),
+            )
+
+    def _people(self, topic: str, predicted: bool) -> dict[int, tuple[Body, ...]]:
+        """The people by stamp, with those who were only predicted or without."""
+        people = self.bodies.get(topic, {})
+        if predicted:
+            return people
+        flags = self.predicted.get(topic, {})
+        return {
+            stamp: tuple(body for body, guess in zip(found, flags[stamp], strict=True) if not guess)
+            for stamp, found in people.items()
+        }
+
+    def _pictures(self, wanted: Collection[int]) -> Iterator[tuple[int, Any, NDArray[np.uint8]]]:
+        """Number, message and picture of each image that counts and has one of these stamps."""
+        # A stuck driver gives several images one stamp, of which each has its number.
+        numbers: defaultdict[int, deque[int]] = defaultdict(deque)
+        for k, stamp in enumerate(self.image_stamps):
+            if stamp in wanted:
+                numbers[stamp].append(k)
         depth = BitDepth()
         with open_bag(self.path) as reader:
             for _, message in _messages(reader, self.topic):
-                stamp = stamp_ns(message)
-                if stamp in index and stamp in people:
-                    yield (
-                        image_from_message(message, depth),
-                        BodyFrame(
-                            bodies=people[stamp],
-                            camera=self.camera,
-                            stamp=index[stamp] / rate if rate else (stamp - start) / NANOSECONDS,
-                            frame_id=message.header.frame_id,
-                            source=source or self.path.name,
-                            index=index[stamp],
-                            # People who were smoothed don't err as the network does.
-                            detector=self.detector if topic == "bodies_raw" else "",
-                        ),
-                    )
+                waiting = numbers.get(stamp_ns(message))
+                if not waiting:
+                    continue
+                index = waiting.popleft()
+                try:
+                    image = image_from_message(message, depth)
+                except InputError as error:
+                    LOG.warning("image %d of %s is skipped: %s", index, self.topic, error)
+                    continue
+                yield index, message, image
 
 
 def read_recording(

@@ -40,6 +40,8 @@ _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 3, 4, 5, 6
 _LARGEST = 2**31  # bytes of a record; more is damage
 _SQLITE_PAGES = 28  # where a database says how many pages it has
+_ZSTD = b"\x28\xb5\x2f\xfd"  # how its data begin; messages begin with a zero or a small number
+_PART = 2**16  # bytes that are decompressed at a time, each of which may be the last whole ones
 
 
 @dataclass(frozen=True)
@@ -132,14 +134,17 @@ def _copy(path: Path, out: Path) -> _Copied:
     connections: dict[str, Connection | None] = {}
     try:
         with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-            for message in (m for file in files for m in _messages(file)):
+            for message in (m for file in files for m in _messages(file, copied)):
                 store = stores[message.ros1]
                 if message.topic not in connections:
                     connections[message.topic] = _connection(writer, store, message)
                 connection = connections[message.topic]
                 if connection is None:
                     continue
-                data = message.data
+                data = _uncompressed_message(message.data)
+                if data is None:
+                    copied.complete = False
+                    continue
                 if message.ros1:
                     # Not ros1_to_cdr, which takes the definitions of ROS 2.
                     content = store.deserialize_ros1(data, message.kind)
@@ -179,19 +184,44 @@ def _ends(path: Path) -> bool:
     return path.suffix != ".bag"
 
 
-def _messages(path: Path) -> Iterator[Message]:
+def _messages(path: Path, copied: _Copied) -> Iterator[Message]:
+    """The messages of a file; ``copied`` is told where some of them are lost."""
     if path.suffix == ".mcap":
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) == _MAGIC:
-                yield from _Mcap().messages(file)
+                yield from _Mcap(copied).messages(file)
     elif path.suffix == ".db3":
-        yield from _sqlite_messages(path)
+        yield from _sqlite_messages(path, copied)
+    elif path.suffix == ".zstd":  # a whole file that was compressed when it was closed
+        with tempfile.TemporaryDirectory(prefix="smap_ros_bag_") as folder:
+            bag = Path(folder) / path.stem
+            copied.complete &= _decompress_file(path, bag) and _ends(bag)
+            yield from _messages(bag, copied)
+
+
+def _decompress_file(path: Path, out: Path) -> bool:
+    """Decompress a file as far as it goes; whether that is to its end."""
+    with path.open("rb") as compressed, out.open("wb") as file:
+        try:
+            with _zstd_library().open(compressed, "rb") as parts:
+                while part := parts.read1(_PART):
+                    file.write(part)
+        except OSError:  # of the disk, no damage of the data
+            raise
+        except Exception:  # as of chunks, see _uncompressed
+            return False
+    return True
 
 
 class _Mcap:
-    """The records of an MCAP file from its start, as far as they are whole."""
+    """The records of an MCAP file from its start, as far as they are whole.
 
-    def __init__(self) -> None:
+    Args:
+        copied: is told where records are lost.
+    """
+
+    def __init__(self, copied: _Copied) -> None:
+        self._copied = copied
         self._schemas: dict[int, tuple[str, str]] = {}
         self._channels: dict[int, tuple[int, str, bool]] = {}
 
@@ -199,11 +229,13 @@ class _Mcap:
         try:
             for kind, content in _records(file):
                 if kind == _CHUNK:
-                    yield from self._taken(_uncompressed(content))
+                    data = _uncompressed(content)
+                    self._copied.complete &= data is not None
+                    yield from self._taken(data or b"")
                 else:
                     yield from self._take(kind, content)
         except struct.error:  # lengths that point beyond their record: damage
-            return
+            self._copied.complete = False
 
     def _taken(self, data: bytes) -> Iterator[Message]:
         place = 0
@@ -211,6 +243,7 @@ class _Mcap:
             kind, length = struct.unpack_from("<BQ", data, place)
             place += 9 + length
             if place > len(data):
+                self._copied.complete = False
                 return
             yield from self._take(kind, data[place - length : place])
 
@@ -253,21 +286,35 @@ def _records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         yield kind, content
 
 
-def _uncompressed(chunk: bytes) -> bytes:
-    """The records of a chunk; nothing if they can't be had."""
+def _uncompressed(chunk: bytes) -> bytes | None:
+    """The records of a chunk; None if they can't be had."""
     compression, place = _text(chunk, 28)
     (length,) = struct.unpack_from("<Q", chunk, place)
     data = chunk[place + 8 : place + 8 + length]
     try:
         return _DECOMPRESSORS[compression](data)
     except Exception:  # damaged or unknown, each library in its own way
-        return b""
+        return None
+
+
+def _zstd_library() -> Any:
+    # Part of Python since 3.14; before, rosbags brings it.
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return importlib.import_module(name)
 
 
 def _zstd(data: bytes) -> bytes:
-    # Part of Python since 3.14; before, rosbags brings it.
-    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-    return bytes(importlib.import_module(name).decompress(data))
+    return bytes(_zstd_library().decompress(data))
+
+
+def _uncompressed_message(data: bytes) -> bytes | None:
+    """A message of a bag whose messages are compressed one by one, or not; None if damaged."""
+    if not data.startswith(_ZSTD):
+        return data
+    try:
+        return _zstd(data)
+    except Exception:  # as of chunks, see _uncompressed
+        return None
 
 
 def _lz4(data: bytes) -> bytes:
@@ -284,7 +331,7 @@ def _text(content: bytes, place: int) -> tuple[str, int]:
     return content[place + 4 : end].decode("utf-8", errors="replace"), end
 
 
-def _sqlite_messages(path: Path) -> Iterator[Message]:
+def _sqlite_messages(path: Path, copied: _Copied) -> Iterator[Message]:
     """The rows of a database in order, up to the first page that is missing."""
     with tempfile.TemporaryDirectory(prefix="smap_ros_bag_") as folder:
         copy = Path(folder) / path.name
@@ -294,7 +341,7 @@ def _sqlite_messages(path: Path) -> Iterator[Message]:
             with closing(sqlite3.connect(copy)) as database:
                 yield from _rows(database)
         except sqlite3.Error:
-            return
+            copied.complete = False
 
 
 def _pages(head: bytes, size: int) -> tuple[int, int] | None:

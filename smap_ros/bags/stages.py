@@ -22,11 +22,20 @@ def stage_values(stage: str, p50: float, p95: float, digits: int = 2) -> dict[st
 def stage_latency(values: Mapping[str, str]) -> dict[str, tuple[float, float]]:
     """Median and 95th percentile in milliseconds by stage, from a node's diagnostic values.
 
-    Stages that weren't measured are left out.
+    Stages that weren't measured are left out, and what other nodes say under such names that
+    isn't a number.
     """
+    stages = [key.removesuffix(_P50) for key in values if key.endswith(_P50)]
     found = {
-        key.removesuffix(_P50): (float(p50), float(values[key.removesuffix(_P50) + _P95]))
-        for key, p50 in values.items()
-        if key.endswith(_P50) and key.removesuffix(_P50) + _P95 in values
+        stage: (_number(values[stage + _P50]), _number(values.get(stage + _P95, "")))
+        for stage in stages
     }
     return {stage: pair for stage, pair in found.items() if math.isfinite(sum(pair))}
+
+
+def _number(text: str) -> float:
+    """The number that a text states; NaN if it states none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

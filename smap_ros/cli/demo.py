@@ -13,6 +13,7 @@ from pathlib import Path
 from smap_ros.bags.recording import Recording, read_recording
 from smap_ros.bags.stages import stage_latency
 from smap_ros.bundles.bundle import load_bundle
+from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
 from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators.options import ModelChoice
@@ -22,13 +23,15 @@ from smap_ros.evaluation.virtual.truth import read_truth
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.node_types import POSE3D_NODE, RECORDER_NODE
 from smap_ros.graph.plan import REPLAY, Plan, ProcessPlan, plan
+from smap_ros.offline import demo_folder
+from smap_ros.offline.demo_folder import BAG, LOGS
 from smap_ros.offline.results import Latency, ResultWriter, Summary, read_bodies
 from smap_ros.paths import config_directory
+from smap_ros.pictures import printable
 from smap_ros.settings import Value
 from smap_ros.sources import open_source
 from smap_ros.stopping import Stopped
 
-BAG, LOGS = "bag", "logs"
 _TIMEOUT = 600.0  # seconds
 # Every image of the clip is to be in the bag, on a busy machine too.
 RELIABILITY = "reliable"
@@ -39,7 +42,8 @@ class DemoOptions:
     """The words of the command.
 
     Attributes:
-        out: folder for the results; an earlier demo's bag and logs in it are replaced.
+        out: folder for the results; an earlier demo's bag and logs in it are replaced, once
+            everything else that was stated is known to be right.
         model: what the pose node runs.
         clip: video to play; None plays the shipped clip, whose truth is known.
         camera: calibration of that video.
@@ -59,46 +63,68 @@ def run(options: DemoOptions) -> None:
     """Run the graph to the clip's end and show the results.
 
     Raises:
-        InputError: if ROS or the clip is missing, or the output folder can't be written to.
+        InputError: if ROS or the clip is missing, or the output folder can't be written to, or
+            holds a bag or logs of somebody else. Nothing was removed then.
+        CameraError: if the calibration or the field of view is impossible; likewise.
         SmapError: if a node failed, naming its log.
         Stopped: by a signal, after the nodes were stopped and what they recorded was shown.
     """
     _require_ros()
-    _clear(options.out)
+    planned = demo_plan(options)
+    rate = _rate(options)
+    demo_folder.refuse_clip(options.out, _clip(options))
     stop: Stopped | None = None
-    try:
-        _play(options)
-    except Stopped as asked:
-        stop = asked
-        stop.during = f"what was recorded until then is in {options.out}"
-    try:
-        _results(options)
-    except SmapError as error:
-        if stop is None:
-            raise
-        raise stop from error  # too early for any result
+    # Its folder from the start: a second demo would remove the bag that this one records.
+    with ResultWriter(options.out, [_clip(options)]) as writer:
+        executables = [process.executable for process in planned.processes]
+        demo_folder.clear(options.out, executables, RECORDER_NODE.name)
+        try:
+            _play(options, planned)
+        except Stopped as asked:
+            stop = asked
+            stop.during = f"what was recorded until then is in {printable(str(options.out))}"
+        try:
+            _results(options, writer, rate)
+        except SmapError as error:
+            if stop is None:
+                raise
+            stop.during = ""
+            raise stop from error  # too early for any result
     if stop is not None:
         raise stop
 
 
-def _results(options: DemoOptions) -> None:
+def _rate(options: DemoOptions) -> float | None:
+    """The rate that a clip is shown at again, which waits for the nodes while it plays.
+
+    Raises:
+        InputError: if it is no film.
+    """
+    source = open_source(str(_clip(options)))
+    source.close()
+    return None if options.real_time else source.rate
+
+
+def _results(options: DemoOptions, writer: ResultWriter, rate: float | None) -> None:
     """What the bag holds, as files and tables."""
     recording = read_recording(options.out / BAG)
-    # A clip that waits for the nodes is shown at its own pace again.
-    rate = None if options.real_time else open_source(str(_clip(options))).rate
-    with ResultWriter(options.out) as writer:
-        name = _clip(options).name
-        writer.begin(name, moving=True, rate=rate)
-        for image, frame in recording.frames("bodies", source=name, rate=rate):
-            writer.add(image, frame)
-    measured = None if options.clip is not None else _accuracy(options.out, recording)
-    _show(options.out, recording, writer.summary(), measured)
+    name = printable(_clip(options).name)
+    writer.begin(name, moving=True, rate=rate)
+    for image, frame in recording.frames("bodies", source=name, rate=rate):
+        writer.add(image, frame)
+    writer.close()
+    summary = writer.summary()
+    # Without frames a bodies.json that lies there is an earlier run's.
+    judged = options.clip is None and summary.frames > 0
+    measured = _accuracy(options.out, recording) if judged else None
+    _show(options.out, recording, summary, measured)
 
 
 def demo_plan(options: DemoOptions) -> Plan:
     """The graph of the demo: that of ``replay.launch.py``, and the recorder.
 
     Raises:
+        CameraError: if the calibration or the field of view is impossible.
         InputError: if a file is missing or both calibration and field of view are given.
     """
     demo = config_directory() / "demo"
@@ -116,6 +142,7 @@ def demo_plan(options: DemoOptions) -> Plan:
     }
     if options.fov_degrees is not None and options.camera is not None:
         raise InputError("both a calibration and a field of view were given; give one")
+    CameraChoice.of(options.camera, options.fov_degrees)  # refused here, as the bundle below
     if options.fov_degrees is not None:
         values["fov_deg"] = options.fov_degrees
     elif options.camera is not None or options.clip is None:
@@ -164,25 +191,13 @@ def _importable(name: str) -> bool:
         return False
 
 
-def _clear(out: Path) -> None:
-    """Make the folder; remove what an earlier demo left, and only that."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in (BAG, LOGS):
-            if (out / name).is_dir():
-                shutil.rmtree(out / name)
-    except OSError as error:
-        raise InputError(f"can't write to the output folder {out}: {error.strerror}") from error
-
-
-def _play(options: DemoOptions) -> None:
+def _play(options: DemoOptions, planned: Plan) -> None:
     """Start everything, wait for the clip's end, stop everything."""
     environment = dict(os.environ)
     # The demo must neither hear nor disturb another robot, or a demo beside it.
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     logs = options.out / LOGS
-    planned = demo_plan(options)
     sys.stderr.write(
         f"starting {', '.join(process.executable for process in planned.processes)} "
         f"(ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']})\n"
@@ -244,7 +259,8 @@ def _show(
     screen.print(tables.latencies(_latency(recording, pose)))
     screen.print(tables.files(out, [*summary.files, BAG + "/", LOGS + "/"]))
     # Not wrapped: it is there to be copied.
-    screen.print(f"look at it in 3D, in a browser:  {view_command(out / BAG)}", soft_wrap=True)
+    shown = f"look at it in 3D, in a browser:  {view_command(out / BAG)}"
+    screen.print(shown, soft_wrap=True, markup=False, emoji=False)
 
 
 def view_command(recording: Path) -> str:

@@ -121,7 +121,12 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
     screen.print(tables.files(options.out, summary.files))
     estimator.close()
     if stop is not None and not all(source.live for source in sources):
-        stop.during = f"the {summary.frames} images so far are in {printable(str(options.out))}"
+        out = printable(str(options.out))
+        stop.during = (
+            f"the {summary.frames} images so far are in {out}"
+            if summary.frames
+            else f"no image was done yet, and nothing in {out} was changed"
+        )
         raise stop
 
 
@@ -137,7 +142,7 @@ def _estimate_or_skip(
     try:
         _estimate(source, estimator, choice, options, writer)
     except (InputError, CameraError) as error:
-        if count == 1 or source.moving:
+        if count == 1 or source.moving or writer.refused:
             raise
         LOG.warning("skipped: %s", error)
 

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from smap_ros.offline.results import Latency, Summary
 
@@ -50,7 +51,7 @@ def progress() -> Progress:
     screen = Console(file=sys.stderr)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names of files may have brackets
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -66,7 +67,7 @@ def waiting() -> Progress:
     screen = Console(file=sys.stderr)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names of files may have brackets
         TimeElapsedColumn(),
         console=screen,
         transient=True,
@@ -80,7 +81,7 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(style="dim")
     table.add_column()
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, Text(value))  # not markup: users choose names, [/y] is one
     return table
 
 
@@ -110,10 +111,13 @@ def people_rows(summary: Summary) -> list[tuple[str, str]]:
 
 def files(out: Path, names: Iterable[str]) -> Table:
     """What was written, relative to the output folder."""
-    table = Table(title=f"in {out}", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    title = Text(f"in {out}", style="table.title")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
     table.add_column(style="green", no_wrap=True)
     table.add_column(style="dim")
     for name in names:
         meaning = _MEANINGS.get(name.partition("/")[0] if name != "annotated/" else name, "")
-        table.add_row(name, meaning or ("video with skeletons" if name.endswith(".mp4") else ""))
+        table.add_row(
+            Text(name), meaning or ("video with skeletons" if name.endswith(".mp4") else "")
+        )
     return table

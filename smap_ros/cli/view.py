@@ -27,7 +27,7 @@ class ViewOptions:
         words: a recording, or ``name:=value`` of the live graph; none for that with its defaults.
         host, port: where the page is served; port 0 takes a free one.
         images: pictures of a bodies.json, if they aren't beside it.
-        topic: image topic of a bag.
+        topic: image topic of a bag, be it the recording or the pictures.
         camera_height: metres above the floor; None guesses it from the people.
         camera_pitch_deg: how far down the camera looks, where the height is stated.
     """

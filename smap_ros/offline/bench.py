@@ -141,7 +141,8 @@ def render(rows: Sequence[Row], title: str = "") -> Group:
     """
     measured = [row for row in rows if not row.failure]
     slowest = max((row.median_ms for row in measured), default=0.0)
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    shown = Text(title, style="table.title") if title else None  # a bundle's path is no markup
+    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("engine")
     for row in measured:
         table.add_column(row.device, justify="right")

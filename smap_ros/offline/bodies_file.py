@@ -63,10 +63,21 @@ class BodiesFile:
         self.frames += 1
 
     def close(self) -> None:
-        """Give the file its name; harmless when done twice."""
-        if not self._file.closed:
-            self._file.close()
+        """Give the file its name; harmless when done twice.
+
+        Raises:
+            InputError: if somebody took the file away meanwhile.
+        """
+        if self._file.closed:
+            return
+        self._file.close()
+        try:
             self._part.replace(self.path)
+        except OSError as error:
+            raise InputError(
+                f"can't name {printable(str(self._part))} {self.path.name}: {error.strerror}; "
+                "expected the file that this run wrote. Leave the output folder alone meanwhile"
+            ) from error
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -1,81 +1,114 @@
-"""The output folder of a run: an earlier run's files go, nobody else's do."""
+"""The output folder of a run: one run at a time; an earlier run's files go, nobody else's do."""
 
 from __future__ import annotations
 
-import re
+import fcntl
+import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from smap_ros.errors import InputError, SmapError
 from smap_ros.offline.bodies_file import read_bodies
+from smap_ros.offline.earlier import picture_name, video_name, written
+from smap_ros.offline.names import BODIES, PICTURES, PLOT, SHEET, VIDEO
 from smap_ros.pictures import printable
 
-BODIES = "bodies.json"
-SHEET = "contact_sheet.png"
-PLOT = "poses_3d.png"
-VIDEO = "annotated"
-PICTURES = "annotated"
+__all__ = [
+    "BODIES",
+    "PICTURES",
+    "PLOT",
+    "SHEET",
+    "VIDEO",
+    "OutputFolder",
+    "picture_name",
+    "video_name",
+]
+
+LOG = logging.getLogger(__name__)
 
 
-def claim(out: Path, inputs: Iterable[Path] = ()) -> None:
-    """Make an output folder, and remove the files that an earlier run left there.
+class OutputFolder:
+    """A folder that this run alone writes to, until it is closed or the process ends.
 
-    Which these are is told by its ``bodies.json``; whatever else lies there stays.
+    Nothing is removed before :meth:`clear`: a run that comes to nothing costs no earlier results.
 
     Args:
-        out: the folder.
+        out: the folder; made if needed.
         inputs: files and folders that are about to be read.
 
     Raises:
-        InputError: if the folder can't be written to, or an input is among what would be removed.
+        InputError: if the folder can't be written to, another run writes to it, or an input is
+            among what would be removed.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        earlier = list(_earlier(out))
-        _refuse_inputs(out, earlier, inputs)
-        for file in earlier:
-            file.unlink()
-    except OSError as error:
-        raise InputError(
-            f"can't write to the output folder {printable(str(out))}: {error.strerror}"
-        ) from error
+
+    def __init__(self, out: Path, inputs: Iterable[Path] = ()) -> None:
+        self.out = out
+        self._lock: int | None = None
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refusal(error.strerror or str(error)) from error
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise self._refusal("no permission; change it, or choose another --out")
+        try:
+            self._take()
+            self._earlier = _earlier(out)
+            _refuse_inputs(out, self._earlier, inputs)
+        except BaseException:
+            self.close()
+            raise
+
+    def clear(self) -> None:
+        """Remove the files that an earlier run left; to be called when there is something new.
+
+        Which these are is told by its ``bodies.json``; whatever else lies there stays.
+
+        Raises:
+            InputError: if one can't be removed.
+        """
+        try:
+            for file in self._earlier:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._refusal(error.strerror or str(error)) from error
+
+    def close(self) -> None:
+        """Let others write; harmless when done twice."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take(self) -> None:
+        """Lock the folder itself: no file is left of it, whatever ends the process."""
+        try:
+            self._lock = os.open(self.out, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another run writes to the output folder {printable(str(self.out))} at this "
+                "moment; wait for it, end it, or choose another --out"
+            ) from None
+        except OSError as error:  # some network file systems can't
+            LOG.warning(
+                "two runs into %s at once would not be noticed: no lock (%s)",
+                printable(str(self.out)), error.strerror,
+            )  # fmt: skip
+
+    def _refusal(self, why: str) -> InputError:
+        return InputError(f"can't write to the output folder {printable(str(self.out))}: {why}")
 
 
-def picture_name(source: str) -> str:
-    """Name of an image's annotated picture, without suffix."""
-    return Path(source).stem or "image"
-
-
-def video_name(source: str) -> str:
-    """Name of a source's annotated video where there are several, without suffix."""
-    return f"{VIDEO}_{Path(source.partition(':')[0]).stem}"
-
-
-def _earlier(out: Path) -> Iterable[Path]:
-    """The files that an earlier run, whole or stopped, wrote."""
-    sources: set[str] = set()
+def _earlier(out: Path) -> list[Path]:
+    """The files that an earlier run, whole or stopped, wrote; those that tell of them last."""
     documents = [file for name in (BODIES, f"{BODIES}.part") if (file := out / name).is_file()]
+    names: dict[str, None] = {}
     for document in documents:
         try:
-            sources |= {frame.source for frame in read_bodies(document)}
+            names.update(dict.fromkeys(written(read_bodies(document))))
         except SmapError:
-            return  # somebody else's, or damaged; it is written anew all the same
-    if not documents:
-        return
-    yield from documents
-    pictures = {picture_name(source) for source in sources}
-    videos = {VIDEO, *(video_name(source) for source in sources)}
-    yield from (file for name in (SHEET, PLOT) if (file := out / name).is_file())
-    yield from _numbered(out / PICTURES, ".jpg", pictures)
-    yield from _numbered(out, ".mp4", videos)
-
-
-def _numbered(folder: Path, suffix: str, names: set[str]) -> list[Path]:
-    """Files of these names, or of these and a number, as equal ones are told apart."""
-    if not folder.is_dir():
-        return []
-    files = [file for file in folder.iterdir() if file.suffix == suffix and file.is_file()]
-    return [f for f in files if {f.stem, re.sub(r"_\d+$", "", f.stem)} & names]
+            return []  # somebody else's, or damaged; it is written anew all the same
+    return [*(file for name in names if (file := out / name).is_file()), *documents]
 
 
 def _refuse_inputs(out: Path, earlier: list[Path], inputs: Iterable[Path]) -> None:

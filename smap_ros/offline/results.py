@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import SmapError
-from smap_ros.offline import folder
 from smap_ros.offline.bodies_file import BodiesFile, read_bodies
-from smap_ros.offline.folder import BODIES, PICTURES, PLOT, SHEET
+from smap_ros.offline.earlier import Names, picture_name
+from smap_ros.offline.folder import OutputFolder
+from smap_ros.offline.names import BODIES, PICTURES, PLOT, SHEET
 from smap_ros.pictures import write_picture
 from smap_ros.stopping import held
 from smap_ros.viz.contact_sheet import FrameSampler, contact_sheet
@@ -97,11 +98,17 @@ class ResultWriter:
     can be used.
 
     Args:
-        out: folder to write to; made if needed. An earlier run's results in it are removed.
+        out: folder to write to; made if needed. It is this run's alone until :meth:`close`. An
+            earlier run's results in it are removed when the first frame comes, and stay where
+            none does; without any, ``bodies.json`` says that there was no frame.
         inputs: files and folders that are about to be read.
 
+    Attributes:
+        refused: whether the folder took not even a first frame: no other would fare better.
+
     Raises:
-        InputError: if the folder can't be written to, or holds an input that would be removed.
+        InputError: if the folder can't be written to, another run writes to it, or it holds an
+            input that would be removed.
     """
 
     def __init__(self, out: Path, inputs: Iterable[Path] = ()) -> None:
@@ -111,13 +118,17 @@ class ResultWriter:
         self._sampler = FrameSampler()
         self._trails: dict[int, dict[int, list[NDArray[np.floating]]]] = {}
         self._source = -1
-        self._names: set[str] = set()
+        self._first: int | None = None  # the source that gave the first frame
+        self._name = ""
+        self._rate: float | None = None
+        self._names = Names()
         self._files: list[str] = []
         self._video: VideoWriter | None = None
         self._moving = False
         self._closed = False
-        folder.claim(out, inputs)
-        self._bodies = BodiesFile(out / BODIES)
+        self._bodies: BodiesFile | None = None
+        self.refused = False
+        self._folder = OutputFolder(out, inputs)
 
     def __enter__(self) -> ResultWriter:
         """The writer itself."""
@@ -130,6 +141,8 @@ class ResultWriter:
         trace: TracebackType | None,
     ) -> None:
         """Finish all files; after an error, as many as can be."""
+        if error is None and self._bodies is None and not (self.out / BODIES).exists():
+            self._bodies = BodiesFile(self.out / BODIES)  # of nobody, and nothing is lost by it
         with contextlib.suppress(SmapError) if error is not None else contextlib.nullcontext():
             self.close()
 
@@ -143,12 +156,8 @@ class ResultWriter:
         """
         self._end_video()
         self._source += 1
-        self._moving = moving
+        self._moving, self._name, self._rate = moving, name, rate
         self._trails[self._source] = {}
-        if moving:
-            base = folder.VIDEO if self._source == 0 else folder.video_name(name)
-            file = self._unique(base, ".mp4")
-            self._video = VideoWriter(self.out / file, rate or 30.0)
 
     def add(self, image: Image, frame: BodyFrame) -> None:
         """Write one image's people.
@@ -156,9 +165,13 @@ class ResultWriter:
         Args:
             image: uint8 [H, W, 3], bgr.
             frame: its people.
+
+        Raises:
+            InputError: if it can't be written.
         """
         with held():  # a frame is in all files or in none
-            self._bodies.add(frame)
+            bodies = self._bodies or self._start()
+            bodies.add(frame)
             self._count(frame)
             self._draw(image, frame)
             self._follow(frame)
@@ -166,6 +179,15 @@ class ResultWriter:
         certainty = sum(body.score - _DOUBTFUL for body in frame)
         if certainty > self._best.certainty:
             self._best = _Best(certainty, frame, image.copy(), self._source)
+
+    def _start(self) -> BodiesFile:
+        """Make room for the first frame."""
+        self._first = self._source
+        self.refused = True
+        self._folder.clear()
+        self._bodies = BodiesFile(self.out / BODIES)
+        self.refused = False
+        return self._bodies
 
     def close(self) -> None:
         """Finish all files; harmless when done twice.
@@ -178,6 +200,7 @@ class ResultWriter:
         self._closed = True
         with held():
             failures = [failure for step in self._last_steps() if (failure := _failure(step))]
+            self._folder.close()
         if failures:
             raise failures[0]
 
@@ -188,8 +211,9 @@ class ResultWriter:
         yield self._write_plot
 
     def _end_bodies(self) -> None:
-        self._bodies.close()
-        self._files.append(BODIES)
+        if self._bodies is not None:
+            self._bodies.close()
+            self._files.append(BODIES)
 
     def _write_sheet(self) -> None:
         cells = self._sampler.cells()
@@ -228,19 +252,17 @@ class ResultWriter:
             tally.timings["total"].append(sum(frame.timings_ms.values()))
 
     def _draw(self, image: Image, frame: BodyFrame) -> None:
-        if self._video is not None:
+        if self._moving:
+            video = self._video or self._begin_video()
             people = f"{len(frame)} {'person' if len(frame) == 1 else 'people'}"
             caption = f"{frame.index}   {frame.stamp:.2f} s   {people}"
-            self._video.add(draw_frame(image, frame, DrawStyle(caption=caption)), frame.stamp)
+            video.add(draw_frame(image, frame, DrawStyle(caption=caption)), frame.stamp)
             self._sampler.add(image, frame, str(frame.index))
             return
-        stem = folder.picture_name(frame.source)
-        self._save(
-            self._unique(f"{PICTURES}/{stem}", ".jpg"), draw_frame(image, frame), listed=False
-        )
+        self._save(self._names.picture(frame.source), draw_frame(image, frame), listed=False)
         if f"{PICTURES}/" not in self._files:
             self._files.append(f"{PICTURES}/")
-        self._sampler.add(image, frame, f"{frame.index}  {stem}")
+        self._sampler.add(image, frame, f"{frame.index}  {picture_name(frame.source)}")
 
     def _follow(self, frame: BodyFrame) -> None:
         trails = self._trails[self._source] if self._moving else {}
@@ -251,14 +273,10 @@ class ResultWriter:
                 if len(trail) > _TRAIL_LIMIT:
                     del trail[1::2]
 
-    def _unique(self, base: str, suffix: str) -> str:
-        """A name not given yet in this run."""
-        name, k = f"{base}{suffix}", 1
-        while name in self._names:
-            k += 1
-            name = f"{base}_{k}{suffix}"
-        self._names.add(name)
-        return name
+    def _begin_video(self) -> VideoWriter:
+        file = self._names.video(self._name, first=self._source == self._first)
+        self._video = VideoWriter(self.out / file, self._rate or 30.0)
+        return self._video
 
     def _save(self, name: str, image: Image, *, listed: bool = True) -> None:
         write_picture(self.out / name, image)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smap_ros.bags import BAG_SUFFIXES
 from smap_ros.errors import InputError
+from smap_ros.markup import yaml_value
 from smap_ros.paths import user_path
 from smap_ros.sources.base import Frame, Mode, Source
 from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
@@ -44,8 +45,19 @@ def is_bag(path: Path) -> bool:
         suffixes = {file.suffix.lower() for file in path.iterdir()}
     except OSError as error:
         raise InputError(f"can't read the folder {path}: {error.strerror}") from error
-    recorded = not suffixes.isdisjoint(BAG_SUFFIXES) and suffixes.isdisjoint(IMAGE_SUFFIXES)
-    return recorded or (path / "metadata.yaml").is_file()
+    metadata = path / "metadata.yaml"
+    if suffixes.isdisjoint(IMAGE_SUFFIXES):
+        return not suffixes.isdisjoint(BAG_SUFFIXES) or metadata.is_file()
+    return metadata.is_file() and _of_a_bag(metadata)
+
+
+def _of_a_bag(metadata: Path) -> bool:
+    """Whether it describes a bag: others write a metadata.yaml beside their pictures, too."""
+    try:
+        stated = yaml_value(metadata.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(stated, dict) and "rosbag2_bagfile_information" in stated
 
 
 def is_camera(spec: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
 from smap_ros.geometry.transforms import TransformTree
 from smap_ros.images import BitDepth
+from smap_ros.pictures import printable
 from smap_ros.sources.base import Frame
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ class BagSource:
     """The images of one topic, each with the camera that its CameraInfo states.
 
     Images that can't be decoded are skipped with a warning; a bag that is damaged gives the
-    images before the damage, then a warning.
+    images before the damage, then a warning. Where the calibration is damaged, they come without.
 
     Args:
         path: the bag's folder, or its ``.mcap``, ``.db3`` or ``.bag`` file.
@@ -59,12 +61,12 @@ class BagSource:
         with open_bag(self._bag.path) as reader:
             self.topic = choose_topic(reader, topic, path)
             seconds = (reader.end_time - reader.start_time) / NANOSECONDS
-            infos, _ = self._first_infos(reader)
+            infos = self._stated(reader)
         self._rectification = rectification(rectified, self.topic.name, self.topic.info)
         self._depth = BitDepth()
         self.calibrated = bool(self.topic.info)
         self.camera_source = self._camera_source(infos)
-        self.name = f"{self._bag.path.name}:{self.topic.name}"
+        self.name = printable(f"{self._bag.path.name}:{self.topic.name}")
         self.count: int | None = self.topic.count
         self.rate: float | None = (self.count - 1) / seconds if self.count > 1 and seconds else None
 
@@ -91,6 +93,22 @@ class BagSource:
 
     def close(self) -> None:
         """Nothing is held open between iterations."""
+
+    def _stated(self, reader: AnyReader) -> CameraInfos:
+        """The first calibration; if it is damaged, the images go on without."""
+        try:
+            infos, _ = self._first_infos(reader)
+        except READ_ERRORS as error:
+            LOG.warning(
+                "the calibration %s of %s is damaged: %s; the images are taken as uncalibrated",
+                self.topic.info,
+                printable(str(self._bag.path)),
+                str(error).rstrip("."),
+            )
+            # Without it, as a message that can't be read would end the images.
+            self.topic = replace(self.topic, info="")
+            return CameraInfos()
+        return infos
 
     def _first_infos(self, reader: AnyReader) -> tuple[CameraInfos, int]:
         """What is known up to the first calibration, and how many messages said it.

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from smap_ros.errors import InputError
+from smap_ros.offline.names import BODIES, OWN_PICTURES
 from smap_ros.pictures import HEIF_SUFFIXES, printable, read_picture
 from smap_ros.sources.base import Frame
 
@@ -45,7 +46,8 @@ class ImageSource:
 class FolderSource:
     """The image files of a folder in natural order (``2.png`` before ``10.png``).
 
-    A file that can't be read is skipped with a warning; it keeps its index.
+    A file that can't be read is skipped with a warning; it keeps its index. Sheet and plot that
+    ``smap-ros estimate`` left beside its bodies.json are no images of the folder.
 
     Args:
         path: the folder.
@@ -66,6 +68,8 @@ class FolderSource:
         self.moving = rate is not None
         self.name = printable(path.name or str(path))
         self._paths = image_files(path)
+        if (path / BODIES).is_file():
+            self._paths = [file for file in self._paths if file.name not in OWN_PICTURES]
         self.count: int | None = len(self._paths)
         if not self._paths:
             raise InputError(

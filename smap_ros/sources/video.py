@@ -13,10 +13,11 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from smap_ros.errors import InputError, reason
+from smap_ros.pictures import printable
 from smap_ros.sources.base import Frame
+from smap_ros.sources.display import Display
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Survey:
 
 
 class VideoSource:
-    """The frames of a video file, turned upright as the file says.
+    """The frames of a video file, turned upright and mirrored as the file says.
 
     A damaged or truncated file gives its frames up to the damage, then a logged warning that
     says how much is missing.
@@ -56,13 +57,17 @@ class VideoSource:
     problem = ""
 
     def __init__(self, path: Path | str, *, repeatable: bool = False) -> None:
-        self.name = Path(path).name
+        self.name = printable(Path(path).name)
         self._path = path
+        self._told = printable(str(path))
         self._threads = "SLICE" if repeatable else "AUTO"
         self._open: InputContainer | None = None
         container, stream = self._reopen()
         self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
         self.count = _expected_frames(container, stream)
+        self._counted = bool(stream.frames)
+        self._seconds = _seconds(container, stream)
+        self._skewed = False  # whether that was told
         self._pixel_aspect = _pixel_aspect(stream)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -82,8 +87,7 @@ class VideoSource:
         stamps: list[float] = []
         for frame, stamp in self._decoded():
             if not stamps:
-                lies = round(frame.rotation / 90) % 2
-                size = (frame.height, frame.width) if lies else (frame.width, frame.height)
+                size = Display.of(frame).size(frame.width, frame.height)
             stamps.append(stamp)
         return Survey(size, tuple(stamps))
 
@@ -91,6 +95,7 @@ class VideoSource:
         """All frames that can be decoded, with their stamps."""
         container, stream = self._reopen()
         base, count = stream.time_base, 0
+        first = end = 0.0
         damage: list[str] = []
         try:
             for frame in _decode(container, stream, damage):
@@ -101,10 +106,12 @@ class VideoSource:
                 else:
                     stamp = count / (self.rate or 1.0)
                 yield frame, stamp
+                first = stamp if count == 0 else first
+                end = max(end, stamp + float((frame.duration or 0) * (base or 0)))
                 count += 1
         finally:
             self.close()
-        self._report(count, damage[0] if damage else None)
+        self._report(count, max(end, end - first), damage[0] if damage else None)
 
     def close(self) -> None:
         """Close the file."""
@@ -114,10 +121,17 @@ class VideoSource:
 
     def _frame(self, frame: VideoFrame, index: int, stamp: float) -> Frame:
         image = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+        display = Display.of(frame)
+        if not (display.exact or self._skewed):
+            self._skewed = True
+            LOG.warning(
+                "%s is to be shown at an angle of %d degrees; it is turned by whole right angles "
+                "only, so people lean", self.name, frame.rotation,
+            )  # fmt: skip
         aspect = self._pixel_aspect
-        if round(frame.rotation / 90) % 2:
+        if display.transposed:
             aspect = 1 / aspect
-        upright = _upright(image, frame.rotation)
+        upright = display.upright(image)
         return Frame(upright, None, stamp, index, self.name, pixel_aspect=aspect)
 
     def _reopen(self) -> tuple[InputContainer, VideoStream]:
@@ -126,34 +140,50 @@ class VideoSource:
             container = av.open(str(self._path))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise InputError(
-                f"{self._path} can't be opened as a video: {reason(error)}. If it was being "
+                f"{self._told} can't be opened as a video: {reason(error)}. If it was being "
                 "recorded, the recording may not have been closed"
             ) from error
         self._open = container
         if not container.streams.video:
             self.close()
-            raise InputError(f"{self._path} has no video stream; expected a video file")
+            raise InputError(f"{self._told} has no video stream; expected a video file")
         stream = container.streams.video[0]
         stream.thread_type = self._threads
         return container, stream
 
-    def _report(self, frames: int, damage: str | None) -> None:
-        """Say what is missing; a file without a single frame is refused."""
+    def _report(self, frames: int, end: float, damage: str | None) -> None:
+        """Say what is missing after so many frames, the last of which is shown up to ``end``.
+
+        A file without a single frame is refused.
+        """
         expected = self.count
         if frames == 0:
             why = damage or "no frame could be decoded"
-            raise InputError(f"{self._path} has no readable video frame: {why}")
+            raise InputError(f"{self._told} has no readable video frame: {why}")
         if damage:
             LOG.warning(
                 "%s is damaged after %d%s frames (%s); what follows is left out",
                 self.name, frames, f" of {expected}" if expected else "", damage,
             )  # fmt: skip
         # Durations are rounded and may count the gap after the last frame.
-        elif expected and frames < expected - max(2, expected // 50):
+        elif (
+            expected
+            and frames < expected - max(2, expected // 50)
+            and (self._counted or self._ends_early(end))
+        ):
             LOG.warning(
                 "%s ends after %d of about %d frames: the file is truncated or damaged",
                 self.name, frames, expected,
             )  # fmt: skip
+
+    def _ends_early(self, end: float) -> bool:
+        """Whether the last frame ends well before the file's duration.
+
+        The number of frames tells nothing where it is guessed from a rate that varies.
+        """
+        if not self._seconds:
+            return True
+        return end < self._seconds - max(2 / (self.rate or 1.0), self._seconds / 50)
 
 
 def _decode(
@@ -186,10 +216,16 @@ def _expected_frames(container: InputContainer, stream: VideoStream) -> int | No
         return int(stream.frames)
     if not stream.average_rate:
         return None
+    seconds = _seconds(container, stream)
+    return None if seconds is None else round(seconds * float(stream.average_rate))
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """How long the file's header says that it lasts."""
     if stream.duration and stream.time_base:
-        return round(float(stream.duration * stream.time_base * stream.average_rate))
+        return float(stream.duration * stream.time_base)
     if container.duration:
-        return round(container.duration / av.time_base * float(stream.average_rate))
+        return float(container.duration / av.time_base)
     return None
 
 
@@ -197,9 +233,3 @@ def _pixel_aspect(stream: VideoStream) -> float:
     """How many times as wide as high the pixels are; 1 where the file doesn't say."""
     stated = stream.sample_aspect_ratio
     return float(stated) if stated else 1.0
-
-
-def _upright(image: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
-    """Turn an image counterclockwise by a multiple of 90 degrees."""
-    turns = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

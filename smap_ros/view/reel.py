@@ -7,7 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from smap_ros.bags.recording import health_of, read_recording
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
+from smap_ros.offline.folder import PICTURES, VIDEO, picture_name, video_name
 from smap_ros.offline.results import read_bodies
-from smap_ros.sources import IMAGE_SUFFIXES, is_bag, open_source
+from smap_ros.sources import IMAGE_SUFFIXES, is_bag, is_camera, open_source
 from smap_ros.view.spool import Image, Spool
 from smap_ros.view.vitals import Vitals
 
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds that a frame is shown whose stamp doesn't tell when the next one comes
 LONGEST = 5.0  # seconds; a longer gap in a recording isn't waited for
+
+# What a frame was taken from: the name of the source, and of a film of pictures the frame that it
+# begins with, as two films may begin with files of one name.
+Take = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,11 @@ class Reel:
     spool: Spool
     vitals: Sequence[tuple[float, Vitals]] = field(default=())
 
+    @cached_property
+    def takes(self) -> Sequence[Take]:
+        """Of each frame, what it was taken from."""
+        return takes(self.frames)
+
     def vitals_at(self, number: int) -> list[Vitals]:
         """What each node last said of itself before a frame, or first, by name."""
         first: dict[str, Vitals] = {}
@@ -59,8 +70,36 @@ class Reel:
     def before(self, number: int, seconds: float) -> Sequence[BodyFrame]:
         """The frames of the same source in the seconds up to a frame, itself included."""
         first = int(np.searchsorted(self.times, self.times[number] - seconds))
-        source = self.frames[number].source
-        return [frame for frame in self.frames[first : number + 1] if frame.source == source]
+        taken = self.takes[number]
+        there = zip(self.frames[first : number + 1], self.takes[first : number + 1], strict=True)
+        return [frame for frame, take in there if take == taken]
+
+
+def takes(frames: Sequence[BodyFrame]) -> list[Take]:
+    """Of each frame, what it was taken from: its source, or the film that its picture is of.
+
+    Each picture of a film names its own file; the film goes on as long as numbers and stamps rise.
+    Pictures that are no film have no stamps.
+    """
+    found: list[Take] = []
+    for k, frame in enumerate(frames):
+        if not _is_picture(frame.source):
+            found.append((frame.source, 0))
+        elif k and _goes_on(frames[k - 1], frame):
+            found.append(found[-1])
+        else:
+            found.append((frame.source, k))
+    return found
+
+
+def _goes_on(before: BodyFrame, frame: BodyFrame) -> bool:
+    """Whether a picture is the next of a film."""
+    rising = frame.index > before.index and frame.stamp > before.stamp
+    return _is_picture(before.source) and rising
+
+
+def _is_picture(name: str) -> bool:
+    return "://" not in name and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def frame_times(frames: Sequence[BodyFrame]) -> NDArray[np.float64]:
@@ -68,10 +107,11 @@ def frame_times(frames: Sequence[BodyFrame]) -> NDArray[np.float64]:
 
     Stamps tell within a source; single pictures, and the first of another source, wait a while.
     """
+    taken = takes(frames)
     steps = [0.0]
-    for before, frame in pairwise(frames):
-        step = frame.stamp - before.stamp
-        ordered = frame.source == before.source and step > 0
+    for k in range(1, len(frames)):
+        step = frames[k].stamp - frames[k - 1].stamp
+        ordered = taken[k] == taken[k - 1] and step > 0
         steps.append(min(step, LONGEST) if ordered else PAUSE)
     return np.cumsum(steps)
 
@@ -84,7 +124,8 @@ def open_reel(path: Path, images: Path | None = None, topic: str | None = None) 
         path: a bodies.json, a folder with one, or a bag.
         images: where the pictures of a bodies.json are, if not beside it: a video, a folder, a
             bag.
-        topic: image topic of a bag; None takes the images that people were found in.
+        topic: image topic of a bag, be it the recording or the pictures; None takes the images
+            that people were found in.
 
     Raises:
         InputError: if there is no such recording, it can't be read, or has no frames.
@@ -99,10 +140,11 @@ def open_reel(path: Path, images: Path | None = None, topic: str | None = None) 
             if bag.note:
                 log.warning("%s", bag.note)
             reel = _bag_reel(bag.path, path.name, topic)
-        elif topic is not None:
-            raise InputError(f"a topic ({topic}) is only for ROS bags; {path} isn't one")
+        elif topic is not None and (images is None or not is_bag(images)):
+            of = path if images is None else images
+            raise InputError(f"a topic ({topic}) is only for ROS bags; {of} isn't one")
         elif path.is_file():
-            reel = _json_reel(path, images)
+            reel = _json_reel(path, images, topic)
         else:
             raise InputError(
                 f"{path} is no recording; expected a bodies.json as `smap-ros estimate` writes it, "
@@ -131,72 +173,148 @@ def _bag_reel(path: Path, name: str, image_topic: str | None) -> Reel:
             ((arrived - stamps[0]) / NANOSECONDS, Vitals.from_status(status))
             for arrived, status in health_of(reader)
         ]
-    pictures = ((k, image) for k, (image, _) in enumerate(recording.frames(topic)))
+    counted = [k for k, stamp in enumerate(recording.image_stamps) if stamp in people]
+    number = {index: k for k, index in enumerate(counted)}
+    pictures = ((number[frame.index], image) for image, frame in recording.frames(topic))
     return Reel(name, frames, frame_times(frames), Spool(pictures), vitals)
 
 
-def _json_reel(path: Path, images: Path | None) -> Reel:
-    if images is not None and not images.exists():
-        raise InputError(f"--images {images} doesn't exist; expected a video, a folder or a bag")
+def _json_reel(path: Path, images: Path | None, topic: str | None) -> Reel:
+    if images is not None:
+        images = images.absolute()  # a folder's name such as "0" alone would be a camera's
+        if not images.exists():
+            raise InputError(f"--images {images} doesn't exist; expected a video, folder or bag")
+        if not (images.is_file() or images.is_dir()):
+            raise InputError(f"--images {images} is a device; expected a video, folder or bag")
     frames = read_bodies(path)
     if not frames:
         raise InputError(f"{path} has no frames; there is nothing to show")
-    pictures = _pictures(frames, path.parent, images)
+    pictures = _pictures(frames, path.parent, images, topic)
     return Reel(path.parent.name or path.name, frames, frame_times(frames), Spool(pictures))
 
 
 def _pictures(
-    frames: Sequence[BodyFrame], folder: Path, images: Path | None
+    frames: Sequence[BodyFrame],
+    folder: Path,
+    images: Path | None = None,
+    topic: str | None = None,
 ) -> Iterator[tuple[int, Image]]:
     """Numbers of the frames with their pictures, as far as these are found.
 
     The originals, where they are: at ``images``, or beside the file under the name of the source;
     else the annotated pictures that the same run has left.
     """
-    numbered = list(enumerate(frames))
-    for k, (name, group) in enumerate(groupby(numbered, key=lambda item: item[1].source)):
-        members = {frame.index: number for number, frame in group}
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-            yield from _single(list(members.values()), name, folder, images)
-            continue
-        original = images or _beside(name, folder)
-        if original is not None:
-            yield from _of_source(original, members)
-            continue
-        annotated = [folder / f"annotated_{Path(name.partition(':')[0]).stem}.mp4"]
-        annotated[:0] = [folder / "annotated.mp4"] if k == 0 else []
-        there = next((file for file in annotated if file.is_file()), None)
-        if there is not None:
-            yield from _of_source(there, dict(enumerate(members.values())))
+    numbered = zip(enumerate(frames), takes(frames), strict=True)
+    for k, ((name, _), group) in enumerate(groupby(numbered, key=lambda item: item[1])):
+        members = [item for item, _ in group]
+        if not _is_picture(name):
+            found = _of_name(members, name, folder, images, topic)
+        else:
+            found = _singles(members, folder, images, topic)
+        first = next(found, None)
+        if first is None:
+            found = _annotated(members, name, folder, first=k == 0)  # as ResultWriter names them
+        else:
+            yield first
+        yield from found
+
+
+def _of_name(
+    members: Sequence[tuple[int, BodyFrame]],
+    name: str,
+    folder: Path,
+    images: Path | None,
+    topic: str | None,
+) -> Iterator[tuple[int, Image]]:
+    """The pictures of frames of a video or a bag."""
+    original = images or _beside(name, folder)
+    if original is not None:
+        # Without it, a bag of several cameras would give the pictures of any of them.
+        topic = topic or _bag_topic(name)[1] or None
+        yield from _of_source(original, {frame.index: k for k, frame in members}, topic)
+
+
+def _bag_topic(name: str) -> tuple[str, str]:
+    """The bag and the topic that a source names; the topic is empty of other sources."""
+    file, colon, topic = name.rpartition(":")
+    return (file, topic) if colon else (name, "")
+
+
+def _annotated(
+    members: Sequence[tuple[int, BodyFrame]], name: str, folder: Path, *, first: bool
+) -> Iterator[tuple[int, Image]]:
+    """The pictures that a run left of the frames of a source."""
+    # Of a film of pictures the video bears the name of their folder, which nothing tells.
+    names = [VIDEO] * first + [video_name(name)] * (not _is_picture(name))
+    files = [folder / f"{stem}.mp4" for stem in names]
+    there = next((file for file in files if file.is_file()), None)
+    if there is not None:
+        yield from _of_source(there, {k: number for k, (number, _) in enumerate(members)})
 
 
 def _beside(name: str, folder: Path) -> Path | None:
-    """A source by its name: beside the results, above them, or where the user stands."""
-    file = name.partition(":")[0]
-    places = [base / file for base in (folder, folder.parent, Path())] if file else []
-    return next((place for place in places if place.exists()), None)
+    """A source by its name: beside the results, above them, or where the user stands.
+
+    Only files and folders, and by the last part of the name: a bodies.json that somebody sent may
+    name any file of this machine, and that of a live camera names the device.
+    """
+    if "://" in name:
+        return None
+    bag, topic = _bag_topic(name)
+    for file in [bag] if topic.startswith("/") else [name, bag]:
+        for place in _places(file, folder):
+            if (place.is_file() or place.is_dir()) and not is_camera(str(place)):
+                return place
+    return None
 
 
-def _of_source(path: Path, members: Mapping[int, int]) -> Iterator[tuple[int, Image]]:
-    """The pictures of a video, folder or bag, by the number of the frame that has its index."""
-    source = open_source(str(path))
-    last = max(members)
-    for frame in source:
-        if frame.index in members:
-            yield members[frame.index], frame.image
-        if frame.index >= last:
-            break
-    source.close()
+def _places(name: str, folder: Path) -> list[Path]:
+    """Where a file may be that a bodies.json names."""
+    file = Path(name).name
+    if not file or file == ".." or "\0" in file:
+        return []
+    # Absolute, as a name such as "0" alone would be a camera's.
+    return [base.absolute() / file for base in (folder, folder.parent, Path())]
 
 
-def _single(
-    numbers: Sequence[int], name: str, folder: Path, images: Path | None
+def _of_source(
+    path: Path, members: Mapping[int, int], topic: str | None = None
 ) -> Iterator[tuple[int, Image]]:
-    places = [images / name, images] if images is not None else []
-    places += [folder / name, folder.parent / name, Path(name)]
-    places += [folder / "annotated" / f"{Path(name).stem}.jpg"]
-    for place in places:
-        if place.is_file():
-            for frame in open_source(str(place)):
-                yield from ((number, frame.image) for number in numbers)
-            return
+    """The pictures of a video, folder or bag, by the number of the frame that has its index."""
+    last = max(members)
+    with closing(open_source(str(path), topic=topic if is_bag(path) else None)) as source:
+        for frame in source:
+            if frame.index in members:
+                yield members[frame.index], frame.image
+            if frame.index >= last:
+                break
+
+
+def _singles(
+    members: Sequence[tuple[int, BodyFrame]],
+    folder: Path,
+    images: Path | None,
+    topic: str | None,
+) -> Iterator[tuple[int, Image]]:
+    """The pictures of frames that each name a file."""
+    if images is not None and (is_bag(images) or images.is_file()) and not _is_picture(images.name):
+        yield from _of_source(images, {frame.index: k for k, frame in members}, topic)
+        return
+    for number, frame in members:
+        place = _single(frame.source, folder, images)
+        if place is None:
+            continue
+        try:
+            shown = [*open_source(str(place))]
+        except InputError as error:  # which leaves the others
+            log.warning("the picture of frame %d is not shown: %s", number, error)
+            continue
+        yield from ((number, picture.image) for picture in shown)
+
+
+def _single(name: str, folder: Path, images: Path | None) -> Path | None:
+    """Where the picture of a name is."""
+    stated = [] if images is None else [images / Path(name).name, images]
+    left = folder / PICTURES / f"{picture_name(name)}.jpg"
+    places = [*stated, *_places(name, folder), left]
+    return next((place for place in places if place.is_file()), None)

@@ -149,3 +149,42 @@ def test_a_first_image_counts_once_however_often_it_was_shown(tmp_path, stamps, 
     recording = read_recording(write_bag(tmp_path / "bag", messages()))
     assert recording.image_stamps == [round(stamp * 1e9) for stamp in counted]
     assert recording.processed == recording.image_stamps
+    frames = [frame for _, frame in recording.frames("bodies_raw")]
+    assert [frame.index for frame in frames] == [*range(len(counted))]
+
+
+@pytest.mark.parametrize(
+    ("stamps", "shades"),
+    [
+        ([100, 100, 101, 102], [50, 50, 60, 70]),  # the first shown twice
+        ([100, 101, 101, 102], [50, 60, 70, 80]),  # two images of a driver that is stuck
+    ],
+)
+def test_each_image_that_counts_comes_once_with_its_number(tmp_path, stamps, shades):
+    def messages():
+        for stamp, value in zip(stamps, shades, strict=True):
+            yield "/cam/camera_info", info(stamp, "cam", 60.0)
+            yield "/cam/image_raw", raw_image(stamp, shade(value), "cam")
+            yield "/cam/bodies", body_array(stamp, "cam", [(0.0, 0.0, 2.0)])
+
+    recording = read_recording(write_bag(tmp_path / "bag", messages()))
+    frames = [*recording.frames("bodies")]
+    assert [frame.index for _, frame in frames] == [*range(len(recording.image_stamps))]
+    assert [int(image.mean()) for image, _ in frames] == sorted(set(shades))
+
+
+def test_an_image_that_cannot_be_decoded_costs_no_other(tmp_path, caplog):
+    def messages():
+        for k in range(COUNT):
+            image = raw_image(100 + k, shade(50 + k), "cam")
+            if k == 1:
+                image.encoding = "nobody's"
+            yield "/cam/camera_info", info(100 + k, "cam", 60.0)
+            yield "/cam/image_raw", image
+            yield "/cam/bodies", body_array(100 + k, "cam", [(0.0, 0.0, 2.0)])
+
+    recording = read_recording(write_bag(tmp_path / "bag", messages()))
+    frames = [*recording.frames("bodies")]
+    assert [frame.index for _, frame in frames] == [0, 2, 3]
+    assert [int(image.mean()) for image, _ in frames] == [50, 52, 53]
+    assert "image 1 of /cam/image_raw is skipped" in caplog.text

@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from smap_ros.bags.stages import stage_latency, stage_values
 
 
@@ -19,3 +21,11 @@ def test_what_is_written_is_read_again_but_what_nobody_measured():
 
 def test_values_of_other_nodes_are_left_aside():
     assert stage_latency({"load p50 [ms]": "1", "state": "fine"}) == {}
+
+
+@pytest.mark.parametrize("value", ["n/a", "", "3 ms", "nan", "inf"])
+@pytest.mark.parametrize("percentile", ["p50", "p95"])
+def test_what_is_no_number_costs_its_own_stage_alone(percentile, value):
+    values = stage_values("loop", 1.0, 2.0) | stage_values("latency", 3.0, 4.0)
+    values[f"loop {percentile} [ms]"] = value
+    assert stage_latency(values) == {"latency": (3.0, 4.0)}

@@ -92,6 +92,18 @@ def test_no_frames_leave_an_empty_list(tmp_path):
     assert writer.summary().files == ("bodies.json",)
 
 
+def test_no_frames_cost_no_earlier_results(tmp_path, frame, scene):
+    with ResultWriter(tmp_path) as writer:
+        writer.begin("clip.mp4", moving=True, rate=10)
+        writer.add(scene.image(99), frame)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 4
+    with ResultWriter(tmp_path) as writer:
+        writer.begin("clip.mp4", moving=True, rate=10)
+        writer.begin("other.mp4", moving=True, rate=10)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

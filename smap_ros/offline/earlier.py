@@ -1,0 +1,98 @@
+"""Which files a run writes, told by its people: the next run removes these and nobody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from smap_ros.bodies import BodyFrame
+from smap_ros.offline.names import PICTURES, PLOT, SHEET, VIDEO
+from smap_ros.sources.files import IMAGE_SUFFIXES
+
+
+class Names:
+    """Gives the files of one run their names; equal ones are numbered from 2 on.
+
+    Examples:
+        >>> names = Names()
+        >>> names.picture("a/x.png"), names.picture("x.jpg"), names.video("clip.mp4", first=True)
+        ('annotated/x.jpg', 'annotated/x_2.jpg', 'annotated.mp4')
+    """
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def picture(self, source: str) -> str:
+        """The annotated picture of an image."""
+        return self._unique(f"{PICTURES}/{picture_name(source)}", ".jpg")
+
+    def video(self, source: str, *, first: bool) -> str:
+        """The annotated video of a source; the first of a run has the plain name."""
+        return self._unique(VIDEO if first else video_name(source), ".mp4")
+
+    def _unique(self, base: str, suffix: str) -> str:
+        name, k = f"{base}{suffix}", 1
+        while name in self._given:
+            k += 1
+            name = f"{base}_{k}{suffix}"
+        self._given.add(name)
+        return name
+
+
+def picture_name(source: str) -> str:
+    """Name of an image's annotated picture, without suffix."""
+    return Path(source).stem or "image"
+
+
+def video_name(source: str) -> str:
+    """Name of a source's annotated video where there are several, without suffix."""
+    return f"{VIDEO}_{Path(source.partition(':')[0]).stem}"
+
+
+def written(frames: Iterable[BodyFrame]) -> list[str]:
+    """The files that a run with these frames wrote beside its bodies.json, as far as they tell.
+
+    A folder that is a film and not the first source isn't named in its frames: its video is left
+    out.
+    """
+    names, files = Names(), []
+    for number, group in enumerate(_by_source(frames)):
+        head = group[0]
+        if _single(group):
+            files.append(names.picture(head.source))
+        elif number == 0 or not _of_picture(head):
+            files.append(names.video(head.source, first=number == 0))
+    return [SHEET, PLOT, *files] if files else []
+
+
+def _by_source(frames: Iterable[BodyFrame]) -> list[list[BodyFrame]]:
+    """The frames of each film, and each picture alone."""
+    groups: list[list[BodyFrame]] = []
+    seen: set[int] = set()
+    for frame in frames:
+        if groups and _continues(groups[-1][-1], frame) and frame.index not in seen:
+            groups[-1].append(frame)
+        else:
+            groups.append([frame])
+            seen = set()
+        seen.add(frame.index)
+    return groups
+
+
+def _continues(before: BodyFrame, frame: BodyFrame) -> bool:
+    """Whether a frame may be of the same film; pictures of none have no time."""
+    if not _of_picture(frame):
+        return frame.source == before.source
+    return _of_picture(before) and frame.stamp > before.stamp and frame.index > before.index
+
+
+def _single(group: list[BodyFrame]) -> bool:
+    """Whether it is a scene of its own, in which nobody has an identity."""
+    head = group[0]
+    alone = len(group) == 1 and head.stamp == 0 and _of_picture(head)
+    return alone and all(body.id is None for body in head)
+
+
+def _of_picture(frame: BodyFrame) -> bool:
+    name = frame.source
+    return "://" not in name and Path(name).suffix.lower() in IMAGE_SUFFIXES

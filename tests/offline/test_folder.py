@@ -1,0 +1,139 @@
+"""The output folder: one run at a time, and only what an earlier run wrote is removed."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smap_ros.bodies import Body, BodyFrame
+from smap_ros.errors import InputError
+from smap_ros.offline.bodies_file import BodiesFile
+from smap_ros.offline.earlier import written
+from smap_ros.offline.folder import OutputFolder
+from smap_ros.offline.results import ResultWriter, read_bodies
+
+PICTURE = np.zeros((48, 64, 3), np.uint8)
+SHOWN = ["contact_sheet.png", "poses_3d.png"]
+
+
+@pytest.fixture
+def frame(scene) -> BodyFrame:
+    return BodyFrame((), scene.camera)
+
+
+def film(frame, source, stamps=(0.0, 0.1, 0.2)):
+    return source, True, [
+        replace(frame, source=source, index=k, stamp=t) for k, t in enumerate(stamps)
+    ]  # fmt: skip
+
+
+def folder_film(frame, name, count=3):
+    frames = [replace(frame, source=f"{k}.png", index=k, stamp=k / 10) for k in range(count)]
+    return name, True, frames
+
+
+def pictures(frame, *names):
+    frames = [replace(frame, source=name, index=k) for k, name in enumerate(names)]
+    return "folder", False, frames
+
+
+CASES = {
+    "a film": lambda f: [film(f, "clip.mp4")],
+    "the same film twice": lambda f: [film(f, "clip.mp4"), film(f, "clip.mp4")],
+    "films of equal names": lambda f: [film(f, n) for n in ("x.mp4", "c.mp4", "c.mkv", "c_2.mp4")],
+    "bags": lambda f: [film(f, "bag:/a/image"), film(f, "bag:/b/image"), film(f, "bag:/c/image")],
+    "a bag with a late image": lambda f: [film(f, "bag:/image", (0.0, 0.2, 0.1))],
+    "pictures": lambda f: [pictures(f, "a.png", "b.png"), pictures(f, "a.jpg", "a_2.png")],
+    "pictures, then films": lambda f: [pictures(f, "a.png"), film(f, "c.mp4"), film(f, "c.mp4")],
+    "a film, then pictures": lambda f: [film(f, "c.mp4"), pictures(f, "a.png", "b.png")],
+    "a folder that is a film": lambda f: [folder_film(f, "frames"), film(f, "c.mp4")],
+    "a source without frames": lambda f: [film(f, "none.mp4", ()), film(f, "c.mp4")],
+}
+
+
+def write(out: Path, sources) -> None:
+    with ResultWriter(out) as writer:
+        for name, moving, frames in sources:
+            writer.begin(name, moving=moving, rate=10)
+            for frame in frames:
+                writer.add(PICTURE, frame)
+
+
+def files(out: Path) -> set[str]:
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_frames_tell_which_files_were_written(tmp_path, frame, case):
+    write(tmp_path, CASES[case](frame))
+    told = written(read_bodies(tmp_path / "bodies.json"))
+    assert {*told, "bodies.json"} == files(tmp_path) and len(set(told)) == len(told)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_removes_only_what_an_earlier_one_wrote(tmp_path, frame, case):
+    write(tmp_path, CASES[case](frame))
+    # Names that the earlier run would have given to more images than it had.
+    mine = {f"annotated_{k}.mp4" for k in (1, 2, 7, 2024)} | {"annotated/a_7.jpg", "notes.txt"}
+    mine |= {"annotated_c_7.mp4", "annotated_clip_7.mp4", "annotated/clip.jpg", "annotated/0.jpg"}
+    for name in mine:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    write(tmp_path, [pictures(frame, "new.png")])
+    assert files(tmp_path) == {*mine, "annotated/new.jpg", "bodies.json", *SHOWN}
+    assert all((tmp_path / name).read_text() == "mine" for name in mine)
+
+
+def test_a_film_of_one_picture_with_identities_left_no_picture(frame):
+    nobody = np.zeros((15, 3), np.float32)
+    body = Body(nobody, nobody[:, :2], nobody[:, 0], 0.5, id=3)
+    alone = replace(frame, source="0.png", bodies=(body,))
+    assert written([alone]) == [*SHOWN, "annotated.mp4"]
+
+
+def test_a_folder_is_one_runs_at_a_time(tmp_path, frame):
+    out = tmp_path / "out"
+    with ResultWriter(out) as writer:
+        writer.begin("clip.mp4", moving=True, rate=10)
+        writer.add(PICTURE, frame)
+        with pytest.raises(InputError, match=r"another run writes to the output folder .*wait"):
+            ResultWriter(out)
+        writer.add(PICTURE, replace(frame, index=1, stamp=0.1))
+    assert len(read_bodies(out / "bodies.json")) == 2
+    assert files(out) == {"bodies.json", "annotated.mp4", *SHOWN}  # none of the lock
+    ResultWriter(out).close()
+
+
+def test_a_refused_input_leaves_the_folder_free(tmp_path, frame):
+    write(tmp_path, [film(frame, "clip.mp4")])
+    with pytest.raises(InputError, match="choose another --out"):
+        OutputFolder(tmp_path, [tmp_path / "annotated.mp4"])
+    OutputFolder(tmp_path).close()
+
+
+def test_a_run_that_was_killed_leaves_the_folder_free(tmp_path):
+    script = (
+        "import sys, time, pathlib; from smap_ros.offline.folder import OutputFolder;"
+        "f = OutputFolder(pathlib.Path(sys.argv[1])); print('mine', flush=True); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path)]
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(InputError, match="at this moment"):
+            OutputFolder(tmp_path)
+        other.kill()
+    OutputFolder(tmp_path).close()
+
+
+def test_a_bodies_file_that_was_taken_away_is_told(tmp_path, frame):
+    file = BodiesFile(tmp_path / "bodies.json")
+    file.add(frame)
+    (tmp_path / "bodies.json.part").unlink()
+    with pytest.raises(InputError, match=r"can't name .*bodies\.json\.part bodies\.json: No such"):
+        file.close()

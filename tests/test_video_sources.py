@@ -1,0 +1,91 @@
+"""Videos turned and mirrored, of uneven rates, and with names that are no text."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from smap_ros.errors import InputError
+from smap_ros.sources import open_source
+from smap_ros.sources.video import VideoSource
+from tests.test_sources import shade, write_video
+
+
+def with_matrix(path: Path, a: float, b: float, c: float, d: float) -> Path:
+    """Write it into the track's header; an image's x goes to a x + c y, its y to b x + d y."""
+    data = path.read_bytes()
+    at = data.index(b"tkhd") + 4 + 40
+    numbers = [round(0x10000 * v) for v in (a, b, 0, c, d, 0, 0, 0)] + [0x40000000]
+    matrix = b"".join(v.to_bytes(4, "big", signed=True) for v in numbers)
+    path.write_bytes(data[:at] + matrix + data[at + 36 :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), lambda image: image),
+        ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+        ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+        ((0, -1, 1, 0), np.rot90),
+        ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+        ((1, 0, 0, -1), lambda image: image[::-1]),
+        ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda image: image[::-1, ::-1].swapaxes(0, 1)),
+    ],
+)
+def test_a_video_is_turned_and_mirrored_as_the_file_says(tmp_path, matrix, shown, caplog):
+    path = write_video(tmp_path / "a.mp4", frames=2)
+    plain = next(iter(open_source(str(path)))).image
+    image = next(iter(open_source(str(with_matrix(path, *matrix))))).image
+    np.testing.assert_array_equal(image, shown(plain))
+    assert VideoSource(path).survey().size == image.shape[1::-1]
+    assert not caplog.text
+
+
+def test_a_video_at_an_odd_angle_is_told_once(tmp_path, caplog):
+    turn = np.deg2rad(30)
+    matrix = np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)
+    path = with_matrix(write_video(tmp_path / "a.mp4", frames=3), *matrix)
+    assert [frame.image.shape for frame in open_source(str(path))] == [(48, 64, 3)] * 3
+    assert caplog.text.count("people lean") == 1
+
+
+def write_uneven_video(path: Path, milliseconds: list[int]) -> Path:
+    """A film whose frames come when something changes."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=15)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.gop_size = 1
+        for k, time in enumerate(milliseconds):
+            frame = av.VideoFrame.from_ndarray(shade(k), format="bgr24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_video_of_uneven_rate_is_damaged_only_where_its_end_is_missing(tmp_path, caplog):
+    times = [0, 10, 500, 510, *range(1000, 4100, 500), 4010]
+    path = write_uneven_video(tmp_path / "a.mkv", sorted(times))
+    source = open_source(str(path))
+    assert len(list(source)) == len(times) < source.count / 2
+    assert not caplog.text
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * 0.6)])
+    assert 0 < len(list(open_source(str(path)))) < len(times)
+    assert "damaged" in caplog.text
+
+
+def test_a_video_whose_name_is_not_utf8_is_read_and_named(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", frames=2)
+    odd = path.rename(tmp_path / os.fsdecode(b"clip\xff.mp4"))
+    (first, _) = open_source(odd)
+    assert first.source == "clip\xff.mp4" and first.source.encode()
+    odd.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"clip.[.]mp4 can.t be opened as a video"):
+        open_source(odd)
