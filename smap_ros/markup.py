@@ -82,6 +82,8 @@ def whole_number(value: Any) -> int:
     Raises:
         ValueError, TypeError: if it is something else: a truth value, words, 2.5, infinity.
     """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # floats hold no ids of 64 bits
     number = float(value)
     if isinstance(value, bool) or not number.is_integer():
         raise ValueError(f"expected a whole number, got {value!r}")

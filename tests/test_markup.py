@@ -50,3 +50,8 @@ def test_a_key_that_is_stated_twice_is_refused_where_it_is():
     text = "x: &x {a: 1}\nouter:\n  A: &A {<<: *x, a: 2}\nB: {<<: *A, b: 1}\n"
     assert yaml_value(text) == {"x": {"a": 1}, "outer": {"A": {"a": 2}}, "B": {"a": 2, "b": 1}}
     assert yaml_value("1: a\n'1': b\n") == {1: "a", "1": "b"}
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 10**17 + 1, 2**63 - 1])
+def test_ids_of_64_bits_stay_what_they_are(number):
+    assert whole_number(number) == number

@@ -142,7 +142,7 @@ def test_nothing_is_opened_but_what_lies_with_the_results(
 
 def test_of_a_path_the_file_of_that_name_beside_the_results_is_taken(tmp_path, frames):
     write_video(tmp_path / "walk.mp4", 4)
-    file = write_json(tmp_path / "out" / "bodies.json", people_of("/home/me/walk.mp4", frames))
+    file = write_json(tmp_path / "out" / "bodies.json", people_of("/elsewhere/walk.mp4", frames))
     assert shown(file) == [0, 1, 2, 3]
 
 

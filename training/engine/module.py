@@ -72,7 +72,6 @@ class RecipeModule(lightning.LightningModule):
         for group, stated in zip(optimizer.param_groups, self._stated, strict=True):
             group.update(stated, lr=stated["lr"] * factor, initial_lr=stated["lr"])
         schedule.base_lrs = [stated["lr"] for stated in self._stated]
-        schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
 
 
 def settings_of(group: Mapping[str, Any]) -> dict[str, Any]:

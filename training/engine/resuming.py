@@ -11,7 +11,7 @@ from torch import Tensor
 from smap_ros.errors import InputError, reason
 from smap_train.engine.checkpoint import LAST, STEPS
 from smap_train.engine.config import RunConfig
-from smap_train.engine.module import RecipeModule, settings_of
+from smap_train.engine.module import RecipeModule
 from smap_train.engine.sampling import SKIPPED
 from smap_train.engine.validation import BEST, MEASURES, measured
 from smap_train.models.checkpoint import mismatches, read_untrusted
@@ -33,12 +33,13 @@ def begin_anew(config: RunConfig, model: str) -> None:
     Raises:
         InputError: naming what an earlier run left.
     """
-    out = config.out
-    if (out / LAST).exists():
-        return  # the run was asked to end within its first step
-    start_only = [line["step"] for line in measured(out / MEASURES)] == [0]
-    ours = [out / SKIPPED, *([out / MEASURES, out / BEST] if start_only else [])]
-    others = [out / BEST, out / MEASURES, out / f"{model}.pth", *(out / STEPS).glob("*.pth")]
+    out, weights = config.out, config.out / f"{model}.pth"
+    steps = [line["step"] for line in measured(out / MEASURES)]
+    ours = [out / SKIPPED, *([out / MEASURES] if steps in ([], [0]) else [])]
+    ours += [out / BEST] if steps == [0] else []
+    # A run that was asked to end within its first step leaves a state of step 0.
+    ours += [out / LAST, weights] if (out / LAST).exists() else []
+    others = [out / BEST, out / MEASURES, weights, *(out / STEPS).glob("*.pth")]
     left = sorted(path for path in others if path.exists() and path not in ours)
     if left:
         named = ", ".join(str(path.relative_to(out)) for path in left[:5])
@@ -77,7 +78,7 @@ def check_fits(state: Path, module: RecipeModule) -> None:
             f"these settings make groups of {_told(sizes[1])}. --change can't change which weights "
             "are trained; choose another `out`"
         )
-    if not _same_optimiser(was[0], now[0]):
+    if not all(map(_same_optimiser, was, now)):
         raise InputError(
             f"{state} is of a run with another optimiser, whose moments don't fit. --change can't "
             "change the optimiser; choose another `out`"
@@ -97,10 +98,8 @@ def _stored(state: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
 
 
 def _same_optimiser(was: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether one's settings contain the other's: a new version of torch may add some."""
-    before = set(settings_of(was)) - {"initial_lr"}  # of the schedule
-    after = set(settings_of(now))
-    return before <= after or after <= before
+    """Whether both groups are of optimisers with the same moments."""
+    return all((name in was) == (name in now) for name in ("betas", "momentum"))
 
 
 def _told(sizes: list[int]) -> str:

@@ -48,6 +48,8 @@ class Validate(Callback):
         """Measure what the run starts from, and where an earlier start stopped before it could."""
         assert isinstance(pl_module, RecipeModule)
         step = trainer.global_step
+        if step and trainer.is_global_zero:
+            forget_later(self.config.out, step)
         if step == 0 and not pl_module.recipe.starts_trained():
             return
         if step == 0 or self._due(trainer):
@@ -114,14 +116,42 @@ class Validate(Callback):
         before = [line for line in measured(path) if line["step"] < step]
         first, value = next(iter(measures.items()))
         best = min((line[first] for line in before if first in line), default=math.inf)
+        if not (self.config.out / BEST).exists():
+            best = math.inf
         told = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
         LOG.info("held out, step %d: %s%s", step, told, "; the best so far" if value < best else "")
-        if value < best:  # before its line, by which an earlier start has done both
+        lines = [*before, {"step": step, **measures}]
+        if step == 0:  # by its line a start that was killed is known
+            write_measures(path, lines)
+        if value < best:
             file, weights = self.config.out / BEST, network.state_dict()
             save_checkpoint(file, recipe.model, weights, "", recipe.input_size, **recipe.options)
-        lines = [*before, {"step": step, **measures}]
-        with whole_file(path, "the measures") as written:
-            written.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+        if step:  # by its line a later start knows that both are done
+            write_measures(path, lines)
+
+
+def write_measures(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Write ``measures.jsonl`` anew."""
+    with whole_file(path, "the measures") as written:
+        written.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+def forget_later(out: Path, step: int) -> None:
+    """Leave out what was measured after a step that a run goes on from: a copy was put back.
+
+    Args:
+        out: folder of the run.
+        step: of the state.
+    """
+    lines = measured(out / MEASURES)
+    kept = [line for line in lines if line["step"] <= step]
+    if len(kept) < len(lines):
+        LOG.warning(
+            "%s: what was measured after step %d is left out, %s with it; the best weights from "
+            "here on are kept", out / MEASURES, step, BEST,
+        )  # fmt: skip
+        write_measures(out / MEASURES, kept)
+        (out / BEST).unlink(missing_ok=True)
 
 
 def measured(path: Path) -> list[dict[str, Any]]:

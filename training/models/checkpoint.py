@@ -135,12 +135,17 @@ def require_finite(weights: Mapping[str, Tensor], path: Path, advice: str) -> No
     Raises:
         InputError: naming the first that hold NaN or infinite values.
     """
-    broken = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
+    broken = [key for key, value in weights.items() if not _finite(value)]
     if broken:
         more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise InputError(
             f"{path} holds NaN or infinite weights in: {', '.join(broken[:5])}{more}; {advice}"
         )
+
+
+def _finite(value: Tensor) -> bool:
+    small = value.is_floating_point() and value.itemsize == 1  # torch has no isfinite for float8
+    return bool(torch.isfinite(value.float() if small else value).all())
 
 
 def read_untrusted(path: Path) -> Any:

@@ -125,6 +125,9 @@ class BundlePredictions:
         self._estimator.close()
 
 
+_ROUNDING = 1e-5  # of scores: float32 of others sums up to a little more than 1
+
+
 class FilePredictions:
     """The people of a ``bodies.json``.
 
@@ -143,9 +146,9 @@ class FilePredictions:
         self._by_stem: dict[str, list[BodyFrame]] = defaultdict(list)
         self._by_index: dict[int, list[BodyFrame]] = defaultdict(list)
         for frame in (replace(read, detector=detector) for read in read_bodies(path)):
-            _check_scores(frame, self.description)
-            self._by_stem[Path(frame.source).stem].append(frame)
-            self._by_index[frame.index].append(frame)
+            checked = _with_scores_in_range(frame, self.description)
+            self._by_stem[Path(frame.source).stem].append(checked)
+            self._by_index[frame.index].append(checked)
 
     def of(self, picture: Picture, key: Key | None = None) -> BodyFrame | None:
         """Look the picture up.
@@ -294,15 +297,20 @@ def _check_size(camera: Camera, picture: Picture, source: str) -> None:
         )
 
 
-def _check_scores(frame: BodyFrame, source: str) -> None:
+def _with_scores_in_range(frame: BodyFrame, source: str) -> BodyFrame:
+    """The frame, with scores that are out by others' rounding brought to [0, 1]."""
+    bodies = []
     for k, body in enumerate(frame):
-        scores = np.append(body.scores, body.score)
-        wrong = scores[~((scores >= 0) & (scores <= 1))]
+        scores = np.append(body.scores, body.score).astype(np.float64)
+        wrong = scores[~((scores >= -_ROUNDING) & (scores <= 1 + _ROUNDING))]
         if wrong.size:
             raise InputError(
                 f"{source}: person {k} of frame {frame.index} ({frame.source}) has a score of "
-                f"{wrong[0]:g}; expected those of people and joints in [0, 1]"
+                f"{wrong[0]:.9g}; expected those of people and joints in [0, 1]"
             )
+        kept = np.clip(scores, 0, 1)
+        bodies.append(replace(body, scores=kept[:-1].astype(np.float32), score=float(kept[-1])))
+    return replace(frame, bodies=tuple(bodies))
 
 
 def _converted(body: Body) -> Body:

@@ -119,6 +119,17 @@ def test_scores_outside_0_to_1_are_refused(write, change, score):
         open_predictions(str(path))
 
 
+def test_scores_that_rounding_brought_a_little_above_1_are_1(write):
+    path = write(("a.mp4", 0))
+    content = json.loads(path.read_text())
+    body = content["frames"][0]["bodies"][0]
+    body["score"] = 1.000001
+    body["joints_3d"][4][3] = 1.0000002
+    path.write_text(json.dumps(content))
+    (frame,) = open_predictions(str(path))._by_index[0]
+    assert frame.bodies[0].score == 1 and frame.bodies[0].scores.max() <= 1
+
+
 def test_what_is_neither_is_refused(tmp_path):
     with pytest.raises(InputError, match="can't read"):
         open_predictions(str(tmp_path / "no.json"))

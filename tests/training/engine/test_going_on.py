@@ -15,7 +15,7 @@ from smap_ros.errors import InputError
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.record import RECORD
 from smap_train.engine.trainer import train
-from smap_train.engine.validation import BEST, MEASURES
+from smap_train.engine.validation import BEST, MEASURES, write_measures
 from smap_train.models.checkpoint import load_checkpoint
 from smap_train.recipes.base import Recipe
 
@@ -239,3 +239,39 @@ def test_a_list_of_skipped_records_that_was_cut_off_ends_no_run(tmp_path, caplog
     assert caplog.text.count("is cut off or damaged; it is left out") == 1
     assert "records left out: 1" in caplog.text
     assert json.loads(path.read_text().splitlines()[-1])["record"] == 3  # on a line of its own
+
+
+def test_a_state_of_step_0_hands_nothing_on_to_other_settings(tmp_path):
+    """A run that was asked to end within its first step; what it was measured at is no one's."""
+    train(toy(tmp_path, accumulate=4, time_limit=timedelta(microseconds=1)))
+    assert (tmp_path / LAST).exists() and steps_done(tmp_path / LAST) == 0
+    write_measures(tmp_path / MEASURES, [{"step": 0, "loss": -1.0}])
+    (tmp_path / BEST).write_bytes(b"another's")
+    train(toy(tmp_path, validate_every=10, seed=2))
+    assert steps_measured(tmp_path) == [10, 20]
+    assert (tmp_path / BEST).read_bytes() != b"another's"
+
+
+def test_a_state_that_is_put_back_is_measured_anew_from_there(tmp_path, caplog):
+    train(toy(tmp_path, validate_every=5), stop_after=10)
+    copy = (tmp_path / LAST).read_bytes()
+    train(toy(tmp_path, validate_every=5))
+    (tmp_path / BEST).rename(tmp_path / "old.pth")
+    (tmp_path / BEST).write_bytes((tmp_path / "old.pth").read_bytes())
+    (tmp_path / LAST).write_bytes(copy)
+    with caplog.at_level(logging.WARNING):
+        train(toy(tmp_path, validate_every=5, learning_rate=1e-9), change=True)
+    assert steps_measured(tmp_path) == [5, 10, 15, 20]
+    assert "what was measured after step 10 is left out" in caplog.text
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / BEST, tmp_path / "old.pth")
+
+
+def test_a_start_that_was_killed_between_its_measures_and_its_best_weights_begins_again(tmp_path):
+    for text in ("", '{"step": 0, "loss": 1.0}\n'):
+        tmp_path.joinpath(MEASURES).write_text(text)
+        train(toy(tmp_path, validate_every=10), stop_after=5)
+        tmp_path.joinpath(LAST).unlink()
+        for left in tmp_path.glob("*.pth"):
+            left.unlink()
+        tmp_path.joinpath(MEASURES).unlink()

@@ -54,13 +54,15 @@ class RelativeAdamW(torch.optim.AdamW):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See :meth:`state_dict`; a state of before it had sizes keeps those there are."""
         stored = dict(state_dict)
-        sizes = stored.pop(_SIZES, None)
+        sizes = stored.pop(_SIZES, self._sizes)
+        shapes = [[[s.shape for s in group] for group in groups] for groups in (sizes, self._sizes)]
+        if shapes[0] != shapes[1]:
+            raise ValueError("the state's sizes aren't those of these weights")
         super().load_state_dict(stored)
-        if sizes is not None:
-            self._sizes = [
-                [size.to(own) for size, own in zip(given, owns, strict=True)]
-                for given, owns in zip(sizes, self._sizes, strict=True)
-            ]
+        self._sizes = [
+            [size.to(own, copy=True) for size, own in zip(given, owns, strict=True)]
+            for given, owns in zip(sizes, self._sizes, strict=True)
+        ]
 
 
 def _sizes(weights: Tensor) -> Tensor:
