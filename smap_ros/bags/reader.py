@@ -79,6 +79,8 @@ def _told_as_damage(
         return read(*args, **kwargs)
     except READ_ERRORS:
         raise
+    except (AttributeError, TypeError, NameError, AssertionError):  # ours, not the bag's
+        raise
     except Exception as error:
         raise AnyReaderError(str(error) or type(error).__name__) from error
 

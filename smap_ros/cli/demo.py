@@ -98,9 +98,9 @@ def _rate(options: DemoOptions) -> float | None:
     """The rate that a clip is shown at again, which waits for the nodes while it plays.
 
     Raises:
-        InputError: if it is no film.
+        InputError: if it can't be read.
     """
-    source = open_source(str(_clip(options)))
+    source = open_source(_clip(options).absolute())
     source.close()
     return None if options.real_time else source.rate
 

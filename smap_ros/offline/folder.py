@@ -73,6 +73,11 @@ class OutputFolder:
         except OSError as error:
             raise self._refusal(error.strerror or str(error)) from error
 
+    @property
+    def used(self) -> bool:
+        """Whether results lie there, of whomever."""
+        return any((self.out / name).exists() for name in (BODIES, f"{BODIES}.part"))
+
     def close(self) -> None:
         """Let others write; harmless when done twice."""
         if self._lock is not None:
@@ -105,10 +110,19 @@ def _earlier(out: Path) -> list[Path]:
     names: dict[str, None] = {}
     for document in documents:
         try:
-            names.update(dict.fromkeys(written(read_bodies(document))))
+            files = written(read_bodies(document))
         except SmapError:
-            return []  # somebody else's, or damaged; it is written anew all the same
-    return [*(file for name in names if (file := out / name).is_file()), *documents]
+            continue  # somebody else's, or damaged; it is written anew all the same
+        names.update(dict.fromkeys(files))
+    return [*(file for name in names if _is_ours(file := out / name)), *documents]
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether there is such a file in the folder itself, and not behind a link."""
+    try:
+        return file.is_file() and not file.parent.is_symlink()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _refuse_inputs(out: Path, earlier: list[Path], inputs: Iterable[Path]) -> None:

@@ -100,7 +100,7 @@ class ResultWriter:
     Args:
         out: folder to write to; made if needed. It is this run's alone until :meth:`close`. An
             earlier run's results in it are removed when the first frame comes, and stay where
-            none does; without any, ``bodies.json`` says that there was no frame.
+            none does; where there are none, an empty ``bodies.json`` is written.
         inputs: files and folders that are about to be read.
 
     Attributes:
@@ -125,7 +125,7 @@ class ResultWriter:
         self._files: list[str] = []
         self._video: VideoWriter | None = None
         self._moving = False
-        self._closed = False
+        self._closed = self._failed = False
         self._bodies: BodiesFile | None = None
         self.refused = False
         self._folder = OutputFolder(out, inputs)
@@ -141,8 +141,7 @@ class ResultWriter:
         trace: TracebackType | None,
     ) -> None:
         """Finish all files; after an error, as many as can be."""
-        if error is None and self._bodies is None and not (self.out / BODIES).exists():
-            self._bodies = BodiesFile(self.out / BODIES)  # of nobody, and nothing is lost by it
+        self._failed = error is not None
         with contextlib.suppress(SmapError) if error is not None else contextlib.nullcontext():
             self.close()
 
@@ -211,6 +210,8 @@ class ResultWriter:
         yield self._write_plot
 
     def _end_bodies(self) -> None:
+        if self._bodies is None and not (self._failed or self._folder.used):
+            self._bodies = BodiesFile(self.out / BODIES)  # of nobody, and nothing is lost by it
         if self._bodies is not None:
             self._bodies.close()
             self._files.append(BODIES)

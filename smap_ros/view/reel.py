@@ -230,14 +230,23 @@ def _of_name(
     original = images or _beside(name, folder)
     if original is not None:
         # Without it, a bag of several cameras would give the pictures of any of them.
-        topic = topic or _bag_topic(name)[1] or None
+        topic = topic or _topic_in(original, _bag_topic(name)[1])
         yield from _of_source(original, {frame.index: k for k, frame in members}, topic)
 
 
 def _bag_topic(name: str) -> tuple[str, str]:
     """The bag and the topic that a source names; the topic is empty of other sources."""
     file, colon, topic = name.rpartition(":")
-    return (file, topic) if colon else (name, "")
+    told = bool(colon) and topic.startswith("/") and "://" not in name
+    return (file, topic) if told else (name, "")
+
+
+def _topic_in(path: Path, topic: str) -> str | None:
+    """The topic, if a bag has it: that which people were found in may be another bag's."""
+    if not (topic and is_bag(path)):
+        return None
+    with closing(ReadableBag(path)) as bag, open_bag(bag.path) as reader:
+        return topic if topic in reader.topics else None
 
 
 def _annotated(
@@ -260,11 +269,9 @@ def _beside(name: str, folder: Path) -> Path | None:
     """
     if "://" in name:
         return None
-    bag, topic = _bag_topic(name)
-    for file in [bag] if topic.startswith("/") else [name, bag]:
-        for place in _places(file, folder):
-            if (place.is_file() or place.is_dir()) and not is_camera(str(place)):
-                return place
+    for place in _places(_bag_topic(name)[0], folder):
+        if (place.is_file() or place.is_dir()) and not is_camera(str(place)):
+            return place
     return None
 
 

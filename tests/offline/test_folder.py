@@ -1,5 +1,6 @@
 """The output folder: one run at a time, and only what an earlier run wrote is removed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -93,6 +94,47 @@ def test_a_film_of_one_picture_with_identities_left_no_picture(frame):
     body = Body(nobody, nobody[:, :2], nobody[:, 0], 0.5, id=3)
     alone = replace(frame, source="0.png", bodies=(body,))
     assert written([alone]) == [*SHOWN, "annotated.mp4"]
+
+
+def test_nothing_outside_of_the_folder_is_removed(tmp_path, frame):
+    out, elsewhere = tmp_path / "out", tmp_path / "photos"
+    out.mkdir()
+    elsewhere.mkdir()
+    for name in ("holiday.jpg", "annotated.mp4"):
+        (elsewhere / name).write_text("mine")
+    (out / "annotated").symlink_to(elsewhere)
+    names = ("holiday.png", "../photos/annotated.mp4", f"{elsewhere}/annotated.mp4")
+    frames = [replace(frame, source=name) for name in names]
+    content = {"frames": [one.to_json() for one in frames]}
+    (out / "bodies.json").write_text(json.dumps(content))
+    write(out, [film(frame, "clip.mp4")])
+    assert {path.name for path in elsewhere.iterdir()} == {"holiday.jpg", "annotated.mp4"}
+
+
+def test_names_that_no_file_can_have_refuse_no_run(tmp_path, frame):
+    (tmp_path / "annotated").mkdir()
+    long = replace(frame, source="b" * 300 + ".png")
+    (tmp_path / "bodies.json").write_text(json.dumps({"frames": [long.to_json()]}))
+    write(tmp_path, [film(frame, "clip.mp4")])
+    assert len(read_bodies(tmp_path / "bodies.json")) == 3
+
+
+def test_what_a_killed_run_left_stays_until_there_is_a_frame(tmp_path, frame):
+    file = BodiesFile(tmp_path / "bodies.json")
+    file.add(frame)
+    before = (tmp_path / "bodies.json.part").read_bytes()
+    with ResultWriter(tmp_path) as writer:
+        writer.begin("clip.mp4", moving=True, rate=10)
+    assert (tmp_path / "bodies.json.part").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"bodies.json.part"}
+
+
+def test_a_writer_that_is_closed_before_its_end_leaves_nothing_open(tmp_path):
+    with ResultWriter(tmp_path) as writer:
+        writer.begin("clip.mp4", moving=True, rate=10)
+        writer.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"bodies.json"}
+    ResultWriter(tmp_path).close()
 
 
 def test_a_folder_is_one_runs_at_a_time(tmp_path, frame):

@@ -68,6 +68,17 @@ def test_a_topic_that_is_stated_is_that_of_the_images(tmp_path, two, frames):
         assert shown(file, two, "/b/image_raw") == [10, 11, 12, 13]
 
 
+@pytest.mark.parametrize(
+    "source", ["rtsp://robot/stream", "take:2.mp4", "other:/front/image_raw", "/dev/video0"]
+)
+def test_a_stated_bag_gives_its_images_whatever_people_were_found_in(tmp_path, frames, source):
+    bag = write_bag(
+        tmp_path / "one", (m for k in range(4) for m in camera("/cam", k, picture(k), 100 + k))
+    )
+    file = write_json(tmp_path / "out" / "bodies.json", people_of(source, frames))
+    assert shown(file, bag) == [0, 1, 2, 3]
+
+
 def test_a_topic_is_not_stated_for_other_images(tmp_path, frames):
     file = write_json(tmp_path / "out" / "bodies.json", people_of("walk.mp4", frames))
     video = write_video(tmp_path / "walk.mp4", 4)
