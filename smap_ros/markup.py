@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import yaml
+
+LOG = logging.getLogger(__name__)
 
 _MERGE = "tag:yaml.org,2002:merge"
 # What PyYAML's own constructors raise beside YAMLError: a date of month 13, `!!bool maybe`, a
@@ -15,12 +18,8 @@ _YAML_ERRORS = (
 )  # fmt: skip
 
 
-class _StatedTwiceError(yaml.YAMLError):
-    """It is YAML, but nobody knows what is meant."""
-
-
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is stated twice, of which the last one would win without a word."""
+    """Tells of a key that is stated twice, of which YAML's last one counts."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """See PyYAML. Here what is merged from elsewhere (``<<``) isn't in the mapping yet."""
@@ -29,8 +28,10 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
             if name in stated:
-                line = key.start_mark.line + 1
-                raise _StatedTwiceError(f"{key.value!r} is stated twice, again in line {line}")
+                LOG.warning(
+                    "%r is stated twice, again in line %d of a YAML text; the last one counts",
+                    key.value, key.start_mark.line + 1,
+                )  # fmt: skip
             if name is not None and key.tag != _MERGE:
                 stated.add(name)
         return node
@@ -44,8 +45,6 @@ def yaml_documents(text: str) -> list[Any]:
     """
     try:
         return [document for document in yaml.load_all(text, _Loader) if document is not None]
-    except _StatedTwiceError as error:
-        raise ValueError(str(error)) from error
     except _YAML_ERRORS as error:
         raise ValueError(f"it is no YAML: {_reason(error)}") from error
 
@@ -58,8 +57,6 @@ def yaml_value(text: str) -> Any:
     """
     try:
         return yaml.load(text, _Loader)
-    except _StatedTwiceError as error:
-        raise ValueError(str(error)) from error
     except _YAML_ERRORS as error:
         raise ValueError(f"it is no YAML: {_reason(error)}") from error
 

@@ -39,17 +39,22 @@ def test_a_size_is_a_whole_number():
             whole_number(value)
 
 
-def test_a_key_that_is_stated_twice_is_refused_where_it_is():
-    with pytest.raises(ValueError, match=r"^'score' is stated twice, again in line 3"):
-        yaml_value("a: 1\nb: {score: 0.1, other: 2,\n  score: 0.9}\n")
-    with pytest.raises(ValueError, match="'a' is stated twice, again in line 2"):
-        yaml_documents("a: 1\na: 1\n---\nb: 2\n")
+def test_a_key_that_is_stated_twice_is_told_where_it_is(caplog):
+    text = "a: 1\nb: {score: 0.1, other: 2,\n  score: 0.9}\n"
+    assert yaml_value(text) == {"a": 1, "b": {"score": 0.9, "other": 2}}
+    assert "'score' is stated twice, again in line 3" in caplog.text
+    assert yaml_documents("a: 1\na: 2\n---\nb: 2\n") == [{"a": 2}, {"b": 2}]
+    assert "'a' is stated twice, again in line 2" in caplog.text
+
+
+def test_keys_that_only_look_stated_twice_are_not_told_of(caplog):
     merged = yaml_value("base: &base {x: 1, y: 2}\nmine: {<<: *base, x: 3}\n")
     assert merged["mine"] == {"x": 3, "y": 2}
     # An anchored mapping that merges one itself, and is merged before it is made.
     text = "x: &x {a: 1}\nouter:\n  A: &A {<<: *x, a: 2}\nB: {<<: *A, b: 1}\n"
     assert yaml_value(text) == {"x": {"a": 1}, "outer": {"A": {"a": 2}}, "B": {"a": 2, "b": 1}}
     assert yaml_value("1: a\n'1': b\n") == {1: "a", "1": "b"}
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, 10**17 + 1, 2**63 - 1])

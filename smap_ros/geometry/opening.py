@@ -1,4 +1,4 @@
-"""Openings that a camera may have which people could be placed by. No numpy: settings need it."""
+"""Openings that a camera may have which people could be placed by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from smap_ros.errors import CameraError
 # without distortion of 157 degrees 0.1, a telescope of one degree 50.
 FOCAL_RANGE = 0.1, 50.0
 _NARROWEST, _WIDEST = (2 * math.atan(0.5 / focal) for focal in reversed(FOCAL_RANGE))
-WIDEST_DEG = math.floor(math.degrees(_WIDEST) * 10) / 10  # that may be stated of a node
 
 
 def check_field_of_view(fov: float) -> None:

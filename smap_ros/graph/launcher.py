@@ -77,7 +77,8 @@ class Launcher:
         """Start all processes; if one can't be started, or we are asked to stop, none stays."""
         try:
             for process in self._plan.processes:
-                self._spawn(process)
+                with held():  # who asks us to stop finds what has begun among what runs
+                    self._running.append((process, self._spawn(process)))
         except BaseException:
             with held():
                 self.stop()
@@ -155,15 +156,14 @@ class Launcher:
         self._running.clear()
         return status
 
-    def _spawn(self, process: ProcessPlan) -> None:
+    def _spawn(self, process: ProcessPlan) -> subprocess.Popen[bytes]:
         words = [*process.arguments, *process.namespace_arguments]
         command = [sys.executable, "-m", "smap_ros.nodes", process.module, *words]
         log.debug("starting %s", " ".join(command))
         # In a session of its own, so that Ctrl-C on the terminal reaches only us: a node that is
         # interrupted twice can't shut down in order.
-        # held: whoever asks us to stop finds a process that has begun among those that run.
-        with held(), _interrupts_held():
-            self._running.append((process, self._begin(process, command)))
+        with _interrupts_held():
+            return self._begin(process, command)
 
     def _begin(self, process: ProcessPlan, command: list[str]) -> subprocess.Popen[bytes]:
         if self._log_directory is None:

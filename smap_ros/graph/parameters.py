@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Literal
 
 from smap_ros.estimators.options import ModelOptions
-from smap_ros.geometry.opening import WIDEST_DEG
 from smap_ros.settings import Changes, Options, setting
 from smap_ros.temporal.options import SmootherConfig
 
@@ -44,10 +43,10 @@ class Intrinsics(Options):
 
     fov_deg: float = setting(
         0.0,
-        "state the horizontal field of view and do without CameraInfo; 0: use CameraInfo",
+        "state the horizontal field of view, 1.2 to 157, and do without CameraInfo; 0: use that",
         unit="degrees",
         low=0,
-        high=WIDEST_DEG,
+        high=179,
         changes=Changes.ANY_TIME,
     )
     rectified: Rectified = setting(
@@ -91,10 +90,10 @@ class CameraNodeOptions(ImageQuality):
     )
     fov_deg: float = setting(
         0.0,
-        "horizontal field of view, when there is no calibration; 0: not stated",
+        "horizontal field of view, when there is no calibration, 1.2 to 157; 0: not stated",
         unit="degrees",
         low=0,
-        high=WIDEST_DEG,
+        high=179,
     )
     frame_id: str = setting("camera_optical_frame", "frame of the images (optical frame)")
     rate: float = setting(
