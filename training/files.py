@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import InputError
+from smap_ros.locks import FolderLock
 from smap_ros.paths import make_folder
-
-LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -57,22 +54,15 @@ def only_writer(folder: Path) -> Iterator[None]:
         InputError: if another process has it, or it can't be made.
     """
     make_folder(folder, "the folder of the run, out =")
-    file = os.open(folder, os.O_RDONLY)
+    lock = FolderLock(
+        folder,
+        f"another process trains in {folder} at this moment; wait for it, end it, or state another "
+        "out=",
+    )
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another process trains in {folder} at this moment; wait for it, end it, or "
-                "state another out="
-            ) from None
-        except OSError as error:  # some network file systems can't
-            LOG.warning("two runs in %s at once would not be noticed: no lock (%s)", folder, error)
         yield
     finally:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_UN)  # of workers that still have the file open as well
-        os.close(file)
+        lock.release()
 
 
 def read_arrays(path: Path, form: str, what: str, expected: str) -> dict[str, NDArray[Any]]:

@@ -56,17 +56,21 @@ def written(frames: Iterable[BodyFrame]) -> list[str]:
     out.
     """
     names, files = Names(), []
-    for number, group in enumerate(_by_source(frames)):
+    for number, group in enumerate(by_source(frames)):
         head = group[0]
         if _single(group):
             files.append(names.picture(head.source))
-        elif number == 0 or not _of_picture(head):
+        elif number == 0 or not of_picture(head.source):
             files.append(names.video(head.source, first=number == 0))
     return [SHEET, PLOT, *files] if files else []
 
 
-def _by_source(frames: Iterable[BodyFrame]) -> list[list[BodyFrame]]:
-    """The frames of each film, and each picture alone."""
+def by_source(frames: Iterable[BodyFrame]) -> list[list[BodyFrame]]:
+    """The frames of each film, and each picture that is of none alone.
+
+    Each picture of a film names its own file; a film goes on as long as numbers and stamps rise.
+    Pictures that are no film have no stamps.
+    """
     groups: list[list[BodyFrame]] = []
     seen: set[int] = set()
     for frame in frames:
@@ -80,19 +84,19 @@ def _by_source(frames: Iterable[BodyFrame]) -> list[list[BodyFrame]]:
 
 
 def _continues(before: BodyFrame, frame: BodyFrame) -> bool:
-    """Whether a frame may be of the same film; pictures of none have no time."""
-    if not _of_picture(frame):
+    """Whether a frame may be of the same film."""
+    if not of_picture(frame.source):
         return frame.source == before.source
-    return _of_picture(before) and frame.stamp > before.stamp and frame.index > before.index
+    return of_picture(before.source) and frame.stamp > before.stamp and frame.index > before.index
 
 
 def _single(group: list[BodyFrame]) -> bool:
     """Whether it is a scene of its own, in which nobody has an identity."""
     head = group[0]
-    alone = len(group) == 1 and head.stamp == 0 and _of_picture(head)
+    alone = len(group) == 1 and head.stamp == 0 and of_picture(head.source)
     return alone and all(body.id is None for body in head)
 
 
-def _of_picture(frame: BodyFrame) -> bool:
-    name = frame.source
+def of_picture(name: str) -> bool:
+    """Whether a source is the file of a picture."""
     return "://" not in name and Path(name).suffix.lower() in IMAGE_SUFFIXES

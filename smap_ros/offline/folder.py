@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from smap_ros.errors import InputError, SmapError
+from smap_ros.locks import FolderLock
 from smap_ros.offline.bodies_file import read_bodies
-from smap_ros.offline.earlier import picture_name, video_name, written
-from smap_ros.offline.names import BODIES, PICTURES, PLOT, SHEET, VIDEO
+from smap_ros.offline.earlier import written
+from smap_ros.offline.names import BODIES
 from smap_ros.pictures import printable
-
-__all__ = [
-    "BODIES",
-    "PICTURES",
-    "PLOT",
-    "SHEET",
-    "VIDEO",
-    "OutputFolder",
-    "picture_name",
-    "video_name",
-]
-
-LOG = logging.getLogger(__name__)
 
 
 class OutputFolder:
@@ -44,7 +30,7 @@ class OutputFolder:
 
     def __init__(self, out: Path, inputs: Iterable[Path] = ()) -> None:
         self.out = out
-        self._lock: int | None = None
+        self._lock: FolderLock | None = None
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -52,7 +38,7 @@ class OutputFolder:
         if not os.access(out, os.W_OK | os.X_OK):
             raise self._refusal("no permission; change it, or choose another --out")
         try:
-            self._take()
+            self._lock = self._take()
             self._earlier = _earlier(out)
             _refuse_inputs(out, self._earlier, inputs)
         except BaseException:
@@ -81,24 +67,14 @@ class OutputFolder:
     def close(self) -> None:
         """Let others write; harmless when done twice."""
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            self._lock.release()
 
-    def _take(self) -> None:
-        """Lock the folder itself: no file is left of it, whatever ends the process."""
-        try:
-            self._lock = os.open(self.out, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another run writes to the output folder {printable(str(self.out))} at this "
-                "moment; wait for it, end it, or choose another --out"
-            ) from None
-        except OSError as error:  # some network file systems can't
-            LOG.warning(
-                "two runs into %s at once would not be noticed: no lock (%s)",
-                printable(str(self.out)), error.strerror,
-            )  # fmt: skip
+    def _take(self) -> FolderLock:
+        return FolderLock(
+            self.out,
+            f"another run writes to the output folder {printable(str(self.out))} at this moment; "
+            "wait for it, end it, or choose another --out",
+        )
 
     def _refusal(self, why: str) -> InputError:
         return InputError(f"can't write to the output folder {printable(str(self.out))}: {why}")

@@ -9,7 +9,7 @@ from smap_ros.bags import BAG_SUFFIXES
 from smap_ros.errors import InputError
 from smap_ros.markup import yaml_value
 from smap_ros.paths import user_path
-from smap_ros.sources.base import Frame, Mode, Source
+from smap_ros.sources.base import FASTEST, SLOWEST, Frame, Mode, Source
 from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
 
 __all__ = [
@@ -28,9 +28,6 @@ _INPUTS = (
     "an image, a folder of images, a video, a ROS bag, a camera index such as 0, /dev/videoN (or "
     "a link to it) or a URL"
 )
-
-# Images per second of a film: one in a quarter of an hour, and what high-speed cameras take.
-_SLOWEST, _FASTEST = 0.001, 10_000.0
 
 
 def is_bag(path: Path) -> bool:
@@ -103,10 +100,10 @@ def open_source(
     path = user_path(spec)
     if fps is not None and not path.is_dir():
         raise InputError(f"images per second ({fps:g}) are for folders of images; {spec} is none")
-    if fps is not None and not _SLOWEST <= fps <= _FASTEST:
+    if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise InputError(
-            f"images per second are {fps:g}; expected a positive number, from {_SLOWEST:g} to "
-            f"{_FASTEST:g}"
+            f"images per second are {fps:g}; expected a positive number, from {SLOWEST:g} to "
+            f"{FASTEST:g}"
         )
     # Video, camera and bag libraries are imported only when one of these is read.
     if is_camera(spec):

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 
+# Images per second of a film: one in a quarter of an hour, and what high-speed cameras take.
+SLOWEST, FASTEST = 0.001, 10_000.0
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -19,9 +19,10 @@ from smap_ros.bags.recording import health_of, read_recording
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
-from smap_ros.offline.folder import PICTURES, VIDEO, picture_name, video_name
+from smap_ros.offline.earlier import by_source, of_picture, picture_name, video_name
+from smap_ros.offline.names import PICTURES, VIDEO
 from smap_ros.offline.results import read_bodies
-from smap_ros.sources import IMAGE_SUFFIXES, is_bag, is_camera, open_source
+from smap_ros.sources import is_bag, is_camera, open_source
 from smap_ros.view.spool import Image, Spool
 from smap_ros.view.vitals import Vitals
 
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds that a frame is shown whose stamp doesn't tell when the next one comes
 LONGEST = 5.0  # seconds; a longer gap in a recording isn't waited for
 
-# What a frame was taken from: the name of the source, and of a film of pictures the frame that it
-# begins with, as two films may begin with files of one name.
+# What a frame was taken from: the name of the source, and the frame that it begins with, as two
+# films may have one name.
 Take = tuple[str, int]
 
 
@@ -76,30 +77,11 @@ class Reel:
 
 
 def takes(frames: Sequence[BodyFrame]) -> list[Take]:
-    """Of each frame, what it was taken from: its source, or the film that its picture is of.
-
-    Each picture of a film names its own file; the film goes on as long as numbers and stamps rise.
-    Pictures that are no film have no stamps.
-    """
+    """Of each frame, what it was taken from: its source, or the film that its picture is of."""
     found: list[Take] = []
-    for k, frame in enumerate(frames):
-        if not _is_picture(frame.source):
-            found.append((frame.source, 0))
-        elif k and _goes_on(frames[k - 1], frame):
-            found.append(found[-1])
-        else:
-            found.append((frame.source, k))
+    for group in by_source(frames):
+        found += [(group[0].source, len(found))] * len(group)
     return found
-
-
-def _goes_on(before: BodyFrame, frame: BodyFrame) -> bool:
-    """Whether a picture is the next of a film."""
-    rising = frame.index > before.index and frame.stamp > before.stamp
-    return _is_picture(before.source) and rising
-
-
-def _is_picture(name: str) -> bool:
-    return "://" not in name and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def frame_times(frames: Sequence[BodyFrame]) -> NDArray[np.float64]:
@@ -207,7 +189,7 @@ def _pictures(
     numbered = zip(enumerate(frames), takes(frames), strict=True)
     for k, ((name, _), group) in enumerate(groupby(numbered, key=lambda item: item[1])):
         members = [item for item, _ in group]
-        if not _is_picture(name):
+        if not of_picture(name):
             found = _of_name(members, name, folder, images, topic)
         else:
             found = _singles(members, folder, images, topic)
@@ -254,7 +236,7 @@ def _annotated(
 ) -> Iterator[tuple[int, Image]]:
     """The pictures that a run left of the frames of a source."""
     # Of a film of pictures the video bears the name of their folder, which nothing tells.
-    names = [VIDEO] * first + [video_name(name)] * (not _is_picture(name))
+    names = [VIDEO] * first + [video_name(name)] * (not of_picture(name))
     files = [folder / f"{stem}.mp4" for stem in names]
     there = next((file for file in files if file.is_file()), None)
     if there is not None:
@@ -304,7 +286,7 @@ def _singles(
     topic: str | None,
 ) -> Iterator[tuple[int, Image]]:
     """The pictures of frames that each name a file."""
-    if images is not None and (is_bag(images) or images.is_file()) and not _is_picture(images.name):
+    if images is not None and (is_bag(images) or images.is_file()) and not of_picture(images.name):
         yield from _of_source(images, {frame.index: k for k, frame in members}, topic)
         return
     for number, frame in members:

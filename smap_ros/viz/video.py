@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smap_ros.errors import InputError
 from smap_ros.images import check_image
 from smap_ros.pictures import printable
+from smap_ros.sources.base import FASTEST, SLOWEST
 
 LOG = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ _CODECS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 _CLOCK = 60_000  # ticks per second; MPEG-4 takes no more than 65535
 _KEY_FRAMES = 2.0  # seconds between two
-_SLOWEST, _FASTEST = 0.001, 10_000.0  # frames per second
 _LONGEST = 1e10  # seconds, more than since 1970; the encoders count ticks in 64 bits
 # The file is written in parts of half a second (1e6 ticks) that are whole by themselves.
 _WHOLE = {"movflags": "+faststart"}
@@ -59,7 +59,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float = 30.0) -> None:
         self.path = path
-        self._rate = min(max(rate, _SLOWEST), _FASTEST) if rate > 0 else 30.0
+        self._rate = min(max(rate, SLOWEST), FASTEST) if rate > 0 else 30.0
         self._size = (0, 0)
         self._start = 0.0
         self._last = -1

@@ -157,6 +157,13 @@ def test_of_a_path_the_file_of_that_name_beside_the_results_is_taken(tmp_path, f
     assert shown(file) == [0, 1, 2, 3]
 
 
+def test_two_films_of_one_name_in_a_row_have_their_own_pictures(tmp_path, frames):
+    write_video(tmp_path / "walk.mp4", 4)
+    twice = [replace(frame, index=k, stamp=k / 10) for k, frame in enumerate(frames[:4])] * 2
+    people = [replace(frame, source="walk.mp4") for frame in twice]
+    assert shown(write_json(tmp_path / "bodies.json", people)) == [0, 1, 2, 3] * 2
+
+
 def test_a_file_beside_the_results_is_no_camera_whatever_its_name(
     tmp_path, frames, opened, monkeypatch
 ):

@@ -22,6 +22,8 @@ from smap_ros.estimators.options import ImageUp
 from smap_ros.offline.results import BODIES, read_bodies
 from smap_ros.skeletons import MPI15, convert
 
+_ROUNDING = 1e-5  # of scores: float32 of others sums up to a little more than 1
+
 
 class ClipFrame(NamedTuple):
     """What a frame is named by where several clips have frames of its number."""
@@ -123,9 +125,6 @@ class BundlePredictions:
     def close(self) -> None:
         """Release the network."""
         self._estimator.close()
-
-
-_ROUNDING = 1e-5  # of scores: float32 of others sums up to a little more than 1
 
 
 class FilePredictions:
