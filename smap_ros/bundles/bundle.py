@@ -144,14 +144,18 @@ def write_bundle(
         }
         checked = parse_manifest({**manifest, "files": files}, source="the manifest given")
         folder.mkdir(parents=True, exist_ok=True)
-        for role, path in sources.items():
-            target = folder / _file_name(role, path)
-            if not (target.exists() and target.samefile(path)):
-                shutil.copyfile(path, target)
         text = yaml.safe_dump(checked.model_dump(mode="json", exclude_none=True), sort_keys=False)
         earlier = _files_named(folder)
-        _write_atomically(folder / MANIFEST, text)
-        for name in earlier - {entry["path"] for entry in files.values()}:
+        names = [entry["path"] for entry in files.values()]
+        # All written before any is put in place: a full disk costs an earlier bundle nothing,
+        # and its files may be among those to copy.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=MANIFEST) as fresh:
+            for role, path in sources.items():
+                shutil.copyfile(path, Path(fresh) / files[role]["path"])
+            (Path(fresh) / MANIFEST).write_text(text, encoding="utf-8")
+            for name in (*names, MANIFEST):
+                os.replace(Path(fresh) / name, folder / name)
+        for name in earlier.difference(names):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise BundleError(f"can't write the bundle {folder}: {error}") from error
@@ -212,11 +216,3 @@ def _compare_hash(path: Path, entry: FileEntry, got: str) -> None:
             f"{path} was altered or damaged: sha256 is {got[:16]}..., {MANIFEST} expects "
             f"{entry.sha256[:16]}...; copy the bundle again, or export it anew"
         )
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).chmod(0o644)
-    os.replace(temporary, path)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.cli import tables
-from smap_ros.errors import InputError
+from smap_ros.errors import EngineError, InputError
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.offline import bench
 from smap_ros.pictures import write_whole
@@ -61,6 +61,8 @@ def run(
             _show(bench.ranked(measured), bundle, size, picture, out)
     if stop is not None:
         raise stop
+    if not any(row.median_ms for row in measured):
+        raise EngineError("no runtime could be measured; why is told above, see smap-ros doctor")
 
 
 def _first_picture(path: Path) -> NDArray[np.uint8]:

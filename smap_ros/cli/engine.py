@@ -7,6 +7,7 @@ import time
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.bundles.manifest.common import ImageManifest, Manifest
@@ -55,7 +56,7 @@ def build(bundle: str, model: ModelChoice, force: bool = False) -> None:
         notes = estimator.about.notes
         estimator.close()
     seconds = time.perf_counter() - started
-    timing = measure(built, _SECONDS)
+    timing = measure(built, _SECONDS, shapes=loaded.manifest.network_inputs)
     shown = [
         ("bundle", f"{loaded.name} {loaded.manifest.version}"),
         ("engine", f"{built.name} on {built.device}"),
@@ -130,5 +131,5 @@ def _operators(role: str, graph: OnnxGraph) -> Table:
     table.add_row(f"(opset {graph.opset})", "", *(opset[version] for version in VERSIONS))
     for row in check_operators(graph):
         answers = (row.verdicts[version] for version in VERSIONS)
-        table.add_row(row.operator, str(row.count), *answers)
+        table.add_row(*map(Text, (row.operator, str(row.count), *answers)))  # no markup: a file's
     return table

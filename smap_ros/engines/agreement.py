@@ -41,11 +41,17 @@ def check_answers(
         shown: what of the answers is to be compared; all, if it is not stated.
 
     Raises:
-        WrongAnswerError: if it is above the limit of the precision.
+        WrongAnswerError: if it is above the limit of the precision, or the two have other outputs.
         EngineError: if one of the two fails.
     """
     expected = shown({name: array.copy() for name, array in reference.run(inputs).items()})
-    error, worst = disagreement(shown(engine.run(inputs)), expected)
+    got = shown(engine.run(inputs))
+    if _shapes(got) != _shapes(expected):
+        raise WrongAnswerError(
+            f"{engine.name}'s network has the outputs {_shapes(got)}, {reference.name}'s "
+            f"{_shapes(expected)}: the bundle's graphs don't belong together. Export it again"
+        )
+    error, worst = disagreement(got, expected)
     if not error <= LIMITS[precision]:
         finer = {"f32": "another engine", "tf32": "precision f32"}.get(precision, "precision tf32")
         raise WrongAnswerError(
@@ -87,6 +93,10 @@ def disagreement(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tup
         errors[name] = float(difference / scale) if np.isfinite(difference) else np.inf
     worst = max(errors, key=lambda name: errors[name])
     return errors[worst], worst
+
+
+def _shapes(answers: Answers) -> dict[str, tuple[int, ...]]:
+    return {name: answers[name].shape for name in sorted(answers)}
 
 
 def _shown(spec: ImageInput) -> Array:

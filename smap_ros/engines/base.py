@@ -118,6 +118,15 @@ class CpuEngine(ABC):
         """See :meth:`Engine.close`."""
         self.handle = None
 
+    def _warm_up(self) -> None:
+        """Run once: the first run allocates and packs weights.
+
+        Not where sizes of pictures are free: what any size is, only the manifest knows, and
+        networks of convolutions refuse pictures of one pixel.
+        """
+        if all(None not in spec.shape[1:] for spec in self.inputs):
+            self.run(zeros(self.inputs))
+
     @abstractmethod
     def _infer(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Run the network on inputs that fit."""
@@ -176,12 +185,44 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> No
             )
 
 
-def zeros(specs: Sequence[TensorSpec]) -> dict[str, Array]:
-    """All-zero inputs for a network; any size counts as 1."""
-    return {
-        spec.name: np.zeros([1 if size is None else size for size in spec.shape], spec.dtype)
-        for spec in specs
-    }
+def zeros(
+    specs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, Array]:
+    """All-zero inputs for a network.
+
+    Args:
+        specs: of its inputs.
+        shapes: of the inputs, where known; else any size counts as 1.
+
+    Raises:
+        EngineError: if there is no memory for them.
+    """
+    known = shapes or {}
+    sizes = {s.name: known.get(s.name, [1 if n is None else n for n in s.shape]) for s in specs}
+    try:
+        return {spec.name: np.zeros(sizes[spec.name], spec.dtype) for spec in specs}
+    except (MemoryError, ValueError) as error:  # ValueError: more than could be counted
+        named = "; ".join(map(str, specs))
+        raise EngineError(f"the network's inputs ({named}) are too large: {error}") from error
+
+
+def tensor_type(name: str, kind: str, types: Mapping[str, str]) -> str:
+    """The type of an input or output, by numpy's name.
+
+    Args:
+        name: of the input or output.
+        kind: its type in the runtime's words.
+        types: numpy's names by the runtime's.
+
+    Raises:
+        EngineError: if numpy has no such type.
+    """
+    if kind not in types:
+        raise EngineError(
+            f"the network's {name!r} is {kind}, which numpy doesn't have; export the network with "
+            "float32 inputs and outputs"
+        )
+    return types[kind]
 
 
 def thread_count(threads: int) -> int:

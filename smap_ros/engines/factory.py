@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from smap_ros.bundles.bundle import Bundle
 from smap_ros.engines.agreement import WrongAnswerError, check_answers, picture_inputs
 from smap_ros.engines.base import Engine, zeros
 from smap_ros.engines.cuda import GpuError, gpu_identity
+from smap_ros.engines.inspect.onnx_graph import check_whole
 from smap_ros.engines.names import EngineName, GpuOptions, Precision
 from smap_ros.errors import BundleError, EngineError
 from smap_ros.paths import cache_directory
@@ -157,16 +158,35 @@ def open_model(
         name, threads, precision, gpu, rows: see :func:`create_engine`.
 
     Raises:
-        EngineError: if the runtime isn't available or refuses the network.
+        EngineError: if the runtime isn't available or refuses the network, or weights of it lie in
+            other files.
     """
     factory: Callable[..., Engine] = getattr(_module(name), _RUNTIMES[name][1])
     extra = {"gpu": gpu, "rows": rows} if name == "tensorrt" else {}
-    return factory(model, threads=threads, precision=precision, **extra)
+    engine = factory(model, threads=threads, precision=precision, **extra)
+    try:
+        check_whole(model)
+    except EngineError:
+        engine.close()
+        raise
+    return engine
 
 
-def measure(engine: Engine, seconds: float, warm_up: int = 2) -> Timing:
-    """Time an engine on zeros of its input shape; at least three runs."""
-    inputs = zeros(engine.inputs)
+def measure(
+    engine: Engine,
+    seconds: float,
+    warm_up: int = 2,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Timing:
+    """Time an engine on zeros; at least three runs.
+
+    Args:
+        engine: what is timed.
+        seconds: how long, about.
+        warm_up: runs before.
+        shapes: of its inputs, as a manifest states them; else any free size counts as 1.
+    """
+    inputs = zeros(engine.inputs, shapes)
     for _ in range(warm_up):
         engine.run(inputs)
     times: list[float] = []
@@ -297,7 +317,8 @@ def _timed(bundle: Bundle, name: str, how: Opening) -> tuple[Engine, float]:
     """A runtime's engine, open, and its milliseconds: the least, as other load only ever adds."""
     engine = _open_checked(bundle, name, how)
     try:
-        return engine, measure(engine, MEASURE_SECONDS).least_ms
+        shapes = bundle.manifest.network_inputs
+        return engine, measure(engine, MEASURE_SECONDS, shapes=shapes).least_ms
     except BaseException:
         engine.close()
         raise
@@ -308,8 +329,9 @@ def _module(name: str) -> ModuleType:
 
 
 def _choice_key(bundle: Bundle, versions: dict[str, str], how: Opening) -> str:
+    files = bundle.manifest.files.entries
     facts = {
-        "model": bundle.model_hash,
+        "model": [files[role].sha256 for role in ("model", HALF) if role in files],
         "runtimes": versions,
         "threads": how.threads,
         "cores": len(os.sched_getaffinity(0)),

@@ -11,13 +11,21 @@ from smap_ros.engines.base import (
     cpu_device,
     import_runtime,
     runtime_version,
+    tensor_type,
     thread_count,
-    zeros,
 )
 from smap_ros.engines.names import Precision
 from smap_ros.errors import EngineError
 
-_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+_TYPES = {
+    "tensor(float)": "float32", "tensor(double)": "float64", "tensor(bool)": "bool",
+    **{
+        f"tensor({kind})": kind
+        for kind in (
+            "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+        )
+    },
+}  # fmt: skip
 
 
 class OnnxRuntimeEngine(CpuEngine):
@@ -42,7 +50,7 @@ class OnnxRuntimeEngine(CpuEngine):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = count
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; it would print them as well
         # By default idle workers spin, which takes a robot's other processes their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -56,7 +64,7 @@ class OnnxRuntimeEngine(CpuEngine):
         self.inputs = tuple(_spec(node) for node in self.handle.get_inputs())
         self.outputs = tuple(_spec(node) for node in self.handle.get_outputs())
         self._names = [spec.name for spec in self.outputs]
-        self.run(zeros(self.inputs))  # warm-up: the first run allocates and packs weights
+        self._warm_up()
 
     def _infer(self, inputs: dict[str, Array]) -> dict[str, Array]:
         return dict(zip(self._names, self.handle.run(self._names, inputs), strict=True))
@@ -69,4 +77,4 @@ def version() -> str | None:
 
 def _spec(node: Any) -> TensorSpec:
     shape = tuple(size if isinstance(size, int) else None for size in node.shape)
-    return TensorSpec(node.name, shape, _DTYPES.get(node.type, node.type))
+    return TensorSpec(node.name, shape, tensor_type(node.name, node.type, _TYPES))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
+import resource
 import shutil
 from pathlib import Path
 
@@ -300,4 +302,57 @@ def test_a_file_that_can_not_be_read_is_named(folder):
     (folder / "model.onnx").unlink()
     (folder / "model.onnx").symlink_to("/proc/self/mem")
     with pytest.raises(BundleError, match=r"can't read .*model.onnx': Input/output error"):
+        load_bundle(folder)
+
+
+def test_files_of_a_bundle_may_change_roles(scene_manifest, tmp_path):
+    (tmp_path / "a").write_bytes(b"first")
+    (tmp_path / "b").write_bytes(b"second")
+    there = tmp_path / "bundle"
+    write_bundle(there, scene_manifest(), tmp_path / "a", tmp_path / "b")
+    swapped = write_bundle(there, scene_manifest(), there / "refine.onnx", there / "model.onnx")
+    assert (swapped.read(), swapped.read("refine")) == (b"second", b"first")
+
+
+def test_a_full_disk_costs_an_earlier_bundle_nothing(scene_manifest, tmp_path):
+    (tmp_path / "small").write_bytes(b"small")
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
+    there = tmp_path / "bundle"
+    write_bundle(there, scene_manifest(), tmp_path / "small")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(BundleError, match=r"can't write the bundle .*File too large"):
+            write_bundle(there, scene_manifest(version="2"), tmp_path / "large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_bundle(there).read() == b"small"
+    assert sorted(path.name for path in there.iterdir()) == [MANIFEST, "model.onnx"]
+
+
+def test_files_that_are_links_are_replaced_not_written_through(scene_manifest, tmp_path):
+    """`colcon build --symlink-install` makes them, into the sources."""
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "source").write_bytes(b"old")
+    there = tmp_path / "bundle"
+    there.mkdir()
+    (there / "model.onnx").symlink_to(tmp_path / "source")
+    assert write_bundle(there, scene_manifest(), tmp_path / "new").read() == b"new"
+    assert (tmp_path / "source").read_bytes() == b"old"
+
+
+def test_lists_in_lists_by_aliases_are_refused_and_not_written_out(folder):
+    """Nine times nine to the twentieth: a text of which no memory holds a part."""
+    *_, last = names = [f"k{k}" for k in range(20)]
+    lists = [f"{a}: &{a} [{', '.join([f'*{b}'] * 9)}]" for b, a in itertools.pairwise(names)]
+    text = "\n".join(["kind: smap", "k0: &k0 [x]", *lists, f"description: *{last}"])
+    (folder / MANIFEST).write_text(text)
+    with pytest.raises(BundleError, match=r"description: got \[\[\[.*valid string"):
+        load_bundle(folder)
+
+
+def test_a_number_of_thousands_of_digits_is_refused(folder):
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace("name: scene", f"name: 0x{'f' * 5000}"))
+    with pytest.raises(BundleError, match="name: got a number of thousands of digits"):
         load_bundle(folder)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from smap_ros.engines import create_engine
 from smap_ros.engines.cuda import GpuFacts
-from smap_ros.engines.tensorrt.plans import PlanKey
+from smap_ros.engines.tensorrt.building import Order, build_plan
+from smap_ros.engines.tensorrt.plans import PlanKey, clean_plans, plan_folder
 from smap_ros.errors import EngineError
 
 GPU = GpuFacts("Orin", "8.7", 16, 8 << 30, "12.6", True, "pycuda")
@@ -48,3 +50,30 @@ def test_a_plan_is_for_one_network_tensorrt_and_gpu():
     same = PlanKey.of(b"model", "10.3.0", replace(GPU, driver="12.8", layer="cuda-python"), "flags")
     assert same.path == keys[0].path
     assert keys[1].timing_path == keys[0].timing_path != keys[2].timing_path
+
+
+def test_a_builder_whose_libraries_print_no_text_is_understood(tmp_path, monkeypatch):
+    """What came after such a line was lost, and with it the limits of the build."""
+    (tmp_path / "noisy.py").write_text(
+        "import os\nos.write(1, b'\\xff\\xfe\\n')\nraise RuntimeError('because')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EngineError, match="no TensorRT plan could be built: because"):
+        build_plan(b"model", Order(False, module="noisy"))
+
+
+def test_plans_that_can_not_be_deleted_are_an_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (plan_folder() / "folder").mkdir(parents=True)
+    plan = plan_folder() / "a.plan"
+    plan.write_bytes(b"plan")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(EngineError, match=r"can't delete .*: Operation not permitted"):
+            clean_plans()
+    assert clean_plans() == (1, 4)
+    assert clean_plans() == (0, 0) and (plan_folder() / "folder").is_dir()

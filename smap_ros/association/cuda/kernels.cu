@@ -514,16 +514,13 @@ __device__ static inline int shrunk(const Params* p, const byte* image, int row,
   return (int)rintf(__fmul_rn((float)sum, __fdiv_rn(1.0f, (float)(n * n))));
 }
 
-// Position in the source of a pixel of the resized image: lower pixel, and weight of the next one
-// in 1/2048, as OpenCV's INTER_LINEAR has them.
+// Position in the source of a pixel of the resized image: lower pixel, which may lie before the
+// first, and weight of the next one in 1/2048, as OpenCV's INTER_LINEAR has them.
 __device__ static inline int lower(int at, int size, int source, int* weight) {
   const double ratio = __ddiv_rn((double)source, (double)size);
   const float position = (float)__dsub_rn(__dmul_rn(__dadd_rn((double)at, 0.5), ratio), 0.5);
-  int low = (int)floorf(position);
-  float share = __fsub_rn(position, (float)low);
-  if (low < 0) low = 0, share = 0;
-  if (low >= source - 1) low = source - 1, share = 0;
-  *weight = (int)rintf(__fmul_rn(share, 2048.0f));
+  const int low = (int)floorf(position);
+  *weight = (int)rintf(__fmul_rn(__fsub_rn(position, (float)low), 2048.0f));
   return low;
 }
 
@@ -535,12 +532,15 @@ letterbox(const Params* p, const byte* image, float* input) {
   for (int k = blockIdx.x * BLOCK + threadIdx.x; k < pixels; k += gridDim.x * BLOCK) {
     const int row = k / p->input_width - p->top, column = k % p->input_width - p->left;
     const bool inside = row >= 0 && column >= 0 && row < p->fit_height && column < p->fit_width;
-    int wy = 0, wx = 0, y = 0, x = 0;
+    int wy = 0, wx = 0, y = 0, x = 0, y1 = 0, x1 = 0;
     if (inside) {
-      y = lower(row, p->fit_height, height, &wy);
+      const int low = lower(row, p->fit_height, height, &wy);
+      // Beyond the border OpenCV mixes a row with itself, which rounds twice, but no column.
+      y = max(low, 0), y1 = min(low + 1, height - 1);
       x = lower(column, p->fit_width, width, &wx);
+      if (x < 0 || x >= width - 1) x = min(max(x, 0), width - 1), wx = 0;
+      x1 = min(x + 1, width - 1);
     }
-    const int y1 = min(y + 1, height - 1), x1 = min(x + 1, width - 1);
     for (int channel = 0; channel < 3; ++channel) {
       const int c = p->source[channel];
       int value = 128;

@@ -5,6 +5,7 @@ Unknown keys are refused: a misspelt threshold must not silently become a defaul
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,16 @@ def _describe(error: ValidationError) -> str:
         elif item["type"] == "missing":
             findings.append(f"{where}: missing; add it")
         else:
-            got = "" if isinstance(item["input"], dict) else f"got {item['input']!r:.80}; "
+            got = "" if isinstance(item["input"], dict) else f"got {_brief(item['input'])}; "
             findings.append(f"{where}: {got}{item['msg'].removeprefix('Value error, ')}")
     return "; ".join(findings)
+
+
+def _brief(value: Any) -> str:
+    """A value for people; of lists in lists, which YAML's aliases make endless, the beginning."""
+    words = reprlib.Repr()
+    words.maxstring = words.maxother = words.maxlong = 80
+    try:
+        return f"{words.repr(value):.80}"
+    except ValueError:
+        return "a number of thousands of digits"  # which Python doesn't write out

@@ -1,7 +1,8 @@
 """What an ONNX file holds, read without the onnx package: robots don't have it.
 
 ONNX files are protocol buffers. Only the fields that tell opset, nodes, attributes and ranks are
-looked at (numbers as in onnx.proto3); weights are stepped over, never copied.
+looked at (numbers as in onnx.proto3), and whether all weights are in the file; weights are stepped
+over, never copied.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from smap_ros.errors import InputError
+from smap_ros.errors import EngineError, InputError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BITS = 70
-_GRAPH, _OPSETS = 7, 8  # of a model
+_GRAPH, _OPSETS, _FUNCTIONS = 7, 8, 25  # of a model
 _MAX_DEPTH = 16  # graphs inside of graphs
+
+_NOTHING = memoryview(b"")
 
 Attribute = int | str | tuple[int, ...]
 
@@ -46,12 +49,14 @@ class OnnxGraph:
         nodes: all operations, those of branches and loop bodies included.
         ranks: number of dimensions of the tensors for which the file tells it.
         constants: tensors whose values lie in the file.
+        elsewhere: names of the files beside it in which there are values.
     """
 
     opset: int
     nodes: tuple[Node, ...]
     ranks: dict[str, int]
     constants: frozenset[str]
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def operators(self) -> dict[str, int]:
@@ -76,9 +81,35 @@ def read_graph(model: bytes) -> OnnxGraph:
             opset = version if domain == "" else opset
         elif number == _GRAPH:
             _read_graph(_bytes(value), found, depth=0)
+        elif number == _FUNCTIONS:  # nodes of other domains, whose weights count all the same
+            for node in _inside(_bytes(value), 7):
+                _read_node(node, _Found(elsewhere=found.elsewhere), depth=1)
     if not found.nodes:
         raise InputError("this is not an ONNX file: it has no operations; export the model again")
-    return OnnxGraph(opset, tuple(found.nodes), found.ranks, frozenset(found.constants))
+    constants, elsewhere = frozenset(found.constants), tuple(sorted(found.elsewhere))
+    return OnnxGraph(opset, tuple(found.nodes), found.ranks, constants, elsewhere)
+
+
+def check_whole(model: bytes) -> None:
+    """Refuse a network with weights in other files, which nobody checked.
+
+    Runtimes look for them in the folder where the process was started, whatever is there.
+
+    Args:
+        model: content of the ONNX file.
+
+    Raises:
+        EngineError: if it has such weights, or can't be read.
+    """
+    try:
+        elsewhere = read_graph(model).elsewhere
+    except InputError as error:
+        raise EngineError(f"nobody can tell where the network's weights are: {error}") from error
+    if elsewhere:
+        raise EngineError(
+            f"weights of the network are in other files ({', '.join(elsewhere)}), for which "
+            "bundle.yaml doesn't vouch; export it with all weights in the ONNX file"
+        )
 
 
 @dataclass
@@ -88,6 +119,7 @@ class _Found:
     nodes: list[Node] = field(default_factory=list)
     ranks: dict[str, int] = field(default_factory=dict)
     constants: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
 
 
 def _read_graph(data: memoryview, found: _Found, depth: int) -> None:
@@ -97,9 +129,11 @@ def _read_graph(data: memoryview, found: _Found, depth: int) -> None:
         if number == 1:
             _read_node(_bytes(value), found, depth)
         elif number == 5:
-            name, rank = _weights(_bytes(value))
+            name, rank = _weights(_bytes(value), found.elsewhere)
             found.constants.add(name)
             found.ranks[name] = rank
+        elif number == 15:
+            _sparse_weights(_bytes(value), found.elsewhere)
         elif number in (11, 12, 13):  # inputs, outputs, intermediate tensors
             name, known = _tensor(_bytes(value))
             if known is not None:
@@ -113,7 +147,7 @@ def _read_node(data: memoryview, found: _Found, depth: int) -> None:
         if number in texts:
             texts[number].append(_text(value))
         elif number == 5:
-            name, content, graphs = _attribute(_bytes(value))
+            name, content, graphs = _attribute(_bytes(value), found.elsewhere)
             if content is not None:
                 attributes[name] = content
             for graph in graphs:
@@ -126,7 +160,9 @@ def _read_node(data: memoryview, found: _Found, depth: int) -> None:
     found.nodes.append(Node(operator, tuple(texts[1]), tuple(texts[2]), attributes))
 
 
-def _attribute(data: memoryview) -> tuple[str, Attribute | None, list[memoryview]]:
+def _attribute(
+    data: memoryview, elsewhere: set[str]
+) -> tuple[str, Attribute | None, list[memoryview]]:
     """Name, value if it is of a kind that counts, and the graphs inside."""
     name, numbers, graphs = "", list[int](), list[memoryview]()
     value: Attribute | None = None
@@ -141,6 +177,10 @@ def _attribute(data: memoryview) -> tuple[str, Attribute | None, list[memoryview
             numbers += [content] if isinstance(content, int) else list(_packed(content))
         elif number in (6, 11):
             graphs.append(_bytes(content))
+        elif number in (5, 10):
+            _weights(_bytes(content), elsewhere)
+        elif number in (22, 23):
+            _sparse_weights(_bytes(content), elsewhere)
     return name, tuple(numbers) if numbers else value, graphs
 
 
@@ -155,14 +195,29 @@ def _opset(data: memoryview) -> tuple[str, int]:
     return "" if domain == "ai.onnx" else domain, version
 
 
-def _weights(data: memoryview) -> tuple[str, int]:
-    """Name and rank of a tensor whose values lie in the file."""
-    name, rank = "", 0
+def _sparse_weights(data: memoryview, elsewhere: set[str]) -> None:
+    """Where the values and the indices of a sparse tensor are."""
+    for number, value in _fields(data):
+        if number in (1, 2):
+            _weights(_bytes(value), elsewhere)
+
+
+def _weights(data: memoryview, elsewhere: set[str]) -> tuple[str, int]:
+    """Name and rank of a tensor that is a constant, and where its values are if not here."""
+    name, rank, place, outside = "", 0, "", False
     for number, value in _fields(data):
         if number == 1:
             rank += 1 if isinstance(value, int) else len(list(_packed(value)))
         elif number == 8:
             name = _text(value)
+        elif number == 13:
+            entry = dict(_fields(_bytes(value)))
+            if _text(entry.get(1, _NOTHING)) == "location":
+                place = _text(entry.get(2, _NOTHING))
+        elif number == 14:
+            outside = value == 1
+    if outside:
+        elsewhere.add(place)
     return name, rank
 
 

@@ -111,8 +111,13 @@ def _verdict(name: str, graph: OnnxGraph, version: str) -> str:
     return YES if since[1] == 0 or since[0] < int(version) else f"from {_release(since)}"
 
 
+def _first(node: Node) -> str:
+    """The first input; empty where a file leaves it out, which it must not."""
+    return next(iter(node.inputs), "")
+
+
 def _grid_sample(node: Node, graph: OnnxGraph, version: int) -> str:
-    rank = graph.ranks.get(node.inputs[0])
+    rank = graph.ranks.get(_first(node))
     if rank == 4:
         return ""
     if rank is None:
@@ -130,7 +135,7 @@ def _pool(node: Node, graph: OnnxGraph, version: int) -> str:
         return "no: dilated"
     if len(node.outputs) > 1:
         return "no: indices as output"
-    rank = graph.ranks.get(node.inputs[0], 4)
+    rank = graph.ranks.get(_first(node), 4)
     return "" if rank in (4, 5) else f"no: {rank}-D"
 
 

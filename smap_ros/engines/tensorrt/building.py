@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smap_ros.engines.kept import write_atomically
 from smap_ros.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,12 @@ def _run(folder: Path, limits: Limits, progress: Callable[[str], None]) -> None:
     with (
         (folder / "stderr").open("wb") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+            errors="replace",  # TensorRT's libraries may print anything
         ) as child,
     ):
         try:
@@ -238,8 +244,6 @@ def _death(status: int, errors: str) -> str:
 
 
 def _keep(source: Path, target: Path) -> None:
-    from smap_ros.engines.tensorrt.plans import write_atomically
-
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, source.read_bytes())

@@ -7,9 +7,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.engines.cuda import GpuFacts
+from smap_ros.engines.kept import ours, write_atomically
+from smap_ros.errors import EngineError
 from smap_ros.paths import cache_directory
 
 log = logging.getLogger(__name__)
 
-_ROOT = 0
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _WAIT = 1.0  # seconds between looks whether another process has built a plan
 
 
@@ -88,7 +85,7 @@ def load_plan(key: PlanKey) -> bytes | None:
     try:
         path = key.path
         with path.open("rb") as file:
-            if not _ours(file.fileno()):
+            if not ours(file):
                 log.warning("ignoring the plan %s: others than you may have written it", path)
                 return None
             plan = file.read()
@@ -110,15 +107,6 @@ def load_plan(key: PlanKey) -> bytes | None:
         log.warning("ignoring the plan %s: it was built for something else", path)
         return None
     return plan
-
-
-def _ours(file: int) -> bool:
-    """Whether nobody but this user, and root, can have written an open file.
-
-    Loading a plan runs what is in it, and a cache folder may be anywhere, such as in /tmp.
-    """
-    status = os.fstat(file)
-    return status.st_uid in (os.geteuid(), _ROOT) and not status.st_mode & _OTHERS_WRITE
 
 
 def side_car(key: PlanKey) -> dict[str, Any]:
@@ -171,15 +159,26 @@ def forget_plan(key: PlanKey) -> None:
 
 
 def clean_plans() -> tuple[int, int]:
-    """Delete everything that was kept; how many plans, and how many bytes in all."""
+    """Delete everything that was kept; how many plans, and how many bytes in all.
+
+    Raises:
+        EngineError: if a file can't be deleted.
+    """
+    plans = size = 0
     try:
-        files = [path for path in plan_folder().iterdir() if path.is_file()]
+        files = sorted(plan_folder().iterdir())
     except OSError:
         return 0, 0
-    size = sum(path.stat().st_size for path in files)
     for path in files:
-        path.unlink(missing_ok=True)
-    return sum(path.suffix == ".plan" for path in files), size
+        try:
+            taken = path.lstat().st_size
+            path.unlink()
+        except (FileNotFoundError, IsADirectoryError):  # another process may be at work here
+            continue
+        except OSError as error:
+            raise EngineError(f"can't delete {path}: {error.strerror or error}") from error
+        plans, size = plans + (path.suffix == ".plan"), size + taken
+    return plans, size
 
 
 @contextlib.contextmanager
@@ -217,18 +216,6 @@ def _wait_for_lock(file: int, progress: Callable[[str], None] | None) -> None:
             progress(f"{words}, waiting for {waited:.0f} s")
         time.sleep(_WAIT)
         waited += _WAIT
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever reads half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _digest(facts: dict[str, Any]) -> str:

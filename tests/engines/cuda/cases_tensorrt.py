@@ -18,6 +18,7 @@ from smap_ros.bundles.bundle import load_bundle, write_bundle
 from smap_ros.camera import Camera
 from smap_ros.cli.engine import build
 from smap_ros.engines import create_engine, cuda_layers, factory
+from smap_ros.engines import kept as kept_files
 from smap_ros.engines.base import zeros
 from smap_ros.engines.cuda import GpuError
 from smap_ros.engines.factory import open_model
@@ -309,7 +310,7 @@ def test_a_plan_of_another_user_is_not_loaded(model, monkeypatch, caplog):
     (path,) = kept()
     if os.geteuid():
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-        monkeypatch.setattr(plans, "_ROOT", 54321)
+        monkeypatch.setattr(kept_files, "_ROOT", 54321)
     else:
         os.chown(path, 12345, 12345)
     engine = open_model(model, "tensorrt")

@@ -93,3 +93,36 @@ def test_cut_off_and_altered_files_are_refused_or_read_never_crash(data):
         assert read_graph(bytes(content)).nodes
     except InputError as error:
         assert "ONNX file" in str(error)  # noqa: PT017 - harmless changes may be read
+
+
+def elsewhere(name: str, place: str) -> onnx.TensorProto:
+    """Weights in another file."""
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[3])
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"offset": "0", "location": place}.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def test_files_with_weights_beside_the_network_are_named():
+    """Wherever in it the tensors are: of nodes, branches, functions, and with few values."""
+    model = small_model()
+    assert read_graph(model.SerializeToString()).elsewhere == ()
+    model.graph.initializer.append(elsewhere("w", "a.bin"))
+    constant = helper.make_node("Constant", [], ["d"], value=elsewhere("d", "b.bin"))
+    model.graph.node[1].attribute[0].g.node.append(constant)
+    model.graph.sparse_initializer.add(values=elsewhere("s", "c.bin"))
+    opsets = [helper.make_opsetid("", 19)]
+    inside = helper.make_node("Constant", [], ["e"], value=elsewhere("e", "d.bin"))
+    model.functions.append(helper.make_function("mine", "f", [], ["e"], [inside], opsets))
+    graph = read_graph(model.SerializeToString())
+    assert graph.elsewhere == ("a.bin", "b.bin", "c.bin", "d.bin")
+    assert graph.operators == {
+        **read_graph(small_model().SerializeToString()).operators,
+        "Constant": 2,
+    }
+    embedded = elsewhere("w", "a.bin")
+    embedded.data_location = TensorProto.DEFAULT  # what is stated of a file doesn't count then
+    model = small_model()
+    model.graph.initializer.append(embedded)
+    assert read_graph(model.SerializeToString()).elsewhere == ()

@@ -112,3 +112,8 @@ def test_the_shipped_bundle_needs_nothing_that_tensorrt_lacks(role):
     assert set(check_opset(graph).values()) == {"yes"}
     for row in check_operators(graph):
         assert row.verdicts == dict.fromkeys(VERSIONS, "yes"), row.operator
+
+
+@pytest.mark.parametrize("operator", ["GridSample", "MaxPool", "ReduceSum", "TopK", "Resize"])
+def test_a_node_without_its_inputs_is_no_crash(operator):
+    assert all(answers(one_node(operator)))
