@@ -93,6 +93,9 @@ def run(
 
     smap-train average WHEEL runs/second_look/landmarks.pth between.pth --share 0.3
     """
+    if out.is_dir() or out.resolve() in (start.resolve(), end.resolve()):
+        what = "a folder" if out.is_dir() else "what is read"
+        raise InputError(f"can't write to {out}: expected a new file's name, got {what}")
     checkpoint, finished = load_checkpoint(end), load_model(end)
     options = checkpoint["options"]
     weights = between(_first(start, finished, options), finished.state_dict(), share)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from smap_ros.errors import InputError
+from smap_train.files import whole_file
 from smap_train.models import REGISTRY, create, entry
 from smap_train.models.checkpoint import (
     mismatches,
@@ -99,10 +100,23 @@ def convert(
             another shape (all are named), if values are not finite, or if ``out`` can't be
             written. Nothing is written then.
     """
+    _require_new(out, source)
+    weights, summary = _converted(model, source, place, options)
+    return _written(out, weights, summary, options)
+
+
+def _require_new(out: Path, *sources: Path) -> None:
+    """Refuse to write over a folder or what is read."""
+    if out.is_dir() or out.resolve() in [source.resolve() for source in sources]:
+        raise InputError(f"can't write to {out}: expected a new file's name, got {_what(out)}")
+
+
+def _converted(
+    model: str, source: Path, place: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], Summary]:
+    """The weights of an official file by the network's own keys, and what is said of them."""
     with torch.device("meta"):  # only keys, shapes and dtypes are needed
         network = create(model, **options)
-    if out.is_dir() or out.resolve() == source.resolve():
-        raise InputError(f"can't write to {out}: expected a new file's name, got {_what(out)}")
     expected = network.state_dict()
     found = find_weights(read_untrusted(source), source, _official_names(model, expected), place)
     weights = own_share(model, found.weights)
@@ -126,8 +140,15 @@ def convert(
         notes=(*found.notes, *_of_body(entry(model).body, blank)),
         warnings=tuple(_doubts(model, source, weights)),
     )
-    save_checkpoint(out, model, weights, summary.source_sha256, **options)
-    out.with_name(out.name + ".json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
+    return weights, summary
+
+
+def _written(
+    out: Path, weights: Mapping[str, Tensor], summary: Summary, options: Mapping[str, Any]
+) -> Summary:
+    save_checkpoint(out, summary.model, weights, summary.source_sha256, **options)
+    with whole_file(out.with_name(out.name + ".json"), "summary") as file:
+        file.write((json.dumps(asdict(summary), indent=2) + "\n").encode())
     return summary
 
 
@@ -149,9 +170,13 @@ def convert_virtualpose(
         InputError: as ``convert``.
     """
     beside = out.with_name(f"{out.stem}_backbone{out.suffix}")
+    for path in (out, beside):  # one part's file could be the other's source
+        _require_new(path, behind, backbone)
     shared = {key: value for key, value in options.items() if key == "joints"}
-    first = convert("virtualpose", behind, out, **options)
-    second = convert("virtualpose_backbone", backbone, beside, **shared)
+    weights, first = _converted("virtualpose", behind, None, options)
+    weights_beside, second = _converted("virtualpose_backbone", backbone, None, shared)
+    _written(out, weights, first, options)
+    _written(beside, weights_beside, second, shared)
     if first.source_sha256 == second.source_sha256:
         doubt = f"{behind} and {backbone} are one file, and {TWO_FILES}"
         second = Summary(**{**asdict(second), "warnings": (*second.warnings, doubt)})

@@ -1,5 +1,6 @@
 """Weights between a run's start and its end."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from smap_ros.errors import InputError
 from smap_ros.paths import models_directory
 from smap_train.averaging import between
 from smap_train.cli import app
-from smap_train.export.second_look import opened
+from smap_train.export.second_look import MEMBER, opened
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, save_checkpoint
 from smap_train.models.finished import finished_lite
@@ -94,3 +95,24 @@ def test_other_networks_and_other_statistics_are_refused() -> None:
         between(weights, weights | {"b.weight": torch.zeros(1)}, 0.5)
     with pytest.raises(InputError, match=r"1 batch norm buffers differ, like a\.running_mean"):
         between(weights, weights | {"a.running_mean": torch.ones(3)}, 0.5)
+
+
+def test_what_is_read_is_not_written_over(end: Path, tmp_path: Path) -> None:
+    before = end.read_bytes()
+    for out, words in ((end, "what is read"), (tmp_path, "a folder")):
+        result = CliRunner().invoke(app, ["average", str(SHIPPED), str(end), str(out)])
+        assert isinstance(result.exception, InputError)
+        assert words in str(result.exception)
+    assert end.read_bytes() == before
+
+
+def test_a_wheel_that_was_damaged_on_the_way_is_refused(tmp_path: Path) -> None:
+    wheel, content = tmp_path / "mediapipe.whl", bytes(range(256)) * 400
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MEMBER, content)
+    data = bytearray(wheel.read_bytes())
+    middle = 30 + len(MEMBER)  # where the compressed bytes begin
+    data[middle : middle + 40] = b"\xff" * 40
+    wheel.write_bytes(data)
+    with pytest.raises(InputError, match="expected the wheel, from pip download"):
+        opened(wheel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -512,6 +513,8 @@ def test_actors_of_other_sizes_share_one_skeleton(tmp_path):
         ("a.bvh", bvh_text(ROOT, ANGLES).replace("LeftUpLeg", "Thigh"), "lacks LeftUpLeg"),
         ("a.bvh", bvh_text(ROOT, ANGLES) + "1 2 3", "got .* numbers for 9 frames"),
         ("a.bvh", bvh_text(ROOT, ANGLES).replace(".0083333", ".02"), "has 50.0 frames a second"),
+        ("a.bvh", bvh_text(ROOT, ANGLES).replace(".0083333", "nan"), "9 frames, nan a second"),
+        ("a.bvh", bvh_text(ROOT[:0], ANGLES[:0]), "has 0 frames"),
         ("a.txt", "1,2,3\n", "got 3 numbers a line, expected 3"),
         ("a.txt", "hello", "can't be read as lines of numbers"),
         ("a.amc", amc_text(ROOT, ANGLES), r"needs its skeleton beside it: .*a\.asf is missing"),
@@ -520,6 +523,21 @@ def test_actors_of_other_sizes_share_one_skeleton(tmp_path):
 )
 def test_what_is_no_motion_of_cmu_is_refused(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words):
+        convert_cmu([tmp_path], tmp_path / "cmu.npz")
+    assert not (tmp_path / "cmu.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (r"length \S+", "length 0", "is no Acclaim skeleton"),
+        (r"length 0\.45", "length nan", "legs of nan m, with NaN among the numbers"),
+    ],
+)
+def test_skeletons_without_lengths_are_refused(tmp_path, old, new, words):
+    (tmp_path / "07_01.amc").write_text(amc_text(ROOT, ANGLES))
+    (tmp_path / "07.asf").write_text(re.sub(old, new, asf_text()))
     with pytest.raises(InputError, match=words):
         convert_cmu([tmp_path], tmp_path / "cmu.npz")
     assert not (tmp_path / "cmu.npz").exists()

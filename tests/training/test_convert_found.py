@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from smap_ros.errors import InputError
 from smap_train.cli import app
-from smap_train.convert import convert
+from smap_train.convert import convert, convert_virtualpose
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, load_model
 
@@ -293,6 +293,23 @@ def test_virtualpose_is_converted_from_both_of_its_files(two_files, tmp_path):
         assert torch.equal(value, official[1][f"backbone.{key}"])
     for written in tmp_path.iterdir():
         written.unlink()  # pytest keeps the folders of its last runs
+
+
+def test_files_of_virtualpose_are_not_written_over(two_files, tmp_path):
+    """One half's result would have taken the place of the other half's source."""
+    behind, backbone = (tmp_path / name for name in ("all_backbone.pth", "other.pth"))
+    behind.symlink_to(two_files[0])
+    backbone.symlink_to(two_files[1])
+    before = [path.read_bytes() for path in two_files]
+    for out in (backbone, tmp_path / "all.pth"):
+        with pytest.raises(InputError, match="got the input itself"):
+            convert_virtualpose(behind, backbone, out, **SMALL)
+    backbone.unlink()
+    backbone.write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match="is a text"):
+        convert_virtualpose(behind, backbone, tmp_path / "new.pth", **SMALL)
+    assert [path.read_bytes() for path in two_files] == before
+    assert {path.name for path in tmp_path.iterdir()} == {"all_backbone.pth", "other.pth"}
 
 
 def test_one_file_for_both_halves_is_doubted(two_files, tmp_path):

@@ -317,6 +317,15 @@ def test_regressors_and_mean_parameters_are_read_and_checked(tmp_path):
     np.savez(mean, pose=np.ones(144))
     with pytest.raises(InputError, match="expected arrays of"):
         load_mean_parameters(mean)
+    np.savez_compressed(mean, pose=np.random.default_rng(0).random(144))
+    data = bytearray(mean.read_bytes())
+    data[60:160] = bytes(100)
+    mean.write_bytes(data)
+    with pytest.raises(InputError, match="can't be read"):
+        load_mean_parameters(mean)
+    file.write_bytes(b"PK\x03\x04" + bytes(30))
+    with pytest.raises(InputError, match="can't be read"):
+        load_joint_regressor(file, 17)
     Path(mean).write_bytes(b"PK")
     with pytest.raises(InputError, match="can't be read"):
         load_mean_parameters(mean)

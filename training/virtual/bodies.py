@@ -8,7 +8,6 @@ is then kept in the user's cache folder, so that later starts read two files and
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.paths import cache_directory
+from smap_train.files import whole_file
 from smap_train.virtual.geometry import triangles, unweld, vertex_normals
 
 # Rigid segments of the posed body and the anny bone whose head is their joint. Bones below
@@ -120,20 +120,27 @@ class BodyPool:
     """A fixed set of bodies drawn from anny's calibrated distribution of shapes."""
 
     def __init__(self, count: int, seed: int) -> None:
-        """Read the pool of ``count`` bodies of ``seed`` from the cache, or make it."""
+        """Read the pool of ``count`` bodies of ``seed`` from the cache, or make it.
+
+        Raises:
+            InputError: if it can't be written there.
+        """
         folder = cache_directory() / "virtual"
         tag = f"anny{importlib.metadata.version('anny')}-v{_CACHE_VERSION}"
         model_file = folder / f"body-model-{tag}.npz"
         pool_file = folder / f"bodies-{tag}-{count}-{seed}.npz"
-        if not (model_file.is_file() and pool_file.is_file()):
+        model, data = _kept(model_file), _kept(pool_file)
+        if model is None or data is None:
             _build(model_file, pool_file, count, seed)
-        self.model = _load_model(model_file)
-        with np.load(pool_file) as data:
-            self._vertices = data["vertices"]  # float16 offsets from the mean body keep 0.3 mm
-            self._mean = data["mean"]
-            self._joints = data["joints"]
-            self.female = data["female"]
-            self.age = data["age"]
+            model, data = _kept(model_file), _kept(pool_file)
+        assert model is not None
+        assert data is not None
+        self.model = _model(model)
+        self._vertices = data["vertices"]  # float16 offsets from the mean body keep 0.3 mm
+        self._mean = data["mean"]
+        self._joints = data["joints"]
+        self.female = data["female"]
+        self.age = data["age"]
         self._made: dict[int, Body] = {}
 
     def __len__(self) -> int:
@@ -153,23 +160,29 @@ class BodyPool:
         return self._made[index]
 
 
-def _load_model(path: Path) -> BodyModel:
-    with np.load(path) as data:
-        return BodyModel(
-            data["weights"],
-            data["parents"],
-            data["uv"],
-            {name: data[f"faces_{name}"] for name in _GROUPS},
-            {name: data[f"uv_faces_{name}"] for name in _GROUPS},
-            int(data["head_top"]),
-        )
+def _kept(path: Path) -> dict[str, NDArray] | None:
+    """The arrays of a cache file; None of one that is missing or damaged, which is made anew."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except Exception:  # numpy and zipfile raise what they like of damaged files
+        return None
+
+
+def _model(data: dict[str, NDArray]) -> BodyModel:
+    return BodyModel(
+        data["weights"],
+        data["parents"],
+        data["uv"],
+        {name: data[f"faces_{name}"] for name in _GROUPS},
+        {name: data[f"uv_faces_{name}"] for name in _GROUPS},
+        int(data["head_top"]),
+    )
 
 
 def _save(path: Path, **arrays: NDArray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-    np.savez(partial, **arrays)
-    os.replace(partial, path)
+    with whole_file(path, "bodies in the cache") as file:
+        np.savez(file, **arrays)
 
 
 def _build(model_file: Path, pool_file: Path, count: int, seed: int) -> None:

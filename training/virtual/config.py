@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,12 +13,20 @@ from smap_ros.markup import yaml_value
 
 Range = tuple[float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
+_NotNegative, _Angle = Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0, lt=180)]
+_Pitch = Annotated[float, Field(ge=-90, le=90)]
+_Quality = Annotated[int, Field(ge=0, le=100)]
+# Pictures of labels have 8 bits, and 0 is the surroundings.
+_MOST_PEOPLE = 255
+_Count = Annotated[int, Field(ge=0, le=_MOST_PEOPLE)]
 # As configs/test.yaml has them; training sets have smaller seeds and the splits "train".
 _HELD_OUT_SEED, _HELD_OUT_BODIES = 1000, 128
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _ordered(self) -> _Strict:
@@ -39,12 +48,12 @@ class CameraSettings(_Strict):
         turned_share: of pictures, stills only, from a camera rolled by any angle.
     """
 
-    height: Range = (0.3, 3.0)
-    pitch_deg: Range = (-30.0, 30.0)
+    height: tuple[Positive, Positive] = (0.3, 3.0)
+    pitch_deg: tuple[_Pitch, _Pitch] = (-30.0, 30.0)
     roll_deg: Annotated[float, Field(ge=0, le=20)] = 1.5
-    fov_deg: Range = (45.0, 110.0)
-    distance: Range = (0.8, 12.0)
-    first: Range | None = None
+    fov_deg: tuple[_Angle, _Angle] = (45.0, 110.0)
+    distance: tuple[Positive, Positive] = (0.8, 12.0)
+    first: tuple[Positive, Positive] | None = None
     aim: Range = (0.3, 1.5)
     turned_share: Share = 0.0
 
@@ -53,23 +62,23 @@ class SensorSettings(_Strict):
     """Imaging faults, each drawn between none and its limit.
 
     Attributes:
-        blur: sigma of the lens blur in pixels; motion_blur: longest streak in pixels, applied
-            to a share ``motion_blur_share`` of the pictures.
+        blur: sigma of the lens blur in pixels, 0 for none; motion_blur: longest streak in pixels,
+            applied to a share ``motion_blur_share`` of the pictures.
         noise: standard deviation of read noise in grey levels.
         exposure: factor range; cast: largest relative shift of a colour channel.
         gamma_share, grey_share: of pictures with another tone curve, and without colour.
         jpeg_quality: range of the encoder's quality.
     """
 
-    blur: Range = (0.35, 0.9)
+    blur: tuple[_NotNegative, _NotNegative] = (0.35, 0.9)
     motion_blur: Annotated[float, Field(ge=0)] = 6.0
     motion_blur_share: Share = 0.12
-    noise: Range = (0.3, 5.0)
-    exposure: Range = (0.7, 1.35)
+    noise: tuple[_NotNegative, _NotNegative] = (0.3, 5.0)
+    exposure: tuple[Positive, Positive] = (0.7, 1.35)
     cast: Share = 0.1
     gamma_share: Share = 0.3
     grey_share: Share = 0.06
-    jpeg_quality: tuple[int, int] = (55, 96)
+    jpeg_quality: tuple[_Quality, _Quality] = (55, 96)
 
 
 class SourceSettings(_Strict):
@@ -88,16 +97,16 @@ class SourceSettings(_Strict):
         backend: of the OpenGL context.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     width: Annotated[int, Field(ge=32, le=4096)] = 448
     height: Annotated[int, Field(ge=32, le=4096)] = 256
     bodies: Annotated[int, Field(ge=1, le=4096)] = 256
-    body_seed: int = 0
+    body_seed: Seed = 0
     motion: Path | None = None
     motion_split: Literal["train", "held_out", "all"] = "train"
     assets: Path | None = None
     asset_split: Literal["train", "held_out", "all"] = "train"
-    texture_seed: Annotated[int, Field(ge=0)] = 0
+    texture_seed: Seed = 0
     backgrounds: Path | None = None
     backend: Literal["egl"] = "egl"
     camera: CameraSettings = CameraSettings()
@@ -119,7 +128,7 @@ class SceneSettings(SourceSettings):
 
     out: Path = Path("runs/virtual")
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    people: tuple[int, int] = (1, 6)
+    people: tuple[_Count, _Count] = (1, 6)
     mocap_share: Share = 0.55
     photo_share: Share = 0.2
     outdoor_share: Share = 0.3
@@ -163,7 +172,7 @@ class SequencesConfig(SceneSettings):
     sequences: Annotated[int, Field(ge=1)] = 8
     seconds: Annotated[float, Field(gt=0, le=600)] = 5.0
     fps: Annotated[int, Field(ge=1, le=60)] = 10
-    people: tuple[int, int] = (1, 5)
+    people: tuple[_Count, _Count] = (1, 5)
     walking_share: Share = 0.55
     still_share: Share = 0.2
     carrying_share: Share = 0.15
@@ -207,7 +216,14 @@ class ClipPerson(_Strict):
     waypoints: Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]
     heading_deg: float = 0.0
     body: Annotated[int, Field(ge=0)] = 0
-    look: int = 0
+    look: Seed = 0
+
+    @model_validator(mode="after")
+    def _apart(self) -> ClipPerson:
+        for here, there in pairwise(self.waypoints):
+            if here == there:
+                raise ValueError(f"waypoint {there} comes twice in a row; expected another place")
+        return self
 
 
 class ClipConfig(SourceSettings):
@@ -242,10 +258,24 @@ class ClipConfig(SourceSettings):
     camera_turn_deg: Annotated[float, Field(ge=0, le=90)] = 0.0
     camera_turn_period: Annotated[float, Field(gt=0)] = 4.0
     room: tuple[float, float, float, float] = (-3.5, 3.5, 7.5, 2.8)
-    room_seed: int = 0
+    room_seed: Seed = 0
     pillars: tuple[tuple[float, float, float], ...] = ()
-    people: tuple[ClipPerson, ...]
+    people: Annotated[tuple[ClipPerson, ...], Field(max_length=_MOST_PEOPLE)]
     bag: bool = False
+
+    @model_validator(mode="after")
+    def _filmed(self) -> ClipConfig:
+        if self.width % 2 or self.height % 2:
+            raise ValueError(
+                f"the film would have {self.width} x {self.height} pixels; expected even numbers: "
+                "films have a colour for each 2 x 2 of them"
+            )
+        if round(self.seconds * self.fps) < 1:
+            raise ValueError(
+                f"{self.seconds:g} s at {self.fps} pictures a second are none; expected seconds of "
+                f"{1 / self.fps:g} or more"
+            )
+        return self
 
 
 def held_out(config: StillsConfig) -> StillsConfig:

@@ -46,7 +46,7 @@ class Garment:
     """A garment bound to the base mesh.
 
     Attributes:
-        name: folder name, e.g. ``male_casualsuit01``.
+        name: folder name, e.g. ``male_casualsuit01``; key: of this one, whatever others there are.
         binding: three base vertices per garment vertex, int [G, 3].
         shares: their weights [G, 3]; offsets: in units of the measures [G, 3] (MakeHuman axes).
         measures: axis -> (vertex, vertex, reference distance).
@@ -58,6 +58,7 @@ class Garment:
     """
 
     name: str
+    key: str
     binding: NDArray[np.intp]
     shares: NDArray[np.float64]
     offsets: NDArray[np.float64]
@@ -151,7 +152,7 @@ class MakeHumanWardrobe:
         return [body_piece] + [self._piece(g, body, material) for g, material in worn]
 
     def _piece(self, garment: Garment, body: Body, material: Material) -> Piece:
-        key = (body.index, garment.name)
+        key = (body.index, garment.key)
         if key not in self._fits:
             points = garment.fitted(body)
             self._fits[key] = points, vertex_normals(points, garment.mesh_faces)
@@ -166,7 +167,7 @@ class MakeHumanWardrobe:
             garment.uv,
             garment.faces,
             material,
-            f"garment/{garment.name}",
+            garment.key,
         )
 
 
@@ -239,7 +240,7 @@ def _skins(folder: Path, textures: TextureBank, split: str) -> dict[str, list[st
             continue
         if not _in_split(path.parent.name, split):
             continue
-        name = f"mhskin/{path.stem}"
+        name = f"mhskin/{path.relative_to(folder)}"  # folders of skins share names of files
         textures.add_file(name, path)
         out["female" if "female" in path.stem else "male"].append(name)
     return out
@@ -259,27 +260,30 @@ def _load(path: Path, model: BodyModel, textures: TextureBank) -> Garment | None
         bare = path.parent.name.startswith(_HATS)
         if not bare and not images.keys() & {"diffuseTexture", "aomapTexture"}:
             return None
-        vertices = _parse_obj(path.parent / head["obj_file"][0])
+        uv, faces, uv_faces = _parse_obj(path.parent / head["obj_file"][0])
+        measures = {
+            key[0]: (int(v[0]), int(v[1]), float(v[2]))
+            for key, v in head.items()
+            if key.endswith("_scale")
+        }
+        _check_bound(rows, faces, measures, hidden, len(model.weights))
+        position, uv_index, render_faces = unweld(faces, uv_faces)
+        uv = uv[uv_index].astype(np.float32)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise InputError(
             f"can't read the MakeHuman garment {path}: {reason(error)}; remove its folder or "
             "restore it"
         ) from error
-    uv, faces, uv_faces = vertices
-    texture = "plain" if bare else f"garment/{path.parent.name}"
+    # Folders of clothes and hair share names, and one may hold several garments.
+    key = f"garment/{path.parent.parent.name}/{path.parent.name}/{path.stem}"
     if not bare:
-        _add_garment_texture(texture, images, textures)
+        _add_garment_texture(key, images, textures)
     binding = rows[:, :3].astype(np.intp)
     weights = (model.weights[binding] * rows[:, 3:6, None]).sum(1)
     weights = np.clip(weights, 0, None)
-    position, uv_index, render_faces = unweld(faces, uv_faces)
-    measures = {
-        key[0]: (int(v[0]), int(v[1]), float(v[2]))
-        for key, v in head.items()
-        if key.endswith("_scale")
-    }
     return Garment(
         path.parent.name,
+        key,
         binding,
         rows[:, 3:6],
         rows[:, 6:9],
@@ -287,11 +291,29 @@ def _load(path: Path, model: BodyModel, textures: TextureBank) -> Garment | None
         hidden,
         (weights / weights.sum(1, keepdims=True)).astype(np.float32),
         position,
-        uv[uv_index].astype(np.float32),
+        uv,
         render_faces,
         faces,
-        texture,
+        "plain" if bare else key,
     )
+
+
+def _check_bound(
+    rows: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    measures: dict[str, tuple[int, int, float]],
+    hidden: frozenset[int],
+    vertices: int,
+) -> None:
+    """Raise an error of Python's of a garment that isn't bound to a body of so many vertices."""
+    ends = [v for a, b, _ in measures.values() for v in (a, b)]
+    used = [*ends, *hidden, *(rows[:, :3].ravel() if len(rows) else ())]
+    if not used or min(used) < 0 or max(used) >= vertices:
+        raise ValueError(f"it is bound to vertices that aren't among the body's {vertices}")
+    if not np.isfinite(rows).all() or not all(0 < size < np.inf for *_, size in measures.values()):
+        raise ValueError("its weights, offsets or measures are no numbers above 0")
+    if faces.min() < 0 or faces.max() >= len(rows):
+        raise ValueError(f"its faces have vertices that aren't among the {len(rows)} bound ones")
 
 
 def _add_garment_texture(name: str, images: dict[str, Path], textures: TextureBank) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
 from smap_train.virtual.bodies import SEGMENT_INDEX, SEGMENTS
 from smap_train.virtual.geometry import aligning, between, rotation_from_vector
 
@@ -59,6 +59,8 @@ _DRIVER: dict[str, str] = {
     },
 }
 _LIMB_END = {"upperarm": "elbow", "forearm": "wrist", "thigh": "knee", "shin": "ankle"}
+_DIRECTIONS = tuple(f"{s}_{joint}" for s in "lr" for joint in _LIMB_END.values())
+_LONGEST_LEG = 2.0  # metres; longer ones are in centimetres or inches
 
 
 @dataclass(frozen=True)
@@ -100,21 +102,25 @@ class MotionLibrary:
             split: ``train`` (without :data:`HELD_OUT_MOTIONS`), ``held_out`` or ``all``.
 
         Raises:
-            InputError: if the file is missing, lacks a key or leaves no sequence.
+            InputError: if the file is missing or damaged, lacks a key, has arrays of other shapes
+                or without numbers, or leaves no sequence.
         """
         try:
-            with np.load(path) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 self._arrays = {key: data[key] for key in data.files}
             self._joints = [str(name) for name in self._arrays["joint_names"]]
-            self._parents = self._arrays["parents"]
+            self._parents = self._arrays["parents"].astype(np.int64)
             self._offsets = self._arrays["offsets_m"].astype(np.float64)
             self._fps = float(self._arrays["fps"])
-        except (OSError, ValueError, KeyError) as error:
+            self._check_skeleton()
+            every = sorted({key.split("/")[1] for key in self._arrays if key.startswith("seq/")})
+            for name in every:
+                self._check_sequence(name)
+        except Exception as error:  # numpy and zipfile raise what they like of damaged files
             raise InputError(
-                f"can't read motions from {path}: {error}; expected an .npz with joint_names, "
-                "parents, offsets_m, fps, seq/NAME/root_m and seq/NAME/rotvec"
+                f"can't read motions from {path}: {reason(error)}; expected an .npz with "
+                "joint_names, parents, offsets_m, fps, seq/NAME/root_m and seq/NAME/rotvec"
             ) from error
-        every = sorted({key.split("/")[1] for key in self._arrays if key.startswith("seq/")})
         keep = {
             "train": lambda name: name not in HELD_OUT_MOTIONS,
             "held_out": lambda name: name in HELD_OUT_MOTIONS,
@@ -130,6 +136,40 @@ class MotionLibrary:
             self._made[name] = self._convert(name)
         return self._made[name]
 
+    def _check_skeleton(self) -> None:
+        """Raise an error of Python's of a skeleton that is none of CMU's in metres."""
+        count = len(self._joints)
+        missing = {*_DRIVER.values(), *_DIRECTIONS} - set(self._joints)
+        if missing:
+            raise ValueError(f"joint_names lacks {', '.join(sorted(missing))}")
+        if self._offsets.shape != (count, 3) or not np.isfinite(self._offsets).all():
+            shape = self._offsets.shape
+            raise ValueError(f"offsets_m has the shape {shape} or NaN; expected {(count, 3)}")
+        if self._parents.shape != (count,) or not (self._parents < np.arange(count)).all():
+            raise ValueError(f"parents is {self._parents.tolist()}; expected them before children")
+        if not 0 < self._leg() < _LONGEST_LEG:
+            raise ValueError(f"offsets_m has legs of {self._leg():g} m; expected metres")
+        if not 0 < self._fps < np.inf:
+            raise ValueError(f"fps is {self._fps}; expected frames a second")
+
+    def _check_sequence(self, name: str) -> None:
+        """Raise an error of Python's of a sequence that can't be played."""
+        turns, path = self._arrays[f"seq/{name}/rotvec"], self._arrays[f"seq/{name}/root_m"]
+        frames = (len(turns), len(self._joints), 3)
+        if not len(turns) or turns.shape != frames or path.shape != (len(turns), 3):
+            raise ValueError(
+                f"seq/{name} has rotvec of the shape {turns.shape} and root_m {path.shape}; "
+                f"expected [F, {len(self._joints)}, 3] and [F, 3]"
+            )
+        for key, values in (("rotvec", turns), ("root_m", path)):
+            broken = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            if broken.any():
+                raise ValueError(f"seq/{name}/{key} has no numbers in frame {broken.argmax()}")
+
+    def _leg(self) -> float:
+        """Hip to ankle, metres."""
+        return float(sum(np.linalg.norm(self._offset(f"l_{j}")) for j in ("knee", "ankle")))
+
     def _convert(self, name: str) -> Motion:
         local = rotation_from_vector(self._arrays[f"seq/{name}/rotvec"])  # [F, J, 3, 3]
         world = np.empty_like(local)
@@ -141,8 +181,7 @@ class MotionLibrary:
             turn = _TO_WORLD @ columns[:, self._joints.index(joint)] @ _TO_WORLD.T
             poses[:, SEGMENT_INDEX[segment]] = turn @ self._from_neutral(segment)
         path = self._arrays[f"seq/{name}/root_m"].astype(np.float64) @ _TO_WORLD.T
-        leg = sum(np.linalg.norm(self._offset(f"l_{joint}")) for joint in ("knee", "ankle"))
-        return Motion(name, self._fps, poses, path, float(leg))
+        return Motion(name, self._fps, poses, path, self._leg())
 
     def _offset(self, joint: str) -> NDArray[np.float64]:
         return self._offsets[self._joints.index(joint)]

@@ -64,7 +64,7 @@ class Sensor:
 
     def expose(self, rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """The picture as the camera delivers it, uint8 RGB [h, w, 3]; ``rng`` for the noise."""
-        image = cv2.GaussianBlur(rgb, (0, 0), self.blur)
+        image = cv2.GaussianBlur(rgb, (0, 0), self.blur) if self.blur > 0 else rgb
         if self.streak is not None:
             image = cv2.filter2D(image, -1, self.streak)
         values = image.astype(np.float32)

@@ -2,7 +2,8 @@
 
 The json of sequences (a shard each) also has ``sequence``, ``frame`` and ``stamp``.
 A shard appears under its name only when complete, so a run that was stopped goes on where it
-was. Equal settings give equal bytes, whatever the number of processes.
+was; one that ended with fewer pictures, as the last of a smaller set does, is made anew. Equal
+settings give equal bytes, whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import Any
 
 import cv2
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, reason
+from smap_ros.evaluation.common.shards import read_shards
+from smap_ros.markup import json_value
 from smap_ros.paths import make_folder
+from smap_train.files import whole_file
 from smap_train.virtual.config import CameraSettings, SequencesConfig, StillsConfig
 from smap_train.virtual.scene import Sample, Stills
 from smap_train.virtual.sequences import Sequences
@@ -55,16 +59,31 @@ def shard_path(config: ShardConfig, shard: int) -> Path:
 
 
 def missing_shards(config: ShardConfig) -> list[int]:
-    """Numbers of the shards that are not finished."""
+    """Numbers of the shards that are not there, or hold fewer pictures than they should."""
     count = -(-config.samples // config.shard_size)
-    return [k for k in range(count) if not shard_path(config, k).is_file()]
+    return [k for k in range(count) if _pictures(shard_path(config, k)) < len(_indices(config, k))]
+
+
+def _indices(config: ShardConfig, shard: int) -> range:
+    """Numbers of the samples in a shard."""
+    first = shard * config.shard_size
+    return range(first, min(first + config.shard_size, config.samples))
+
+
+def _pictures(path: Path) -> int:
+    """How many pictures are in a shard; none in one that is missing or damaged."""
+    try:
+        return sum(1 for _ in read_shards(path))
+    except InputError:
+        return 0
 
 
 def claim_folder(config: ShardConfig) -> None:
     """Make the output folder and note the settings in it.
 
     Raises:
-        InputError: if it holds shards made with other settings.
+        InputError: if it holds shards made with other settings, or its note of them is damaged or
+            missing.
     """
     settings = _noted(config)
     # Sources count by presence: the same data may lie elsewhere on another machine.
@@ -72,11 +91,13 @@ def claim_folder(config: ShardConfig) -> None:
         name: getattr(config, name) is not None for name in ("motion", "assets", "backgrounds")
     }
     note = config.out / _SETTINGS_FILE
-    if note.is_file():
-        found = json.loads(note.read_text())
-        # Settings that are younger than the folder had their defaults then.
-        found = {**_noted(type(config)(kind=config.kind)), **found}
-        found["camera"] = {**CameraSettings().model_dump(mode="json"), **found["camera"]}
+    if not note.exists() and any(config.out.glob("shard-*.tar")):
+        raise InputError(
+            f"{config.out} holds shards and no {_SETTINGS_FILE} that says what they were made "
+            "with; choose another folder with --out, or empty this one"
+        )
+    if note.exists():
+        found = _found(note, config)
         wrong = sorted(k for k in settings if found.get(k) != settings[k])
         if wrong:
             raise InputError(
@@ -85,7 +106,25 @@ def claim_folder(config: ShardConfig) -> None:
             )
         return
     make_folder(config.out, "the folder of the shards")
-    note.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    with whole_file(note, "the settings of the shards") as file:
+        file.write((json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _found(note: Path, config: ShardConfig) -> dict[str, Any]:
+    """What a folder notes; settings that are younger than it had their defaults then.
+
+    Raises:
+        InputError: if the note is damaged.
+    """
+    try:
+        found = json_value(note.read_bytes())
+        camera = {**CameraSettings().model_dump(mode="json"), **found.get("camera", {})}
+        return {**_noted(type(config)(kind=config.kind)), **found, "camera": camera}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{note} is damaged ({reason(error)}): what its shards were made with isn't known; "
+            "choose another folder with --out, or empty this one"
+        ) from error
 
 
 def _noted(config: ShardConfig) -> dict[str, Any]:
@@ -102,11 +141,9 @@ def write_shard(maker: Maker, shard: int, on_sample: Callable[[], None] = lambda
     config = maker.config
     path = shard_path(config, shard)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    first = shard * config.shard_size
-    last = min(first + config.shard_size, config.samples)
     try:
         with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for index in range(first, last):
+            for index in _indices(config, shard):
                 for name, data in _files(maker.sample(index), index, config.masks):
                     entry = tarfile.TarInfo(name)
                     entry.size = len(data)

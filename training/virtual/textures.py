@@ -267,7 +267,10 @@ def decoded(path: Path, flags: int) -> NDArray[np.uint8]:
         InputError: if it isn't an image.
     """
     data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, flags) if data.size else None
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:  # of too many pixels
+        image = None
     if image is None:
         raise InputError(f"can't read the image {path}; remove it or replace it")
     return image
@@ -275,9 +278,12 @@ def decoded(path: Path, flags: int) -> NDArray[np.uint8]:
 
 def _read(path: Path, size: int) -> Texture:
     image = decoded(path, cv2.IMREAD_UNCHANGED)
+    if image.ndim == 2 or image.shape[2] != 4:  # 8 bits, and the way up that the camera noted
+        image = decoded(path, cv2.IMREAD_COLOR)
+    elif image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
     scale = size / max(image.shape[:2])
     if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGBA)
+        y, x = (max(scale, 1 / side) for side in image.shape[:2])  # a pixel is left of each side
+        image = cv2.resize(image, None, fx=x, fy=y, interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGBA)

@@ -334,6 +334,20 @@ def test_so_it_is_with_other_readers_of_the_same_files(wrong, tmp_path):
     assert len(skipped_records(listed)) == 1
 
 
+def test_a_box_of_no_numbers_is_a_bad_record_and_not_left_out_unsaid(tmp_path):
+    path = shards(tmp_path, lambda joints: joints).path
+    with tarfile.open(path) as tar:
+        files = {m.name: tar.extractfile(m).read() for m in tar}
+    labels = json.loads(files["000001.json"])
+    people = len(open_virtual_people([path]))
+    labels["people"][0]["box"] = [float("nan")] * 4
+    files["000001.json"] = json.dumps(labels).encode()
+    write_tar(path, files)
+    records = open_virtual_people([path])
+    assert (len(records), len(records.bad())) == (people, 1)
+    looked_at(records, "sample 000001, person 0: bbox is .nan", tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [nan, absurd])
 def test_so_it_is_in_the_world(wrong, tmp_path):
     folder = tmp_path / "studio"

@@ -91,6 +91,13 @@ def test_bad_rows_are_named(tmp_path, changes, message):
 def test_other_files_are_refused(tmp_path, changes):
     with pytest.raises(InputError, match=r"none of MAED's databases as .npz"):
         opened(database(tmp_path, **changes), tmp_path)
+    names = np.random.default_rng(0).integers(0, 9, 4000).astype(str)
+    np.savez_compressed(tmp_path / "cut.npz", img_name=names)
+    data = bytearray((tmp_path / "cut.npz").read_bytes())
+    data[60:160] = bytes(100)
+    (tmp_path / "cut.npz").write_bytes(data)
+    with pytest.raises(InputError, match="none of MAED's databases"):
+        opened(tmp_path / "cut.npz", tmp_path)
     held = np.empty(1, object)
     held[0] = {"a": 1}
     np.savez(tmp_path / "code.npz", img_name=held)

@@ -11,6 +11,7 @@ import pytest
 from smap_ros.errors import InputError
 from smap_train.virtual.makehuman import HELD_OUT_ASSETS, MakeHumanWardrobe
 from smap_train.virtual.outfits import worn
+from smap_train.virtual.parts import Material
 from smap_train.virtual.posing import at_rest
 from smap_train.virtual.textures import TextureBank
 
@@ -132,3 +133,70 @@ def test_incomplete_folders_are_refused(folder, pool):
     (folder / "clothes" / "male_suit" / "male_suit.obj").unlink()
     with pytest.raises(InputError, match=r"can't read the MakeHuman garment"):
         MakeHumanWardrobe(folder, pool.model, TextureBank())
+
+
+def test_garments_and_skins_of_one_name_are_told_apart(folder, pool):
+    """A folder with two garments, hair called as clothes are, and skins with one name of files."""
+    exact = [str(v) for v in BOUND]
+    home, bank = folder / "clothes" / "male_suit", TextureBank()
+    for end in ("mhclo", "mhmat", "obj"):
+        text = (home / f"male_suit.{end}").read_text()
+        text = text.replace("male_suit", "other").replace(f"{BOUND[0]}\n", f"{BOUND[1]}\n")
+        (home / f"other.{end}").write_text(text.replace("cloth.png", "other.png"))
+    cv2.imwrite(str(home / "other.webp"), np.full((8, 8, 3), 200, np.uint8))
+    write_garment(folder / "hair", "male_suit", exact)
+    (folder / "skins" / "b").mkdir()
+    cv2.imwrite(str(folder / "skins" / "b" / "young_male_diffuse.webp"), np.zeros((8, 8, 3), "u1"))
+    wardrobe = MakeHumanWardrobe(folder, pool.model, bank)
+    suits, hair = wardrobe._suits["male"], wardrobe._hair["female"]
+    assert len({garment.key for garment in (*suits, *hair)}) == len(suits) + len(hair) == 4
+    assert [int(bank[suit.texture][0, 0, 0]) // 50 for suit in suits] == [1, 4]
+    body = pool[0]
+    for suit in (*suits, *suits):
+        piece = wardrobe._piece(suit, body, Material())
+        np.testing.assert_allclose(piece.points, suit.fitted(body)[suit.position])
+    assert sorted(int(bank[skin].mean()) for skin in wardrobe._skins["male"]) == [63, 159]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (f"\n{BOUND[0]}\n", "\n999999\n", "bound to vertices that aren't among"),
+        (f"\n{BOUND[0]}\n", "\n1 2 3 nan 0 0 0 0 0\n", "no numbers above 0"),
+        (f"\n{BOUND[0]}\n", "\n", "its faces have vertices that aren't among the 3"),
+        ("11998 2.0", "11998 0", "no numbers above 0"),
+        ("100 - 102", "99999", "bound to vertices that aren't among"),
+    ],
+)
+def test_damaged_garments_are_refused(folder, pool, old, new, complaint):
+    path = folder / "clothes" / "male_suit" / "male_suit.mhclo"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=complaint):
+        MakeHumanWardrobe(folder, pool.model, TextureBank())
+
+
+def test_pictures_of_any_depth_and_shape_become_textures(tmp_path):
+    deep = np.full((4, 4, 4), 40_000, np.uint16)
+    pictures = {"deep": deep[..., :3], "clear": deep, "grey": deep[..., 0].copy()}
+    pictures["long"] = np.full((2, 4000, 3), 156, np.uint8)
+    for name, picture in pictures.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    bank = TextureBank(tmp_path)
+    for name in bank.names("photo"):
+        texture = bank[name]
+        assert texture.dtype == np.uint8
+        assert texture.shape[2] == 4
+        assert min(texture.shape[:2]) >= 1
+        assert abs(int(texture[0, 0, 0]) - 156) <= 1
+
+
+def test_photos_stand_the_way_up_that_their_camera_noted(tmp_path):
+    from PIL import Image
+
+    picture = Image.new("RGB", (40, 20), (200, 0, 0))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "photo.jpg", exif=exif)
+    assert TextureBank(tmp_path)["photo/0"].shape == (40, 20, 4)

@@ -16,7 +16,7 @@ from smap_ros.skeletons import MPI15
 from smap_train.virtual.bodies import SEGMENT_INDEX
 from smap_train.virtual.cameras import view_from
 from smap_train.virtual.cli import run
-from smap_train.virtual.config import StillsConfig
+from smap_train.virtual.config import SensorSettings, StillsConfig
 from smap_train.virtual.geometry import about
 from smap_train.virtual.outfits import HelperWardrobe
 from smap_train.virtual.parts import Material
@@ -25,6 +25,7 @@ from smap_train.virtual.posing import neutral_pose, posed
 from smap_train.virtual.preview import drawn
 from smap_train.virtual.renderer import Light, View
 from smap_train.virtual.scene import Stills
+from smap_train.virtual.sensor import Sensor
 from smap_train.virtual.shapes import box
 from smap_train.virtual.shards import claim_folder, missing_shards, shard_path, write_shard
 from smap_train.virtual.truth import OCCLUDED, OUTSIDE, VISIBLE, describe
@@ -170,6 +171,15 @@ def test_samples_are_consistent(stills, index):
     assert drawn(sample.rgb, truth).shape == (2 * camera.height, 2 * camera.width, 3)
 
 
+def test_a_sensor_without_blur_leaves_edges_sharp():
+    none = {"motion_blur_share": 0.0, "noise": (0, 0), "exposure": (1, 1), "cast": 0.0}
+    still = {"blur": (0, 0), "gamma_share": 0.0, "grey_share": 0.0}
+    sensor = Sensor.draw(SensorSettings(**none, **still), np.random.default_rng(0))
+    edge = np.zeros((8, 8, 3), np.uint8)
+    edge[:, 4:] = 200
+    np.testing.assert_array_equal(sensor.expose(edge, np.random.default_rng(1)), edge)
+
+
 def test_a_sample_depends_on_seed_and_index_only(stills):
     first = stills.sample(2)
     fresh = Stills(stills.config)  # another process would start like this
@@ -227,6 +237,43 @@ class TestShards:
         claim_folder(config)
         claim_folder(config.model_copy(update={"samples": 50, "workers": 2}))
         with pytest.raises(InputError, match=r"other settings \(seed\)"):
+            claim_folder(config.model_copy(update={"seed": 99}))
+
+    def test_the_last_shard_of_a_smaller_set_is_made_whole(self, stills, config):
+        claim_folder(config)
+        for shard in missing_shards(config):
+            write_shard(Stills(config, stills.studio), shard)
+        larger = config.model_copy(update={"samples": 6})
+        claim_folder(larger)
+        assert missing_shards(larger) == [2]
+        assert missing_shards(config.model_copy(update={"samples": 3})) == []
+        write_shard(Stills(larger, stills.studio), 2)
+        with tarfile.open(shard_path(larger, 2)) as tar:
+            pictures = [name for name in tar.getnames() if name.endswith(".jpg")]
+        assert pictures == ["000004.jpg", "000005.jpg"]
+
+    def test_damaged_shards_are_made_anew(self, stills, config):
+        claim_folder(config)
+        path = write_shard(Stills(config, stills.studio), 0)
+        whole = path.read_bytes()
+        for rest in (0, len(whole) // 3, len(whole.rstrip(b"\0"))):  # the last lacks its end mark
+            path.write_bytes(whole[:rest])
+            assert missing_shards(config) == [0, 1, 2]
+        write_shard(Stills(config, stills.studio), 0)
+        assert path.read_bytes() == whole
+
+    @pytest.mark.parametrize("note", ["", '{"seed": 3', "[]", '{"camera": 3}'])
+    def test_a_damaged_note_of_the_settings_is_told(self, config, note):
+        config.out.mkdir()
+        (config.out / "settings.json").write_text(note)
+        with pytest.raises(InputError, match=r"settings\.json is damaged"):
+            claim_folder(config)
+
+    def test_shards_of_unknown_settings_are_not_mixed_with_others(self, stills, config):
+        claim_folder(config)
+        write_shard(Stills(config, stills.studio), 0)
+        (config.out / "settings.json").unlink()
+        with pytest.raises(InputError, match=r"holds shards and no settings\.json"):
             claim_folder(config.model_copy(update={"seed": 99}))
 
     @pytest.mark.slow  # starts two Python processes, or a cluster

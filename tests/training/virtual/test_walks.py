@@ -58,3 +58,45 @@ def test_curve_passes_its_waypoints_at_constant_speed():
     np.testing.assert_allclose(steps, curve.length / 399, rtol=0.02)
     beyond = curve.at(curve.length + 1.0)
     assert np.linalg.norm(beyond - points[-1]) == pytest.approx(1.0)
+
+
+def _altered(path, change):
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+WRONG_MOTIONS = {
+    "NaN": (lambda a: a["seq/walk/rotvec"].__setitem__(3, np.nan), "rotvec has no numbers .* 3"),
+    "infinite": (lambda a: a["seq/walk/root_m"].__setitem__(2, np.inf), "root_m has no numbers"),
+    "half": (lambda a: a.pop("seq/walk/rotvec"), "seq/walk/rotvec' is missing"),
+    "lengths": (lambda a: a.update({"seq/walk/root_m": np.zeros((2, 3))}), "expected .F, 24, 3"),
+    "empty": (lambda a: a.update({"seq/walk/rotvec": np.zeros((0, 24, 3))}), "expected .F, 24, 3"),
+    "names": (lambda a: a.update(joint_names=np.arange(24)), "joint_names lacks l_ankle"),
+    "parents": (lambda a: a.update(parents=a["parents"][::-1]), "expected them before children"),
+    "centimetres": (lambda a: a.update(offsets_m=100 * a["offsets_m"]), "legs of 80 m"),
+    "rate": (lambda a: a.update(fps=np.array(np.nan)), "fps is nan"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_MOTIONS)
+def test_motions_that_cannot_be_played_are_refused(write_motion, wrong):
+    path = write_motion({"walk": (np.zeros((5, 3)), np.zeros((5, len(JOINTS), 3)))})
+    MotionLibrary(path)
+    change, complaint = WRONG_MOTIONS[wrong]
+    _altered(path, change)
+    with pytest.raises(InputError, match=complaint):
+        MotionLibrary(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"walks"])
+def test_files_that_are_no_motions_are_refused(tmp_path, content):
+    path = tmp_path / "motion.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="can't read motions from"):
+        MotionLibrary(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(InputError, match="can't read motions from"):
+        MotionLibrary(path)

@@ -60,7 +60,7 @@ def read_asf(path: Path) -> Skeleton:
             name: Bone(parents[name], *bones[name]) for name in parents if name in bones
         }  # the hierarchy states parents first
         return Skeleton(ordered, _INCH_M / float(units["length"]))
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(
             f"{path} is no Acclaim skeleton that can be read: {reason(error)}"
         ) from error

@@ -96,10 +96,10 @@ def convert_cmu(inputs: Iterable[Path], out: Path) -> list[str]:
         Names of the sequences: those of the files.
 
     Raises:
-        InputError: if there are none, one can't be read, or two have one name.
+        InputError: if there are none, one can't be read or is no motion, or two have one name.
     """
     files = _files(inputs)
-    recordings = {name: _in_metres(path) for name, path in files.items()}
+    recordings = {name: _usable(_in_metres(path), path) for name, path in files.items()}
     offsets = np.mean([recording.offsets for recording in recordings.values()], axis=0)
     arrays: dict[str, NDArray[np.generic]] = {
         "joint_names": np.array(JOINTS),
@@ -139,6 +139,19 @@ def _in_metres(path: Path) -> Recording:
         return _scaled(_ours(read_bvh(path), _BVH_NAMES, path), _UNIT_M)
     skeleton = _skeleton_of(path)
     return _scaled(_ours(read_amc(path, skeleton), _ASF_NAMES, path), skeleton.unit_m)
+
+
+def _usable(recording: Recording, path: Path) -> Recording:
+    """The same, or it is refused: what is no number, or of no length, would be written as NaN."""
+    frames, leg = len(recording.root), _leg(recording.offsets)
+    numbers = (recording.offsets, recording.root, recording.turns)
+    whole = all(np.isfinite(values).all() for values in numbers)
+    if not whole or not frames or not leg > 0 or not 0 < recording.fps < np.inf:
+        raise InputError(
+            f"{path} has {frames} frames, {recording.fps:g} a second, of legs of {leg:g} m"
+            f"{'' if whole else ', with NaN among the numbers'}; expected a motion"
+        )
+    return recording
 
 
 def _skeleton_of(path: Path) -> Skeleton:

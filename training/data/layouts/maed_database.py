@@ -6,6 +6,7 @@ Their arrays as .npz: the published joblib pickles run code when they are loaded
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def clip_rows(files: list[Path]) -> Iterator[dict[str, Any]]:
         deep = arrays.get("joints3D", np.zeros((count, _JOINTS, 4))).reshape(count, _JOINTS, 4)
         fits = _fits(arrays, count)
         videos = arrays.get("vid_name", np.arange(count).astype(str)).reshape(count)
-    except (OSError, zipfile.BadZipFile, EOFError, *MALFORMED) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, *MALFORMED) as error:
         raise InputError(
             f"{path} is none of MAED's databases as .npz ({error}); expected img_name, bbox, "
             "joints2D and more, as docs/training.md says"

@@ -175,7 +175,8 @@ def _has_joints(person: Mapping[str, Any]) -> bool:
 
 def _is_clear(person: Mapping[str, Any], boxes: Boxes, clear: Clear) -> bool:
     seen = int(np.sum(np.array(person["visibility"]) == _SEEN))
-    return seen >= clear.seen and float(person_box(person, boxes)[2:].max()) >= clear.side
+    # A box of NaN is nobody's fault here: the record is named as one that can't be used.
+    return seen >= clear.seen and not float(person_box(person, boxes)[2:].max()) < clear.side
 
 
 def _person(sample: Sample, person: Mapping[str, Any], place: str, boxes: Boxes) -> PersonRecord:

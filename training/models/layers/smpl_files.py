@@ -14,6 +14,7 @@ data, and anything else but numpy arrays is refused.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def load_joint_regressor(path: Path, rows: int) -> NDArray[np.floating]:
         raise InputError(f"{path} is missing: put {path.name} there, {_SPIN}")
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} can't be read as a numpy array: {error}") from error
     if not isinstance(array, np.ndarray) or array.shape != (rows, VERTICES):
         got = array.shape if isinstance(array, np.ndarray) else "an archive"
@@ -108,7 +109,7 @@ def load_mean_parameters(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     sizes = {"pose": 6 * JOINTS, "shape": SHAPES, "cam": 3}
     try:
         content = _read_npz(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} can't be read as a numpy archive: {error}") from error
     got = {name: np.shape(content.get(name)) for name in sizes}
     if got != {name: (size,) for name, size in sizes.items()}:
