@@ -7,7 +7,7 @@ from typing import Any
 
 import cv2
 
-from smap_ros.calibration.calibration import Calibration
+from smap_ros.calibration.calibration import Calibration, lens_model
 from smap_ros.errors import CameraError
 from smap_ros.markup import whole_number
 
@@ -17,6 +17,9 @@ LENS_NAMES = ("distortioncoefficients", "distcoeffs", "distortion", "dist", "d")
 _WIDTH, _HEIGHT = ("imagewidth", "width"), ("imageheight", "height")
 _SIZE = ("imagesize", "size", "resolution")
 _FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
+_LENS_MODEL, _CAMERA_MODEL = ("distortionmodel", "lensmodel"), ("cameramodel", "modeltype")
+# OpenCV's usual model: the number of coefficients tells which of both.
+_PLAIN_MODELS = ("plumb_bob", "pinhole", "perspective", "radial_tangential", "opencv")
 _PAIR = re.compile(r"(m|k|cameramatrix|d)(1|l|left)$")
 
 
@@ -53,9 +56,22 @@ def calibration_from_storage(text: str) -> Calibration:
         )
     width, height = _size(nodes)
     lens = _matrix(nodes, LENS_NAMES) or ()
-    fisheye = any(_is_true(nodes[key][1]) for key in _FISHEYE if key in nodes)
-    model = "equidistant" if fisheye else "plumb_bob" if len(lens) <= 5 else "rational_polynomial"
+    model = _model(nodes) or ("plumb_bob" if len(lens) <= 5 else "rational_polynomial")
     return Calibration(width, height, matrix, lens, model)
+
+
+def _model(nodes: dict[str, tuple[str, Any]]) -> str:
+    """The lens model that is stated; empty where none is but OpenCV's usual one."""
+
+    def named(keys: tuple[str, ...]) -> list[str]:
+        values = (nodes.get(key, ("", None))[1] for key in keys)
+        return [lens_model(value) for value in values if isinstance(value, str)]
+
+    fisheye = any(_is_true(nodes[key][1]) for key in _FISHEYE if key in nodes)
+    # What is called a camera's model may also be the name of a product.
+    if fisheye or "equidistant" in named(_CAMERA_MODEL):
+        return "equidistant"
+    return next((name for name in named(_LENS_MODEL) if name not in _PLAIN_MODELS), "")
 
 
 def _nodes(text: str) -> dict[str, tuple[str, Any]]:

@@ -15,7 +15,7 @@ from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
 from smap_ros.estimators.options import ImageUp, ModelChoice
 from smap_ros.estimators.square_pixels import with_square_pixels
-from smap_ros.estimators.upright import with_upright_images
+from smap_ros.estimators.upright import roll_when_upright, with_upright_images
 
 # Kind of bundle -> module and class; a new kind of model adds a line. Imported when used.
 _ESTIMATORS = {
@@ -25,6 +25,8 @@ _ESTIMATORS = {
     "video": ("smap_ros.estimators.persons.video", "VideoEstimator"),
     "virtualpose": ("smap_ros.estimators.virtualpose", "VirtualPoseEstimator"),
 }
+
+_ROLL = "camera_roll_deg"  # an option of those kinds that want to know how cameras are mounted
 
 
 def create_estimator(
@@ -58,6 +60,10 @@ def create_estimator(
         )
     module, name = _ESTIMATORS[bundle.kind]
     create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
+    roll = options.get(_ROLL)
+    # The network's images are turned, and their camera with them.
+    if isinstance(roll, int | float) and not isinstance(roll, bool):
+        options[_ROLL] = roll_when_upright(roll, image_up)
     common = {"engine": engine, "threads": threads, "precision": precision, "gpu": gpu}
     estimator = create(bundle, **common, **options)
     return with_square_pixels(with_upright_images(estimator, image_up))

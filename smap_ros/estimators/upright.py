@@ -49,6 +49,16 @@ def with_upright_images(estimator: Estimator, up: ImageUp) -> Estimator:
     return estimator if up == "top" else changed(estimator, _Turn(up))
 
 
+def roll_when_upright(roll_deg: float, up: ImageUp) -> float:
+    """What is left of a camera's stated roll in its images when they are turned, degrees.
+
+    0 says nothing of the roll; ``auto`` turns images only of cameras that state their own.
+    """
+    turns = _TURNS.get(up, 0)
+    stated = 0 < abs(roll_deg) <= 180  # other numbers are for those who refuse them
+    return math.remainder(roll_deg - 90 * turns, 360) if turns and stated else roll_deg
+
+
 def turned(camera: Camera, turns: int) -> Camera:
     """The camera of an image that was turned counterclockwise by so many quarter turns.
 

@@ -147,6 +147,26 @@ def test_what_opencv_writes_is_read(tmp_path, suffix):
     assert read_calibration(path).camera() == FISHEYE
 
 
+@pytest.mark.parametrize(
+    ("stated", "model"),
+    [
+        ({"distortion_model": "equidistant"}, "equidistant"),
+        ({"distortion_model": "fisheye"}, "equidistant"),
+        ({"model_type": "KANNALA_BRANDT"}, "equidistant"),
+        ({"camera_model": "fisheye"}, "equidistant"),
+        ({"camera_model": "Our Camera 2"}, "plumb_bob"),
+        ({"distortion_model": "plumb_bob"}, "plumb_bob"),
+    ],
+)
+def test_the_lens_model_that_a_storage_states_counts(tmp_path, stated, model):
+    lens = {"camera_matrix": OPENCV_K, "distortion_coefficients": np.full((1, 4), 0.01)}
+    write_storage(tmp_path / "c.yml", **stated, image_width=640, image_height=480, **lens)
+    assert read_calibration(tmp_path / "c.yml").camera().distortion_model == model
+    write_storage(tmp_path / "c.yml", distortion_model="fov", **lens)
+    with pytest.raises(CameraError, match="'fov' is unknown"):
+        read_calibration(tmp_path / "c.yml").camera((640, 480))
+
+
 @pytest.mark.parametrize("lost", ["rows: 3", "cols: 3", "dt: d"])
 def test_a_matrix_without_its_shape_costs_no_memory(tmp_path, lost):
     """OpenCV's own reading of one writes beyond its memory, and may end the process."""

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smap_ros.errors import InputError
 from smap_ros.estimators import create_estimator
+from smap_ros.estimators.upright import turned
 from smap_ros.evaluation.common.metrics import match_by_pelvis
 from smap_ros.evaluation.virtual.truth import read_clip
 from smap_ros.geometry.mounting import Mounting
@@ -45,3 +47,29 @@ def test_most_people_of_the_clip_are_found_where_they_are():
 def test_a_wrong_mounting_costs_people(mounting):
     true, _, off = found_people(mounting)
     assert len(off) < 0.5 * true
+
+
+@pytest.mark.parametrize(("side", "roll"), [("right", 90), ("bottom", 180), ("left", -90)])
+def test_a_stated_side_and_a_stated_roll_are_one_turn(side, roll):
+    """Both are true of a camera on its side; its image is turned once, and its people are found."""
+    scene = read_clip(CLIP)[0]
+    turns = roll // 90 % 4
+    laid = np.ascontiguousarray(np.rot90(scene.image(), -turns))
+    stated = {"camera_height": 1.55, "camera_pitch_deg": 8.5}
+    people = []
+    for image, camera, options in (
+        (scene.image(), scene.camera, stated),
+        (laid, turned(scene.camera, -turns), {**stated, "image_up": side, "camera_roll_deg": roll}),
+    ):
+        estimator = create_estimator("virtualpose_lite", "onnxruntime", threads=1, **options)
+        bodies = estimator.estimate(image, replace(camera, mounting=None)).bodies
+        estimator.close()
+        people.append([body.root[2] for body in bodies])
+    assert len(people[0]) >= 2
+    np.testing.assert_allclose(*people, atol=1e-4)
+
+
+def test_a_roll_that_no_camera_has_is_refused_beside_a_side_too():
+    for roll in (400.0, math.nan):
+        with pytest.raises(InputError, match="camera_roll_deg"):
+            create_estimator("virtualpose_lite", image_up="right", camera_roll_deg=roll)

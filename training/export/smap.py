@@ -34,6 +34,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
             "root_depth_unit_m": 0.01,
         },
         "centred_pixels": False,
+        "depth_by_size": False,
         "association": {},
         "min_joint_score": 0.0,
         "depth_error": {False: 0.0, True: 0.0},
@@ -49,6 +50,7 @@ _SMAP_KIND: dict[str, dict[str, Any]] = {
             "root_depth_unit_m": 1.0,
         },
         "centred_pixels": True,
+        "depth_by_size": True,
         "size_share": 0.3,
         "flip_test": True,
         # Its maps have a quarter of the cells of SMAP: thin limbs fade between samples. Chosen on
@@ -119,6 +121,7 @@ def export_smap_kind(
         "scales": facts["scales"],
         "stride": height // shapes["heatmap_2d"][2],
         "centred_pixels": facts["centred_pixels"],
+        "depth_by_size": facts["depth_by_size"],
         "association": facts["association"],
         "min_joint_score": facts["min_joint_score"],
         "depth_error": facts["depth_error"]["depth_spread" in outputs],
@@ -148,7 +151,7 @@ def export_smap_kind(
 # What of a manifest is its network's own; all else was measured or chosen for its people.
 _OF_THE_NETWORK = {
     "name", "kind", "version", "description", "files", "input", "outputs", "joint_set", "precision",
-    "licence", "provenance", "scales", "stride", "centred_pixels",
+    "licence", "provenance", "scales", "stride", "centred_pixels", "depth_by_size",
 }  # fmt: skip
 
 

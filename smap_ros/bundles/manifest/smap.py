@@ -114,6 +114,8 @@ class SmapManifest(ImageManifest):
         scales: units of the outputs.
         stride: network pixels per map cell.
         centred_pixels: how the training labels counted pixels; see ``LiftingConfig``.
+        depth_by_size: distances are told by how large people look, so that lenses count; see
+            ``LiftingConfig``.
         size_share: how far the refined skeleton's apparent size moves people, 0 to 1; see
             ``estimators.placement``. 0 leaves them at the network's root depth, as SMAP does.
         depth_error: standard deviation of the logarithm of the depth: of 1 in ``depth_spread``, or,
@@ -138,6 +140,7 @@ class SmapManifest(ImageManifest):
     scales: SmapScales
     stride: Annotated[int, Field(ge=1, le=32)]
     centred_pixels: bool = False
+    depth_by_size: bool = False
     size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     depth_error: Annotated[float, Field(ge=0, le=10)] = 0.0
     size_prior: SizePrior = SizePrior()

@@ -53,7 +53,7 @@ def plain_scores(scores: Float) -> Float:
 
 def evidence(
     scores: Float, joints_3d: Float, depth_std: Double, camera: Camera,
-    presence: Double | None = None,
+    presence: Double | None = None, shown: Double | None = None,
 ) -> Double:  # fmt: skip
     """What speaks for each person, in the order of :class:`PersonScore`'s fields.
 
@@ -65,6 +65,7 @@ def evidence(
         camera: intrinsics at the size of the image.
         presence: float64 [N], probability that somebody is there as the second look has it; NaN of
             people it didn't look at, None where there is no second look.
+        shown: float64 [N], how large the lens shows them; None without one.
 
     Returns:
         float64 [N, 6]: 1, the mean score of the joints seen, their share of all, and the logarithms
@@ -76,6 +77,7 @@ def evidence(
     mean = np.where(seen, scores, 0).sum(axis=1) / np.maximum(count, 1)
     depth = np.maximum(joints_3d[:, MPI15.root, 2].astype(np.float64), _LEAST)
     apparent = camera.fx / camera.width * heights(joints_3d) / depth
+    apparent = apparent if shown is None else apparent * shown
     told = np.full(len(scores), np.nan) if presence is None else presence
     return np.stack(
         [

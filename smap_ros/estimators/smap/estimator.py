@@ -103,7 +103,9 @@ class SmapEstimator:
             check_refine(manifest, refine)
         self._association = _association_config(manifest, self.config)
         self._lifting = LiftingConfig(
-            stride=manifest.stride, centred_pixels=manifest.centred_pixels
+            stride=manifest.stride,
+            centred_pixels=manifest.centred_pixels,
+            depth_by_size=manifest.depth_by_size,
         )
         self._at_necks = replace(self._lifting, root=NECK)
         self._from_necks = self.config.necks and "neck_depth" in manifest.outputs
@@ -358,7 +360,7 @@ class SmapEstimator:
         placed = self._placement(joints, lifted, scores, camera)
         joints, seen, pixels = with_inferred(placed.joints_3d, scores, lifted.joints_2d, camera)
         # A second look is sure of joints where nobody is, too: its scores say nothing here.
-        known = partial(evidence, first, joints, placed.depth_std, camera, presence)
+        known = partial(evidence, first, joints, placed.depth_std, camera, presence, lifted.shown)
         weights = self._manifest.person_score
         certain = plain_scores(scores) if weights is None else certainty(weights, known())
         rows = np.argsort(joints[:, MPI15.root, 2], kind="stable")  # refining moves people

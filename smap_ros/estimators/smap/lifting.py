@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smap_ros.association.config import NECK, PELVIS, check_root
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.estimators.smap.lens import shown_size
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.skeletons import MPI15
 
@@ -45,6 +46,9 @@ class LiftingConfig:
             padded about the corner of the image, the two pads equal. True is
             :meth:`Letterbox.to_image`: the pixel centres of the resize. Must be what the
             network's training labels were made with.
+        depth_by_size: the network tells how far away people are by how large they look, whatever
+            the lens, which is undone; see :func:`.lens.shown_size`. SMAP's depths are taken as
+            they are.
     """
 
     stride: float = 4.0
@@ -52,6 +56,7 @@ class LiftingConfig:
     samples: int = 10
     percentiles: tuple[float, float] = (10.0, 90.0)
     centred_pixels: bool = False
+    depth_by_size: bool = False
 
     def __post_init__(self) -> None:
         check_root(self.root)
@@ -84,10 +89,12 @@ class Lifted:
         index: int [N], the person's row in the association's result.
         poses: float32 [N, 15, 3], metres, the whole pose as the network tells it at the pelvis,
             joints that were not found included: x and y from the pelvis in the image, times
-            depth over focal length of the pelvis, and depth behind it. None from networks
-            without that output.
+            depth over focal length of the pelvis (and over ``shown``), and depth behind it. None
+            from networks without that output.
         spread: float32 [N], error to expect of the logarithm of the root's depth, as the network
             tells it; None from networks without that output.
+        shown: float64 [N], how large the lens shows them, see :func:`.lens.shown_size`, where
+            the depth goes by it; None is 1.
         dropped: people that can't be placed in space, by reason: ``no_root`` (root joint not
             found), ``bad_root_depth`` (the network's root depth there is NaN, infinite or not
             in front of the camera). Reasons with nobody are left out.
@@ -101,6 +108,7 @@ class Lifted:
     dropped: Mapping[str, int] = field(default_factory=dict)
     poses: Float | None = None
     spread: Float | None = None
+    shown: Double | None = None
 
     @classmethod
     def nobody(cls, dropped: Mapping[str, int]) -> Lifted:
@@ -193,7 +201,11 @@ def place(
         measured: of the same people.
     """
     found = people[:, config.root, 3] > 0
-    depth_cm = measured.root_depth.astype(np.float64) * (letterbox.scale * camera.fx)
+    at = to_image(people[..., :2] * np.float32(config.stride), letterbox, config)
+    shown = np.ones(len(people))
+    if config.depth_by_size:
+        shown = shown_size(at, people[..., 3] > 0, camera)
+    depth_cm = measured.root_depth.astype(np.float64) * (letterbox.scale * camera.fx) * shown
     depth_cm = np.where(found, depth_cm, 0.0)
     placeable = found & np.isfinite(depth_cm) & (depth_cm > 0)
     index = np.flatnonzero(placeable)
@@ -204,7 +216,7 @@ def place(
     scores = np.where(z_cm > 0, people[..., 3], np.float32(0))
     missing = (scores == 0)[..., None]
     network = np.where(missing, np.float32(0), people[..., :2] * np.float32(config.stride))
-    pixels = np.where(missing, np.nan, to_image(network, letterbox, config))
+    pixels = np.where(missing, np.nan, at[index])
     joints = camera.back_project(pixels, np.where(missing[..., 0], np.nan, z_cm / CM_PER_M))
     return Lifted(
         joints_3d=joints.astype(np.float32),
@@ -215,6 +227,7 @@ def place(
         dropped={reason: int(count) for reason, count in counts.items() if count},
         poses=None if measured.poses is None else measured.poses[index],
         spread=None if measured.spread is None else measured.spread[index],
+        shown=shown[index],
     )
 
 

@@ -16,6 +16,7 @@ from smap_ros.bodies import INFERRED_SCORE
 from smap_ros.camera import Camera
 from smap_ros.estimators.smap.lifting import (
     BAD_ROOT_DEPTH,
+    Double,
     Float,
     Lifted,
 )
@@ -54,7 +55,8 @@ def rooted_at_pelvis(lifted: Lifted, camera: Camera, letterbox: Letterbox) -> Li
     joints[:, PELVIS] = np.concatenate(
         [(neck[:, :2] + pelvis[:, :2]) * nearer, depth[:, None]], axis=1
     )
-    metres_per_pixel = (neck[:, 2] / (camera.fx * letterbox.scale))[:, None]
+    focal = camera.fx * letterbox.scale * size_shown(out)
+    metres_per_pixel = (neck[:, 2] / focal)[:, None]
     network[:, PELVIS] = network[:, NECK] + pelvis[:, :2] / metres_per_pixel
     poses = told - pelvis[:, None]
     poses[..., :2] *= nearer[:, None]
@@ -94,15 +96,22 @@ def _owner(people: Lifted, necks: Lifted, k: int, focal: float) -> int | None:
     depth = people.joints_3d[:, NECK, 2].astype(np.float64)
     if people.poses is not None:  # where the neck should be of those whose neck wasn't found
         told = people.poses[:, NECK].astype(np.float64)
-        pixels = people.joints_network[:, PELVIS] + told[:, :2] * focal / pelvis[:, 2:]
+        scale = (focal * size_shown(people) / pelvis[:, 2])[:, None]
+        pixels = people.joints_network[:, PELVIS] + told[:, :2] * scale
         at = np.where(seen[:, None], at, pixels)
         depth = np.where(seen, depth, pelvis[:, 2] + told[:, 2])
     mine = float(necks.joints_3d[k, NECK, 2])
-    away = np.linalg.norm(at - necks.joints_network[k, NECK], axis=1) * mine / focal
+    away = np.linalg.norm(at - necks.joints_network[k, NECK], axis=1) * mine
+    away /= focal * size_shown(necks)[k]
     with np.errstate(divide="ignore", invalid="ignore"):
         apart = np.abs(np.log(depth / mine))
     near = (away < SAME_NECK) & (apart < SAME_DEPTH)
     return int(np.argmin(np.where(near, away, np.inf))) if near.any() else None
+
+
+def size_shown(people: Lifted) -> Double:
+    """How large the lens shows people, float64 [N]."""
+    return np.ones(len(people)) if people.shown is None else people.shown
 
 
 def _completed(people: Lifted, row: int, necks: Lifted, k: int) -> Lifted:

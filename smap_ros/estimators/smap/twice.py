@@ -16,6 +16,7 @@ from smap_ros.estimators.second_look.fusing import Double, Seen, Together, pose_
 from smap_ros.estimators.second_look.learned import Views, fused_output, fusing_input
 from smap_ros.estimators.second_look.look import SecondLook, Use
 from smap_ros.estimators.smap.lifting import JOINTS, Float, Lifted
+from smap_ros.estimators.smap.necks import size_shown
 from smap_ros.skeletons import MPI15
 
 
@@ -141,6 +142,9 @@ def views_of(looks: BothLooks, closed: Twice) -> Views:
             f"{lifted.spread is not None}; a fusing network is fed with both, so take a bundle "
             "that has them, as smap_lite"
         )
+    # As far beside the pelvis as they look, which a lens makes less.
+    in_picture = np.ones((len(lifted), 1, 3), np.float32)
+    in_picture[..., :2] = size_shown(lifted)[:, None, None]
     return Views(
         closed_3d=closed.joints_3d[rows],
         closed_2d=closed.lifted.joints_2d[rows],
@@ -149,7 +153,7 @@ def views_of(looks: BothLooks, closed: Twice) -> Views:
         first_2d=lifted.joints_2d[rows],
         first_scores=looks.scores[rows],
         believed=looks.believed[rows],
-        poses=lifted.poses[rows],
+        poses=(lifted.poses * in_picture)[rows],
         spread=lifted.spread[rows],
         taken=closed.taken[rows],
         seen=looks.seen[rows],
