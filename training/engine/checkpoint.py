@@ -54,8 +54,8 @@ class KeepLast(Callback):
     ) -> None:
         """Save when it is time."""
         step = trainer.global_step
-        if step == self.saved or step == 0:
-            return  # between two parts of a step
+        if step == self.saved or within_step(trainer, batch_idx):
+            return
         keep = self.keep_every > 0 and step % self.keep_every == 0
         if keep or step % self.every == 0 or step == trainer.max_steps or self._late(trainer):
             self.save(trainer)
@@ -98,6 +98,11 @@ class KeepLast(Callback):
             ) from error
         trainer.strategy.barrier("checkpoint")
         self.saved, self.since = trainer.global_step, time.monotonic()
+
+
+def within_step(trainer: lightning.Trainer, batch_idx: int) -> bool:
+    """Whether a step has parts to come after this one: its gradients are in no state."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches != 0
 
 
 def _require_numbers(trainer: lightning.Trainer) -> None:

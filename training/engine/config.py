@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 Drops = list[Annotated[float, Field(gt=0, lt=1)]]  # shares of a run's steps
+Widths = list[Annotated[int, Field(gt=0)]]  # of a network's layers
 
 
 class RunConfig(BaseModel):

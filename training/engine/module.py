@@ -60,6 +60,17 @@ class RecipeModule(lightning.LightningModule):
         """The recipe's optimiser as it is at the start of a run."""
         return self.recipe.optimizer(self.recipe.parameter_groups(self.model))
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with a whole step, in the parts that are configured, from the run's own weights."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        parts = checkpoint["global_step"] * self.recipe.config.accumulate
+        ahead = progress["current"]["ready"] - parts  # in other parts, or of a step that was cut
+        for counts in (progress["current"], progress["total"]):
+            counts.update({name: count - ahead for name, count in counts.items()})
+        own = checkpoint.get("current_model_state")
+        if own is not None and not self.recipe.config.ema_decay:  # with it Lightning takes them
+            checkpoint["state_dict"] = own
+
     def on_train_start(self) -> None:
         """What is configured counts, though a resumed state brings the settings it had.
 

@@ -28,7 +28,14 @@ from torch.utils.data import DataLoader
 
 from smap_ros.errors import InputError
 from smap_ros.stopping import held, leave_to_parent
-from smap_train.engine.checkpoint import LAST, KeepLast, save_averaged, steps_done, warm_average
+from smap_train.engine.checkpoint import (
+    LAST,
+    KeepLast,
+    save_averaged,
+    steps_done,
+    warm_average,
+    within_step,
+)
 from smap_train.engine.config import RunConfig
 from smap_train.engine.estimate import Rates, estimate
 from smap_train.engine.module import RecipeModule
@@ -47,6 +54,7 @@ _NOT_OURS = (
     ".*does not have many workers",
     ".*smaller than the logging interval",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
+    ".*callbacks used to create the checkpoint need to be provided",  # --change ema_decay=0
 )
 
 
@@ -268,6 +276,8 @@ class StopWhenAsked(Callback):
         batch_idx: int,
     ) -> None:
         """Stop all processes if one of them was asked."""
+        if trainer.global_step and within_step(trainer, batch_idx):
+            return  # within its first step a run may end: it begins anew
         late = self.until is not None and time.monotonic() > self.until
         wanted = bool(self.asked) or late
         if trainer.world_size > 1:

@@ -9,27 +9,31 @@ do whole poses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from smap_train.losses.shared import mean, mean_count
+
+Weight = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of the terms; chosen so that each starts near 1."""
 
-    keypoints: float = 1.0
-    affinities: float = 2.0
-    bone_depth: float = 2.0
-    root_depth: float = 1.0
-    pose: float = 3.0
-    neck_depth: float = 1.0
-    neck_pose: float = 2.0
-    depth_spread: float = 0.1
-    teacher: float = 1.0
+    keypoints: Weight = 1.0
+    affinities: Weight = 2.0
+    bone_depth: Weight = 2.0
+    root_depth: Weight = 1.0
+    pose: Weight = 3.0
+    neck_depth: Weight = 1.0
+    neck_pose: Weight = 2.0
+    depth_spread: Weight = 0.1
+    teacher: Weight = 1.0
 
 
 def keypoint_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

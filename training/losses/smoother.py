@@ -19,7 +19,7 @@ _ACROSS = 3.0  # the direction is better known than the depth, and counts for mo
 class SmootherWeights(BaseModel):
     """Factors on the terms."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     pose: float = Field(1.0, ge=0, description="joints about the pelvis, metres")
     root: float = Field(0.5, ge=0, description="the pelvis, as a share of its depth")

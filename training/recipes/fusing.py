@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from smap_ros.errors import InputError
 from smap_ros.estimators.second_look.learned import JOINTS, NUMBERS, POINTS, POSES, ROOT
-from smap_train.engine.config import RunConfig
+from smap_train.engine.config import RunConfig, Widths
 from smap_train.engine.sampling import Mixture, Source
 from smap_train.models.fusing import (
     Fusing,
@@ -53,7 +53,7 @@ class FusingConfig(RunConfig):
     held_share: float = Field(
         0.05, gt=0, lt=1, description="of the people, those that measure the run: each file's last"
     )
-    hidden: list[int] = Field([512, 512], description="widths of the network's layers")
+    hidden: Widths = Field([512, 512], description="widths of the network's layers")
     dropout: float = Field(0.05, ge=0, lt=1, description="share of what is left out in training")
     turn: float = Field(0.3, ge=0, description="most of the turn about people's axes, radians")
     pose: float = Field(1.0, ge=0, description="weight of poses")

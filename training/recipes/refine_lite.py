@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from smap_ros.errors import InputError
 from smap_ros.estimators.smap.lifting import CM_PER_M
 from smap_ros.skeletons import MPI15
-from smap_train.engine.config import RunConfig
+from smap_train.engine.config import RunConfig, Widths
 from smap_train.engine.sampling import Mixture, Source
 from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.exported import load_exported, read_exported
@@ -61,7 +61,7 @@ class RefineLiteConfig(RunConfig):
     held_share: float = Field(
         0.1, gt=0, lt=1, description="of the people found, those that measure the run"
     )
-    hidden: list[int] = Field([512, 512, 512, 256], description="widths of the network's layers")
+    hidden: Widths = Field([512, 512, 512, 256], description="widths of the network's layers")
     batch_size: int = Field(16, gt=0, description="samples a step, over all devices together")
     learning_rate: float = Field(2e-3, gt=0, description="at the peak")
     weight_decay: float = Field(1e-4, ge=0, description="factor on the weights")

@@ -49,8 +49,8 @@ class SmapLiteConfig(RunConfig):
     holdout: int = Field(
         500, ge=0, description="last sports photos kept for testing; a fifth of it of the others"
     )
-    width: int = Field(448, multiple_of=32)
-    height: int = Field(256, multiple_of=32)
+    width: int = Field(448, gt=0, multiple_of=32)
+    height: int = Field(256, gt=0, multiple_of=32)
     backbone_rate: float = Field(0.3, ge=0, description="factor on the rate for the backbone")
     freeze_blocks: int = Field(
         3, ge=0, le=16, description="first backbone blocks held, and the stem; 0: none"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 from torch import nn
 
 from smap_ros.errors import InputError
+from smap_ros.stopping import Stopped, stoppable
 from smap_train.engine.checkpoint import LAST, steps_done
 from smap_train.engine.record import RECORD
 from smap_train.engine.trainer import train
@@ -275,3 +279,58 @@ def test_a_start_that_was_killed_between_its_measures_and_its_best_weights_begin
         for left in tmp_path.glob("*.pth"):
             left.unlink()
         tmp_path.joinpath(MEASURES).unlink()
+
+
+class InParts(Toy):
+    """Counts the samples of each step; something happens within one of its parts."""
+
+    def __init__(self, config, part=0, happens=lambda: None):
+        super().__init__(config)
+        self.part, self.happens = part, happens
+        self.samples, self.parts = Counter(), 0
+
+    def losses(self, network, batch, step):
+        self.samples[step] += len(batch["x"])
+        self.parts += 1
+        if self.parts == self.part:
+            self.happens()
+        return super().losses(network, batch, step)
+
+
+def asked_to_end():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fails():
+    raise InputError("something else")
+
+
+@pytest.mark.parametrize("part", [1, 18, 20])
+@pytest.mark.parametrize("happens", [asked_to_end, fails])
+def test_a_run_that_ends_within_a_step_goes_on_with_a_whole_one(tmp_path, part, happens):
+    """The gradients of the parts of a step that were there already are in no state."""
+    settings = {"accumulate": 4, "checkpoint_every": 100, "checkpoint_minutes": 1e-9}
+    whole = train(toy(tmp_path / "whole", **settings))
+    config = toy(tmp_path / "run", **settings).config
+    with pytest.raises((Stopped, InputError)), stoppable():
+        train(InParts(config, part, happens))
+    done = steps_done(config.out / LAST)
+    ended = happens is asked_to_end and part > 1  # the first step isn't waited for
+    assert done == (part - 1) // 4 + ended
+    recipe = InParts(config)
+    assert_same_weights(whole, train(recipe))
+    assert recipe.samples == dict.fromkeys(range(done, 20), 8)
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 4), (4, 1), (2, 8)])
+def test_a_run_goes_on_in_other_parts(tmp_path, first, then):
+    train(toy(tmp_path, accumulate=first), stop_after=5)
+    recipe = InParts(toy(tmp_path, accumulate=then).config)
+    train(recipe, change=True)
+    assert recipe.samples == dict.fromkeys(range(5, 20), 8)
+
+
+def test_a_run_that_averages_no_more_goes_on_from_its_weights(tmp_path):
+    never = train(toy(tmp_path / "never", ema_decay=0))
+    train(toy(tmp_path / "run"), stop_after=7)
+    assert_same_weights(never, train(toy(tmp_path / "run", ema_decay=0), change=True))

@@ -17,7 +17,8 @@ from smap_train.recipes.registry import recipe_config
 
 from .toy import Toy, ToyConfig, toy
 
-CONFIG = Path(__file__).parents[3] / "training" / "configs" / "refinenet.yaml"
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
+CONFIG = CONFIGS / "refinenet.yaml"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,22 @@ def test_a_setting_that_cannot_be_is_named(override: str, told: str) -> None:
     with pytest.raises(InputError, match=told) as caught:
         recipe_config(CONFIG, [override])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "override"),
+    [
+        ("smap_lite", "width=0"),  # would learn from pictures without pixels
+        ("smap_lite", "height=-32"),
+        ("smap_lite", "loss.pose=-1"),  # would learn to be wrong
+        ("smoother", "loss.pose=.inf"),
+        ("fusing", "hidden=[512, 0]"),
+        ("refine_lite", "hidden=[-1]"),
+    ],
+)
+def test_a_number_that_a_recipe_cannot_take_is_named(config: str, override: str) -> None:
+    with pytest.raises(InputError, match=override.partition("=")[0].replace(".", r"\.")):
+        recipe_config(CONFIGS / f"{config}.yaml", [override])
 
 
 @pytest.mark.parametrize("content", ["- 1\n", "just text", "7: 8\nrecipe: refinenet\n", "a: [\n"])
