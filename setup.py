@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from setuptools import Distribution, Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+# setuptools has an editable package found last: where somebody stands beside a checkout that is
+# called smap_ros, the checkout itself would be taken for it, an empty package.
+FOUND_FIRST = (
+    "import sys; sys.meta_path.sort(key=lambda finder: "
+    "'__editable___smap_ros_' not in getattr(finder, '__module__', ''))\n"
+)
 # Of use only to C++ packages and shell set-up scripts, which a pip environment doesn't serve.
 UNUSED_SHARE = ("cmake", "environment", "hook", "local_setup.*", "package.*sh", "package.dsv")
 
@@ -88,6 +95,12 @@ class BuildMessages(build_ext):
         # It lists where the build machine's ROS is.
         shutil.rmtree(staging / "share/ament_index/resource_index/parent_prefix_path")
         files = [*staging.glob("lib/lib*.so"), *staging.glob("lib/smap_ros/*")]
+        if self.editable_mode:
+            first = staging / sysconfig.get_path("purelib", vars={"base": "."})
+            first /= "smap_ros_found_first.pth"  # read after setuptools' own
+            first.parent.mkdir(parents=True, exist_ok=True)
+            first.write_text(FOUND_FIRST)
+            files.append(first)
         files += [path for path in (staging / "share").rglob("*") if path.is_file()]
         for path in files:
             folder = str(path.parent.relative_to(staging))

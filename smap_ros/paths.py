@@ -35,6 +35,12 @@ def share_directory() -> Path:
     )
 
 
+def python_of(module: str) -> list[str]:
+    """Words that run a module of ours in a process; the working folder's files are none of it."""
+    apart = ["-P"] if sys.version_info >= (3, 11) else []
+    return [sys.executable, *apart, "-m", module]
+
+
 def user_path(text: str | Path) -> Path:
     """A path as a user writes it, with ``~``.
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+WINDOW = 10.0  # seconds over which nodes take them
+# For people who read percentiles of a bag: those of stages aren't of all of it.
+OF_STAGES = f"of stages: pose3d_node's last {WINDOW:g} s"
+
 _P50, _P95 = " p50 [ms]", " p95 [ms]"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -17,6 +16,7 @@ from smap_ros.cli import tables
 from smap_ros.cli.bag import BagOptions
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.report import NUMBERS, number_table, shown
+from smap_ros.paths import python_of
 from smap_ros.spread import Tick, Workers, spread
 from smap_ros.stopping import Stopped, held
 
@@ -125,7 +125,7 @@ def _reported(words: list[str], tick: Tick) -> str:
     """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "smap_ros", *words],
+            [*python_of("smap_ros"), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smap_ros.bags.recording import Recording, read_recording
-from smap_ros.bags.stages import stage_latency
+from smap_ros.bags.stages import OF_STAGES, stage_latency
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
@@ -19,7 +19,7 @@ from smap_ros.errors import InputError, SmapError
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.common.metrics import Accuracy, compare
 from smap_ros.evaluation.common.motion import identity_switches
-from smap_ros.evaluation.virtual.truth import read_truth
+from smap_ros.evaluation.virtual.truth import read_clip
 from smap_ros.graph.launcher import Launcher
 from smap_ros.graph.node_types import POSE3D_NODE, RECORDER_NODE
 from smap_ros.graph.plan import REPLAY, Plan, ProcessPlan, plan
@@ -222,7 +222,8 @@ def _accuracy(out: Path, recording: Recording) -> tuple[Accuracy, int] | None:
     path = config_directory() / "demo" / "truth.json"
     if not path.is_file():
         return None
-    truth = read_truth(path)
+    scenes = read_clip(path)
+    truth = [scene.frame for scene in scenes]
     if len(recording.image_stamps) != len(truth):
         sys.stderr.write(
             f"warning: {len(recording.image_stamps)} of {len(truth)} images reached the recorder, "
@@ -230,7 +231,8 @@ def _accuracy(out: Path, recording: Recording) -> tuple[Accuracy, int] | None:
         )
         return None
     found = read_bodies(out / "bodies.json")
-    return compare(found, truth), identity_switches(found, truth)
+    counted = {scene.frame.index: scene.counted for scene in scenes}
+    return compare(found, truth, counted), identity_switches(found, truth)
 
 
 def _show(
@@ -256,7 +258,7 @@ def _show(
         ]
     screen = tables.console()
     screen.print(tables.facts("demo: the ROS 2 graph", rows))
-    screen.print(tables.latencies(_latency(recording, pose)))
+    screen.print(tables.latencies(_latency(recording, pose), OF_STAGES))
     screen.print(tables.files(out, [*summary.files, BAG + "/", LOGS + "/"]))
     # Not wrapped: it is there to be copied.
     shown = f"look at it in 3D, in a browser:  {view_command(out / BAG)}"

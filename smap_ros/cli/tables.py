@@ -81,13 +81,14 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(style="dim")
     table.add_column()
     for name, value in rows:
-        table.add_row(name, Text(value))  # not markup: users choose names, [/y] is one
+        table.add_row(Text(name), Text(value))  # not markup: users choose names, [/y] is one
     return table
 
 
-def latencies(latency: Mapping[str, Latency]) -> Table:
-    """Milliseconds by stage."""
-    table = Table(title="latency in ms", title_justify="left", box=box.SIMPLE_HEAD)
+def latencies(latency: Mapping[str, Latency], note: str = "") -> Table:
+    """Milliseconds by stage, and which of them aren't of the whole run."""
+    title = f"latency in ms ({note})" if note else "latency in ms"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("stage", style="dim")
     table.add_column("p50", justify="right")
     table.add_column("p95", justify="right")

@@ -6,11 +6,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 from smap_ros.doctor.machine import Check, Section
 from smap_ros.errors import InputError
 from smap_ros.graph.middleware import middleware_environment
+from smap_ros.paths import python_of
 
 PATIENCE = 60.0  # seconds beside the listening: Python, discovery
 
@@ -27,7 +27,7 @@ def listen(topic: str, duration: float, info_topic: str = "") -> Section:
         InputError: if ROS isn't there, or refuses the name.
     """
     # In a process of its own: importing ROS may replace the process, or bring it down.
-    command = [sys.executable, "-m", "smap_ros.nodes.topic_check", topic, str(duration)]
+    command = [*python_of("smap_ros.nodes.topic_check"), topic, str(duration)]
     environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     try:
         done = subprocess.run(

@@ -37,7 +37,8 @@ Every parameter of a node is also an argument of the launch files that start it 
 `ros2 launch` and `smap-ros up` alike) and has a line in
 [config/pose3d.yaml](../config/pose3d.yaml). What is given on the command line wins over the file.
 Those of models are options of `smap-ros estimate`, `evaluate` and `bag` as well, with hyphens
-(`--min-joints 6`). A wrong value is refused everywhere in the same words. As arguments
+(`--min-joints 6`). A wrong value is refused everywhere in the same words, but for a number beyond
+its limits that a running node is told: ROS refuses that itself, in its own. As arguments
 {", ".join(sorted(_RENAMED))}:
 `smoother:=` switches that node on or off, and `delay:=` is a model's.
 

@@ -50,6 +50,10 @@ def _declare(argument: Argument) -> DeclareLaunchArgument:
 def _start(
     context: LaunchContext, graph: Graph, given: dict[str, str]
 ) -> list[LaunchDescriptionEntity]:
+    # Where a file includes ours twice, our defaults of the first time aren't given the second.
+    for argument in graph.arguments:
+        if argument.name not in given:
+            context.launch_configurations.pop(argument.name, None)
     return [_node(process) for process in plan(graph, given).processes]
 
 

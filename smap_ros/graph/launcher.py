@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from types import TracebackType
 
 from smap_ros.graph.middleware import middleware_environment
 from smap_ros.graph.plan import Plan, ProcessPlan
+from smap_ros.paths import python_of
 from smap_ros.stopping import held, stoppable
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class Launcher:
 
     def _spawn(self, process: ProcessPlan) -> subprocess.Popen[bytes]:
         words = [*process.arguments, *process.namespace_arguments]
-        command = [sys.executable, "-m", "smap_ros.nodes", process.module, *words]
+        command = [*python_of("smap_ros.nodes"), process.module, *words]
         log.debug("starting %s", " ".join(command))
         # In a session of its own, so that Ctrl-C on the terminal reaches only us: a node that is
         # interrupted twice can't shut down in order.

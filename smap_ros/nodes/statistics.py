@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from smap_ros.bags.stages import stage_values
+from smap_ros.bags.stages import WINDOW, stage_values
 
-WINDOW = 10.0  # seconds
 # Bounds the memory of a window that is fed by a flood.
 MAX_EVENTS = 5000
 

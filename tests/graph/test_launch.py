@@ -53,7 +53,10 @@ def test_launch_file_declares_the_graphs_arguments(launch, graph):
     declared = {a.name: a for a in description_of(graph).get_launch_arguments()}
     assert set(declared) == {argument.name for argument in graph.arguments}
     for argument in graph.arguments:
-        assert declared[argument.name].description == argument.description
+        # launch itself adds the choices, and a full stop before them where there is none.
+        choices = f". Valid choices are: {list(argument.choices)}" if argument.choices else ""
+        words = argument.description.removesuffix("." * bool(choices))
+        assert declared[argument.name].description == f"{words}{choices}"
 
 
 @each_graph
@@ -76,6 +79,14 @@ def test_an_argument_that_equals_its_default_is_handed_on_where_it_is_given(laun
         context = launch.LaunchContext()
         words = words_of(launch, nodes_of(launch, LIVE, given, context)[0], context)
         assert ('engine:="auto"' in words) is handed and ("autostart:=true" in words) is handed
+
+
+def test_defaults_of_a_first_inclusion_are_not_given_to_a_second(launch):
+    context = launch.LaunchContext()
+    nodes_of(launch, LIVE, {"namespace": "front", "engine": "openvino"}, context)
+    assert set(context.launch_configurations) == {"namespace", "engine"}
+    words = words_of(launch, nodes_of(launch, LIVE, {"namespace": "rear"}, context)[0], context)
+    assert not [word for word in words if word.startswith("threads:=")]
 
 
 def test_namespaces_nest(launch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -76,6 +77,17 @@ def test_share_folder_is_found_through_the_ament_index():
     for folder in ("config", "launch", "models"):
         tracked = {path.name for path in (ROOT / folder).iterdir()} - {"__pycache__"}
         assert {path.name for path in (share / folder).iterdir()} >= tracked, folder
+
+
+def test_beside_a_checkout_the_package_is_found(tmp_path, child_environment):
+    """Python takes a folder of the package's name in the working folder for a package."""
+    (tmp_path / "smap_ros" / "msg").mkdir(parents=True)
+    program = "from smap_ros import Camera; from smap_ros.msg import BodyArray; import smap_train"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=child_environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("node", NODES)

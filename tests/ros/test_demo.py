@@ -13,6 +13,8 @@ import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
 
+from smap_ros.bags.stages import OF_STAGES
+from smap_ros.evaluation.bags.replay import inspect_bag, recorded
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.offline.results import read_bodies
@@ -64,6 +66,10 @@ def test_the_demo_leaves_all_its_files_and_says_where(demo):
     assert f"{FRAMES} / {FRAMES} / 0" in done.stdout, done.stdout
     for row in ("network", "image to bodies_raw", "image to bodies", "images/s"):
         assert row in done.stdout
+    assert f"latency in ms ({OF_STAGES})" in " ".join(done.stdout.split())
+    run = inspect_bag(out / "bag")
+    recorded(run, out / "bag")
+    assert "network" in run.latency and run.latency_note == OF_STAGES
 
 
 def test_the_people_of_every_frame_are_where_they_should_be(demo, scene):

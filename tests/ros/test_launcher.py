@@ -97,7 +97,12 @@ def test_one_picture_gives_its_people_though_the_model_is_loaded_later(
     assert "end of people.jpg after 1 images" in _logs(tmp_path)
 
 
-def test_a_node_that_fails_ends_the_graph_with_its_status(tmp_path, scene_bundle):
+def test_a_node_that_fails_ends_the_graph_with_its_status(tmp_path, scene_bundle, monkeypatch):
+    # What lies where the user stands is none of our modules: neither his own nor the checkout.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH")  # of these tests, with the working folder in it
+    (tmp_path / "yaml.py").write_text("raise SystemExit(7)")
+    (tmp_path / "smap_ros" / "msg").mkdir(parents=True)
     launcher = Launcher(replay("nowhere.mp4", scene_bundle), log_directory=tmp_path)
     with launcher:
         assert launcher.wait(60) == 2

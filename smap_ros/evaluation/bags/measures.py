@@ -98,6 +98,7 @@ class OverTime:
     """Measures over time: of motion, and of identities where trackeval is installed.
 
     Attributes:
+        identities: None as well where nobody has one.
         world: of joints in the frame that stands still, where the bag's TF tells it.
     """
 
@@ -141,6 +142,7 @@ class BagRun:
         uncalibrated: of them, those without a usable CameraInfo.
         frames: people of each image that was worked on, in order.
         latency: milliseconds by stage.
+        latency_note: which of them aren't of the whole bag, for people to read.
         truth: where there is one.
         camera: where the camera is known from, and whether its images are rectified.
         started: what the stamps of ``frames`` count from, seconds.
@@ -159,6 +161,7 @@ class BagRun:
     uncalibrated: int = 0
     frames: list[BodyFrame] = field(default_factory=list)
     latency: dict[str, Latency] = field(default_factory=dict)
+    latency_note: str = ""
     truth: Truth | None = None
     camera: str = ""
     started: float = 0.0
@@ -284,8 +287,8 @@ def against_truth(
         true: who was there.
         smoothing: settings of the smoother.
         pose: of the camera at a frame, where it is known.
-        counted: who must be found, bool [people] of a true frame by its index; the measures over
-            time leave the others out. Everybody without it.
+        counted: who must be found, bool [people] of a true frame by its index; the others are left
+            out. Everybody without it.
         raw: the people before they were smoothed, where ``frames`` are smooth already.
         measured: the people of ``frames`` that count as smoothed; None smooths (``raw``, or else
             ``frames``) with ``smoothing``.
@@ -309,7 +312,7 @@ def against_truth(
     over_time = partial(_over_time, truth=truth, counts=counts, pose=pose, fixed_frame=fixed_frame)
     reported = over_time([(frame, frame.bodies) for frame in frames])
     return Truth(
-        accuracy=compare(frames, true),
+        accuracy=compare(frames, true, counts),
         switches=reported.motion.switches,
         before=reported if raw is None else over_time([(frame, frame.bodies) for frame in raw]),
         after=over_time(smooth),
@@ -326,6 +329,9 @@ def _over_time(
 ) -> OverTime:
     """Measures of the people of frames, which the truth is looked up for by index."""
     tracks, identities = TrackCollector(), IdentityCollector()
+    # People without identities, as before a tracker, do neither well nor badly at keeping them.
+    everybody = [body for _, people in frames for body in people]
+    named = not everybody or any(body.id is not None for body in everybody)
     poses: dict[float, Float] = {}
     for frame, people in frames:
         there = truth.get(frame.index)
@@ -337,7 +343,7 @@ def _over_time(
                 poses[there.stamp] = camera
     return OverTime(
         motion_numbers(tracks.tracks()),
-        identity_numbers([identities]) if has_trackeval() else None,
+        identity_numbers([identities]) if named and has_trackeval() else None,
         world_numbers(tracks.tracks(), poses, fixed_frame),
     )
 

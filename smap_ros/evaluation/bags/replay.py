@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bags.reader import NANOSECONDS
 from smap_ros.bags.recording import BODIES, read_recording
-from smap_ros.bags.stages import stage_latency
+from smap_ros.bags.stages import OF_STAGES, stage_latency
 from smap_ros.bags.transforms import CameraMotion
 from smap_ros.bodies import BodyFrame
 from smap_ros.calibration import CameraChoice
@@ -139,6 +139,7 @@ def recorded(
             f"the bag has no {RAW}: what is said of the people before smoothing is of smoothed ones"
         )
     stages = stage_latency(recording.node("pose3d_node"))
+    run.latency_note = OF_STAGES if stages else ""
     run.latency.update({k: Latency(*v) for k, v in stages.items() if k != "latency"})
     for arrival, milliseconds in recording.latency_ms.items():
         if milliseconds:

@@ -40,7 +40,7 @@ class BagReport:
         sections = [
             Details("summary", ("measure", "value"), {k: (v,) for k, v in self._summary().items()}),
             Details(
-                "latency",
+                f"latency ({run.latency_note})" if run.latency_note else "latency",
                 ("stage", "p50 ms", "p95 ms"),
                 {name: (shown(v.p50), shown(v.p95)) for name, v in run.latency.items()},
             ),
@@ -95,6 +95,7 @@ class BagReport:
             "frames": len(run.frames),
             "people": sum(map(len, run.frames)),
             "latency_ms": {name: vars(value) for name, value in run.latency.items()},
+            "latency_note": run.latency_note,
             "topics": [vars(topic) for topic in run.topics],
             "tracks": [vars(track) for track in tracks(run.frames)],
             "probable_switches": handovers(run.frames),
@@ -149,8 +150,8 @@ class BagReport:
             rows["frames with people"] = f"{with_people} of {len(counts)}"
             rows["people per frame, mean / most"] = f"{np.mean(counts):.2f} / {max(counts)}"
         if named:
-            lengths = sorted(track.end - track.start for track in named)
-            rows["tracks, median length"] = f"{len(named)}, {lengths[len(lengths) // 2]:.2f} s"
+            length = float(np.median([track.end - track.start for track in named]))
+            rows["tracks, median length"] = f"{len(named)}, {length:.2f} s"
             rows["probable changes of identity"] = str(len(handovers(run.frames)))
         if run.truth is not None:
             accuracy = run.truth.accuracy
@@ -216,7 +217,7 @@ def markdown(report: BagReport, command: str) -> str:
     if report.run.warnings:
         lines += ["## Warnings", "", *(f"- {text}" for text in report.run.warnings), ""]
     for section in report.sections():
-        lines += [f"## {section.title.capitalize()}", ""]
+        lines += [f"## {_heading(section.title)}", ""]
         lines.append("| " + " | ".join(section.columns) + " |")
         lines.append("|---" + "|---:" * (len(section.columns) - 1) + "|")
         for name, values in section.rows.items():
@@ -236,7 +237,7 @@ def page(report: BagReport, command: str) -> str:
     for section in report.sections():
         head = _row("th", section.columns)
         body = "".join(_row("td", (name, *values)) for name, values in section.rows.items())
-        parts.append(f"<h2>{html.escape(section.title.capitalize())}</h2>")
+        parts.append(f"<h2>{html.escape(_heading(section.title))}</h2>")
         parts.append(f"<table>{head}{body}</table>")
     parts.append(f'<p><img src="{PLOTS}" alt="plots"></p>')
     title = html.escape(f"Bag {run.bag}")
@@ -244,6 +245,10 @@ def page(report: BagReport, command: str) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _heading(title: str) -> str:
+    return title[:1].upper() + title[1:]
 
 
 def _row(kind: str, cells: Sequence[str]) -> str:

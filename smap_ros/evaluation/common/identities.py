@@ -1,8 +1,8 @@
 """Who is who over time: HOTA, DetA, AssA, MOTA and IDF1 by the reference code, ``trackeval``.
 
 trackeval (MIT) is not among the dependencies: it asks for opencv-python, which must not be beside
-opencv-python-headless, and these measures never use it. Install it with
-``pip install --no-deps trackeval tabulate``, and scipy.
+opencv-python-headless, and these measures never use it. Install it by :data:`INSTALL`; it computes
+with scipy.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from smap_ros.evaluation.common.metrics import MATCH_SHARE, pelvises_apart
 from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
+
+INSTALL = "pip install --no-deps trackeval tabulate scipy"
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,7 @@ def identity_numbers(films: Sequence[IdentityCollector]) -> IdentityNumbers:
         metrics = importlib.import_module("trackeval.metrics")
     except ImportError as error:
         raise InputError(
-            f"HOTA, MOTA and IDF1 need trackeval ({error}); pip install --no-deps trackeval "
-            "tabulate, and scipy"
+            f"HOTA, MOTA and IDF1 need trackeval and scipy ({error}); {INSTALL}"
         ) from error
     data = {str(k): film.data() for k, film in enumerate(films)}
     results = []
@@ -196,7 +197,7 @@ def identity_numbers(films: Sequence[IdentityCollector]) -> IdentityNumbers:
 
 def has_trackeval() -> bool:
     """Whether :func:`identity_numbers` can work here."""
-    return importlib.util.find_spec("trackeval") is not None
+    return all(importlib.util.find_spec(name) is not None for name in ("trackeval", "scipy"))
 
 
 def _percent(value: Any) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +136,7 @@ class Accuracy:
 
     Attributes:
         frames: images compared.
-        people: true people.
+        people: true people who count.
         matched: those that were found.
         false: predictions that match nobody.
         mpjpe_mm: mean joint error of matched people, pelvises aligned, millimetres.
@@ -164,10 +164,20 @@ class Accuracy:
         return self.matched / found if found else float("nan")
 
 
-def compare(predicted: Iterable[BodyFrame], true: Iterable[BodyFrame]) -> Accuracy:
+def compare(
+    predicted: Iterable[BodyFrame],
+    true: Iterable[BodyFrame],
+    counted: Mapping[int, NDArray[np.bool_]] | None = None,
+) -> Accuracy:
     """Accuracy of predictions, frame by frame with equal index.
 
     Frames that only one side has are left out.
+
+    Args:
+        predicted, true: people found, and who was there.
+        counted: who must be found, bool [people] of a true frame by its index. Missing the others
+            is no miss, and who was found in their place is neither right nor wrong. Everybody
+            without it.
 
     Raises:
         InputError: if no index is on both sides.
@@ -179,10 +189,12 @@ def compare(predicted: Iterable[BodyFrame], true: Iterable[BodyFrame]) -> Accura
     joint, aligned, depth = [], [], []
     matched = false = people = 0
     for ours, theirs in pairs:
-        matches = match_by_pelvis(ours.bodies, theirs.bodies)
+        counts = (counted or {}).get(theirs.index, np.ones(len(theirs), np.bool_))
+        pairs_here = match_by_pelvis(ours.bodies, theirs.bodies)
+        matches = [(p, t) for p, t in pairs_here if counts[t]]
         matched += len(matches)
-        people += len(theirs)
-        false += len(ours) - len(matches)
+        people += int(counts.sum())
+        false += len(ours) - len(pairs_here)
         for p, t in matches:
             a, b = ours.bodies[p], theirs.bodies[t]
             joint.append(mpjpe(a.joints_3d, b.joints_3d, a.skeleton.root))

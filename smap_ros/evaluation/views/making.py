@@ -29,11 +29,13 @@ class View:
         key: name of the photo's file without its ending, and of the view.
         pixels: uint8 [H, W, 3], bgr.
         joints_2d: float64 [15, 2], pixels, maybe out of the picture; NaN where not known.
+        shown: bool [15], joints that the photo shows: what a view has beyond it shows none.
     """
 
     key: str
     pixels: Image
     joints_2d: Float
+    shown: NDArray[np.bool_]
 
     @property
     def camera(self) -> Camera:
@@ -47,10 +49,14 @@ class View:
     @property
     def inside(self) -> NDArray[np.bool_]:
         """Known joints that are in the picture, bool [15]."""
-        size = np.array(self.pixels.shape[1::-1])
-        with np.errstate(invalid="ignore"):
-            there = (self.joints_2d >= 0) & (self.joints_2d <= size - 1)
-        return np.asarray(there.all(axis=1))
+        return self.shown & _within(self.joints_2d, self.pixels)
+
+
+def _within(joints: NDArray[np.floating], image: Image) -> NDArray[np.bool_]:
+    """Which joints [15, 2] are known, and pixels of an image; bool [15]."""
+    with np.errstate(invalid="ignore"):
+        there = (joints >= 0) & (joints <= np.array(image.shape[1::-1]) - 1)
+    return np.asarray(there.all(axis=1))
 
 
 Made = tuple[Image, Float]
@@ -163,8 +169,9 @@ def views_of(name: str, image: Image, joints: NDArray[np.floating]) -> dict[str,
         joints: [15, 2], pixels, of somebody :func:`upright`.
     """
     made = {view: make(image, joints.astype(np.float64)) for view, make in VIEWS.items()}
+    shown = _within(joints, image)
     return {
-        view: View(f"{name}/{view}", pixels, points)
+        view: View(f"{name}/{view}", pixels, points, shown)
         for view, (pixels, points) in made.items()
         if pixels.size
     }

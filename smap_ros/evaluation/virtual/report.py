@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from smap_ros.evaluation.common.gallery import Case, gallery, take_turns
-from smap_ros.evaluation.common.identities import IdentityNumbers
+from smap_ros.evaluation.common.identities import INSTALL, IdentityNumbers
 from smap_ros.evaluation.common.report import label, number_table, shown
 from smap_ros.evaluation.virtual.measures import (
     Ghost,
@@ -185,7 +185,7 @@ def _time_rows(raw: Outcome, tracked: Outcome) -> dict[str, Sequence[str]]:
 
 def _identity_rows(who: IdentityNumbers | None) -> dict[str, Sequence[str]]:
     if who is None:
-        return {"HOTA, MOTA, IDF1": ("", "pip install --no-deps trackeval tabulate")}
+        return {"HOTA, MOTA, IDF1": ("", INSTALL)}
     return {
         "HOTA (DetA, AssA)": ("", f"{shown(who.hota)} ({shown(who.deta)}, {shown(who.assa)})"),
         "MOTA, IDF1": ("", f"{shown(who.mota)}, {shown(who.idf1)}"),

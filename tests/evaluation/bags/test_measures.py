@@ -20,6 +20,7 @@ from smap_ros.evaluation.bags.measures import (
 )
 from smap_ros.evaluation.bags.report import BagReport, markdown, page
 from smap_ros.evaluation.common.identities import has_trackeval
+from smap_ros.offline.results import Latency
 from smap_ros.skeletons import MPI15
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig, smooth_frames
 from tests.evaluation.conftest import CAMERA, person_at
@@ -103,6 +104,33 @@ def test_changed_identities_are_counted_against_the_truth():
     if has_trackeval():
         assert truth.before.identities.idf1 < truth.after.identities.idf1
         assert truth.after.identities.fragments == 1
+
+
+def test_people_without_identities_have_no_measures_of_them():
+    true = [frame(k, (0, 0), (1, 2)) for k in range(5)]
+    found = [frame(k, (None, 0), (None, 2)) for k in range(5)]
+    truth = against_truth(found, true)
+    assert truth.before.identities is None
+    assert (truth.after.identities is not None) == has_trackeval()
+
+
+def test_who_need_not_be_found_counts_nowhere():
+    true = [frame(k, (0, 0), (1, 2)) for k in range(5)]
+    found = [frame(k, (5, 0)) for k in range(5)]
+    counted = {k: np.array([True, k > 2]) for k in range(5)}
+    truth = against_truth(found, true, counted=counted)
+    assert (truth.accuracy.people, truth.accuracy.matched) == (7, 5)
+
+
+@pytest.mark.parametrize("lengths", [(3, 5), (1, 4, 6), (2,)])
+def test_tracks_have_a_median_length(lengths):
+    frames = [
+        frame(k, *((number, 2.0 * number) for number, last in enumerate(lengths) if k <= last))
+        for k in range(max(lengths) + 1)
+    ]
+    run = BagRun("a bag", "as recorded", 1.0, (), frames=frames)
+    expected = f"| tracks, median length | {len(lengths)}, {np.median(lengths) / 10:.2f} s |"
+    assert expected in markdown(BagReport(run), "smap-ros bag")
 
 
 @pytest.mark.parametrize("delay", [0, 2])
@@ -191,6 +219,14 @@ def test_pages_escape_what_they_are_given(run):
     assert "| /a\\|b | 2 | 1.0 |" in text
     assert "- it is <damaged>" in text
     assert "| 1 | 0.10 | 2 | 0 |" in text
+
+
+def test_latencies_say_which_are_not_of_the_whole_bag(run):
+    run.latency, run.latency_note = {"network": Latency(1.0, 2.0)}, "of stages: the last 10 s"
+    report = BagReport(run)
+    assert "## Latency (of stages: the last 10 s)" in markdown(report, "smap-ros bag x")
+    assert "<h2>Latency (of stages: the last 10 s)</h2>" in page(report, "smap-ros bag x")
+    assert report.numbers()["latency_note"] == run.latency_note
 
 
 @pytest.mark.parametrize("frames", [[], [frame(0)], [frame(k, (MPI15.root, 0)) for k in range(3)]])

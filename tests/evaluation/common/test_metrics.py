@@ -147,6 +147,19 @@ def test_accuracy_counts_found_missed_and_false(scene):
     assert accuracy.root_depth_percent == pytest.approx(7.5, abs=1e-4)
 
 
+def test_who_need_not_be_found_is_no_miss_and_no_ghost(scene):
+    camera = scene.camera
+    truth = [frame(k, body(100), body(300), camera=camera) for k in range(2)]
+    found = [
+        frame(0, body(100), body(300, z=8.0), body(500), camera=camera),
+        frame(1, body(100), camera=camera),
+    ]
+    accuracy = compare(found, truth, {k: np.array([True, False]) for k in range(2)})
+    assert (accuracy.people, accuracy.matched, accuracy.false) == (2, 2, 1)
+    assert accuracy.root_depth_percent == pytest.approx(0)
+    assert compare(found, truth).people == 4
+
+
 def test_nothing_to_compare_is_refused_and_nobody_is_nan(scene):
     empty = [frame(0, camera=scene.camera)]
     with pytest.raises(InputError, match="share no frame index"):

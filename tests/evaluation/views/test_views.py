@@ -60,6 +60,14 @@ def test_joints_stay_on_the_person(views: dict[str, View], name: str) -> None:
             assert np.abs(view.pixels[y, x].astype(int) - colour(k)).max() < 40, MPI15.joints[k]
 
 
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_joint_that_the_photo_does_not_show_is_in_no_view_of_it(name: str) -> None:
+    """What a view has around the photo, a grey or its edges going on, shows nobody's feet."""
+    cut_at_knees = views_of("somebody", dotted()[:300], STANDING)[name]
+    ankles = [INDEX("l_ankle"), INDEX("r_ankle")]
+    assert not cut_at_knees.inside[ankles].any() and cut_at_knees.inside.any()
+
+
 def test_each_cut_shows_what_it_is_called(views: dict[str, View]) -> None:
     def shown(name: str) -> set[str]:
         return {MPI15.joints[k] for k in np.flatnonzero(views[name].inside)}
