@@ -17,12 +17,28 @@ from setuptools import Distribution, Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-# setuptools has an editable package found last: where somebody stands beside a checkout that is
-# called smap_ros, the checkout itself would be taken for it, an empty package.
-FOUND_FIRST = (
-    "import sys; sys.meta_path.sort(key=lambda finder: "
-    "'__editable___smap_ros_' not in getattr(finder, '__module__', ''))\n"
-)
+# Of editable installs, a module that Python imports as it starts: setuptools' finder is asked last,
+# so where somebody stands beside a checkout that is called smap_ros, the checkout itself would be
+# taken for it, an empty package.
+FOUND_FIRST = """\
+import sys
+from importlib.machinery import PathFinder
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        found = PathFinder.find_spec(name, path) if name == "smap_ros" else None
+        if found is None or found.origin is not None:
+            return None  # there is a package, such as colcon's or another checkout's on PYTHONPATH
+        for finder in sys.meta_path:
+            if "__editable___smap_ros_" in str(getattr(finder, "__module__", "")):
+                return finder.find_spec(name, path, target)
+        return None
+
+
+sys.meta_path.insert(0, Finder)
+"""
 # Of use only to C++ packages and shell set-up scripts, which a pip environment doesn't serve.
 UNUSED_SHARE = ("cmake", "environment", "hook", "local_setup.*", "package.*sh", "package.dsv")
 
@@ -96,11 +112,12 @@ class BuildMessages(build_ext):
         shutil.rmtree(staging / "share/ament_index/resource_index/parent_prefix_path")
         files = [*staging.glob("lib/lib*.so"), *staging.glob("lib/smap_ros/*")]
         if self.editable_mode:
-            first = staging / sysconfig.get_path("purelib", vars={"base": "."})
-            first /= "smap_ros_found_first.pth"  # read after setuptools' own
-            first.parent.mkdir(parents=True, exist_ok=True)
+            site_packages = staging / sysconfig.get_path("purelib", vars={"base": "."})
+            site_packages.mkdir(parents=True, exist_ok=True)
+            first = site_packages / "smap_ros_found_first.py"
             first.write_text(FOUND_FIRST)
-            files.append(first)
+            first.with_suffix(".pth").write_text(f"import {first.stem}\n")
+            files += [first, first.with_suffix(".pth")]
         files += [path for path in (staging / "share").rglob("*") if path.is_file()]
         for path in files:
             folder = str(path.parent.relative_to(staging))

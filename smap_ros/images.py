@@ -118,7 +118,7 @@ def check_complete(raw: bytes) -> tuple[str, int, int]:
         InputError: if it is truncated or damaged, or its size is empty or absurd.
     """
     if raw.startswith(_PNG):
-        kind, (height, width), complete = "png", _png_size(raw), b"IEND" in raw[-16:]
+        kind, (height, width), complete = "png", _png_size(raw), raw.rfind(b"IEND") > 0
     else:
         kind = "jpeg"
         height, width, scan = _jpeg_size(raw)

@@ -36,7 +36,10 @@ def share_directory() -> Path:
 
 
 def python_of(module: str) -> list[str]:
-    """Words that run a module of ours in a process; the working folder's files are none of it."""
+    """Words that run a module of ours in a process.
+
+    From Python 3.11 on, the working folder's files are none of its modules.
+    """
     apart = ["-P"] if sys.version_info >= (3, 11) else []
     return [sys.executable, *apart, "-m", module]
 

@@ -265,6 +265,12 @@ def test_png_is_lossless_and_jpeg_is_close():
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_files_in_buffers_that_are_longer_are_whole(kind):
+    data = encode_compressed(random_image(60, 80), kind)
+    np.testing.assert_array_equal(decode_compressed(data + bytes(100)), decode_compressed(data))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
 @pytest.mark.parametrize("keep", [0.02, 0.1, 0.5, 0.9, 0.99])
 def test_truncated_files_are_refused(kind, keep):
     data = encode_compressed(random_image(60, 80), kind)

@@ -17,7 +17,8 @@ LENS_NAMES = ("distortioncoefficients", "distcoeffs", "distortion", "dist", "d")
 _WIDTH, _HEIGHT = ("imagewidth", "width"), ("imageheight", "height")
 _SIZE = ("imagesize", "size", "resolution")
 _FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
-_LENS_MODEL, _CAMERA_MODEL = ("distortionmodel", "lensmodel"), ("cameramodel", "modeltype")
+# What is called a model of the camera or lens may also be the name of a product.
+_LENS_MODEL, _MAYBE_PRODUCT = ("distortionmodel",), ("lensmodel", "cameramodel", "modeltype")
 # OpenCV's usual model: the number of coefficients tells which of both.
 _PLAIN_MODELS = ("plumb_bob", "pinhole", "perspective", "radial_tangential", "opencv")
 _PAIR = re.compile(r"(m|k|cameramatrix|d)(1|l|left)$")
@@ -68,8 +69,7 @@ def _model(nodes: dict[str, tuple[str, Any]]) -> str:
         return [lens_model(value) for value in values if isinstance(value, str)]
 
     fisheye = any(_is_true(nodes[key][1]) for key in _FISHEYE if key in nodes)
-    # What is called a camera's model may also be the name of a product.
-    if fisheye or "equidistant" in named(_CAMERA_MODEL):
+    if fisheye or "equidistant" in named(_MAYBE_PRODUCT):
         return "equidistant"
     return next((name for name in named(_LENS_MODEL) if name not in _PLAIN_MODELS), "")
 

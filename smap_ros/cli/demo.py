@@ -232,7 +232,7 @@ def _accuracy(out: Path, recording: Recording) -> tuple[Accuracy, int] | None:
         return None
     found = read_bodies(out / "bodies.json")
     counted = {scene.frame.index: scene.counted for scene in scenes}
-    return compare(found, truth, counted), identity_switches(found, truth)
+    return compare(found, truth, counted), identity_switches(found, truth, counted)
 
 
 def _show(

@@ -112,14 +112,18 @@ def _digest(file: BinaryIO) -> bytes:
 
 
 def _vouch(folder: Path | None) -> None:
-    """Note what files OpenVINO has written just now hold."""
+    """Note what files OpenVINO has written just now hold.
+
+    It writes over one that another release of it wrote.
+    """
     if folder is None:
         return
     try:
         for blob in folder.glob("*.blob"):
-            if not blob.with_suffix(".sha256").is_file():
+            noted = blob.with_suffix(".sha256")
+            if not noted.is_file() or noted.stat().st_mtime_ns < blob.stat().st_mtime_ns:
                 with blob.open("rb") as file:
-                    write_atomically(blob.with_suffix(".sha256"), _digest(file))
+                    write_atomically(noted, _digest(file))
     except OSError as error:
         log.warning("openvino compiles the network again at the next start: %s", error)
 

@@ -75,7 +75,8 @@ class SmapConfig(Options):
     (``person_score``); of others, the sum of the joints' scores over the number of joints of the
     set: the mean, lowered by each missing joint. The refining network moves all joints but the
     root, and places those that were not found, with score ``INFERRED_SCORE`` and the image point
-    their position projects to. The pelvis of people found from their neck has that score as well.
+    where a second look believes them, or else their position projects to. The pelvis of people
+    found from their neck has that score as well.
 
     Attributes:
         association_settings: overrides of fields of ``AssociationConfig``, over those of the

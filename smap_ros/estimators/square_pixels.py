@@ -14,7 +14,7 @@ import numpy as np
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError
-from smap_ros.estimators.base import Estimator, Image
+from smap_ros.estimators.base import MAX_SIDE, Estimator, Image
 from smap_ros.estimators.changed import Change, changed
 from smap_ros.images import MAX_PIXELS
 
@@ -34,11 +34,12 @@ class _Stretch(Change):
     def image(self, image: Image, camera: Camera) -> tuple[Image, Camera]:
         aspect, width, height = camera.fy / camera.fx, camera.width, camera.height
         size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-        if size[0] * size[1] > MAX_PIXELS:
+        if max(size) > MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
             raise CameraError(
                 f"the camera has fx={camera.fx:g} px and fy={camera.fy:g} px: an image of {width}x"
                 f"{height} px would be {size[0]}x{size[1]} px of square pixels; expected at most "
-                f"{MAX_PIXELS // 1_000_000} megapixels. Check the calibration"
+                f"{MAX_PIXELS // 1_000_000} megapixels, and sides of at most {MAX_SIDE} px. Check "
+                "the calibration"
             )
         stretched = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
         return stretched.astype(np.uint8, copy=False), camera.resized(*size)

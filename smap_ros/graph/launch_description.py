@@ -17,6 +17,10 @@ from smap_ros.graph.middleware import middleware_environment
 from smap_ros.graph.plan import PACKAGE, Argument, Graph, ProcessPlan, plan
 
 
+class _Default(str):
+    """A value that nobody gave: files that include ours may read it, as ROS promises."""
+
+
 def describe(graph: Graph) -> LaunchDescription:
     """All arguments of a graph, declared, and what starts its nodes when they are known."""
     given: dict[str, str] = {}
@@ -33,9 +37,12 @@ def describe(graph: Graph) -> LaunchDescription:
 def _note(context: LaunchContext, graph: Graph, given: dict[str, str]) -> None:
     """Keep the arguments that are given: they win over the parameter file, defaults don't."""
     configured = context.launch_configurations
-    names = [argument.name for argument in graph.arguments if argument.name in configured]
     given.clear()
-    given.update({name: configured[name] for name in names})
+    for name in [argument.name for argument in graph.arguments if argument.name in configured]:
+        if isinstance(configured[name], _Default):  # of a file of ours that was included before
+            del configured[name]
+        else:
+            given[name] = configured[name]
 
 
 def _declare(argument: Argument) -> DeclareLaunchArgument:
@@ -50,10 +57,9 @@ def _declare(argument: Argument) -> DeclareLaunchArgument:
 def _start(
     context: LaunchContext, graph: Graph, given: dict[str, str]
 ) -> list[LaunchDescriptionEntity]:
-    # Where a file includes ours twice, our defaults of the first time aren't given the second.
-    for argument in graph.arguments:
-        if argument.name not in given:
-            context.launch_configurations.pop(argument.name, None)
+    configured = context.launch_configurations
+    for name in [argument.name for argument in graph.arguments if argument.name not in given]:
+        configured[name] = _Default(configured[name])
     return [_node(process) for process in plan(graph, given).processes]
 
 

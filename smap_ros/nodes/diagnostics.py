@@ -11,12 +11,15 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from smap_ros.nodes.offers import mismatch, offers
+
 PERIOD = 1.0  # seconds
 SILENCE = 2.0  # seconds without images after which they are missed
 # The same of people: those who make them report what they miss themselves, and sooner.
 UNFED = 5.0  # seconds
 # A node that was killed is still seen for as long as the middleware waits for it: 20 s.
 TWINS = 30.0  # seconds
+PEOPLE = "smap_ros/msg/BodyArray"
 TOPIC = "/diagnostics"
 DEPTH = 10
 # For timers that must run although the simulation's clock stands still.
@@ -121,6 +124,15 @@ class Feed:
         """What is wrong, in one line; empty when messages come."""
         if time.monotonic() - self._last <= UNFED:
             return ""
-        if self._node.count_publishers(self._topic) == 0:
+        found = offers(self._node, self._topic)
+        if not found:
             return f"nobody publishes {self._topic}; start {self._from} in the same namespace"
+        if wrong := mismatch(found, self._topic, PEOPLE, reliable=False):
+            return wrong
+        if not any(offer.reliable for offer in found if offer.kind == PEOPLE):
+            who = ", ".join(offer.node for offer in found if offer.kind == PEOPLE)
+            return (
+                f"nothing of {self._topic} can come: {who} offers best effort, and people are "
+                "taken reliably; let it publish them reliably"
+            )
         return f"nothing on {self._topic} for {UNFED:g} s; the diagnostics of {self._from} say why"

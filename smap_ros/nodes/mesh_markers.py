@@ -28,6 +28,7 @@ NAMESPACE = "meshes"
 ALPHA = 0.9
 LIFETIME = 2.0  # seconds, at least; and long enough for a few meshes at the chosen rate
 LIFETIME_PERIODS = 3.0
+LONGEST = 1e9  # seconds; a message holds 32 bits of them
 
 _ORDER = "<" if sys.byteorder == "little" else ">"
 _LENGTH, _POINT = struct.Struct(f"{_ORDER}I"), struct.Struct(f"{_ORDER}3d")
@@ -78,7 +79,7 @@ class MeshMarkers:
             if body.mesh is not None and np.isfinite(body.mesh.vertices).all()
         }
         if meshes or self._shown:
-            lifetime = max(LIFETIME, LIFETIME_PERIODS / self.rate)
+            lifetime = min(max(LIFETIME, LIFETIME_PERIODS / self.rate), LONGEST)
             gone = sorted(self._shown - set(meshes))
             self.publisher.publish(mesh_array(meshes, gone, header, lifetime))
             self._shown, self._last = set(meshes), now

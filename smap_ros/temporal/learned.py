@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
 
 from smap_ros.bundles.manifest.smoother import SmootherManifest
 from smap_ros.bundles.manifest.video import VideoManifest
@@ -21,10 +20,12 @@ class Learned:
     Attributes:
         manifest: of its bundle; None where there is none, or where it isn't asked for.
         video: of the image-based model that smooths instead, which the pose node runs.
+        unusable: why ``auto`` does without the bundle that settings name; empty if it needn't.
     """
 
     manifest: SmootherManifest | None
     video: VideoManifest | None = None
+    unusable: str = ""
 
     @classmethod
     def of(cls, config: SmootherConfig) -> Learned:
@@ -39,9 +40,9 @@ class Learned:
             return cls(None)
         try:
             return cls(_manifest(config.smoother_bundle))
-        except SmapError:
+        except SmapError as error:
             if config.smoother == AUTO:
-                return cls(None)
+                return cls(None, unusable=f"smoother auto takes a filter: {error}")
             raise
 
     def wins(self, detector: str, joints: int = 0) -> Collection[int]:
@@ -76,7 +77,6 @@ class Learned:
         )
 
 
-@cache
 def _manifest(bundle: str) -> SmootherManifest:
     # Reading bundles needs numpy and onnx's checks: not for those who only name settings.
     from smap_ros.bundles.bundle import load_bundle

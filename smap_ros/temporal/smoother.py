@@ -111,7 +111,7 @@ class BodySmoother:
         if self._refused:
             return f"{self._refused} (meanwhile smoother {self.smoother} runs)"
         learned = self.smoother in ("maed", IMAGE_BASED)
-        return self._learned.problem(self._detector) if learned else ""
+        return self._learned.problem(self._detector) if learned else self._learned.unusable
 
     def _restart(self) -> None:
         """Take another smoother; frames that wait go through it again, and ids stay."""

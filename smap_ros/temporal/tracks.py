@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, were_seen
 from smap_ros.temporal.egomotion import Motion
-from smap_ros.temporal.smoothers.base import believable
+from smap_ros.temporal.smoothers.base import FARTHEST_PX, believable
 
 Float = NDArray[np.float64]
 
@@ -51,7 +51,8 @@ class Found:
         count = len(self.body)
         shape = (count, len(self.body[0].skeleton) if count else joints)
         self.joints = believable(np.reshape([b.joints_3d for b in bodies], (*shape, 3)))
-        self.pixels = believable(np.reshape([b.joints_2d for b in bodies], (*shape, 2)))
+        pixels = np.reshape([b.joints_2d for b in bodies], (*shape, 2))
+        self.pixels = believable(pixels, FARTHEST_PX)
         self.root = self.joints[:, self.body[0].skeleton.root] if count else np.zeros((0, 3))
         self.score = np.nan_to_num(np.array([b.score for b in bodies], np.float64))
         scores = np.reshape([b.scores for b in bodies], shape)

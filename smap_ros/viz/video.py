@@ -35,6 +35,7 @@ _CODECS: dict[str, dict[str, object]] = {
 _CLOCK = 60_000  # ticks per second; MPEG-4 takes no more than 65535
 _KEY_FRAMES = 2.0  # seconds between two
 _LONGEST = 1e10  # seconds, more than since 1970; the encoders count ticks in 64 bits
+_MOST_TICKS = 2**31 - 1  # between two frames, ten hours: a file has no room for more
 # The file is written in parts of half a second (1e6 ticks) that are whole by themselves.
 _WHOLE = {"movflags": "+faststart"}
 _PARTS = {"movflags": "+frag_keyframe+empty_moov", "frag_duration": "500000"}
@@ -50,8 +51,9 @@ class VideoWriter:
 
     Args:
         path: file to write.
-        rate: frames per second for frames whose stamps don't increase; what a file can't say is
-            taken as 0.001 or 10000, and what is no number as 30.
+        rate: frames per second for frames whose stamps don't increase, or by more than the ten
+            hours that a file can say; what it can't say is taken as 0.001 or 10000, and what is no
+            number as 30.
 
     Raises:
         InputError: if the file can't be written.
@@ -93,7 +95,9 @@ class VideoWriter:
         due = round((stamp - self._start) * _CLOCK)
         step = round(_CLOCK / self._rate)
         # Stamps of images stand still, those of looped clips jump back.
-        ticks = due if due > self._last else self._last + step
+        ticks = due if 0 < due - self._last <= _MOST_TICKS else self._last + step
+        if due > ticks:  # a clock was set: those that come go on from here
+            self._start = stamp - ticks / _CLOCK
         self._last = ticks
         frame = av.VideoFrame.from_ndarray(_fitted(image, *self._size), format="bgr24")
         frame.pts, frame.time_base = ticks, Fraction(1, _CLOCK)

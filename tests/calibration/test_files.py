@@ -155,6 +155,8 @@ def test_what_opencv_writes_is_read(tmp_path, suffix):
         ({"model_type": "KANNALA_BRANDT"}, "equidistant"),
         ({"camera_model": "fisheye"}, "equidistant"),
         ({"camera_model": "Our Camera 2"}, "plumb_bob"),
+        ({"lens_model": "Our Lens 6 mm"}, "plumb_bob"),
+        ({"lens_model": "fisheye"}, "equidistant"),
         ({"distortion_model": "plumb_bob"}, "plumb_bob"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,26 @@ def test_openvino_compiles_anew_what_was_altered_in_its_cache(
         caplog.clear()
         create_engine(bundle, "openvino", threads=1)
         assert "compiled anew" not in caplog.text and blob.is_file()
+
+
+def test_what_another_openvino_kept_is_compiled_anew_once(
+    scene, make_bundle, network_onnx, monkeypatch, tmp_path, caplog
+):
+    """A new release writes over the file of the one before, which was whole."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bundle = make_bundle(scene, network_onnx)
+    create_engine(bundle, "openvino", threads=1)
+    (blob,) = (tmp_path / "cache").rglob("*.blob")
+    header, _, rest = blob.read_bytes().partition(b"\n")
+    blob.unlink()
+    blob.write_bytes(header.replace(b"20", b"19") + b"\n" + rest)
+    blob.with_suffix(".sha256").write_text(hashlib.sha256(blob.read_bytes()).hexdigest())
+    kept = blob.read_bytes()
+    create_engine(bundle, "openvino", threads=1)
+    assert blob.read_bytes() != kept
+    kept = blob.stat().st_mtime_ns
+    create_engine(bundle, "openvino", threads=1)
+    assert "compiled anew" not in caplog.text and blob.stat().st_mtime_ns == kept
 
 
 def test_graphs_with_other_outputs_are_told_apart_from_wrong_answers():

@@ -62,8 +62,12 @@ def test_a_video_says_how_wide_its_pixels_are(tmp_path, aspect, fy):
     assert camera.fy / camera.fx == pytest.approx(fy)
 
 
-def test_pixels_that_would_fill_the_memory_are_refused_before_they_do():
+@pytest.mark.parametrize(
+    ("fx", "size"), [(1.0, "768000x432"), (10.0, "76800x432")], ids=["memory", "sides"]
+)
+def test_pixels_that_would_make_too_large_an_image_are_refused_before_they_do(fx, size):
     image = np.zeros((432, 768, 3), np.uint8)
-    camera = Camera(768, 432, 1.0, 1000.0, 384.0, 216.0)
-    with pytest.raises(CameraError, match=r"fx=1 px and fy=1000 px: .* 768000x432 px of square"):
+    camera = Camera(768, 432, fx, 1000.0, 384.0, 216.0)
+    told = rf"fx={fx:g} px and fy=1000 px: an image of 768x432 px would be {size} px of square"
+    with pytest.raises(CameraError, match=told):
         create_estimator("smap_lite", engine="onnxruntime", threads=1).estimate(image, camera)

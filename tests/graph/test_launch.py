@@ -84,9 +84,15 @@ def test_an_argument_that_equals_its_default_is_handed_on_where_it_is_given(laun
 def test_defaults_of_a_first_inclusion_are_not_given_to_a_second(launch):
     context = launch.LaunchContext()
     nodes_of(launch, LIVE, {"namespace": "front", "engine": "openvino"}, context)
-    assert set(context.launch_configurations) == {"namespace", "engine"}
-    words = words_of(launch, nodes_of(launch, LIVE, {"namespace": "rear"}, context)[0], context)
+    rear = {"namespace": "rear"}
+    words = words_of(launch, nodes_of(launch, LIVE, rear, context)[0], context)
     assert not [word for word in words if word.startswith("threads:=")]
+    # Whoever includes ours may read our arguments, and hand them on.
+    declared = {argument.name: argument.default for argument in LIVE.arguments}
+    assert context.launch_configurations == {**declared, "engine": "openvino", **rear}
+    threads = str(context.launch_configurations["threads"])
+    again = nodes_of(launch, LIVE, {**rear, "threads": threads}, context)
+    assert f"threads:={threads}" in words_of(launch, again[0], context)
 
 
 def test_namespaces_nest(launch):

@@ -90,6 +90,19 @@ def test_beside_a_checkout_the_package_is_found(tmp_path, child_environment):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_package_on_the_python_path_wins(tmp_path, child_environment):
+    """As colcon's, or that of another checkout, whose tests would else test this one."""
+    package = tmp_path / "checkout" / "smap_ros" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    package.touch()
+    command = [sys.executable, "-c", "import smap_ros; print(smap_ros.__file__)"]
+    environment = {**child_environment, "PYTHONPATH": str(package.parents[1])}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(package)
+
+
 @pytest.mark.parametrize("node", NODES)
 def test_node_executables_are_where_ros2_run_looks(node):
     executable = Path(get_package_prefix("smap_ros")) / "lib" / "smap_ros" / f"{node}_node"

@@ -85,6 +85,13 @@ def test_meshes_come_at_the_rate_and_vanish_once():
     assert len(recorder.arrays) == 3
 
 
+@pytest.mark.parametrize("rate", [1e-10, 5e-324])
+def test_meshes_that_never_come_again_stay_as_long_as_a_message_can_say(rate):
+    recorder = Recorder()
+    MeshMarkers(recorder, rate).show([body(surface(1))], HEADER)
+    assert [m.lifetime.sec for m in recorder.arrays[0]] == [1_000_000_000]
+
+
 def test_nothing_is_made_for_nobody_and_nothing_of_bodies_without_mesh():
     alone, off, watched = Recorder(0), Recorder(), Recorder()
     broken = surface(3)

@@ -9,11 +9,13 @@ import sys
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseArray
 from rclpy.parameter import Parameter
 
 from smap_ros.graph.node_types import MARKERS_NODE, RVIZ_MODULE
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
+from smap_ros.nodes import qos
 from smap_ros.nodes.markers import MarkersNode, _transform
 from smap_ros.nodes.smoother import SmootherNode
 
@@ -99,3 +101,29 @@ def test_rviz_starts_in_the_frame_of_the_camera_with_what_ros_was_told(
     layout, arguments = (given := json.loads(shown.read_text()))[1], given[2:]
     assert layout.endswith("pose3d.rviz") and os.path.isfile(layout)
     assert arguments == ["-f", "left_optical", *words]
+
+
+@pytest.mark.parametrize(
+    ("sent", "profile", "told"),
+    [
+        (
+            BodyArray,
+            qos.SENSOR,
+            "nothing of /bodies can come: /observer offers best effort, and people are taken "
+            "reliably; let it publish them reliably",
+        ),
+        (
+            PoseArray,
+            qos.RELIABLE,
+            "/bodies is published as geometry_msgs/msg/PoseArray; expected smap_ros/msg/BodyArray",
+        ),
+    ],
+    ids=["best effort", "another type"],
+)
+def test_a_node_that_somebody_feeds_in_vain_says_why(observer, start, sent, profile, told):
+    """Takes the five seconds after which people are missed."""
+    observer.publisher(sent, "/bodies", profile)
+    start(MARKERS_NODE.name)
+    observer.wait(
+        lambda: (s := observer.status(MARKERS_NODE.name)) and s.message == told, "the warning"
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from smap_ros.bodies import Body
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import BundleError, InputError
 from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
@@ -42,6 +45,29 @@ def test_a_recording_that_starts_again_is_not_drawn_to_its_end():
         smoother.update([person((0, 0, 4))], 50 + k * STEP)
     (tracked,) = people(smoother.update([person((0.2, 0, 4))], 40.0))
     np.testing.assert_allclose(tracked.body.root, (0.2, 0, 4), atol=1e-6)
+
+
+def test_auto_says_which_bundle_it_does_without():
+    assert BodySmoother().problem == ""
+    smoother = BodySmoother(SmootherConfig(smoother_bundle="maed_smother"))
+    assert smoother.smoother == "split"
+    assert smoother.problem.startswith("smoother auto takes a filter: no bundle 'maed_smother'")
+    smoother.config = SmootherConfig(smoother_bundle="smap_lite")
+    assert "'smap_lite' is of kind 'smap'" in smoother.problem
+    smoother.config = SmootherConfig(smoother="rts", smoother_bundle="smap_lite")
+    assert smoother.problem == ""
+
+
+def test_a_learned_smoother_that_was_exported_anew_is_known_as_it_is(tmp_path):
+    own = load_bundle("maed_smoother")
+    folder, before, now = tmp_path / "mine", own.manifest.detector_sha256, "ab" * 32
+    shutil.copytree(own.folder, folder)
+    smoother = BodySmoother(SmootherConfig(delay=2, smoother_bundle=str(folder)), now)
+    assert smoother.smoother == "rts"
+    path = folder / "bundle.yaml"
+    path.write_text(path.read_text().replace(before, now))
+    smoother.config = SmootherConfig(delay=2, smoother_bundle=str(folder))
+    assert smoother.smoother == "maed"
 
 
 def test_memory_does_not_grow_with_the_people_who_pass():

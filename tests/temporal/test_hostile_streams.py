@@ -212,3 +212,13 @@ def test_what_cannot_be_spoils_nothing_that_can(way, rate):
             assert np.abs(body.joints_3d[near] - found.joints_3d[near]).max(initial=0) < 20
             seen += 1
     assert seen > 60
+
+
+def test_people_at_the_far_side_of_a_wide_picture_keep_their_joints_while_they_are_not_seen():
+    pixels = np.float32([12_000, 300])  # of a picture of 16384 px
+    wide = [replace(body, joints_2d=body.joints_2d + pixels) for body in [person((0, 0, 3))]]
+    smoother = BodySmoother()
+    told = [smoother.update(wide if k < 5 else [], 0.1 * k)[0].people for k in range(8)]
+    assert [[one.predicted for one in people] for people in told] == [[False]] * 5 + [[True]] * 3
+    for (one,) in told:
+        assert np.abs(one.body.joints_2d - wide[0].joints_2d).max() < 1

@@ -111,6 +111,25 @@ def test_stamps_that_stand_still_or_jump_back_still_make_a_video(tmp_path):
     assert [frame.stamp for frame in frames] == pytest.approx([0, 0.2, 0.4], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("stamps", "shown"),
+    [
+        ([0, 1.7e9, 1.7e9 + 0.1, 1.7e9 + 0.3], [0, 0.2, 0.3, 0.5]),  # before the clock was set
+        ([1.7e9, 1.7e9 + 0.1, 0, 1.7e9 + 0.4], [0, 0.1, 0.3, 0.4]),
+        ([0, 36_000, 36_000.1], [0, 0.2, 0.3]),
+        ([0, 35_000, 35_000.1], [0, 35_000, 35_000.1]),
+        ([0, 30_000, 60_000, 90_000, 90_000.1], [0, 30_000, 60_000, 90_000, 90_000.1]),
+    ],
+)
+def test_a_gap_that_a_file_cant_say_spoils_none_of_the_others(tmp_path, stamps, shown):
+    writer = VideoWriter(tmp_path / "out.mp4", rate=5)
+    for stamp in stamps:
+        writer.add(np.zeros((16, 16, 3), np.uint8), stamp)
+    writer.close()
+    frames = list(open_source(str(tmp_path / "out.mp4")))
+    assert [frame.stamp for frame in frames] == pytest.approx(shown, abs=1e-3)
+
+
 @pytest.mark.parametrize("stamp", [float("nan"), float("inf"), 1e300, -1e300])
 def test_a_stamp_that_is_no_number_or_far_off_is_refused(tmp_path, stamp):
     image, writer = np.zeros((16, 16, 3), np.uint8), VideoWriter(tmp_path / "out.mp4", rate=10)

@@ -133,20 +133,25 @@ class TrackCollector:
         return made
 
 
-def identity_switches(frames: Iterable[BodyFrame], true: Iterable[BodyFrame]) -> int:
+def identity_switches(
+    frames: Iterable[BodyFrame],
+    true: Iterable[BodyFrame],
+    counted: Mapping[int, NDArray[np.bool_]] | None = None,
+) -> int:
     """How often a true person had another identity than when last found; see :class:`Pairing`.
 
     Args:
         frames: people found, with identities, in order.
         true: who was there, with identities; frames are compared where their indices are equal.
+        counted: who must be found, as :func:`~smap_ros.evaluation.common.metrics.compare` has it.
     """
     truth = {frame.index: frame for frame in true}
     collector = TrackCollector()
     for frame in frames:
         there = truth.get(frame.index)
         if there is not None:
-            everybody = np.ones(len(there), np.bool_)
-            collector.add(there.stamp, frame.bodies, there.bodies, everybody)
+            counts = (counted or {}).get(there.index, np.ones(len(there), np.bool_))
+            collector.add(there.stamp, frame.bodies, there.bodies, counts)
     return sum(changes(track.ids) for track in collector.tracks())
 
 

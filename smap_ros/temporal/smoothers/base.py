@@ -12,12 +12,14 @@ Float = NDArray[np.float64]
 
 LEAST_DEPTH = 0.01  # metres before the camera
 FARTHEST = 1e4  # metres; what is told farther away isn't a place
+# Pictures are up to 16384 px wide, and a lens shows who is near far beside them.
+FARTHEST_PX = 1e6
 
 
-def believable(points: NDArray[np.floating]) -> Float:
+def believable(points: NDArray[np.floating], farthest: float = FARTHEST) -> Float:
     """Points as float64 [..., D], NaN where any coordinate isn't a number that can be a place."""
     points = np.asarray(points, np.float64)
-    there = (np.abs(points) < FARTHEST).all(axis=-1, keepdims=True)
+    there = (np.abs(points) < farthest).all(axis=-1, keepdims=True)
     return np.where(there, points, np.nan)
 
 

@@ -111,6 +111,16 @@ def test_identities_that_two_people_exchange_are_two_switches():
     assert identity_switches([*exchanged, numbered(places, (3, 4), 9)], true) == 2
 
 
+def test_who_need_not_be_found_switches_nothing():
+    """As for all else that stands in one table with it; see `compare`."""
+    places = [person((0, 0, 4)), person((2, 0, 5))]
+    true = [numbered(places, (1, 2), k) for k in range(3)]
+    found = [numbered(places, ids, k) for k, ids in enumerate([(7, 8), (7, 9), (7, 8)])]
+    assert identity_switches(found, true) == 2
+    assert identity_switches(found, true, {1: np.array([True, False])}) == 0
+    assert identity_switches(found, true, {1: np.array([False, True])}) == 2
+
+
 def test_an_identity_that_went_from_one_to_another_and_stays_is_a_switch_of_both():
     """Somebody gets a new one while the other, who has theirs, is near enough to be them."""
     near, beside = person((0, 0, 4)), person((0.1, 0, 4))
