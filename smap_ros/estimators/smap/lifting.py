@@ -47,8 +47,7 @@ class LiftingConfig:
             :meth:`Letterbox.to_image`: the pixel centres of the resize. Must be what the
             network's training labels were made with.
         depth_by_size: the network tells how far away people are by how large they look, whatever
-            the lens, which is undone; see :func:`.lens.shown_size`. SMAP's depths are taken as
-            they are.
+            the lens, which :func:`.lens.shown_size` undoes. SMAP's depths are taken as they are.
     """
 
     stride: float = 4.0
