@@ -27,6 +27,9 @@ LENS_MODELS = {
     "kb4": "equidistant",
     "kannala_brandt": "equidistant",
     "kannala_brandt4": "equidistant",
+    "equi": "equidistant",
+    "pinhole_equi": "equidistant",
+    "opencv_fisheye": "equidistant",
 }
 
 

@@ -20,7 +20,10 @@ _FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
 # What is called a model of the camera or lens may also be the name of a product.
 _LENS_MODEL, _MAYBE_PRODUCT = ("distortionmodel",), ("lensmodel", "cameramodel", "modeltype")
 # OpenCV's usual model: the number of coefficients tells which of both.
-_PLAIN_MODELS = ("plumb_bob", "pinhole", "perspective", "radial_tangential", "opencv")
+_PLAIN_MODELS = (
+    "plumb_bob", "pinhole", "perspective", "radial_tangential", "opencv", "opencv5", "standard",
+    "brown", "thin_prism",
+)  # fmt: skip
 _PAIR = re.compile(r"(m|k|cameramatrix|d)(1|l|left)$")
 
 

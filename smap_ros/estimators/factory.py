@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def create_estimator(
     create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
     roll = options.get(_ROLL)
     # The network's images are turned, and their camera with them.
-    if isinstance(roll, int | float) and not isinstance(roll, bool):
-        options[_ROLL] = roll_when_upright(roll, image_up)
+    if not isinstance(roll, bool) and isinstance(roll, Real):
+        options[_ROLL] = roll_when_upright(float(roll), image_up)
     common = {"engine": engine, "threads": threads, "precision": precision, "gpu": gpu}
     estimator = create(bundle, **common, **options)
     return with_square_pixels(with_upright_images(estimator, image_up))

@@ -152,7 +152,11 @@ class VirtualPoseConfig(Options):
         0.0, "how far the camera looks down", unit="degrees", low=-89, high=89
     )
     camera_roll_deg: float = setting(
-        0.0, "how far the right side of the image is turned up", unit="degrees", low=-180, high=180
+        0.0,
+        "how far the right side of the image is turned up, as the camera is mounted",
+        unit="degrees",
+        low=-180,
+        high=180,
     )
     ahead: float | None = setting(
         None,

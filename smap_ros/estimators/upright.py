@@ -53,10 +53,22 @@ def roll_when_upright(roll_deg: float, up: ImageUp) -> float:
     """What is left of a camera's stated roll in its images when they are turned, degrees.
 
     0 says nothing of the roll; ``auto`` turns images only of cameras that state their own.
+
+    Raises:
+        InputError: if the side and the roll contradict each other.
     """
     turns = _TURNS.get(up, 0)
-    stated = 0 < abs(roll_deg) <= 180  # other numbers are for those who refuse them
-    return math.remainder(roll_deg - 90 * turns, 360) if turns and stated else roll_deg
+    if not turns or not 0 < abs(roll_deg) <= 180:  # others refuse numbers that are no roll
+        return roll_deg
+    rest = math.remainder(roll_deg - 90 * turns, 360)
+    if abs(rest) > 45:
+        expected = math.remainder(90 * turns, 360)
+        raise InputError(
+            f"image_up is {up!r} and camera_roll_deg {roll_deg:g}: they contradict each other; the "
+            f"roll is the mounted camera's, its side included: expected about {expected:g}. "
+            "Correct one of them, or leave the roll out"
+        )
+    return rest
 
 
 def turned(camera: Camera, turns: int) -> Camera:

@@ -157,6 +157,10 @@ def test_what_opencv_writes_is_read(tmp_path, suffix):
         ({"camera_model": "Our Camera 2"}, "plumb_bob"),
         ({"lens_model": "Our Lens 6 mm"}, "plumb_bob"),
         ({"lens_model": "fisheye"}, "equidistant"),
+        ({"lens_model": "OPENCV_FISHEYE"}, "equidistant"),
+        ({"camera_model": "pinhole-equi"}, "equidistant"),
+        ({"distortion_model": "equi"}, "equidistant"),
+        ({"distortion_model": "brown"}, "plumb_bob"),
         ({"distortion_model": "plumb_bob"}, "plumb_bob"),
     ],
 )

@@ -49,11 +49,13 @@ def test_a_wrong_mounting_costs_people(mounting):
     assert len(off) < 0.5 * true
 
 
-@pytest.mark.parametrize(("side", "roll"), [("right", 90), ("bottom", 180), ("left", -90)])
+@pytest.mark.parametrize(
+    ("side", "roll"), [("right", 90), ("right", np.float32(90)), ("bottom", 180), ("left", -90)]
+)
 def test_a_stated_side_and_a_stated_roll_are_one_turn(side, roll):
     """Both are true of a camera on its side; its image is turned once, and its people are found."""
     scene = read_clip(CLIP)[0]
-    turns = roll // 90 % 4
+    turns = int(roll) // 90 % 4
     laid = np.ascontiguousarray(np.rot90(scene.image(), -turns))
     stated = {"camera_height": 1.55, "camera_pitch_deg": 8.5}
     people = []
@@ -69,7 +71,13 @@ def test_a_stated_side_and_a_stated_roll_are_one_turn(side, roll):
     np.testing.assert_allclose(*people, atol=1e-4)
 
 
+def test_a_side_and_a_roll_that_contradict_each_other_are_refused():
+    for roll in (2.0, -90, 180):
+        with pytest.raises(InputError, match=r"contradict each other.*expected about 90"):
+            create_estimator("virtualpose_lite", image_up="right", camera_roll_deg=roll)
+
+
 def test_a_roll_that_no_camera_has_is_refused_beside_a_side_too():
-    for roll in (400.0, math.nan):
+    for roll in (400.0, math.nan, True):
         with pytest.raises(InputError, match="camera_roll_deg"):
             create_estimator("virtualpose_lite", image_up="right", camera_roll_deg=roll)

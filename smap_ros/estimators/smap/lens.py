@@ -23,7 +23,7 @@ def shown_size(pixels: Double, seen: NDArray[np.bool_], camera: Camera) -> Doubl
 
     Where their joints are in the picture, and where the same joints are without distortion, are
     two figures of one shape; this is the ratio of their spreads. In virtual pictures bent by
-    lenses it tells to 2 % by how much networks take people for farther away.
+    lenses it tells to 2 % by how much the first look takes people for farther away.
 
     Args:
         pixels: float64 [N, 15, 2], of the image.
@@ -38,9 +38,12 @@ def shown_size(pixels: Double, seen: NDArray[np.bool_], camera: Camera) -> Doubl
     centre, focal = np.array([camera.cx, camera.cy]), np.array([camera.fx, camera.fy])
     rays = (camera.undistort(np.where(seen[..., None], pixels, np.nan)) - centre) / focal
     flat = np.linalg.norm(rays, axis=-1, keepdims=True) / _FLATTEST
-    ideal = rays / np.maximum(flat, 1.0) * focal
+    rays = rays / np.maximum(flat, 1.0)
+    ideal = rays * focal
     known = np.asarray(np.isfinite(ideal).all(axis=-1), np.bool_)
-    there, without = _spread(pixels, known), _spread(ideal, known)
+    # Both figures are of these rays: of flattened and unflattened ones they'd be of two shapes.
+    drawn = camera.project(np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1))
+    there, without = _spread(drawn, known), _spread(ideal, known)
     told = (there > 0) & (without > 0)
     return np.where(told, there / np.where(told, without, 1.0), 1.0)
 

@@ -65,6 +65,21 @@ def test_joints_at_a_right_angle_make_nobody_a_dwarf() -> None:
     assert shown_size(person, ALL, camera)[0] > 0.3 * usual
 
 
+@pytest.mark.parametrize("wide", [1.0, 0.3, 0.1])
+def test_a_fisheye_shows_nobody_larger_than_a_pinhole(wide: float) -> None:
+    """Somebody far beside the camera, from the front and from the side."""
+    camera = Camera(
+        1280, 960, 400.0, 400.0, 640.0, 480.0, distortion=(0.0,) * 4,
+        distortion_model="equidistant",
+    )  # fmt: skip
+    for away in (8.0, 15.0):
+        across = wide * np.linspace(-0.3, 0.3, 15)
+        person = np.stack([away + 0 * across, across, np.linspace(1.2, 3.0, 15)], axis=-1)
+        pixels = camera.project(person[None])
+        assert (np.abs(pixels - (640, 480)) < (640, 480)).all()
+        assert 0 < shown_size(pixels, ALL, camera)[0] < 1
+
+
 def pictures(camera: Camera, lens: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Where in the picture without a lens each pixel of that with one is, for OpenCV."""
     grid = np.stack(np.meshgrid(np.arange(lens.width), np.arange(lens.height)), axis=-1)
