@@ -22,8 +22,9 @@ from smap_ros.engines.agreement import WrongAnswerError, check_answers, picture_
 from smap_ros.engines.base import Engine, zeros
 from smap_ros.engines.cuda import GpuError, gpu_identity
 from smap_ros.engines.inspect.onnx_graph import check_whole
+from smap_ros.engines.kept import write_atomically
 from smap_ros.engines.names import EngineName, GpuOptions, Precision
-from smap_ros.errors import BundleError, EngineError
+from smap_ros.errors import BundleError, EngineError, InputError
 from smap_ros.paths import cache_directory
 
 log = logging.getLogger(__name__)
@@ -163,12 +164,15 @@ def open_model(
     """
     factory: Callable[..., Engine] = getattr(_module(name), _RUNTIMES[name][1])
     extra = {"gpu": gpu, "rows": rows} if name == "tensorrt" else {}
-    engine = factory(model, threads=threads, precision=precision, **extra)
     try:
         check_whole(model)
-    except EngineError:
+        unread = None
+    except InputError as error:
+        unread = error  # the runtime as a rule refuses such a file, and knows better why
+    engine = factory(model, threads=threads, precision=precision, **extra)
+    if unread is not None:
         engine.close()
-        raise
+        raise EngineError(f"nobody can tell where the network's weights are: {unread}")
     return engine
 
 
@@ -379,8 +383,6 @@ def _remember(key: str, engine: Engine) -> None:
     try:
         path = _choice_path()
         chosen = {"engine": engine.name, "notes": list(engine.notes)}
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({**_choices(), key: chosen}, indent=1))
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps({**_choices(), key: chosen}, indent=1).encode())
     except OSError as error:
         log.warning("the choice of engine can't be remembered: %s", error)

@@ -99,12 +99,10 @@ def check_whole(model: bytes) -> None:
         model: content of the ONNX file.
 
     Raises:
-        EngineError: if it has such weights, or can't be read.
+        EngineError: if it has such weights.
+        InputError: if it isn't an ONNX file, or is truncated.
     """
-    try:
-        elsewhere = read_graph(model).elsewhere
-    except InputError as error:
-        raise EngineError(f"nobody can tell where the network's weights are: {error}") from error
+    elsewhere = read_graph(model).elsewhere
     if elsewhere:
         raise EngineError(
             f"weights of the network are in other files ({', '.join(elsewhere)}), for which "
