@@ -20,6 +20,8 @@ from smap_ros.skeletons import MPI15, Skeleton, get_skeleton
 
 Float = NDArray[np.float32]
 
+_IDS = range(-(2**63), 2**63)  # trackers count in int64
+
 # Score of a joint that was inferred, not seen: present, but below what a picture can support.
 INFERRED_SCORE = 0.1
 
@@ -246,8 +248,12 @@ def _finite(value: Any) -> float:
 
 
 def _identity(value: Any) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
     if isinstance(value, float) and value.is_integer():  # as tables write them
-        return int(value)
-    raise ValueError(f"id is {value!r}, not a whole number or null")
+        value = int(value)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"id is {value!r}, not a whole number or null")
+    if value not in _IDS:
+        raise ValueError(f"id is {value}, not in [-2^63, 2^63 - 1]")
+    return value

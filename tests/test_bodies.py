@@ -173,3 +173,12 @@ def test_identities_are_whole_numbers_or_none(stated, read):
     people = [{**VALID["bodies"][0], "id": stated}]
     got = BodyFrame.from_json({**VALID, "bodies": people}).bodies[0].id
     assert got == read and isinstance(got, int | None)
+
+
+@pytest.mark.parametrize("stated", [2**63, 1e300, -(2**63) - 1])
+def test_identities_beyond_64_bits_are_refused(stated):
+    people = [{**VALID["bodies"][0], "id": stated}]
+    with pytest.raises(InputError, match=r"id is -?\d+, not in \[-2\^63, 2\^63 - 1\]"):
+        BodyFrame.from_json({**VALID, "bodies": people})
+    people[0]["id"] = 2**63 - 1
+    assert BodyFrame.from_json({**VALID, "bodies": people}).bodies[0].id == 2**63 - 1

@@ -312,6 +312,11 @@ def _detector(reader: AnyReader, images: ImageTopic) -> str:
     return str(getattr(said[-1], "model_sha256", "")) if said else ""  # of bags from before: none
 
 
+def may_be_shown_again(first_ns: int, later_ns: int) -> bool:
+    """Whether the same picture may be a bag's first image, which cameras show until one answers."""
+    return later_ns == first_ns or later_ns - first_ns >= SHOWN_AGAIN
+
+
 def _image_stamps(reader: AnyReader, topic: ImageTopic) -> tuple[list[int], tuple[int, int] | None]:
     """Stamps of the images, and width and height, if one can be decoded.
 
@@ -323,7 +328,7 @@ def _image_stamps(reader: AnyReader, topic: ImageTopic) -> tuple[list[int], tupl
     size: tuple[int, int] | None = None
     for _, message in _messages(reader, topic.name):
         data, stamp = bytes(message.data), stamp_ns(message)
-        again = len(stamps) == 1 and (stamp - stamps[0] >= SHOWN_AGAIN or stamp == stamps[0])
+        again = len(stamps) == 1 and may_be_shown_again(stamps[0], stamp)
         if again and data == first:
             stamps[0] = stamp
             continue

@@ -19,6 +19,7 @@ from smap_ros.estimators.options import ModelChoice
 from smap_ros.evaluation.bags import replay as bag_replay
 from smap_ros.evaluation.bags.measures import BagRun
 from smap_ros.evaluation.bags.report import BagReport, write_pages
+from smap_ros.evaluation.bags.truth import recorded_truth
 from smap_ros.evaluation.common.report import Origin, claim_folder, write_report
 from smap_ros.evaluation.virtual.truth import read_clip
 from smap_ros.offline.estimate import require_camera
@@ -63,6 +64,25 @@ class BagOptions:
     max_frames: int | None = None
     smoothing: SmootherConfig = field(default_factory=SmootherConfig)
     fixed_frame: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is for people found anew where those recorded are asked for.
+
+        Raises:
+            InputError: naming it.
+        """
+        anew = {
+            "--every": self.every != 1,
+            "--max-frames": self.max_frames is not None,
+            "--camera": self.camera is not None,
+            "--fov": self.fov_degrees is not None,
+        }
+        given = [word for word, stated in anew.items() if stated]
+        if self.recorded and given:
+            raise InputError(
+                "--recorded takes all people of the bag as they are; leave out what is for people "
+                f"found anew: {', '.join(given)}"
+            )
 
     @property
     def command(self) -> str:
@@ -112,7 +132,7 @@ def run(options: BagOptions) -> None:
     stop: Stopped | None = None
     bag = ReadableBag(options.bag)
     if options.truth_topic is not None:
-        truth = bag_replay.recorded_truth(
+        truth = recorded_truth(
             bag.path, options.truth_topic, options.image_topic, options.rectified
         )
     measured = bag_replay.inspect_bag(bag.path, bag.note)
@@ -132,7 +152,14 @@ def run(options: BagOptions) -> None:
     cut = bag.damaged or options.max_frames is not None or stop is not None
     with held():
         if truth is not None:
-            bag_replay.judge(measured, truth, cut=cut, motion=motion, smoothing=options.smoothing)
+            bag_replay.judge(
+                measured,
+                truth,
+                cut=cut,
+                numbered=options.truth_topic is not None,
+                motion=motion,
+                smoothing=options.smoothing,
+            )
         _show(measured, options)
     if stop is not None:
         raise stop

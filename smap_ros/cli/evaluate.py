@@ -92,7 +92,7 @@ class EvaluateOptions:
         if self.report is not None:
             words += ["--report", str(self.report)]
         if not self.predictions.endswith(".json"):
-            words += model_words(self.model, without=["bundle"])
+            words += model_words(self.model, without=["bundle", "gpu", "workspace_mb"])
         if self.last is not None:
             words += ["--last", str(self.last)]
         if self.found_by is not None:
@@ -126,21 +126,29 @@ def run(options: EvaluateOptions) -> None:
         raise
     finally:
         predictions.close()
+    # Written before anything is shown: `| head` ends the command where it prints.
+    files = [] if options.report is None else _written(report, options, options.report, predictions)
     screen = tables.console()
     for table in report.tables():
         screen.print(table)
     if options.report is not None:
-        origin = Origin(
-            protocol=options.protocol,
-            command=options.command,
-            predictions=predictions.description,
-            truth=str(options.truth),
-            version=__version__,
-        )
-        with tables.waiting() as bar:
-            bar.add_task("plots and gallery")
-            files = write_report(report, origin, options.report)
         screen.print(tables.files(options.report, files))
+
+
+def _written(
+    report: Report, options: EvaluateOptions, folder: Path, predictions: Measured
+) -> list[str]:
+    """Write the report; names of its files."""
+    origin = Origin(
+        protocol=options.protocol,
+        command=options.command,
+        predictions=predictions.description,
+        truth=str(options.truth),
+        version=__version__,
+    )
+    with tables.waiting() as bar:
+        bar.add_task("plots and gallery")
+        return write_report(report, origin, folder)
 
 
 def _protocol(options: EvaluateOptions) -> Measurement:

@@ -98,6 +98,15 @@ def test_pictures_that_cannot_be_decoded_are_counted(smap_ros, bundle, scene, tm
     assert "1 / 0" in done.stdout
 
 
+def test_images_count_up_to_the_last_though_it_cannot_be_decoded(smap_ros, bundle, scene, tmp_path):
+    write_bag(tmp_path / "bag", scene, calibrated=True, truncated=3)
+    done = smap_ros("bag", "bag", "--bundle", bundle, *ENGINE, "--report", "report")
+    assert done.returncode == 0
+    assert "warning: 1 images can't be decoded and were left out" in done.stderr
+    got = numbers(tmp_path / "report")
+    assert (got["images"], got["images_unusable"], got["frames"]) == (4, 1, 3)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -105,6 +114,15 @@ def test_pictures_that_cannot_be_decoded_are_counted(smap_ros, bundle, scene, tm
         (["bag", "-r", "out", "--fov", "200"], "expected the horizontal field of view"),
         (["bag", "-r", "out", "--bundle", "none"], "no bundle 'none'"),
         (["bag", "-r", "out", "--recorded"], "has no people on topic bodies"),
+        (
+            ["bag", "-r", "out", "--recorded", "--every", 2, "--max-frames", 3],
+            "leave out what is for people found anew: --every, --max-frames",
+        ),
+        (
+            ["bag", "other", "-r", "out", "--recorded", "--fov", 80],
+            "leave out what is for people found anew: --fov",
+        ),
+        (["bag", "-r", "out", "--recorded", "--camera", "c.yaml"], "found anew: --camera"),
         (["bag", "-r", "bag/metadata.yaml"], "can't write to the report folder"),
     ],
 )
@@ -171,11 +189,13 @@ def test_bags_of_one_name_have_folders_of_their_own(tmp_path, bags, names):
     assert [path.name for path in folders.values()] == names
 
 
-def with_truth_on_a_topic(folder: Path, out: Path, found: Sequence[str] = ()) -> Path:
+def with_truth_on_a_topic(
+    folder: Path, out: Path, found: Sequence[str] = (), begins: int = 0
+) -> Path:
     """The robot's recording with its truth as messages beside the images.
 
     ``found``: topics of people found: ``bodies_raw`` trembles, of ``bodies`` one is predicted in
-    every picture, a metre off.
+    every picture, a metre off. ``begins``: images that the truth leaves out at the start.
     """
     scenes = read_clip(folder / "truth.json")
     with AnyReader([folder / "bag"]) as reader, Writer(out, version=9) as writer:
@@ -195,6 +215,8 @@ def with_truth_on_a_topic(folder: Path, out: Path, found: Sequence[str] = ()) ->
                 header = reader.deserialize(raw, connection.msgtype).header
                 scene = next(images)
                 for name, topic in people.items():
+                    if name == "truth" and scene.frame.index < begins:
+                        continue
                     noise = {"truth": 0.0, "bodies_raw": 0.05, "bodies": 0.005}[name]
                     message = true_people(scene, header, lambda n, by=noise: rng.normal(0, by, n))
                     if name == "bodies":
@@ -292,3 +314,14 @@ def test_what_was_smoothed_when_recorded_is_compared_with_what_was_not(smap_ros,
     assert anew["smoother"] == "rts" and anew["before_smoothing"] == raw
     assert smooth["motion"]["mpjpe_mm"] < anew["after_smoothing"]["motion"]["mpjpe_mm"]
     assert any("no bodies_raw" in warning for warning in told["smooth"]["warnings"])
+
+
+def test_a_truth_that_begins_late_is_of_the_images_that_it_was_recorded_with(smap_ros, tmp_path):
+    bag = with_truth_on_a_topic(ROBOT, tmp_path / "late", ("bodies_raw",), begins=9)
+    words = ("--recorded", "--truth-topic", "/truth", "--report", "report")
+    done = smap_ros("bag", bag, *words)
+    assert done.returncode == 0, done.stderr
+    truth = numbers(tmp_path / "report")["truth"]
+    assert truth["recall"] == 1
+    expected = 1000 * 0.05 * np.sqrt(2) * np.sqrt(8 / np.pi) * 14 / 15
+    assert truth["before_smoothing"]["motion"]["mpjpe_mm"] == pytest.approx(expected, rel=0.15)

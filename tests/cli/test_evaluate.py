@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import tarfile
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from smap_ros.cli import tables
 from smap_ros.skeletons import MPI15
 
 FOV = 80  # of the scene's camera
@@ -205,6 +207,30 @@ def test_without_a_report_only_tables_are_shown(smap_ros, bundle, shards, tmp_pa
     assert done.returncode == 0
     assert "recall / precision" in done.stdout
     assert set(tmp_path.iterdir()) == before
+
+
+def test_the_command_in_a_report_makes_it_again(smap_ros, bundle, shards, tmp_path):
+    words = ("--protocol", "virtual", bundle, "shards", "--engine", "onnxruntime", "--threads", 1)
+    assert smap_ros("evaluate", *words, "--report", "out").returncode == 0
+    first = (tmp_path / "out" / "report.json").read_text()
+    (tmp_path / "out" / "report.json").unlink()
+    program, *again = shlex.split(json.loads(first)["command"])
+    done = smap_ros(*again)
+    assert program == "smap-ros" and done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.json").read_text() == first
+
+
+def test_the_report_is_there_when_nobody_reads_the_tables(
+    smap_ros, bundle, shards, tmp_path, monkeypatch
+):
+    class Closed:
+        def print(self, *_: object) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(tables, "console", Closed)
+    smap_ros("evaluate", "-p", "virtual", bundle, "shards", "--report", "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"report.json", "plots.png", "gallery.png"}
 
 
 def test_a_truncated_shard_is_refused_in_one_line(smap_ros, bundle, shards):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from smap_ros.bags.reader import NANOSECONDS, open_bag, raw_header
 from smap_ros.bodies import Body, BodyFrame
-from smap_ros.errors import InputError
 from smap_ros.evaluation.common.identities import (
     IdentityCollector,
     IdentityNumbers,
@@ -54,6 +53,7 @@ class Topic:
     Attributes:
         name, kind: topic and type.
         messages: how many there are.
+        first: stamp of the first, seconds; NaN without any.
         rate: median rate of the stamps, hertz (of the arrivals where messages have no stamp); NaN
             with fewer than two.
         gaps: intervals longer than :data:`GAP` times the median; None of a type that doesn't come
@@ -67,6 +67,7 @@ class Topic:
     name: str
     kind: str
     messages: int
+    first: float
     rate: float
     gaps: int | None
     missing: int | None
@@ -98,7 +99,7 @@ class OverTime:
     """Measures over time: of motion, and of identities where trackeval is installed.
 
     Attributes:
-        identities: None as well where nobody has one.
+        identities: None as well where nobody found or nobody true has one.
         world: of joints in the frame that stands still, where the bag's TF tells it.
     """
 
@@ -113,7 +114,8 @@ class Truth:
 
     Attributes:
         accuracy: errors of the people.
-        switches: how often a true person who was found again had another identity than before.
+        switches: how often a true person who was found again had another identity than before;
+            None where the truth doesn't say who is who.
         before: the people before tracker and smoother, over time.
         after: the same afterwards, those who are only predicted left out.
         smoother: the one that ran for ``after``; :data:`AS_RECORDED` where it ran before the bag
@@ -121,7 +123,7 @@ class Truth:
     """
 
     accuracy: Accuracy
-    switches: int
+    switches: int | None
     before: OverTime
     after: OverTime
     smoother: str
@@ -146,6 +148,8 @@ class BagRun:
         truth: where there is one.
         camera: where the camera is known from, and whether its images are rectified.
         started: what the stamps of ``frames`` count from, seconds.
+        first_image: stamp of the bag's first image, counted as those of ``frames``; it may not be
+            among them.
         raw: people of the images before they were smoothed, where those of ``frames`` were smoothed
             when the bag was recorded; None otherwise.
         measured: where ``raw`` is given, ``frames`` without those who were only predicted.
@@ -165,6 +169,7 @@ class BagRun:
     truth: Truth | None = None
     camera: str = ""
     started: float = 0.0
+    first_image: float = 0.0
     raw: list[BodyFrame] | None = None
     measured: list[BodyFrame] | None = None
 
@@ -205,6 +210,7 @@ def topic_of(name: str, kind: str, stamps: Sequence[int]) -> Topic:
         name=name,
         kind=kind,
         messages=len(stamps),
+        first=stamps[0] / NANOSECONDS if stamps else float("nan"),
         rate=1 / usual if forward.size else float("nan"),
         gaps=len(long) if kind in _STEADY else None,
         missing=int(np.round(long / usual - 1).sum()) if kind in _STEADY else None,
@@ -313,11 +319,17 @@ def against_truth(
     reported = over_time([(frame, frame.bodies) for frame in frames])
     return Truth(
         accuracy=compare(frames, true, counts),
-        switches=reported.motion.switches,
+        switches=reported.motion.switches if _named(true) else None,
         before=reported if raw is None else over_time([(frame, frame.bodies) for frame in raw]),
         after=over_time(smooth),
         smoother=smoother,
     )
+
+
+def _named(frames: Iterable[Iterable[Body]]) -> bool:
+    """Whether somebody has an identity, or nobody is there at all."""
+    everybody = [body for people in frames for body in people]
+    return not everybody or any(body.id is not None for body in everybody)
 
 
 def _over_time(
@@ -330,8 +342,7 @@ def _over_time(
     """Measures of the people of frames, which the truth is looked up for by index."""
     tracks, identities = TrackCollector(), IdentityCollector()
     # People without identities, as before a tracker, do neither well nor badly at keeping them.
-    everybody = [body for _, people in frames for body in people]
-    named = not everybody or any(body.id is not None for body in everybody)
+    named = _named(people for _, people in frames) and _named(truth.values())
     poses: dict[float, Float] = {}
     for frame, people in frames:
         there = truth.get(frame.index)
@@ -346,37 +357,3 @@ def _over_time(
         identity_numbers([identities]) if named and has_trackeval() else None,
         world_numbers(tracks.tracks(), poses, fixed_frame),
     )
-
-
-def index_by_truth(
-    frames: Sequence[BodyFrame], true: Sequence[BodyFrame], images: int, *, cut: bool
-) -> Mapping[int, int]:
-    """Which frame of the truth each image is: by number, or else by time from the first.
-
-    Args:
-        frames: of the bag; stamps count from its first image, indices count its images.
-        true: of the clip.
-        images: in the bag.
-        cut: whether the end of the bag is known to be lost.
-
-    Returns:
-        Index in the truth by index in the bag.
-
-    Raises:
-        InputError: if the images can't be told apart.
-    """
-    if images == len(true) or (cut and images < len(true)):
-        return {frame.index: true[frame.index].index for frame in frames}
-    stamps = np.array([frame.stamp for frame in true])
-    half = float(np.median(np.diff(stamps))) / 2 if len(stamps) > 1 else 0.0
-    places = {}
-    for frame in frames:
-        nearest = int(np.abs(stamps - stamps[0] - frame.stamp).argmin())
-        if abs(stamps[nearest] - stamps[0] - frame.stamp) < half:
-            places[frame.index] = true[nearest].index
-    if 2 * len(places) < len(frames):
-        raise InputError(
-            f"the bag has {images} images, the truth {len(true)} frames, and their times don't "
-            "agree either, so they can't be compared; is it the truth of this recording?"
-        )
-    return places

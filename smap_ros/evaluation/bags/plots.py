@@ -30,8 +30,9 @@ def bag_figure(run: BagRun, title: str) -> NDArray[np.uint8]:
     _tracks(figure.add_subplot(grid[0, 1]), run)
     _intervals(figure.add_subplot(grid[1, 0]), seconds)
     _latency(figure.add_subplot(grid[1, 1]), run, seconds)
-    figure.text(0.045, 0.95, title, color=as_hex(colors.TEXT), fontsize=16)
-    figure.text(0.045, 0.922, run.mode, color=as_hex(colors.MUTED), fontsize=10)
+    # A bag's name may hold two $.
+    figure.text(0.045, 0.95, title, color=as_hex(colors.TEXT), fontsize=16, parse_math=False)
+    figure.text(0.045, 0.922, run.mode, color=as_hex(colors.MUTED), fontsize=10, parse_math=False)
     return rendered(figure)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bags.reader import NANOSECONDS
-from smap_ros.bags.recording import BODIES, read_recording
+from smap_ros.bags.recording import BODIES, may_be_shown_again, read_recording
 from smap_ros.bags.stages import OF_STAGES, stage_latency
 from smap_ros.bags.transforms import CameraMotion
 from smap_ros.bodies import BodyFrame
@@ -21,15 +20,14 @@ from smap_ros.estimators.base import Estimator
 from smap_ros.evaluation.bags.measures import (
     BagRun,
     against_truth,
-    index_by_truth,
     latencies,
     read_topics,
 )
+from smap_ros.evaluation.bags.truth import index_by_truth
 from smap_ros.evaluation.common.predictions import in_mpi15
-from smap_ros.evaluation.common.scenes import VISIBLE, Scene
+from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.offline.estimate import estimate_frames, require_camera
 from smap_ros.offline.results import Latency
-from smap_ros.skeletons import MPI15
 from smap_ros.sources import Frame
 from smap_ros.sources.bag import BagSource
 from smap_ros.temporal import SmootherConfig
@@ -86,6 +84,7 @@ def replay(
             run.frames.append(frame)
             on_image()
     finally:  # also when the run is stopped: what was done is reported
+        _say_undecodable(run)
         run.warnings += source.damage
         run.latency = latencies(run.frames)
     if run.uncalibrated:
@@ -144,9 +143,11 @@ def recorded(
     for arrival, milliseconds in recording.latency_ms.items():
         if milliseconds:
             run.latency[f"image to {arrival}"] = Latency.of(milliseconds)
-    lacking = run.images - len(run.frames)
+    lacking = sum(stamp not in recording.bodies[name] for stamp in recording.image_stamps)
+    run.unusable = run.images - lacking - len(run.frames)
     if lacking:
         run.warnings.append(f"{lacking} of {run.images} images have no people message: dropped")
+    _say_undecodable(run)
 
 
 def judge(
@@ -154,6 +155,7 @@ def judge(
     scenes: Sequence[Scene],
     *,
     cut: bool,
+    numbered: bool = False,
     motion: CameraMotion | None = None,
     smoothing: SmootherConfig | None = None,
 ) -> None:
@@ -163,6 +165,8 @@ def judge(
         run: what is filled in.
         scenes: the clip, picture by picture, with its people.
         cut: whether the end of the bag is known to be lost.
+        numbered: whether the indices of the clip are those of the bag's images, as of
+            :func:`~smap_ros.evaluation.bags.truth.recorded_truth`.
         motion: of the camera.
         smoothing: settings of the smoother.
 
@@ -172,9 +176,12 @@ def judge(
     if not run.frames:
         return
     true = [scene.frame for scene in scenes]
-    start = run.frames[0].stamp
-    counted = [replace(frame, stamp=frame.stamp - start) for frame in run.frames]
-    places = index_by_truth(counted, true, run.images, cut=cut)
+    if numbered:
+        places: Mapping[int, int] = {frame.index: frame.index for frame in true}
+    else:
+        start = run.first_image
+        counted = [replace(frame, stamp=frame.stamp - start) for frame in run.frames]
+        places = index_by_truth(counted, true, run.images, cut=cut)
 
     def renamed(frames: Sequence[BodyFrame]) -> list[BodyFrame]:
         return [
@@ -204,53 +211,15 @@ def judge(
         run.warnings.append(f"the camera's motion is unknown at the end: {motion.problem}")
 
 
-def recorded_truth(
-    path: Path, topic: str, image_topic: str | None = None, rectified: str = "auto"
-) -> list[Scene]:
-    """The true people of a bag's images, from a topic of theirs.
-
-    Joints that a message leaves out are hidden; who is hidden for the most part needn't be found.
-
-    Args:
-        path: the bag.
-        topic: its last part.
-        image_topic: of the images; None takes those that the people are of.
-        rectified: whether these were rectified: ``auto``, ``yes`` or ``no``.
-
-    Raises:
-        InputError: if there is no such topic.
-    """
-    recording = read_recording(path, image_topic, rectified)
-    name = topic.rpartition("/")[2]
-    if not recording.bodies.get(name):
-        there = sorted(name for name, people in recording.bodies.items() if people)
-        raise InputError(
-            f"bag {path} has no people on topic {topic}; it has "
-            f"{', '.join(there) or f'no messages of type {BODIES}'}"
-        )
-    scenes = []
-    for image, frame in recording.frames(name):
-        frame = in_mpi15(frame)
-        joints = len(MPI15)
-        scenes.append(
-            Scene(
-                key=frame.index,
-                frame=frame,
-                visibility=np.array([VISIBLE * body.present for body in frame], np.uint8).reshape(
-                    -1, joints
-                ),
-                boxes=np.array([body.box for body in frame]).reshape(-1, 4),
-                read=partial(np.copy, image),
-                sequence=path.name,
-            )
-        )
-    return scenes
+def _say_undecodable(run: BagRun) -> None:
+    if run.unusable:
+        run.warnings.append(f"{run.unusable} images can't be decoded and were left out")
 
 
 class _Usable:
-    """The images of a bag that have a camera, counted; an image shown again at the start once.
+    """The images of a bag that have a camera, counted as those of a recording are.
 
-    A camera node that waits for somebody to listen shows its first image until then.
+    So one shown again at the start counts once, and one that can't be decoded has its number.
 
     Attributes:
         problem: why the first image without a camera has none.
@@ -263,27 +232,47 @@ class _Usable:
         self.name, self.count, self.rate = source.name, source.count, source.rate
         self.camera_source = source.camera_source
         self.problem = ""
+        self._topic = next(topic for topic in run.topics if topic.name == source.topic.name)
+        self._again = 0
 
     def __iter__(self) -> Iterator[Frame]:
-        run, first = self._run, None
-        for read, frame in enumerate(self._source):
-            run.unusable = frame.index - read
-            if first is not None and run.images == 1 and _same(frame.image, first):
-                continue
-            first = frame.image if first is None else first
-            index = run.images
-            run.images += 1
+        run, decoded = self._run, 0
+        for frame in self._once():
+            decoded += 1
+            run.images = frame.index + 1
+            run.unusable = run.images - decoded
+            if decoded == 1:
+                run.first_image = self._topic.first if frame.index else frame.stamp
             if frame.camera is None and not self._stated:
                 run.uncalibrated += 1
                 self.problem = self.problem or frame.problem
             else:
-                yield replace(frame, index=index)
-        if run.unusable:
-            run.warnings.append(f"{run.unusable} images can't be decoded and were left out")
+                yield frame
+        if not self._source.damage:  # the last may be undecodable
+            run.images = max(run.images, self._topic.messages - self._again)
+            run.unusable = run.images - decoded
+
+    def _once(self) -> Iterator[Frame]:
+        """All that can be decoded, by number; of one shown again, the last stamp counts."""
+        waiting: Frame | None = None
+        for frame in self._source:
+            if waiting is not None:
+                if frame.index == self._again + 1 and _shown_again(waiting, frame):
+                    self._again += 1
+                else:
+                    yield waiting
+            waiting = replace(frame, index=frame.index - self._again)
+        if waiting is not None:
+            yield waiting
 
     def close(self) -> None:
         self._source.close()
 
 
-def _same(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    return image.shape == other.shape and bool((image == other).all())
+def _shown_again(first: Frame, frame: Frame) -> bool:
+    """Whether a camera node shows its first image again, as it does until somebody answers.
+
+    A picture that stays the same, as in a simulation where nothing moves, is an image each time.
+    """
+    may_be = may_be_shown_again(first.stamp_ns, frame.stamp_ns)
+    return may_be and np.array_equal(frame.image, first.image)

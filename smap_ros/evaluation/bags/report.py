@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from smap_ros.errors import InputError
-from smap_ros.evaluation.bags.measures import AS_RECORDED, BagRun, OverTime, handovers, tracks
+from smap_ros.evaluation.bags.measures import (
+    AS_RECORDED,
+    BagRun,
+    OverTime,
+    Truth,
+    handovers,
+    tracks,
+)
 from smap_ros.evaluation.common.measures_report import Details
 from smap_ros.evaluation.common.report import PLOTS, number_table, shown
 
@@ -161,24 +168,27 @@ class BagReport:
                     f"{shown(accuracy.mpjpe_mm)} / {shown(accuracy.pa_mpjpe_mm)} mm"
                 ),
                 "distance error, median": f"{shown(accuracy.root_depth_percent)} %",
-                "changes of identity against the truth": str(run.truth.switches),
+                "changes of identity against the truth": shown(run.truth.switches, 0),
                 "as reported, over time"
                 if run.raw is None
-                else "before smoothing, over time": _told(run.truth.before),
+                else "before smoothing, over time": _told(run.truth.before, run.truth),
                 "after smoothing, as recorded"
                 if run.truth.smoother == AS_RECORDED
-                else f"after our tracker and smoother {run.truth.smoother}": _told(run.truth.after),
+                else f"after our tracker and smoother {run.truth.smoother}": _told(
+                    run.truth.after, run.truth
+                ),
             }
         return rows
 
 
-def _told(numbers: OverTime) -> str:
+def _told(numbers: OverTime, truth: Truth) -> str:
     motion, who = numbers.motion, numbers.identities
+    switches = None if truth.switches is None else motion.switches
     told = (
         f"MPJPE {shown(motion.mpjpe_mm)} mm, acceleration error {shown(motion.acceleration)} "
         f"({shown(motion.relative_acceleration)} about the pelvis) mm/frame², jerk "
         f"{shown(motion.jerk, 2)} of the truth's, bones' spread {shown(motion.bones_percent)} %, "
-        f"lag {shown(motion.lag, 2)} frames, {motion.switches} switches"
+        f"lag {shown(motion.lag, 2)} frames, {shown(switches, 0)} switches"
     )
     if (world := numbers.world) is not None:
         told += (

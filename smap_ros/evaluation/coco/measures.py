@@ -30,6 +30,7 @@ Float = NDArray[np.float64]
 
 LIMBS = tuple(k for k, name in enumerate(COCO17.joints) if name in MPI15.joints)
 _OURS = [MPI15.index(COCO17.joints[k]) for k in LIMBS]
+_SHOULDERS = [COCO17.index("l_shoulder"), COCO17.index("r_shoulder")]
 _SAME = 0.5  # OKS from which on a person counts as found
 # In the order of pycocotools' summary.
 NAMES = ("AP", "AP50", "AP75", "AP medium", "AP large",
@@ -88,12 +89,12 @@ class OfficialResults:
         for k, entry in enumerate(read_json(path)):
             try:
                 points = np.array(entry["keypoints"], np.float64)
-                found = detection(points.reshape(-1, 3), float(entry["score"]))
                 if points.shape != (NUMBERS,) or not np.isfinite([*points, entry["score"]]).all():
                     raise ValueError("keypoints aren't 51 numbers, or score is none")
+                found = detection(points.reshape(-1, 3), float(entry["score"]))
                 _check_category(entry)
                 self._by_photo.setdefault(whole_number(entry["image_id"]), []).append(found)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
                 raise InputError(
                     f"{path}, entry {k} is malformed ({reason(error)}); expected image_id, "
                     "keypoints [51] and score, or a bodies.json"
@@ -144,14 +145,27 @@ def detection(points: Float, score: float) -> dict[str, Any]:
     there = np.isfinite(points[:, 0])
     seen = points[there, :2] if there.any() else np.zeros((1, 2))
     low, high = seen.min(axis=0), seen.max(axis=0)
-    # A keypoint that wasn't found is put where hardly any is, but with the others: who stands in a
-    # crowd, or has no labelled keypoint, is told by all 17 being there.
-    placed = np.where(there[:, None], points, (*low, 0))
+    placed = np.where(there[:, None], points, (*_far_corner(points, low, high), 0))
     return {
         "category_id": PERSON, "keypoints": placed.ravel().tolist(), "score": score,
         "bbox": [*low.tolist(), *(high - low).tolist()], "area": float(np.prod(high - low)),
         "iscrowd": 0,
     }  # fmt: skip
+
+
+def _far_corner(points: Float, low: Float, high: Float) -> Float:
+    """The corner of a person's box where keypoints are put that weren't found, float64 [2].
+
+    Where hardly any is: far from the shoulders, for a head must match nothing. But with the others:
+    who stands in a crowd, or has no labelled keypoint, is told by all 17 being there.
+    """
+    for rows in (points[_SHOULDERS], points):
+        known = rows[np.isfinite(rows[:, 0]), :2]
+        if len(known):
+            corners = np.array([(x, y) for y in (low[1], high[1]) for x in (low[0], high[0])])
+            away = np.linalg.norm(corners - known.mean(axis=0), axis=1)
+            return np.asarray(corners[away.argmax()], np.float64)
+    return low
 
 
 def detected(body: Body) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from smap_ros.skeletons import COCO17
 PERSON = 1  # id of the category
 NUMBERS = 3 * len(COCO17)  # of a person's keypoints
 _LATEST = ("val2017", "val2014")  # of a folder, the first that is there
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+_MALFORMED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 Json = Mapping[str, Any]
 
@@ -120,7 +120,7 @@ def _label(label: Json, number: int) -> dict[str, Any]:
 
 def _photo(file: Path, image: Json, people: Sequence[Json]) -> CocoPhoto:
     name = Path(str(image["file_name"]))
-    camera = guessed_camera(int(image["width"]), int(image["height"]))
+    camera = guessed_camera(whole_number(image["width"]), whole_number(image["height"]))
     number = whole_number(image["id"])
     return CocoPhoto(number, View(name.stem, camera, _picture(file, name)), people)
 

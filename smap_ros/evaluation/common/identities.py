@@ -25,6 +25,7 @@ from smap_ros.temporal.assignment import assign
 Float = NDArray[np.float64]
 
 INSTALL = "pip install --no-deps trackeval tabulate scipy"
+_NAMELESS = -1
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,13 @@ class IdentityCollector:
 
     A similarity of 0.5 is where MOTA and IDF1 match. People who need not be found (not ``counted``)
     are no truth, and who is reported in their place is no mistake.
+
+    Attributes:
+        named: whether all true people have identities; else nobody can say who kept theirs.
     """
 
     def __init__(self) -> None:
+        self.named = True
         self._true: list[list[int]] = []
         self._found: list[list[int]] = []
         self._similarity: list[Float] = []
@@ -125,7 +130,12 @@ class IdentityCollector:
             counted: bool [true], who must be found.
         """
         named = [body for body in found if body.id is not None and body.present.any()]
-        ours, theirs = ([int(body.id or 0) for body in bodies] for bodies in (named, true))
+        ours, theirs = (
+            [_NAMELESS if body.id is None else body.id for body in bodies]
+            for bodies in (named, true)
+        )
+        nameless = np.array([body.id is None for body in true], np.bool_)
+        self.named = self.named and not (nameless & counted).any()
         self.take(ours, theirs, _similarities(true, named), counted)
 
     def take(
@@ -164,12 +174,14 @@ class IdentityCollector:
         }
 
 
-def identity_numbers(films: Sequence[IdentityCollector]) -> IdentityNumbers:
-    """The measures over films.
+def identity_numbers(films: Sequence[IdentityCollector]) -> IdentityNumbers | None:
+    """The measures over films; None where a true person has no identity.
 
     Raises:
         InputError: if trackeval isn't installed, saying how to get it.
     """
+    if not all(film.named for film in films):
+        return None
     try:
         metrics = importlib.import_module("trackeval.metrics")
     except ImportError as error:

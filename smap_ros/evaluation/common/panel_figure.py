@@ -31,8 +31,8 @@ def measures_figure(panels: Sequence[Panel], title: str, note: str) -> NDArray[n
     for column, panel in enumerate(panels):
         axes = figure.add_subplot(grid[0, column])
         (_bars if panel.x is None else _curves)(axes, panel)
-    figure.text(0.045, 0.945, title, color=as_hex(colors.TEXT), fontsize=16)
-    figure.text(0.045, 0.905, note, color=as_hex(colors.MUTED), fontsize=10)
+    figure.text(0.045, 0.945, title, color=as_hex(colors.TEXT), fontsize=16, parse_math=False)
+    figure.text(0.045, 0.905, note, color=as_hex(colors.MUTED), fontsize=10, parse_math=False)
     return rendered(figure)
 
 

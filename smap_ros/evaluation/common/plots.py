@@ -75,8 +75,8 @@ def pck2d_figure(outcome: pck2d.Outcome, title: str) -> Image:
 
 
 def _headings(figure: Figure, title: str, note: str) -> None:
-    figure.text(0.045, 0.945, title, color=as_hex(colors.TEXT), fontsize=16)
-    figure.text(0.045, 0.915, note, color=as_hex(colors.MUTED), fontsize=10)
+    figure.text(0.045, 0.945, title, color=as_hex(colors.TEXT), fontsize=16, parse_math=False)
+    figure.text(0.045, 0.915, note, color=as_hex(colors.MUTED), fontsize=10, parse_math=False)
 
 
 def _joint_bars(axes: Axes, values: Mapping[str, float], words: tuple[str, str, str]) -> None:

@@ -54,6 +54,15 @@ class Picture(Protocol):
         """The picture, uint8 [H, W, 3] bgr."""
 
 
+@runtime_checkable
+class OfSequence(Protocol):
+    """A picture that tells which sequence it is of, also where its key needn't."""
+
+    @property
+    def sequence_name(self) -> str:
+        """Name of the sequence; empty if it is of none."""
+
+
 class Predictions(Protocol):
     """People by picture, all in mpi15.
 
@@ -201,12 +210,12 @@ class FolderPredictions:
         return next(folder.glob(f"*/{BODIES}"), None) is not None
 
     def of(self, picture: Picture) -> BodyFrame | None:
-        """Look the picture up, in its sequence where its key names one.
+        """Look the picture up, in the folder of its sequence where it is of one.
 
         Raises:
             InputError: if several frames could be meant, or it was of another size.
         """
-        sequence, key = _parted(picture.key)
+        sequence, key = _parted(picture)
         if sequence:
             file = self._by_sequence.get(sequence)
             return None if file is None else file.of(picture, key)
@@ -277,14 +286,16 @@ def in_mpi15(frame: BodyFrame) -> BodyFrame:
     return frame.with_bodies(tuple(_converted(body) for body in frame))
 
 
-def _parted(key: Key) -> tuple[str, str | int]:
-    """The sequence that a key names, empty if none, and the key within it."""
+def _parted(picture: Picture) -> tuple[str, str | int]:
+    """The sequence that a picture is of, empty if none, and its key within it."""
+    key = picture.key
     if isinstance(key, ClipFrame):
         return key.sequence, key.number
+    named = picture.sequence_name if isinstance(picture, OfSequence) else ""
     if isinstance(key, int):
-        return "", key
+        return named, key
     sequence, _, stem = key.rpartition("/")
-    return sequence, stem
+    return sequence or named, stem
 
 
 def _check_size(camera: Camera, picture: Picture, source: str) -> None:

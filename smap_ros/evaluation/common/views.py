@@ -36,11 +36,13 @@ class View:
             sequence and a slash where the stem alone isn't unique in the data set.
         camera: at the size of the picture.
         path: its file, which only a bundle needs.
+        sequence_name: also where the key lacks it; empty if it is of none.
     """
 
     key: str
     camera: Camera
     path: Path
+    sequence_name: str = ""
 
     def image(self) -> NDArray[np.uint8]:
         """The picture, uint8 [H, W, 3] bgr.
@@ -95,8 +97,8 @@ class Coverage:
         if not self.seen:
             raise InputError(
                 f"{description} has none of the {self.missing} pictures of the ground truth; are "
-                "they of the same data? Pictures are found by the name of their file; of several "
-                "sequences with equal names, each needs its bodies.json in a folder of its name"
+                "they of the same data? Pictures are found by the name of their file; in a folder "
+                "of results, those of a sequence are in a folder of its name"
             )
         if self._other_focal:
             LOG.warning(

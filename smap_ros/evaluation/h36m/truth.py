@@ -28,8 +28,11 @@ from smap_ros.skeletons import H36M17
 Float = NDArray[np.float64]
 
 _MILLIMETRES = 0.001
+_FARTHEST_MM = 1e9  # squares of much more are infinite
 _FIRST_ACTION = 2  # of the data set's numbers
-_MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, CameraError)
+_MALFORMED = (
+    KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError, CameraError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _read_subject(folder: Path, subject: int) -> Iterator[H36mImage]:
         images = dict(zip(_numbers(data["images"], "id"), data["images"], strict=True))
         for number in _numbers(data["annotations"], "image_id"):
             image = images[number]
-            if int(image["frame_idx"]) % EVERY == 0:
+            if whole_number(image["frame_idx"]) % EVERY == 0:
                 yield _image(image, cameras, joints, folder.parent / "images")
     except _MALFORMED as error:
         raise InputError(
@@ -135,14 +138,18 @@ def _image(image: Any, cameras: Any, joints: Any, pictures: Path) -> H36mImage:
     numbers = cameras[str(image["cam_idx"])]
     rotation = np.array(numbers["R"], np.float64).reshape(3, 3)
     world = joints[str(image["action_idx"])][str(image["subaction_idx"])][str(image["frame_idx"])]
-    placed = np.array(world, np.float64).reshape(17, 3) @ rotation.T
-    placed += np.array(numbers["t"], np.float64).reshape(3)
+    with np.errstate(invalid="ignore", over="ignore"):  # refused below
+        placed = np.array(world, np.float64).reshape(17, 3) @ rotation.T
+        placed += np.array(numbers["t"], np.float64).reshape(3)
+    if not (np.abs(placed) < _FARTHEST_MM).all():  # NaN isn't, either
+        raise ValueError(f"the joints of image {image['id']} aren't numbers below 1e9 mm")
     file = pictures / str(image["file_name"])
     # The official script takes it from the name of the file.
     action = int(file.stem.split("act_")[1][:2]) - _FIRST_ACTION
     if not 0 <= action < len(ACTIONS):
         raise ValueError(f"action {action + _FIRST_ACTION} in {file.name}")
-    camera = Camera(int(image["width"]), int(image["height"]), *numbers["f"], *numbers["c"])
+    size = whole_number(image["width"]), whole_number(image["height"])
+    camera = Camera(*size, *numbers["f"], *numbers["c"])
     return H36mImage(
         View(file.stem, camera, file),
         whole_number(image["id"]),

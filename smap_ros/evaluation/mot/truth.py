@@ -48,6 +48,7 @@ class ClipView:
     camera: Camera
     clip: Clip
     number: int
+    sequence_name: str
 
     def image(self) -> NDArray[np.uint8]:
         """The frame, uint8 [H, W, 3] bgr.
@@ -194,10 +195,11 @@ def _views(name: str, shown: Shown, *, alone: bool) -> list[Picture]:
     camera = guessed_camera(*shown.size)
     if shown.clip is None:
         keys = [file.stem if alone else f"{name}/{file.stem}" for file in shown.files]
-        return [View(key, camera, file) for key, file in zip(keys, shown.files, strict=True)]
+        return [View(key, camera, file, name) for key, file in zip(keys, shown.files, strict=True)]
     clip = Clip(shown.clip)
     return [
-        ClipView(k if alone else ClipFrame(name, k), camera, clip, k) for k in range(shown.count)
+        ClipView(k if alone else ClipFrame(name, k), camera, clip, k, name)
+        for k in range(shown.count)
     ]
 
 

@@ -287,8 +287,13 @@ def masked(errors: Float, mask: NDArray[np.bool_]) -> Masked:
 
 
 def pck_by_joint(sequences: Sequence[SequenceErrors]) -> Float:
-    """Share of the errors of at most :data:`PCK_MM` over all sequences, by joint, float64 [J]."""
+    """Share of the errors of at most :data:`PCK_MM` over all sequences, by joint, float64 [J].
+
+    NaN without people.
+    """
     errors = np.concatenate([sequence.errors for sequence in sequences])
+    if not len(errors):
+        return np.full(errors.shape[1], np.nan)
     return np.asarray((errors <= PCK_MM).mean(axis=0), np.float64)
 
 

@@ -207,11 +207,12 @@ def _read_sequence(folder: Path, *, alone: bool) -> MupotsSequence:
             "annot3 and univ_annot3 [3, 17] and isValidFrame in each cell"
         ) from error
     stems = [f"img_{k:06d}" for k in range(len(frames))]
-    keys = stems if alone else [f"{folder.name}/{stem}" for stem in stems]
+    name = folder.absolute().name
+    keys = stems if alone else [f"{name}/{stem}" for stem in stems]
     return MupotsSequence(
-        folder.name,
+        name,
         tuple(
-            MupotsImage(View(key, camera, folder / f"{stem}.jpg"), _annotated(people))
+            MupotsImage(View(key, camera, folder / f"{stem}.jpg", name), _annotated(people))
             for key, stem, people in zip(keys, stems, frames, strict=True)
         ),
     )
@@ -253,7 +254,7 @@ def _annotated(people: list[_Person]) -> Annotated:
 
 def _camera(folder: Path, people: list[_Person]) -> Camera:
     """The camera that maps the sequence's ``annot3`` to its ``annot2``: it isn't in the files."""
-    number = re.fullmatch(r"TS(\d+)", folder.name)
+    number = re.fullmatch(r"TS(\d+)", folder.absolute().name)
     width, height = _SQUARE if number and int(number[1]) <= _LAST_SQUARE else _WIDE
     if not people:
         raise InputError(f"{folder} has no valid people; nothing can be measured")

@@ -9,6 +9,7 @@ visibility, X, Y, Z, fx, fy, cx, cy in pixels and centimetres.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,20 @@ from smap_ros.evaluation.common.jsonfiles import read_json
 from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import View
 from smap_ros.evaluation.panoptic.measures import VISIBLE
+from smap_ros.markup import whole_number
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float64]
 
 POSES = "hdPose3d_stage1_coco19"
+_IMAGES = "hdImgs"
 _CENTIMETRES = 0.01
 # The first 15 of coco19 are mpi15, but for the nose, which stands where our head top is.
 _NOSE = MPI15.index("head_top")
 CERTAIN = 0.1  # confidence from which on a joint counts as labelled
-_MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, CameraError)
+_MALFORMED = (
+    KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError, CameraError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ def read_panoptic(path: Path) -> list[PanopticImage]:
     labelled: the data set has noses.
 
     Raises:
-        InputError: if there are none, or a file is missing or malformed.
+        InputError: if there are none, a file is missing or malformed, or two images are called the
+            same.
     """
     if path.is_file():
         images = _read_smap(path)
@@ -72,8 +78,10 @@ def read_panoptic(path: Path) -> list[PanopticImage]:
     if not images:
         raise InputError(
             f"{path} has no labelled images of CMU Panoptic; expected a JSON file in SMAP's form "
-            f"with test images, or sequences with {POSES} and hdImgs"
+            f"with test images, or sequences with {POSES} and {_IMAGES}"
         )
+    if (name := repeated(image.view.key for image in images)) is not None:
+        raise InputError(f"{path}: two images are called {name}; people are found by that name")
     return images
 
 
@@ -100,15 +108,24 @@ def _smap_image(entry: Any, folder: Path, alone: bool) -> PanopticImage:
     people = np.array(entry["bodys"], np.float64)
     if people.ndim != 3 or people.shape[1:] != (15, 11):
         raise ValueError(f"bodys of shape {people.shape}")
-    camera = Camera(int(entry["img_width"]), int(entry["img_height"]), *people[0, 0, 7:11])
+    size = whole_number(entry["img_width"]), whole_number(entry["img_height"])
+    camera = Camera(*size, *people[0, 0, 7:11])
     file = Path(str(entry["img_paths"]))
+    sequence = _sequence_of(file)
+    key = file.stem if alone else f"{sequence}/{file.stem}"
     labelled = people[..., 3:4] > 0
     return PanopticImage(
-        view=View(file.stem if alone else f"{file.parent.name}/{file.stem}", camera, folder / file),
+        view=View(key, camera, folder / file, sequence),
         joints_3d=np.where(labelled, people[..., 4:7], np.nan) * _CENTIMETRES,
         roots_2d=people[:, MPI15.root, :2],
         visible=people[:, MPI15.root, 3] >= VISIBLE,
     )
+
+
+def _sequence_of(file: Path) -> str:
+    """The sequence of ``160422_ultimatum1/hdImgs/00_16/00_16_00000100.jpg``, or the folder."""
+    before = [name for name, inside in itertools.pairwise(file.parts) if inside == _IMAGES]
+    return before[-1] if before else file.parent.name
 
 
 @dataclass(frozen=True)
@@ -126,7 +143,7 @@ class Mounted:
 
 def _read_sequence(folder: Path, alone: bool) -> list[PanopticImage]:
     cameras = read_cameras(folder / f"calibration_{folder.name}.json")
-    images = sorted((folder / "hdImgs").glob("*/*.jpg"))
+    images = sorted((folder / _IMAGES).glob("*/*.jpg"))
     return [
         image
         for file in images
@@ -148,8 +165,8 @@ def read_cameras(path: Path) -> dict[str, Mounted]:
         return {
             str(entry["name"]): Mounted(
                 Camera.from_matrix(
-                    int(entry["resolution"][0]),
-                    int(entry["resolution"][1]),
+                    whole_number(entry["resolution"][0]),
+                    whole_number(entry["resolution"][1]),
                     np.ravel(entry["K"]),
                     np.ravel(entry["distCoef"]).tolist(),
                     "plumb_bob",
@@ -183,7 +200,8 @@ def _sequence_image(
     size = np.array([mounted.camera.width, mounted.camera.height])
     inside = ((roots >= 0) & (roots < size)).all(axis=1) & (poses[:, MPI15.root, 2] > 0)
     key = file.stem if alone else f"{folder.name}/{file.stem}"
-    return PanopticImage(View(key, mounted.camera, file), poses, roots, inside)
+    view = View(key, mounted.camera, file, folder.name)
+    return PanopticImage(view, poses, roots, inside)
 
 
 def _people(path: Path, mounted: Mounted) -> Iterator[Float]:

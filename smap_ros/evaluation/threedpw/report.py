@@ -25,16 +25,18 @@ Float = NDArray[np.float64]
 
 FRAME_RATE = 30.0  # images a second of the data set
 
+_NOBODY = np.full((len(JOINTS), 3), np.nan)
 _ROWS = [MPI15.index(name) for name in JOINTS]
 
 
 @dataclass
 class Track:
-    """One true person over the frames that were looked at, metres.
+    """One true person over the frames in which the camera is known, metres.
 
     Attributes:
         sequence: its name.
-        true, found: float64 [14, 3] of each frame; ``found`` is NaN where nobody was.
+        true, found: float64 [14, 3] of each frame; ``found`` is NaN where nobody was, and both
+            are where the picture wasn't looked at: motion isn't measured across that.
         vertices: of the frames in which a mesh was predicted: mean error of its vertices.
     """
 
@@ -89,11 +91,21 @@ def evaluate(
             frame = predictions.of(view)
             coverage.note(frame, view)
             on_image()
-            if frame is not None:
+            if frame is None:
+                _pass_over(sequence, k, people)
+            else:
                 _compare(sequence, k, frame, people, body)
-        tracks += [track for track in people if track.true]
+        tracks += [track for track in people if np.isfinite(track.true).any()]
     coverage.finish(predictions.description)
     return ThreedpwOutcome(tuple(tracks), body is not None, coverage.seen, coverage.missing)
+
+
+def _pass_over(sequence: Sequence3dpw, k: int, people: list[Track]) -> None:
+    """Leave a gap in the tracks where a picture wasn't looked at."""
+    for actor, track in zip(sequence.actors, people, strict=True):
+        if actor.valid[k]:
+            track.true.append(_NOBODY)
+            track.found.append(_NOBODY)
 
 
 def _compare(
@@ -125,7 +137,7 @@ def _compare(
 def _joints(found: Body | None, body: BodyModel | None) -> Float:
     """The 14 joints of a prediction: of its mesh where it has one, as officially."""
     if found is None:
-        return np.full((len(JOINTS), 3), np.nan)
+        return _NOBODY
     if body is not None and found.mesh is not None:
         vertices = found.mesh.vertices.astype(np.float64)
         if len(vertices) == len(body.v_template):
@@ -147,7 +159,7 @@ def report(outcome: ThreedpwOutcome) -> MeasuresReport:
     true = 1000 * np.array([pose for track in outcome.tracks for pose in track.true])
     found = 1000 * np.array([pose for track in outcome.tracks for pose in track.found])
     true, found = true.reshape(-1, len(JOINTS), 3), found.reshape(-1, len(JOINTS), 3)
-    seen = np.isfinite(found).any(axis=(1, 2))
+    people, seen = (int(np.isfinite(poses).any(axis=(1, 2)).sum()) for poses in (true, found))
     measures = {
         "MPJPE mm": mean(threedpw.mpjpe(found, true)),
         "PA-MPJPE mm": mean(threedpw.pa_mpjpe(found, true)),
@@ -166,7 +178,7 @@ def report(outcome: ThreedpwOutcome) -> MeasuresReport:
         note="3DPW; people matched by their pelvises in the picture, hips at the origin",
         summary={
             "images": f"{outcome.images}, {outcome.skipped} not in the predictions",
-            "people": f"{len(true)} over all images, {int(seen.sum())} found",
+            "people": f"{people} over all images, {seen} found",
             "joints": joints,
             **{name: shown(value) for name, value in measures.items()},
         },
@@ -177,8 +189,8 @@ def report(outcome: ThreedpwOutcome) -> MeasuresReport:
         values={
             "images": outcome.images,
             "images_skipped": outcome.skipped,
-            "people": len(true),
-            "people_found": int(seen.sum()),
+            "people": people,
+            "people_found": seen,
             "official_joints": outcome.regressed,
             "mpjpe_mm": measures["MPJPE mm"],
             "pa_mpjpe_mm": measures["PA-MPJPE mm"],

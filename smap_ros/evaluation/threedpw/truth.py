@@ -130,7 +130,7 @@ def _read_sequence(path: Path, *, alone: bool) -> Sequence3dpw:
         ) from error
     stems = [f"image_{k:05d}" for k in range(len(extrinsics))]
     views = tuple(
-        View(stem if alone else f"{name}/{stem}", camera, pictures / f"{stem}.jpg")
+        View(stem if alone else f"{name}/{stem}", camera, pictures / f"{stem}.jpg", name)
         for stem in stems
     )
     return Sequence3dpw(name, views, extrinsics, actors)

@@ -69,6 +69,7 @@ class Tally:
         if best >= 0:
             away = np.linalg.norm(people[best].joints_2d - view.joints_2d, axis=1)
             self.right += int((away[inside] < PCK_SHARE * torso).sum())
+        if found:
             self.measured_outside += _seen_outside(people[best], view)
 
 

@@ -13,12 +13,12 @@ from smap_ros.evaluation.bags.measures import (
     BagRun,
     against_truth,
     handovers,
-    index_by_truth,
     latencies,
     topic_of,
     tracks,
 )
 from smap_ros.evaluation.bags.report import BagReport, markdown, page
+from smap_ros.evaluation.bags.truth import index_by_truth
 from smap_ros.evaluation.common.identities import has_trackeval
 from smap_ros.offline.results import Latency
 from smap_ros.skeletons import MPI15
@@ -114,6 +114,19 @@ def test_people_without_identities_have_no_measures_of_them():
     assert (truth.after.identities is not None) == has_trackeval()
 
 
+def test_a_truth_that_does_not_say_who_is_who_measures_no_identities():
+    true = [frame(k, (None, 0), (None, 2)) for k in range(5)]
+    found = [frame(k, (1, 0), (2, 2)) for k in range(5)]
+    run = BagRun("a bag", "as recorded", 1.0, (), frames=found)
+    run.truth = against_truth(found, true)
+    assert run.truth.accuracy.matched == 10
+    assert run.truth.before.identities is None and run.truth.after.identities is None
+    assert run.truth.switches is None
+    text = markdown(BagReport(run), "smap-ros bag")
+    assert "| changes of identity against the truth | - |" in text
+    assert text.count(" - switches") == 2
+
+
 def test_who_need_not_be_found_counts_nowhere():
     true = [frame(k, (0, 0), (1, 2)) for k in range(5)]
     found = [frame(k, (5, 0)) for k in range(5)]
@@ -196,6 +209,22 @@ def test_images_are_told_apart_by_number_or_else_by_time():
     slow = [BodyFrame((), CAMERA, stamp=float(k), index=k) for k in range(5)]
     with pytest.raises(InputError, match="the bag has 5 images, the truth 10 frames"):
         index_by_truth(slow, true, 5, cut=False)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_images_missing_inside_shift_none_of_those_after_them(cut):
+    true = [frame(k) for k in range(40)]
+    left = [replace(true[k], index=n) for n, k in enumerate([*range(5), *range(9, 30)])]
+    expected = {one.index: round(10 * one.stamp) for one in left}
+    assert index_by_truth(left, true, len(left), cut=cut) == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_images_of_a_bag_that_was_cut_off_go_by_number_where_times_tell_nothing(count):
+    """That the first is at 0 tells nothing."""
+    true = [frame(k) for k in range(8)]
+    slow = [BodyFrame((), CAMERA, stamp=float(k), index=k) for k in range(count)]
+    assert index_by_truth(slow, true, count, cut=True) == {k: k for k in range(count)}
 
 
 def test_stages_add_up_to_the_total():

@@ -18,7 +18,14 @@ from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.cli.app import app
 from smap_ros.errors import InputError
-from smap_ros.evaluation.coco.measures import LIMBS, NAMES, OfficialResults, detected, evaluate
+from smap_ros.evaluation.coco.measures import (
+    LIMBS,
+    NAMES,
+    OfficialResults,
+    detected,
+    evaluate,
+    measured,
+)
 from smap_ros.evaluation.coco.report import evaluate as measure
 from smap_ros.evaluation.coco.report import report
 from smap_ros.evaluation.coco.truth import read_coco
@@ -288,6 +295,10 @@ def test_the_command_measures_a_bodies_json_and_a_bundle(tmp_path, scene_maker, 
         (lambda c: c["annotations"][1].update(image_id=102.5), "a whole number, got 102.5"),
         (lambda c: c["annotations"][1].update(area=-5.0), "annotation 1 has an area of -5.0 px²"),
         (lambda c: c.update(categories=[]), "malformed"),
+        (lambda c: c["images"][1].update(width=float("inf")), "expected a whole number, got inf"),
+        (lambda c: c["images"][1].update(height=float("-inf")), "a whole number, got -inf"),
+        (lambda c: c["annotations"][1].update(iscrowd=float("inf")), "infinite or too large"),
+        (lambda c: c["annotations"][1].update(area=10**400), "infinite or too large"),
     ],
 )
 def test_a_malformed_truth_is_refused(tmp_path, change, message):
@@ -333,6 +344,8 @@ def test_malformed_results_and_a_folder_without_annotations_are_refused(tmp_path
         ([{"image_id": 1, "keypoints": [0.0] * 50, "score": 1}], "entry 0 is malformed"),
         ([{"image_id": 1, "keypoints": [0.0] * 51}], "entry 0 is malformed"),
         ([{"image_id": 1, "keypoints": [float("nan")] * 51, "score": 1}], "entry 0 is malformed"),
+        ([{"image_id": 1, "keypoints": [[]], "score": 1}], "entry 0 is malformed"),
+        ([{"image_id": 1, "keypoints": [0.0] * 51, "score": 10**400}], "entry 0 is malformed"),
     ):
         file.write_text(json.dumps(entries))
         with pytest.raises(InputError, match=message):
@@ -348,3 +361,39 @@ def test_without_pycocotools_it_says_what_to_install(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["evaluate", "-p", "coco", str(file), str(path)])
     assert isinstance(result.exception, InputError)
     assert "pip install 'smap-ros[evaluate]'" in str(result.exception)
+
+
+# Somebody from the side who swims to the upper left: the head is where their box begins.
+SWIMMER = {
+    "nose": (104, 116), "l_eye": (106, 111), "r_eye": (107, 110), "l_ear": (113, 108),
+    "r_ear": (114, 107), "l_shoulder": (122, 116), "r_shoulder": (128, 112), "l_elbow": (115, 160),
+    "r_elbow": (130, 165), "l_wrist": (110, 205), "r_wrist": (135, 210), "l_hip": (220, 150),
+    "r_hip": (224, 146), "l_knee": (290, 190), "r_knee": (295, 180), "l_ankle": (360, 230),
+    "r_ankle": (365, 220),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lost", [(), ("l_shoulder",), ("l_shoulder", "r_shoulder")])
+@pytest.mark.parametrize("mirrored", [(1, 1), (-1, 1), (1, -1)])
+def test_a_head_is_missed_wherever_it_is(tmp_path, lost, mirrored):
+    points = np.array([(*SWIMMER[name], 2.0) for name in COCO17.joints])
+    points[:, :2] = points[:, :2] * mirrored + np.array([400, 300]) * (np.array(mirrored) < 0)
+    one = body(points)
+    for name in lost:
+        one.scores[MPI15.index(name)] = 0
+    path = tmp_path / "person_keypoints_val2017.json"
+    image = {"id": 1, "file_name": "1.jpg", "width": SIZE[0], "height": SIZE[1]}
+    labels = [label(points, 1, area=18000.0)]
+    kinds = [{"id": 1, "name": "person", "keypoints": NAMES17}]
+    path.write_text(json.dumps({"images": [image], "annotations": labels, "categories": kinds}))
+    photos = read_coco(path)
+    _, similarity = measured(photos, photos[0].people, [{**detected(one), "image_id": 1}])
+    assert similarity.oks == pytest.approx((12 - len(lost)) / 17, abs=0.005)
+
+
+def test_what_is_missing_lies_within_the_box():
+    points = np.array([(*SWIMMER[name], 2.0) for name in COCO17.joints])
+    made = detected(body(points))
+    face = np.reshape(made["keypoints"], (17, 3))[FACE]
+    left, top, width, height = made["bbox"]
+    assert {tuple(row) for row in face} == {(left + width, top + height, 0)}

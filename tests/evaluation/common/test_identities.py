@@ -66,3 +66,14 @@ def test_without_the_reference_code_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(identities.importlib, "import_module", missing)
     with pytest.raises(InputError, match="pip install --no-deps trackeval"):
         identity_numbers([collected([named((5, 9))])])
+
+
+def test_without_true_identities_nobody_can_say_who_kept_theirs():
+    collector = IdentityCollector()
+    for _ in range(3):
+        collector.add(named((5, 9)), named((None, None)), BOTH)
+    assert identity_numbers([collector]) is None
+    assert identity_numbers([collected([named((5, 9))]), collector]) is None
+    one = IdentityCollector()
+    one.add(named((5, 9)), named((3, None)), np.array([True, False]))
+    assert one.named and one.data()["num_gt_ids"] == 1  # who need not be found needs no name

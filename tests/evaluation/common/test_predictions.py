@@ -161,6 +161,27 @@ def test_sequences_with_equal_names_have_a_folder_each(tmp_path, write):
         predictions.of(scene_of(key="img_000000"))
 
 
+@pytest.mark.parametrize("key", ["a", 0])
+def test_a_picture_is_looked_up_in_the_folder_of_its_sequence(tmp_path, write, key):
+    @dataclass(frozen=True)
+    class Still:
+        sequence_name: str
+        key: str | int
+        camera = CAMERA
+
+    for x, name in enumerate(("TS1", "TS2")):
+        (tmp_path / "found" / name).mkdir(parents=True)
+        path = write(("a.jpg", 0))
+        content = json.loads(path.read_text())
+        content["frames"][0]["stamp"] = float(x)
+        (tmp_path / "found" / name / "bodies.json").write_text(json.dumps(content))
+    predictions = FolderPredictions(tmp_path / "found")
+    assert [predictions.of(Still(name, key)).stamp for name in ("TS1", "TS2")] == [0, 1]
+    assert predictions.of(Still("TS3", key)) is None
+    with pytest.raises(InputError, match="2 folders have picture"):
+        predictions.of(Still("", key))
+
+
 @pytest.mark.parametrize("delay", [0, 2])
 def test_the_frames_of_a_film_are_seen_over_time(
     make_bundle, scene, tmp_path, crop_manifest, delay

@@ -208,3 +208,27 @@ def test_missing_labels_and_bad_results_are_refused(folder, tmp_path):
     path = results(tmp_path / "short.json", [1], np.zeros((16, 3)))
     with pytest.raises(InputError, match="is malformed"):
         OfficialResults(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e308])
+@pytest.mark.parametrize("of", ["joint_3d", "camera"])
+def test_labels_that_are_no_places_are_refused(folder, of, value):
+    path = folder / "annotations" / f"Human36M_subject11_{of}.json"
+    content = json.loads(path.read_text())
+    if of == "camera":
+        content["1"]["t"][2] = value
+    else:
+        content["2"]["1"]["64"][4][1] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="joints of image 110264 aren't numbers below 1e9 mm"):
+        read_h36m(folder, P1)
+
+
+@pytest.mark.parametrize("field", ["width", "height", "frame_idx"])
+def test_infinite_numbers_are_refused(folder, field):
+    path = folder / "annotations" / "Human36M_subject11_data.json"
+    content = json.loads(path.read_text())
+    content["images"][0][field] = float("inf")
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"malformed .expected a whole number, got inf"):
+        read_h36m(folder, P1)

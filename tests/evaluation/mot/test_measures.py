@@ -249,3 +249,18 @@ def test_who_has_no_identity_is_tracked_as_shipped(sequence, tmp_path):
     assert tracked.pictures == 30 and tracked.ghosts == 0 and tracked.found >= 25
     assert switches(film) == 0 and film.smoother
     assert np.isfinite(report(outcome).numbers()["over_time"]["recall_percent"])
+
+
+@pytest.mark.parametrize("clip", ["", "x.mp4"])
+def test_of_a_folder_of_results_one_sequence_takes_its_own(sequence, tmp_path, clip):
+    read = read_mot(sequence(lines(person(1, 1, LEFT)), name="a", clip=clip))
+    for name, box in (("a", LEFT), ("b", RIGHT)):
+        frames = (frame(k, boxed(box), source=clip or f"{k + 1:06d}.jpg") for k in range(3))
+        found(tmp_path / "found" / name, *frames)
+    outcome = evaluate(open_predictions(str(tmp_path / "found")), read)
+    assert count(outcome.films[0].found).found == 1
+    (tmp_path / "found" / "a" / "bodies.json").unlink()
+    with pytest.raises(InputError, match="none of the 3 pictures"):
+        evaluate(open_predictions(str(tmp_path / "found")), read)
+    file = open_predictions(str(tmp_path / "found" / "b" / "bodies.json"))
+    assert count(evaluate(file, read).films[0].found).found == 0

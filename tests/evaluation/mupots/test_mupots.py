@@ -1,6 +1,8 @@
 """MuPoTS-3D: parity with the official scripts' numbers, and the rules one by one."""
 
 import io
+import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.evaluation.common.predictions import open_predictions
 from smap_ros.evaluation.mupots import measures as mupots
 from smap_ros.evaluation.mupots.measures import (
     ORIGINAL_RULES,
@@ -315,3 +318,38 @@ def test_damaged_data_is_refused(data_set, damage, message):
     damage(data_set / "TS7")
     with pytest.raises(InputError, match=message):
         read_mupots(data_set / "TS7")
+
+
+def results(folder: Path, *people: Body) -> Path:
+    """A bodies.json of the two images there."""
+    folder.mkdir(parents=True)
+    frames = [
+        BodyFrame(people, CAMERA, source=f"img_{k:06d}.jpg", index=k).to_json() for k in range(2)
+    ]
+    (folder / "bodies.json").write_text(json.dumps({"frames": frames}))
+    return folder / "bodies.json"
+
+
+@pytest.mark.parametrize("place", ["TS7", "."])
+def test_of_a_folder_of_results_one_sequence_takes_its_own(tmp_path, data_set, monkeypatch, place):
+    if place == ".":
+        monkeypatch.chdir(data_set / "TS7")
+    sequences = read_mupots(Path(".") if place == "." else data_set / place)
+    results(tmp_path / "found" / "TS7", body(-1, 4))
+    other = results(tmp_path / "found" / "TS10", body(-1, 4), body(1, 5))
+    outcome = evaluate(open_predictions(str(tmp_path / "found")), sequences)
+    assert report(outcome).numbers()["people_found"] == 2
+    (tmp_path / "found" / "TS7" / "bodies.json").unlink()
+    with pytest.raises(InputError, match=r"none of the 2 pictures.*in a folder of its name"):
+        evaluate(open_predictions(str(tmp_path / "found")), sequences)
+    # A file that is named by itself is meant, wherever it lies.
+    assert report(evaluate(open_predictions(str(other)), sequences)).numbers()["people_found"] == 3
+
+
+def test_of_nobody_found_the_matched_have_no_numbers_and_nothing_is_warned_of(data_set):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outcome = evaluate(Given({"TS7/img_000000": ()}), read_mupots(data_set))
+        numbers = report(outcome).numbers()
+    by_joint = numbers["modes"]["relative, matched"]["pck_by_joint"]
+    assert len(by_joint) == 15 and np.isnan(list(by_joint.values())).all()

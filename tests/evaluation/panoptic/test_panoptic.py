@@ -1,6 +1,7 @@
 """CMU Panoptic: parity with SMAP's script, the rules, and the files of the data set."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.evaluation.common.predictions import open_predictions
 from smap_ros.evaluation.panoptic.measures import Tally, network_scale, register
 from smap_ros.evaluation.panoptic.report import evaluate, report
 from smap_ros.evaluation.panoptic.truth import read_panoptic
@@ -213,4 +215,83 @@ def test_images_and_cameras_that_are_there_twice_are_refused(tmp_path, sequence)
 def test_a_camera_without_calibration_is_named(sequence):
     (sequence / "hdImgs" / "00_16").rename(sequence / "hdImgs" / "00_17")
     with pytest.raises(InputError, match="camera 00_17"):
+        read_panoptic(sequence)
+
+
+def studio_file(tmp_path: Path, *names: str) -> Path:
+    """SMAP's file of these images, all of the same two people."""
+    path = smap_file(tmp_path)
+    entry = json.loads(path.read_text())["root"][0]
+    path.write_text(json.dumps({"root": [{**entry, "img_paths": name} for name in names]}))
+    return path
+
+
+def results(folder: Path, stem: str, *bodies: Body) -> None:
+    folder.mkdir(parents=True)
+    frame = BodyFrame(bodies, CAMERA, source=f"{stem}.jpg")
+    (folder / "bodies.json").write_text(json.dumps({"frames": [frame.to_json()]}))
+
+
+ULTIMATUM = "160422_ultimatum1/hdImgs/00_16/00_16_00000100.jpg"
+PIZZA = "160906_pizza1/hdImgs/00_16/00_16_00000100.jpg"
+
+
+def test_pictures_of_one_camera_in_two_sequences_are_told_apart(tmp_path):
+    images = read_panoptic(studio_file(tmp_path, ULTIMATUM, PIZZA))
+    keys = ["160422_ultimatum1/00_16_00000100", "160906_pizza1/00_16_00000100"]
+    assert [image.view.key for image in images] == keys
+    results(tmp_path / "found" / "160422_ultimatum1", "00_16_00000100", person(-1, 4))
+    results(tmp_path / "found" / "160906_pizza1", "00_16_00000100", person(-1, 4), person(1, 4))
+    outcome = evaluate(open_predictions(str(tmp_path / "found")), images)
+    assert report(outcome).numbers()["people_found"] == 3
+    results(tmp_path / "cameras" / "00_16", "00_16_00000100", person(-1, 4))
+    with pytest.raises(InputError, match="none of the 2 pictures"):
+        evaluate(open_predictions(str(tmp_path / "cameras")), images)
+
+
+def test_results_of_another_sequence_are_not_those_of_the_only_one(tmp_path, sequence):
+    smap = studio_file(tmp_path, "seq1/hdImgs/00_16/00_16_00000100.jpg")
+    for path in (sequence, sequence.parent, smap):
+        images = read_panoptic(path)
+        for name, people in (("seq1", [person(-1, 4)]), ("seq2", [])):
+            results(tmp_path / f"of {path.stem}" / name / name, "00_16_00000100", *people)
+        own, other = (
+            open_predictions(str(tmp_path / f"of {path.stem}" / k)) for k in ("seq1", "seq2")
+        )
+        assert report(evaluate(own, images)).numbers()["people_found"] == 1
+        with pytest.raises(InputError, match="none of the 1 pictures"):
+            evaluate(other, images)
+        file = open_predictions(str(tmp_path / f"of {path.stem}" / "seq2" / "seq2" / "bodies.json"))
+        assert report(evaluate(file, images)).numbers()["people_found"] == 0  # named by itself
+
+
+def test_two_images_that_are_called_the_same_are_refused(tmp_path, sequence):
+    with pytest.raises(InputError, match="two images are called x/1; people are found by that"):
+        read_panoptic(studio_file(tmp_path, "a/x/1.jpg", "b/x/1.jpg"))
+    (sequence / "hdImgs" / "00_17").mkdir()
+    (sequence / "hdImgs" / "00_17" / "00_16_00000100.jpg").write_bytes(b"")
+    path = sequence / "calibration_seq1.json"
+    content = json.loads(path.read_text())
+    content["cameras"].append({**content["cameras"][1], "name": "00_17"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="two images are called 00_16_00000100"):
+        read_panoptic(sequence)
+
+
+def test_infinite_sizes_are_refused(tmp_path, sequence):
+    path = smap_file(tmp_path)
+    content = json.loads(path.read_text())
+    content["root"][0]["img_width"] = math.inf
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"malformed .expected a whole number, got inf"):
+        read_panoptic(path)
+    content["root"][0].update(img_width=1920, isValidation=math.inf)
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"malformed .a number of it is infinite"):
+        read_panoptic(path)
+    path = sequence / "calibration_seq1.json"
+    content = json.loads(path.read_text())
+    content["cameras"][1]["resolution"] = [1920, math.inf]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"malformed .expected a whole number, got inf"):
         read_panoptic(sequence)

@@ -1,5 +1,6 @@
 """3DPW: parity with MAED's numbers, its files, and people with and without meshes."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from smap_ros.bodies import Body, BodyFrame, Mesh
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.evaluation.common.predictions import open_predictions
 from smap_ros.evaluation.threedpw import measures as threedpw
 from smap_ros.evaluation.threedpw import smpl
 from smap_ros.evaluation.threedpw.report import evaluate, report
@@ -224,3 +226,58 @@ def test_a_sequence_that_is_there_twice_is_refused(data_set):
 def test_missing_smpl_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"SMPL_NEUTRAL.npz is missing: put your SMPL body"):
         smpl.read_body_model(tmp_path)
+
+
+def test_of_a_folder_of_results_one_sequence_takes_its_own(data_set, tmp_path):
+    found = read_threedpw(data_set / "sequenceFiles" / "test" / "walk_00.pkl")
+    for name, count in (("walk_00", 1), ("hug_01", 2)):
+        frames = [
+            BodyFrame(
+                tuple(predicted(labelled(actor, k)) for actor in found[0].actors[:count]),
+                CAMERA, source=f"image_{k:05d}.jpg", index=k,
+            ).to_json()
+            for k in range(FRAMES)
+        ]  # fmt: skip
+        (tmp_path / "found" / name).mkdir(parents=True)
+        (tmp_path / "found" / name / "bodies.json").write_text(json.dumps({"frames": frames}))
+    outcome = evaluate(open_predictions(str(tmp_path / "found")), found)
+    assert report(outcome).numbers()["people_found"] == FRAMES
+    (tmp_path / "found" / "walk_00" / "bodies.json").unlink()
+    with pytest.raises(InputError, match="none of the 5 pictures"):
+        evaluate(open_predictions(str(tmp_path / "found")), found)
+    file = tmp_path / "found" / "hug_01" / "bodies.json"
+    assert report(evaluate(open_predictions(str(file)), found)).numbers()["people_found"] == 9
+
+
+def test_motion_is_not_measured_across_pictures_that_are_missing(tmp_path):
+    """Everybody stands, but for a wrist that goes to and fro in every second picture."""
+    data = sequence()
+    joints = np.array(data["jointPositions"]).reshape(2, FRAMES, 24, 3)
+    joints[:] = joints[:, :1]
+    joints[:, 1::2, SMPL24.index("l_wrist")] += [0, 0.1, 0]
+    path = tmp_path / "walk_00.pkl"
+    path.write_bytes(
+        pickle.dumps(
+            sequence(
+                jointPositions=list(joints.reshape(2, FRAMES, 72)),
+                cam_poses=np.tile(data["cam_poses"][0], (FRAMES, 1, 1)),
+                campose_valid=list(np.ones((2, FRAMES))),
+            ),
+            protocol=2,
+        )
+    )
+    found = read_threedpw(path)
+    given = {
+        f"image_{k:05d}": [predicted(labelled(actor, k)) for actor in found[0].actors]
+        for k in range(FRAMES)
+    }
+    whole = report(evaluate(Given(given), found)).numbers()
+    assert whole["acceleration_mm"] > 10
+    for missing in (4, 1):  # of the five pictures, four in a row are left, then no three
+        del given[f"image_{missing:05d}"]
+        numbers = report(evaluate(Given(given), found)).numbers()
+        assert numbers["people"] == numbers["people_found"] == 2 * len(given)
+        assert numbers["mpjpe_mm"] == pytest.approx(0, abs=1e-3)
+        if missing == 4:
+            assert numbers["acceleration_mm"] == pytest.approx(2 * 100 / 13, rel=1e-3)
+    assert np.isnan([numbers["acceleration_mm"], numbers["acceleration_error_mm"]]).all()

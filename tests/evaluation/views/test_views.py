@@ -156,6 +156,12 @@ def test_joints_out_of_the_picture_that_are_said_to_be_seen_are_counted(views) -
     assert tally.measured_outside == len(outside)
 
 
+def test_of_somebody_who_is_not_the_person_no_joints_are_counted_as_seen_outside(views) -> None:
+    view, tally = views["whole"], Tally()
+    tally.add(view, [found(view, 230.0)], torso=100.0)  # a bystander half out of the picture
+    assert (tally.found, tally.others, tally.measured_outside) == (0, 1, 0)
+
+
 class Perfect:
     """Finds everybody in every view but those that are turned."""
 
