@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.encodings import encoding_of
+from smap_ros.encodings import ENCODINGS, encoding_of
 from smap_ros.errors import InputError
 
 Image = NDArray[np.uint8]
@@ -74,8 +74,9 @@ def decode_image(
 def decode_compressed(data: Any, declared: str = "", depth: BitDepth | None = None) -> Image:
     """A ``sensor_msgs/CompressedImage`` as a bgr array.
 
-    The kind is taken from the data itself; ``declared`` (the message's ``format``) is only
-    quoted in errors, because drivers fill it in many ways.
+    The kind is taken from the data itself, because drivers fill ``declared`` (the message's
+    ``format``) in many ways. It is quoted in errors, and of a picture with one channel it says
+    whether that is a mosaic of colours, as image_transport sends those of Bayer cameras.
 
     Args:
         data: JPEG or PNG file contents: bytes, array.array, memoryview or uint8 array.
@@ -96,16 +97,20 @@ def decode_compressed(data: Any, declared: str = "", depth: BitDepth | None = No
             f"it starts with {raw[:4].hex(' ') or 'nothing'}"
         )
     kind, height, width = check_complete(raw)
+    encoding = declared.partition(";")[0].strip()
+    mosaic = encoding.startswith("bayer_") and encoding in ENCODINGS
+    channels = cv2.IMREAD_ANYCOLOR if mosaic else cv2.IMREAD_COLOR
     # The camera's calibration is for the pixels as they are stored: EXIF turns nothing here.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = channels | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(raw, np.uint8), flags)
     if image is None:
         raise InputError(
             f"compressed image ({width}x{height} px {kind}, {len(raw)} bytes) is damaged"
         )
-    if image.dtype == np.uint16:
-        return eight_bits(image, depth)
-    return image.astype(np.uint8, copy=False)
+    wide = image.dtype == np.uint16
+    pixels = eight_bits(image, depth) if wide else image.astype(np.uint8, copy=False)
+    conversion = encoding_of(encoding, height, width).conversion if pixels.ndim == 2 else None
+    return pixels if conversion is None else _converted(pixels, conversion)
 
 
 def check_complete(raw: bytes) -> tuple[str, int, int]:

@@ -113,6 +113,38 @@ def test_a_mosaic_keeps_left_and_right_and_up_and_down():
     assert decoded[6, 6].tolist() == [0] * 3 and decoded[6, 1].tolist() == [0] * 3
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_compressed_mosaic_has_the_colours_of_the_raw_one(pattern, bits):
+    """image_transport compresses the mosaic itself."""
+    rng = np.random.default_rng(2)
+    mosaic = rng.integers(0, 256, (6, 8)).astype(np.uint8)
+    samples = mosaic if bits == 8 else mosaic.astype(np.uint16) << 8 | 1
+    done, png = cv2.imencode(".png", samples)
+    assert done
+    step, data = as_sent(samples, False, 0)
+    decoded = decode_compressed(png.tobytes(), f"bayer_{pattern}{bits}; png compressed ")
+    expected = decode_image(f"bayer_{pattern}{bits}", 6, 8, step, False, data)
+    np.testing.assert_array_equal(decoded, expected)
+    assert np.ptp(decoded, axis=2).any()
+
+
+@pytest.mark.parametrize(
+    "declared", ["mono8; jpeg compressed ", "bayer_what8; jpeg compressed ", ""]
+)
+def test_what_is_said_to_be_no_known_mosaic_stays_grey(declared):
+    grey = random_image(16, 16)[..., 0]
+    done, jpeg = cv2.imencode(".jpg", grey)
+    assert done and not np.ptp(decode_compressed(jpeg.tobytes(), declared), axis=2).any()
+
+
+def test_a_picture_of_three_channels_is_no_mosaic_whatever_it_is_said_to_be():
+    """Drivers that demosaic before they compress go on naming the sensor's encoding."""
+    image = random_image(16, 16)
+    png = encode_compressed(image, "png")
+    np.testing.assert_array_equal(decode_compressed(png, "bayer_rggb8; png compressed bgr8"), image)
+
+
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
 @pytest.mark.parametrize(

@@ -61,13 +61,14 @@ def create_estimator(
         )
     module, name = _ESTIMATORS[bundle.kind]
     create: Callable[..., Estimator] = getattr(importlib.import_module(module), name).create
-    roll = options.get(_ROLL)
+    roll, roll_deg = options.get(_ROLL), 0.0
     # The network's images are turned, and their camera with them.
     if not isinstance(roll, bool) and isinstance(roll, Real):
-        options[_ROLL] = roll_when_upright(float(roll), image_up)
+        roll_deg = float(roll)
+        options[_ROLL] = roll_when_upright(roll_deg, image_up)
     common = {"engine": engine, "threads": threads, "precision": precision, "gpu": gpu}
     estimator = create(bundle, **common, **options)
-    return with_square_pixels(with_upright_images(estimator, image_up))
+    return with_square_pixels(with_upright_images(estimator, image_up, roll_deg))
 
 
 def create_chosen(

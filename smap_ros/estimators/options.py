@@ -54,7 +54,8 @@ class ModelOptions(Options):
     image_up: ImageUp = setting(
         "auto",
         "which side of the image is up, of cameras mounted on their side or upside down: the image "
-        "is turned for the network; auto: as the camera's mounting says (world_frame), or top",
+        "is turned for the network; auto: as the camera's mounting says (world_frame, or "
+        "camera_roll_deg), or top",
     )
     gpu: int = setting(0, "number of the GPU, as nvidia-smi counts", low=0, high=63)
     workspace_mb: int = setting(

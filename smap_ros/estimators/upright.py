@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError
+from smap_ros.errors import CameraError, InputError
 from smap_ros.estimators.base import Estimator, Image
 from smap_ros.estimators.changed import Change, changed
 from smap_ros.estimators.options import ImageUp
@@ -31,42 +31,44 @@ _ROTATIONS = {
     2: cv2.ROTATE_180,
     3: cv2.ROTATE_90_CLOCKWISE,
 }
+_FARTHEST_DEG = 45 + 1e-9  # a roll from its side; beyond it another side is up
+_STEEP = math.radians(60)  # looking down or up so far, a camera may have any side up
 _TANGENTIAL, _THIN_PRISM, _TILT = slice(2, 4), slice(8, 12), slice(12, 14)  # OpenCV's order
 
 
-def with_upright_images(estimator: Estimator, up: ImageUp) -> Estimator:
+def with_upright_images(estimator: Estimator, up: ImageUp, roll_deg: float = 0.0) -> Estimator:
     """The estimator, for cameras with any roll.
 
     Args:
         estimator: sees upright images only.
         up: see :data:`smap_ros.estimators.options.ImageUp`.
+        roll_deg: what ``auto`` goes by, of cameras that don't state their own mounting.
 
     Raises:
         InputError: if it is another word.
     """
     if up not in get_args(ImageUp):
         raise InputError(f"image_up is {up!r}; expected one of {', '.join(get_args(ImageUp))}")
-    return estimator if up == "top" else changed(estimator, _Turn(up))
+    return estimator if up == "top" else changed(estimator, _Turn(up, roll_deg))
 
 
 def roll_when_upright(roll_deg: float, up: ImageUp) -> float:
     """What is left of a camera's stated roll in its images when they are turned, degrees.
 
-    0 says nothing of the roll; ``auto`` turns images only of cameras that state their own.
+    0 says nothing of the roll; ``auto`` turns images by the roll.
 
     Raises:
         InputError: if the side and the roll contradict each other.
     """
-    turns = _TURNS.get(up, 0)
-    if not turns or not 0 < abs(roll_deg) <= 180:  # others refuse numbers that are no roll
+    if not 0 < abs(roll_deg) <= 180:  # others refuse numbers that are no roll
         return roll_deg
-    rest = math.remainder(roll_deg - 90 * turns, 360)
-    if abs(rest) > 45:
-        expected = math.remainder(90 * turns, 360)
+    turns = _TURNS.get(up, _nearest_side(roll_deg))
+    rest = _rest(roll_deg, turns)
+    if abs(rest) > _FARTHEST_DEG:
         raise InputError(
             f"image_up is {up!r} and camera_roll_deg {roll_deg:g}: they contradict each other; the "
-            f"roll is the mounted camera's, its side included: expected about {expected:g}. "
-            "Correct one of them, or leave the roll out"
+            "roll is the mounted camera's, its side included: expected about "
+            f"{_rest(0, -turns):g}. Correct one of them, or leave the roll out"
         )
     return rest
 
@@ -87,8 +89,10 @@ def can_turn(camera: Camera) -> bool:
 
 
 class _Turn(Change):
-    def __init__(self, up: ImageUp) -> None:
+    def __init__(self, up: ImageUp, roll_deg: float) -> None:
         self._up = up
+        # Others refuse numbers that are no roll.
+        self._unstated = _nearest_side(roll_deg) if abs(roll_deg) <= 180 else 0
         self._said = 0
 
     def wanted(self, camera: Camera) -> bool:
@@ -96,6 +100,7 @@ class _Turn(Change):
 
     def image(self, image: Image, camera: Camera) -> tuple[Image, Camera]:
         turns = self._turns(camera)
+        self._check_mounting(camera, turns)
         if turns != self._said:
             sides = {number: side for side, number in _TURNS.items()}
             log.info("the %s of the image is up: it is turned for the network", sides[turns])
@@ -119,8 +124,30 @@ class _Turn(Change):
         if self._up != "auto":
             return _TURNS[self._up]
         if camera.mounting is None:
-            return 0
-        return round(camera.mounting.roll / (math.pi / 2)) % 4
+            return self._unstated
+        return _nearest_side(math.degrees(camera.mounting.roll))
+
+    def _check_mounting(self, camera: Camera, turns: int) -> None:
+        """Refuse a stated side that isn't up as the camera is mounted: nobody would be found."""
+        mounting = camera.mounting
+        if mounting is None or abs(mounting.pitch) > _STEEP:
+            return
+        roll_deg = math.degrees(mounting.roll)
+        if abs(_rest(roll_deg, turns)) > _FARTHEST_DEG:
+            raise CameraError(
+                f"image_up is {self._up!r} and the camera is mounted with a roll of {roll_deg:.0f} "
+                "degrees (world_frame): they contradict each other; expected about "
+                f"{_rest(0, -turns):g}. Correct one of them, or take image_up auto"
+            )
+
+
+def _nearest_side(roll_deg: float) -> int:
+    return round(roll_deg / 90) % 4
+
+
+def _rest(roll_deg: float, turns: int) -> float:
+    """The roll of a camera whose image was turned counterclockwise so often, degrees."""
+    return math.remainder(roll_deg - 90 * turns, 360)
 
 
 def _clockwise(points: NDArray[np.float32], turns: int) -> NDArray[np.float32]:

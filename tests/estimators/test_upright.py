@@ -15,7 +15,7 @@ from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, EngineError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.upright import turned, with_upright_images
+from smap_ros.estimators.upright import roll_when_upright, turned, with_upright_images
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.paths import config_directory
 from smap_ros.skeletons import MPI15
@@ -180,6 +180,46 @@ def test_a_second_thread_is_refused_and_the_first_ones_people_stay_right():
 def test_a_side_that_images_do_not_have_is_refused():
     with pytest.raises(InputError, match="image_up is 'x'; expected one of auto, top"):
         create_estimator("smap_lite", image_up="x", **CPU)
+
+
+@pytest.mark.parametrize("side", ["top", *LAID])
+def test_a_side_that_is_not_up_as_a_roll_is_stated_is_refused(side):
+    expected = ROLL.get(side, 0)
+    for off in (-44, 0, 44):
+        roll = math.remainder(expected + off, 360)
+        if roll:  # 0 says nothing
+            rest = roll_when_upright(roll, side)
+            assert math.remainder(rest - off, 360) == pytest.approx(0)
+    for off in (-90, 46, 180):
+        roll = math.remainder(expected + off, 360)
+        if roll:
+            with pytest.raises(InputError, match=f"contradict each other.*about {expected}"):
+                roll_when_upright(roll, side)
+
+
+def test_auto_goes_by_the_stated_roll_of_cameras_that_do_not_state_their_own():
+    image, camera = np.zeros((48, 64, 3), np.uint8), Camera.from_fov(64, 48, 1.0)
+    for roll, size in ((0, (64, 48)), (44, (64, 48)), (92, (48, 64)), (-90, (48, 64))):
+        assert roll_when_upright(roll, "auto") == pytest.approx(math.remainder(roll, 90))
+        inner = Late()
+        estimator = with_upright_images(inner, "auto", roll)
+        estimator.estimate(image, camera)
+        estimator.estimate(image, replace(camera, mounting=Mounting(1.0)), 2.0)
+        sizes = [(seen.width, seen.height) for seen, _ in inner.waiting]
+        assert sizes == [size, (64, 48)]
+
+
+def test_a_side_that_is_not_up_as_the_camera_is_mounted_is_refused():
+    """Nobody would be found, without a word."""
+    image, camera = np.zeros((48, 64, 3), np.uint8), Camera.from_fov(64, 48, 1.0)
+    estimator = with_upright_images(Late(), "right")
+    for roll in (0.0, -90.0, 180.0):
+        mounted = replace(camera, mounting=Mounting(1.0, 0.1, math.radians(roll)))
+        with pytest.raises(CameraError, match=r"contradict each other; expected about 90"):
+            estimator.estimate(image, mounted)
+    for fine in (Mounting(1.0, 0.1, math.radians(50)), Mounting(3.0, math.radians(80), 0.0)):
+        assert estimator.estimate(image, replace(camera, mounting=fine)).pending
+        estimator.flush()
 
 
 class Late:

@@ -4,6 +4,7 @@ Of each picture the network gives what later ones need: keys and values of its a
 stay in a ring over the last pictures, so nothing is computed twice, and all people go through it
 at once. Where its bundle says so, the direction in which people are seen, and a share of their
 depth, come from a Kalman filter instead, as that of ``rts``, which isn't late for people who walk.
+It knows people who stand, so all are shown to it as such; see ``quarter_turns``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from smap_ros.engines.factory import cpu_runtime, create_engine
 from smap_ros.errors import BundleError, EngineError, InputError
 from smap_ros.skeletons import SKELETONS
 from smap_ros.temporal.smoothers.base import Float, Seen, rows_before
+from smap_ros.temporal.smoothers.quarter_turns import QuarterTurns, turned
 from smap_ros.temporal.smoothers.rts import RtsConfig, RtsSmoother
 
 Single = NDArray[np.float32]
@@ -36,7 +38,7 @@ class _Picture:
     """A picture that is not answered yet.
 
     Attributes:
-        ids: int64 [N], of its people.
+        ids: int64 [N], of its people and how they were turned.
         seen: bool [N], who was seen in it.
         joints: float64 [N, J, 3], what is known by now; spread: float64 [N, J], how far it errs.
     """
@@ -89,7 +91,9 @@ class MaedSmoother:
         self.delay = delay
         self._engine = _engine(bundle.folder, bundle.model_hash, runtime, threads)
         self._delays, self._joints = manifest.delays, joints
-        self._root = SKELETONS[manifest.joint_set].root
+        skeleton = SKELETONS[manifest.joint_set]
+        self._root = skeleton.root
+        self._standing = QuarterTurns(skeleton.index("neck"))
         self._shapes = manifest.network_inputs
         self._before = manifest.window - 1
         self._path = _direction_filter(manifest.direction, delay) if manifest.direction else None
@@ -106,6 +110,7 @@ class MaedSmoother:
             name: np.zeros((0, *self._shapes[name][1:]), np.float32)
             for name in ("memory", "past", "sums")
         }
+        self._standing.reset()
         self._waiting: deque[_Picture] = deque()
         self._spreads: deque[Float] = deque()
         if self._path is not None:
@@ -113,15 +118,19 @@ class MaedSmoother:
 
     def update(self, seen: Seen) -> Float | None:
         """See :meth:`Smoother.update`."""
+        path = None if self._path is None else self._path.update(_only_root(seen))
+        turns = self._standing.update(seen)
+        # Who is turned anew is somebody new to the network, whose memory is turned otherwise.
+        seen = replace(seen, ids=4 * seen.ids + turns, joints=turned(seen.joints, turns))
         self._carry(seen.ids)
         there = np.isfinite(seen.joints).all(axis=2) & (seen.scores > 0)
         self._unseen = np.where(there[:, seen.root], 0, self._unseen + 1)
         answers, spreads = self._run(seen, there)
+        answers = turned(answers, -turns)
         self._waiting.append(_Picture(seen.ids, there[:, seen.root], answers[:, 0], spreads[:, 0]))
         for k, delay in enumerate(self._delays):
             if 0 < delay <= self.delay and delay < len(self._waiting):
                 self._learn(self._waiting[-1 - delay], answers[:, k], spreads[:, k])
-        path = None if self._path is None else self._path.update(_only_root(seen))
         return self._due(path) if len(self._waiting) > self.delay else None
 
     def flush(self) -> list[Float]:
