@@ -37,6 +37,7 @@ from smap_train.export.networks import one_input, open_session, range_error, wor
 from smap_train.export.precision import Part, require_agreement, write_parts
 from smap_train.export.tflite import Converter
 from smap_train.models.landmarks import (
+    CELLS,
     EXACT,
     LANDMARKS,
     MARGIN,
@@ -46,6 +47,7 @@ from smap_train.models.landmarks import (
     Landmarks,
     load_graph,
     mapping,
+    shown,
 )
 
 Float = NDArray[np.float32]
@@ -285,9 +287,10 @@ def weights_of(source: Path) -> Path:
 def converted(content: bytes) -> onnx.GraphProto:
     """The published network with the outputs that count here, as its file has them."""
     converter = Converter(content, list(OUTPUTS.values()), "image")
+    shapes = ((5 * POINTS,), (1,), (3 * POINTS,), (POINTS, CELLS, CELLS))
     outputs = [
-        helper.make_tensor_value_info(converter.values[name], TensorProto.FLOAT, (1, columns))
-        for name, columns in zip(OUTPUTS.values(), (5 * POINTS, 1, 3 * POINTS), strict=True)
+        helper.make_tensor_value_info(converter.values[name], TensorProto.FLOAT, (1, *shape))
+        for name, shape in zip(OUTPUTS.values(), shapes, strict=True)
     ]
     return converter.model(outputs).graph
 
@@ -311,8 +314,9 @@ def to_mpi15(told: Mapping[str, Float]) -> dict[str, Float]:
     """What the network's last layers make of the original's outputs, in numpy."""
     points, scores = mapping()
     landmarks = told["landmarks"].reshape(POINTS, 5)[:LANDMARKS]
+    drawn = told["heatmaps"].reshape(CELLS, CELLS, POINTS)[..., :LANDMARKS].transpose(2, 0, 1)
     visible = 1 / (1 + np.exp(-landmarks[:, 3:4]))
-    joints = np.concatenate([points @ landmarks[:, :2], scores @ visible], axis=1)
+    joints = np.concatenate([points @ shown(landmarks[:, :2], drawn), scores @ visible], axis=1)
     pose = points @ told["world"].reshape(POINTS, 3)[:LANDMARKS]
     return {"joints": joints[None], "pose": pose[None], "presence": told["presence"].reshape(1, 1)}
 

@@ -1,8 +1,10 @@
 """The second look at a person: BlazePose's landmark network (Bazarevsky et al. 2020), full size.
 
 Its layers are those of ``pose_landmark_full.tflite`` as MediaPipe publishes it, batch norms folded
-away, without the heatmaps and the mask that it was trained with beside. The published weights are
-the start of training; what it tells of 33 landmarks is brought to mpi15 by a fixed map.
+away, without the mask that it was trained with beside. The published weights are the start of
+training. It tells where each of 33 landmarks is and draws a heatmap of it; a landmark goes from
+where it is told to where the heatmap near there has it (MediaPipe's own pipeline does so, too,
+within seven cells), and the landmarks are brought to mpi15 by a fixed map.
 """
 
 from __future__ import annotations
@@ -28,8 +30,12 @@ POINTS = 39  # the network's last six say where to cut the next crop
 MARGIN = 1.25  # half side of a crop over the distance from the pelvis to the farthest joint
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO, as the file is
 # What the file calls: landmarks [39, 5] as x, y, z, logits of visible and present; that somebody
-# is there; landmarks in metres [39, 3].
-OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4"}
+# is there; landmarks in metres [39, 3]; logits of heatmaps [64, 64, 39].
+OUTPUTS = {
+    "landmarks": "Identity", "presence": "Identity_1", "world": "Identity_4",
+    "heatmaps": "Identity_3",
+}  # fmt: skip
+CELLS = 64  # of the heatmaps' side
 _LAST = 2  # cells of a side, in the end
 
 
@@ -51,7 +57,13 @@ _TRUNK = (
     _Block(528, 144, 5, 2), _Block(864, 144, 5), _Block(864, 144, 5), _Block(864, 144, 5),
 )  # fmt: skip
 _NECK_HIDDEN, _NECK = 864, 288
+_NECK_SHARED = 4  # of its layers; the heatmaps see what these make
 _UNITS = (2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1)  # strides
+_DRAWN_FROM, _DRAWN = (1, 3, 9), 48  # blocks of the trunk behind the heatmaps, and their width
+# Chosen on sports photos and virtual people in jittered crops (training/NOTES.md).
+_NEAR_PX = 16.0  # deviation of heatmaps from what is told
+_SHARP = 4.0  # factor on logits, of which the softmax is where a landmark is
+_CLEAR = 2.0  # added to the highest logit: its logistic function is how far a landmark goes
 
 
 class _Conv(nn.Conv2d):
@@ -104,6 +116,19 @@ class _Unit(nn.Module):
         return F.relu6(y + (x if self.stride == 1 else F.max_pool2d(x, 2)), inplace=True)
 
 
+class _Lateral(nn.Module):
+    """What a layer of some stride gives to the heatmaps."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.filter = _Conv(inputs, inputs, 3, deep=True)
+        self.mix = _Conv(inputs, _DRAWN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, 48, H, W]."""
+        return F.relu6(self.mix(F.relu6(self.filter(x), inplace=True)), inplace=True)
+
+
 class Landmarks(nn.Module):
     """Crops of a person to joints in pixels, poses in metres and presence.
 
@@ -112,6 +137,8 @@ class Landmarks(nn.Module):
 
     to_joints: Tensor
     to_scores: Tensor
+    used: Tensor
+    cells: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,9 +160,16 @@ class Landmarks(nn.Module):
         self.landmarks = nn.Conv2d(_NECK, 5 * POINTS, _LAST)
         self.presence = nn.Conv2d(_NECK, 1, _LAST)
         self.world = nn.Conv2d(_NECK, 3 * POINTS, _LAST)
+        drawn_from = (*(_TRUNK[block].width for block in _DRAWN_FROM), _NECK_HIDDEN)
+        self.laterals = nn.ModuleList(_Lateral(width) for width in drawn_from)
+        self.heatmaps = nn.Conv2d(_DRAWN, POINTS, 1)
         points, scores = mapping()
-        self.register_buffer("to_joints", torch.from_numpy(points), persistent=False)
-        self.register_buffer("to_scores", torch.from_numpy(scores), persistent=False)
+        used = np.flatnonzero(points.any(axis=0))
+        for name, values in (
+            ("to_joints", points[:, used]), ("to_scores", scores[:, used]), ("used", used),
+            ("cells", cell_middles()),
+        ):  # fmt: skip
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
         self._held = 0
 
     def freeze(self, blocks: int) -> None:
@@ -163,15 +197,67 @@ class Landmarks(nn.Module):
         """Pixels [B, 15, 2], scores [B, 15, 1], pose [B, 15, 3], logit of presence [B, 1]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._held):
             x = self.stem(image)
+        layers = []
         for k, block in enumerate(self.trunk):
             with torch.set_grad_enabled(torch.is_grad_enabled() and k >= self._held):
                 x = block(x)
-        x = self.units(self.neck(x))
-        told = self.landmarks(x).reshape(-1, POINTS, 5)[:, :LANDMARKS]
-        presence = self.presence(x).flatten(1)  # in the order of `layers`, which files have
-        world = self.world(x).reshape(-1, POINTS, 3)[:, :LANDMARKS]
+            if k in _DRAWN_FROM:
+                layers.append(x)
+        layers.append(self.neck[:_NECK_SHARED](x))
+        x = self.units(self.neck[_NECK_SHARED:](layers[-1]))
+        # In the order of `layers`, which files have.
+        told = self.landmarks(x).reshape(-1, POINTS, 5)[:, self.used]
+        presence = self.presence(x).flatten(1)
+        world = self.world(x).reshape(-1, POINTS, 3)[:, self.used]
+        pixels = self._shown(told[..., :2], self._drawn(layers)[:, self.used])
         scores = self.to_scores @ told[..., 3:4].sigmoid()
-        return self.to_joints @ told[..., :2], scores, self.to_joints @ world, presence
+        return self.to_joints @ pixels, scores, self.to_joints @ world, presence
+
+    def _drawn(self, layers: list[Tensor]) -> Tensor:
+        """Logits of the heatmaps, [B, 39, 64, 64], from layers of stride 4, 8, 16 and 32."""
+        *finer, drawn = [lateral(x) for lateral, x in zip(self.laterals, layers, strict=True)]
+        for part in reversed(finer):
+            drawn = part + F.interpolate(drawn, scale_factor=2.0, mode="bilinear")
+        return self.heatmaps(drawn)
+
+    def _shown(self, told: Tensor, drawn: Tensor) -> Tensor:
+        """Landmarks where heatmaps near them have them, [B, K, 2]; see :func:`shown`."""
+        away = -((self.cells - told[..., None]) ** 2) / (2 * _NEAR_PX**2)  # [B, K, 2, 64]
+        likely = drawn + away[:, :, 1, :, None] + away[:, :, 0, None, :]
+        flat = likely.flatten(2)
+        shares = (_SHARP * flat).softmax(dim=2).unflatten(2, (CELLS, CELLS))
+        sides = torch.stack([shares.sum(dim=2), shares.sum(dim=3)], dim=2)
+        clear = (flat.amax(dim=2, keepdim=True) + _CLEAR).sigmoid()
+        return told + clear * ((sides * self.cells).sum(dim=3) - told)
+
+
+def cell_middles() -> NDArray[np.float32]:
+    """Middles of the heatmaps' columns, or rows, in crop pixels from the corner; float32 [64]."""
+    return ((np.arange(CELLS) + 0.5) * (SIZE / CELLS)).astype(np.float32)
+
+
+def shown(told: NDArray[np.floating], drawn: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Landmarks where heatmaps near them have them.
+
+    The softmax of logits, less what is far from where a landmark is told, is where it may be; as
+    far as the highest of these is clear, the landmark goes to the mean.
+
+    Args:
+        told: float [K, 2], crop pixels.
+        drawn: float [K, 64, 64], logits.
+
+    Returns:
+        float64 [K, 2], crop pixels.
+    """
+    told, cells = np.asarray(told, np.float64), cell_middles().astype(np.float64)
+    away = -((cells - told[..., None]) ** 2) / (2 * _NEAR_PX**2)  # [K, 2, 64]
+    likely = drawn + away[:, 1, :, None] + away[:, 0, None, :]
+    highest = likely.max(axis=(1, 2))
+    shares = np.exp(_SHARP * (likely - highest[:, None, None]))
+    shares /= shares.sum(axis=(1, 2), keepdims=True)
+    mean = np.stack([shares.sum(axis=1) @ cells, shares.sum(axis=2) @ cells], axis=1)
+    clear = 1 / (1 + np.exp(-(highest + _CLEAR)))[:, None]
+    return np.asarray(told + clear * (mean - told), np.float64)
 
 
 def mapping() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -188,7 +274,8 @@ def mapping() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def layers(network: Landmarks) -> Iterator[nn.Conv2d]:
     """Its convolutions in the order in which the graphs in files have them."""
     heads = (network.landmarks, network.presence, network.world)
-    for part in (network.stem, network.trunk, network.neck, network.units, *heads):
+    drawing = (network.laterals, network.heatmaps)
+    for part in (network.stem, network.trunk, network.neck, network.units, *heads, *drawing):
         yield from (module for module in part.modules() if isinstance(module, nn.Conv2d))
 
 

@@ -20,6 +20,7 @@ from smap_train.models.landmarks import EXACT, LANDMARKS, MARGIN, OUTPUTS, POINT
 
 Points = NDArray[np.floating]
 
+_TOLD = ("landmarks", "presence", "world")
 _SHAPES = [[1, SIZE, SIZE, 3], [1, 5 * POINTS], [1, 1], [1, 3 * POINTS]]
 _PAIRS = [(1, 4), (2, 5), (3, 6), (7, 8), (9, 10), *((k, k + 1) for k in range(11, LANDMARKS, 2))]
 _MIRRORED = np.arange(LANDMARKS)
@@ -83,7 +84,7 @@ class LandmarkNetwork:
             self._network = openvino.Core().compile_model(path, "CPU", EXACT)
             told = (
                 self._network.input(0).shape,
-                *(self._network.output(name).shape for name in OUTPUTS.values()),
+                *(self._network.output(OUTPUTS[role]).shape for role in _TOLD),
             )
         except RuntimeError as error:
             raise InputError(
