@@ -173,7 +173,14 @@ class Camera:
         """
         # By its name, as that room stands on this file.
         files = importlib.import_module("smap_ros.calibration.files")
-        camera: Camera = files.read_calibration(path).camera()
+        stated = files.read_calibration(path)
+        if not (stated.width or stated.height or all(stated.roi[2:])):
+            raise CameraError(
+                f"calibration {path} doesn't say of which size its images are; expected "
+                "image_width and image_height in pixels. Add them, or use smap_ros.calibration."
+                "read_calibration(path).camera((width, height))"
+            )
+        camera: Camera = stated.camera()
         return camera
 
     def to_json(self) -> dict[str, float | int]:

@@ -59,7 +59,7 @@ class NetworkCamera:
         self._sockets.clear()
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
-        if request.path == "/film.mp4":
+        if request.path.partition("?")[0] == "/film.mp4":
             self._send_film(request)
             return
         request.send_response(200)

@@ -1,6 +1,7 @@
 """Videos turned and mirrored, of uneven rates, and with names that are no text."""
 
 import os
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -89,3 +90,35 @@ def test_a_video_whose_name_is_not_utf8_is_read_and_named(tmp_path):
     odd.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"clip.[.]mp4 can.t be opened as a video"):
         open_source(odd)
+
+
+def numbers(frames) -> list[int]:
+    return [frame.index for frame in frames]
+
+
+def test_a_video_is_read_several_times_at_once(tmp_path):
+    source = open_source(str(write_video(tmp_path / "a.mp4", frames=12)))
+    first, second = iter(source), iter(source)
+    assert [next(first).index, next(second).index, next(first).index] == [0, 0, 1]
+    del second  # collected in the middle of the other one
+    assert numbers(first) == list(range(2, 12))
+    assert all(one.index == other.index for one, other in zip(source, source, strict=True))
+
+
+def test_a_video_that_is_closed_ends_after_the_frame_it_is_at(tmp_path, caplog):
+    source = open_source(str(write_video(tmp_path / "a.mp4", frames=12)))
+    seen = []
+    for frame in source:
+        seen.append(frame.index)
+        if frame.index == 4:
+            closer = threading.Thread(target=source.close)
+            closer.start()
+            closer.join()
+    assert seen == [0, 1, 2, 3, 4] and not caplog.text
+    assert numbers(source) == list(range(12))
+
+
+def test_a_name_with_colons_is_no_protocol(tmp_path, monkeypatch):
+    write_video(tmp_path / "12:30:00.mp4", frames=2)
+    monkeypatch.chdir(tmp_path)
+    assert [frame.source for frame in open_source("12:30:00.mp4")] == ["12:30:00.mp4"] * 2

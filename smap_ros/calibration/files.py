@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.calibration.calibration import Calibration, lens_model
-from smap_ros.calibration.opencv_storage import (
-    LENS_NAMES,
-    calibration_from_storage,
-    is_storage,
-    plain_name,
-)
+from smap_ros.calibration.lens_fields import coefficients, floats, matrix_data, named_fisheye
+from smap_ros.calibration.opencv_storage import calibration_from_storage, is_storage
 from smap_ros.errors import CameraError
 from smap_ros.markup import whole_number, yaml_documents
 
@@ -105,34 +101,27 @@ def _reader(content: Mapping[str, Any], text: str) -> _Reader:
 
 
 def _from_camera_calibration(content: Mapping[str, Any]) -> Calibration:
-    lens = [content[key] for key in content if plain_name(str(key)) in LENS_NAMES]
-    coefficients = _floats(_data(lens[0])) if lens else ()
+    lens = coefficients(content)
     return Calibration(
         whole_number(content["image_width"]),
         whole_number(content["image_height"]),
-        _floats(_data(content["camera_matrix"])),
-        coefficients,
-        _stated_lens(content, coefficients),
-        _floats(_data(content.get("projection_matrix"))),
+        floats(matrix_data(content["camera_matrix"])),
+        lens,
+        _stated_lens(content, lens),
+        floats(matrix_data(content.get("projection_matrix"))),
     )
 
 
-def _data(matrix: Any) -> Any:
-    """The numbers of a matrix as ROS writes it (rows, cols, data), or as plain lists."""
-    if matrix is None:
-        return ()
-    return matrix["data"] if isinstance(matrix, Mapping) else matrix
-
-
-def _stated_lens(content: Mapping[str, Any], coefficients: tuple[float, ...]) -> str:
+def _stated_lens(content: Mapping[str, Any], lens: tuple[float, ...]) -> str:
     """The lens model; older calibrators say `camera_model: fisheye` beside, or instead."""
     model = lens_model(content.get("distortion_model", ""))
-    if lens_model(content.get("camera_model", "")) != "equidistant":
+    field = named_fisheye(content)
+    if field is None:
         return model
-    if model not in ("plumb_bob", "equidistant") or len(coefficients) != 4:
+    if model not in ("plumb_bob", "equidistant") or len(lens) != 4:
         raise CameraError(
-            f"camera_model is {content['camera_model']!r}, but the distortion is {model} with "
-            f"{len(coefficients)} coefficients; expected equidistant with 4"
+            f"{field} is {content[field]!r}, but the distortion is {model} with "
+            f"{len(lens)} coefficients; expected equidistant with 4"
         )
     return "equidistant"
 
@@ -141,14 +130,15 @@ def _from_camera_info(content: Mapping[str, Any]) -> Calibration:
     def field(name: str) -> Any:
         return content.get(name, content.get(name.upper(), ()))
 
+    lens = coefficients(content)
     roi = content.get("roi") or {}
     return Calibration(
         whole_number(content["width"]),
         whole_number(content["height"]),
-        _floats(field("k")),
-        _floats(field("d")),
-        lens_model(content.get("distortion_model", "")),
-        _floats(field("p")),
+        floats(field("k")),
+        lens,
+        _stated_lens(content, lens),
+        floats(field("p")),
         (
             whole_number(roi.get("x_offset", 0)),
             whole_number(roi.get("y_offset", 0)),
@@ -183,28 +173,24 @@ def _from_kalibr(content: Mapping[str, Any]) -> Calibration:
         )
     fx, fy, cx, cy = map(float, content["intrinsics"])
     width, height = content["resolution"]
-    coefficients = content.get("distortion_coeffs", content.get("distortion_coefficients", []))
     model = str(content.get("distortion_model", "none"))
     return Calibration(
         whole_number(width),
         whole_number(height),
         (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0),
-        _floats(coefficients),
+        coefficients(content),
         {"radial-tangential": "plumb_bob", "equi": "equidistant"}.get(model, lens_model(model)),
     )
 
 
 def _from_intrinsics(content: Mapping[str, Any]) -> Calibration:
-    """As ``camera`` in bodies.json."""
+    """As ``camera`` in bodies.json, which has no lens; others write one beside."""
     fx, fy, cx, cy = (float(content[name]) for name in ("fx", "fy", "cx", "cy"))
     k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
-    return Calibration(whole_number(content["width"]), whole_number(content["height"]), k)
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    if isinstance(values, str | bytes):
-        raise ValueError(f"expected a list of numbers, got {values!r}")
-    flat: list[float] = []
-    for value in values:
-        flat += map(float, value) if isinstance(value, list | tuple) else [float(value)]
-    return tuple(flat)
+    lens = coefficients(content, one_by_one=True)
+    model = _stated_lens(content, lens)
+    if len(lens) > 5 and "distortion_model" not in content:
+        model = "rational_polynomial"
+    return Calibration(
+        whole_number(content["width"]), whole_number(content["height"]), k, lens, model
+    )

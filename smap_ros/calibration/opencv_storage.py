@@ -8,28 +8,22 @@ from typing import Any
 import cv2
 
 from smap_ros.calibration.calibration import Calibration, lens_model
+from smap_ros.calibration.lens_fields import MAYBE_PRODUCT, coefficients, plain_name
 from smap_ros.errors import CameraError
 from smap_ros.markup import whole_number
 
 # Names that programs give the fields, without case and underscores; the samples' own come first.
 _MATRIX = ("cameramatrix", "intrinsicmatrix", "intrinsics", "mtx", "k", "m")
-LENS_NAMES = ("distortioncoefficients", "distcoeffs", "distortion", "dist", "d")
 _WIDTH, _HEIGHT = ("imagewidth", "width"), ("imageheight", "height")
 _SIZE = ("imagesize", "size", "resolution")
 _FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
-# What is called a model of the camera or lens may also be the name of a product.
-_LENS_MODEL, _MAYBE_PRODUCT = ("distortionmodel",), ("lensmodel", "cameramodel", "modeltype")
+_LENS_MODEL = ("distortionmodel",)
 # OpenCV's usual model: the number of coefficients tells which of both.
 _PLAIN_MODELS = (
     "plumb_bob", "pinhole", "perspective", "radial_tangential", "opencv", "opencv5", "standard",
     "brown", "thin_prism",
 )  # fmt: skip
 _PAIR = re.compile(r"(m|k|cameramatrix|d)(1|l|left)$")
-
-
-def plain_name(name: str) -> str:
-    """A field's name without what programs spell differently."""
-    return name.lower().replace("_", "")
 
 
 def is_storage(text: str) -> bool:
@@ -59,8 +53,10 @@ def calibration_from_storage(text: str) -> Calibration:
             "distortion_coefficients, image_width and image_height"
         )
     width, height = _size(nodes)
-    lens = _matrix(nodes, LENS_NAMES) or ()
+    lens = coefficients(dict(nodes.values()))
     model = _model(nodes) or ("plumb_bob" if len(lens) <= 5 else "rational_polynomial")
+    if model == "equidistant" and not lens:
+        raise CameraError("it states a fisheye without coefficients; expected 4 of them")
     return Calibration(width, height, matrix, lens, model)
 
 
@@ -72,7 +68,7 @@ def _model(nodes: dict[str, tuple[str, Any]]) -> str:
         return [lens_model(value) for value in values if isinstance(value, str)]
 
     fisheye = any(_is_true(nodes[key][1]) for key in _FISHEYE if key in nodes)
-    if fisheye or "equidistant" in named(_MAYBE_PRODUCT):
+    if fisheye or "equidistant" in named(MAYBE_PRODUCT):
         return "equidistant"
     return next((name for name in named(_LENS_MODEL) if name not in _PLAIN_MODELS), "")
 
@@ -90,7 +86,7 @@ def _nodes(text: str) -> dict[str, tuple[str, Any]]:
 
 
 def _value(node: Any) -> Any:
-    """A node as number, text or list; a matrix as the list of its numbers, row by row.
+    """A node as number, text, list or fields; a matrix as its numbers, row by row.
 
     Not by OpenCV's ``mat``, which writes beyond its memory where ``cols`` or ``rows`` is missing.
     """
@@ -100,8 +96,11 @@ def _value(node: Any) -> Any:
         return node.string()
     if node.isSeq():
         return [_value(node.at(k)) for k in range(node.size())]
-    if node.isMap() and "data" in node.keys():  # noqa: SIM118  no mapping of Python's
-        return _value(node.getNode("data"))
+    if node.isMap():
+        names = node.keys()
+        if "data" in names:
+            return _value(node.getNode("data"))
+        return {name: _value(node.getNode(name)) for name in names}
     return None
 
 

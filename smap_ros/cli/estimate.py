@@ -19,6 +19,7 @@ from smap_ros.offline.results import ResultWriter
 from smap_ros.paths import user_path
 from smap_ros.pictures import printable
 from smap_ros.sources import Source, open_source
+from smap_ros.sources.base import public_name
 from smap_ros.stopping import Stopped
 from smap_ros.temporal import SmootherConfig
 
@@ -88,7 +89,8 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
     started = time.perf_counter()
     stop: Stopped | None = None
     failure: SmapError | None = None
-    writer = ResultWriter(options.out, [user_path(spec) for spec in options.inputs])
+    files = [user_path(spec) for spec in options.inputs if "://" not in spec]
+    writer = ResultWriter(options.out, files)
     try:
         with writer:
             for source in sources:
@@ -103,7 +105,7 @@ def _run(sources: Sequence[Source], choice: CameraChoice, options: EstimateOptio
         kept = f"; the {summary.frames} images before are in {printable(str(options.out))}"
         raise type(failure)(f"{failure}{kept if summary.frames else ''}") from failure
     if summary.frames == 0 and stop is None:
-        names = ", ".join(printable(spec) for spec in options.inputs)
+        names = ", ".join(printable(public_name(spec)) for spec in options.inputs)
         raise InputError(f"no image could be read from {names}")
     screen = tables.console()
     rows = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from smap_ros.cli import tables
 from smap_ros.errors import InputError
@@ -33,7 +34,8 @@ def run(*, yaml: bool, markdown: bool, out: Path | None) -> None:
         table.add_column("default", no_wrap=True)
         table.add_column("meaning")
         for one in node.parameters:
-            table.add_row(one.name, one.text(one.default) or "''", one.described)
+            # As it is: units stand in brackets, like markup.
+            table.add_row(*map(Text, (one.name, one.text(one.default) or "''", one.described)))
         tables.console().print(table)
 
 

@@ -27,6 +27,9 @@ MEMORY = 10.0  # seconds that moving frames are remembered
 # often come after the image; and how far a camera looks down changes slowly.
 HOLD = 0.5  # seconds
 _ROUNDING = 1e-6  # seconds: stamps of today keep a quarter of it as floats
+# How those who want a mounting are told the world's frame, and what they can do without.
+WORLD_FRAME = "world_frame"
+STATE_MOUNTING = "state camera_height and camera_pitch_deg"
 MAX_FRAMES = 1000  # remembered; a publisher that invents frames must not fill the memory
 
 
@@ -68,10 +71,14 @@ class TransformTree:
 
     Args:
         memory: seconds that moving frames are remembered.
+        parameter: names the world's frame, for what is said where TF doesn't tell.
+        instead: what can be done without TF.
     """
 
-    def __init__(self, memory: float = MEMORY) -> None:
-        self._memory = memory
+    def __init__(
+        self, memory: float = MEMORY, parameter: str = WORLD_FRAME, instead: str = STATE_MOUNTING
+    ) -> None:
+        self._memory, self._parameter, self._instead = memory, parameter, instead
         self._lock = threading.Lock()
         self._fixed: dict[str, Transform] = {}
         self._moving: dict[str, deque[tuple[float, Transform]]] = {}
@@ -155,8 +162,8 @@ class TransformTree:
                 or CameraError(
                     f"TF doesn't connect the camera's frame {frame!r} with {world!r}: "
                     f"{_told(own)}, {_told(others)}. Run robot_state_publisher or a "
-                    "static_transform_publisher for the camera, check the parameter world_frame, "
-                    "or state camera_height and camera_pitch_deg instead of it"
+                    "static_transform_publisher for the camera, check the parameter "
+                    f"{self._parameter}, or {self._instead}"
                 )
             )
         return np.asarray(np.linalg.solve(others[common], own[common]), np.float64)
@@ -172,7 +179,7 @@ class TransformTree:
         if height <= 0:
             raise CameraError(
                 f"TF has the camera's frame {frame!r} {-height:.2f} m below the floor of "
-                f"{world!r}; expected a world_frame with z up and 0 on the floor, like "
+                f"{world!r}; expected a {self._parameter} with z up and 0 on the floor, like "
                 "base_footprint"
             )
         return Mounting.above(pose[2, :3], height)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from smap_ros.errors import InputError
-from smap_ros.graph import params_file
+from smap_ros.graph import floor, params_file
 from smap_ros.graph.checks import TOPICS, check, namespace_of
 from smap_ros.graph.node_types import (
     CAMERA_NODE,
@@ -254,6 +254,8 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     if CAMERA_NODE in members and POSE3D_NODE in members:
         given = _unhurried(_awaited(given, file), file)
     parameters = {node.name: _parameters(graph, node, given) for node in members}
+    if VIEW_NODE in members and POSE3D_NODE in members:
+        parameters[POSE3D_NODE.name] = _of_the_model(parameters[POSE3D_NODE.name], file)
     # A viewer of the composed process would take the other nodes' turns.
     together = [node for node in members if typed.get("composed") and node is not VIEW_NODE]
     groups = [together] if together else []
@@ -347,6 +349,15 @@ def _parameters(
         if owner == node.name and argument.name in given
     }
     return {**parameters, **_clock(given)}
+
+
+def _of_the_model(parameters: dict[str, Value], file: Path | None) -> dict[str, Value]:
+    """The pose node's parameters without what is said of the floor for the viewer alone."""
+    if parameters.keys().isdisjoint({floor.WORLD_FRAME, *floor.MOUNTING}):
+        return parameters
+    stated = params_file.stated_in(file, POSE3D_NODE.name) if file else {}
+    left = floor.of_the_viewer_alone(stated | parameters)
+    return {name: value for name, value in parameters.items() if name not in left}
 
 
 def _clock(given: Mapping[str, Value | None]) -> dict[str, Value]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -18,14 +17,14 @@ from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import array_to_image
 from smap_ros.nodes.diagnostics import STEADY
-from smap_ros.nodes.image_watch import ImageInput
+from smap_ros.nodes.image_watch import ImageInput, image_bytes
+from smap_ros.view.live import MAX_PICTURES, PICTURE_BYTES, Pictures
 from smap_ros.viz.draw import draw_frame
 
 LOOK_PERIOD = 0.25  # seconds between two looks at who subscribes
-# Images that wait for their people: half a second at 30 Hz.
-MAX_IMAGES = 16
-
-_Stamp = tuple[int, int]
+# Best effort loses an image now and then; so many in a row are no accident.
+MISSED_IN_A_ROW = 3
+SETTLED = 5.0  # seconds after somebody began to look: people of earlier images have come by then
 
 
 class Annotator:
@@ -34,16 +33,22 @@ class Annotator:
     Args:
         node: the node.
         images: what is drawn on.
+
+    Attributes:
+        drawn: pictures so far.
+        missed: people whose image was not at hand, though somebody looked.
+        draw_ms: how long the last picture took, milliseconds.
     """
 
     def __init__(self, node: Node, images: ImageInput) -> None:
         self._node, self._input = node, images
-        self._images: OrderedDict[_Stamp, Image | CompressedImage] = OrderedDict()
+        self._images: Pictures[Image | CompressedImage] = Pictures(image_bytes)
         self._subscription: Subscription | None = None
         self._publisher = node.create_publisher(Image, "image_annotated", qos.SENSOR)
         self._timer = node.create_timer(LOOK_PERIOD, self._look, clock=STEADY)
         self._depth = BitDepth()
-        self.drawn = 0
+        self.drawn = self.missed = self._missed_in_a_row = 0
+        self._since = 0.0  # when somebody began to look
         self.draw_ms = 0.0
 
     def annotate(self, message: BodyArray, bodies: tuple[Body, ...]) -> None:
@@ -51,9 +56,11 @@ class Annotator:
         if self._subscription is None:
             return
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        image = self._images.pop(stamp, None)
+        image = self._images.exactly(stamp)
         if image is None:
+            self._miss()
             return
+        self._missed_in_a_row = 0
         started = time.perf_counter()
         try:
             canvas = image_from_message(image, self._depth)
@@ -68,19 +75,39 @@ class Annotator:
         self.drawn += 1
         self.draw_ms = (time.perf_counter() - started) * 1e3
 
+    @property
+    def problem(self) -> str:
+        """Why nobody gets a picture, in one line; empty when they are drawn."""
+        if self._missed_in_a_row < MISSED_IN_A_ROW:
+            return ""
+        if self._images.of(None) is None:
+            return f"no image_annotated: no images come on {self._input.topic}"
+        return (
+            "no image_annotated: the people come later than their images are kept, "
+            f"{MAX_PICTURES} or {PICTURE_BYTES / 1e6:g} MB, or the images of "
+            f"{self._input.topic} are others; lower smoothing_delay, or take smaller images "
+            "(compressed:=true)"
+        )
+
+    def _miss(self) -> None:
+        """No image of these people, who may be of the time before anybody looked."""
+        if time.monotonic() - self._since > SETTLED:
+            self.missed += 1
+            self._missed_in_a_row += 1
+
     def _look(self) -> None:
         watched = self._publisher.get_subscription_count() > 0
         if watched and self._subscription is None:
             self._subscription = self._node.create_subscription(
                 self._input.kind, self._input.topic, self._keep, self._input.profile
             )
+            self._since, self._missed_in_a_row = time.monotonic(), 0
         elif not watched and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
             self._images.clear()
+            self._missed_in_a_row = 0
 
     def _keep(self, message: Image | CompressedImage) -> None:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        self._images[stamp] = message
-        while len(self._images) > MAX_IMAGES:
-            self._images.popitem(last=False)
+        self._images.keep(stamp, message)

@@ -125,6 +125,10 @@ class Feed:
         if time.monotonic() - self._last <= UNFED:
             return ""
         found = offers(self._node, self._topic)
+        if not found and self._beside:
+            return (
+                f"nobody publishes {self._topic}, though {self._from} runs; its diagnostics say why"
+            )
         if not found:
             return f"nobody publishes {self._topic}; start {self._from} in the same namespace"
         if wrong := mismatch(found, self._topic, PEOPLE, reliable=False):
@@ -136,3 +140,9 @@ class Feed:
                 "taken reliably; let it publish them reliably"
             )
         return f"nothing on {self._topic} for {UNFED:g} s; the diagnostics of {self._from} say why"
+
+    @property
+    def _beside(self) -> bool:
+        """Whether the node that is to feed us runs in our namespace."""
+        who = self._from, self._node.get_namespace()
+        return who in self._node.get_node_names_and_namespaces()

@@ -1,4 +1,4 @@
-"""What somebody says once, before we come."""
+"""What somebody says once, before we come; and again when started anew."""
 
 from __future__ import annotations
 

@@ -74,6 +74,11 @@ class ImageInput:
         return bool(self.profile.reliability == QoSReliabilityPolicy.RELIABLE)
 
 
+def image_bytes(message: Image | CompressedImage) -> int:
+    """How much memory an image takes."""
+    return len(message.data)
+
+
 class ImageWatch:
     """Watches the images of a topic.
 

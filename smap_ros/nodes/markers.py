@@ -12,7 +12,7 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.errors import SmapError
-from smap_ros.graph.node_types import MARKERS_NODE, SMOOTHER_NODE
+from smap_ros.graph.node_types import MARKERS_NODE, POSE3D_NODE, SMOOTHER_NODE
 from smap_ros.graph.parameters import MarkerStyle
 from smap_ros.msg import Body as BodyMessage
 from smap_ros.msg import BodyArray
@@ -38,6 +38,11 @@ _NO_HRI = (
     "(ros-jazzy-hri-msgs), not from PyPI"
 )
 
+_NO_FRAME = (
+    "tf is on, but the people's frame_id is empty: they get no TF frames, as nobody could place "
+    "them; set the frame_id of the camera's driver"
+)
+
 
 class MarkersNode(Node):
     """Subscribes ``bodies``; publishes ``markers``, ``poses``, ``image_annotated`` and TF.
@@ -51,6 +56,7 @@ class MarkersNode(Node):
         self._style = self._settings.options(MarkerStyle)
         self._builder = MarkerBuilder()
         self._problem = ""
+        self._placed = True  # the newest people have a frame that TF can know
         self._statistics = FrameStatistics()
         self._markers = self.create_publisher(MarkerArray, "markers", qos.RELIABLE)
         self._poses = self.create_publisher(PoseArray, "poses", qos.RELIABLE)
@@ -60,8 +66,13 @@ class MarkersNode(Node):
         self._detections = self._make_detections()
         self._annotator = Annotator(self, ImageInput.of(self, self._settings))
         self.create_subscription(BodyArray, "bodies", self._on_bodies, qos.RELIABLE)
-        self._feed = Feed(self, "bodies", SMOOTHER_NODE.name)
+        self._feed = Feed(self, "bodies", self._feeder())
         self._diagnostics = Diagnostics(self, "visualization", self._health)
+
+    def _feeder(self) -> str:
+        """Who is to publish the people; without a smoother we are given the raw ones."""
+        raw = self.resolve_topic_name("bodies").endswith("/bodies_raw")
+        return POSE3D_NODE.name if raw else SMOOTHER_NODE.name
 
     def _make_transforms(self) -> Any:
         if not self._settings.flag("tf"):
@@ -119,7 +130,11 @@ class MarkersNode(Node):
         self._statistics.done(len(bodies), latency_ms(self, message.header.stamp), work)
 
     def _broadcast(self, message: BodyArray) -> None:
+        self._placed = bool(message.header.frame_id)
         if self._transforms is None:
+            return
+        if not self._placed:
+            self.get_logger().warning(_NO_FRAME, once=True)
             return
         frames = [
             _transform(body, message, frame)
@@ -144,6 +159,7 @@ class MarkersNode(Node):
         values = {
             **self._statistics.values(),
             "pictures": str(self._annotator.drawn),
+            "pictures missed": str(self._annotator.missed),
             "REP-155": self._told_of_humans(),
             "detections": "published" if detections.AVAILABLE else detections.MISSING,
         }
@@ -151,10 +167,14 @@ class MarkersNode(Node):
             return Health(Level.ERROR, self._problem, values)
         if self._transforms is None and self._settings.flag("tf"):
             return Health(Level.WARN, _NO_TF, values)
+        if self._transforms is not None and not self._placed:
+            return Health(Level.WARN, _NO_FRAME, values)
         if self._humans is None and self._settings.text("hri") == "on":
             return Health(Level.WARN, _NO_HRI, values)
         if silence := self._feed.problem():
             return Health(Level.WARN, silence, values)
+        if blind := self._annotator.problem:
+            return Health(Level.WARN, blind, values)
         return Health(Level.OK, "running", values)
 
     def _told_of_humans(self) -> str:

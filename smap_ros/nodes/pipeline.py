@@ -53,6 +53,33 @@ class Arrival:
     time: float
 
 
+class HeardInfos:
+    """The CameraInfo messages of a topic, those that were said before we came among them.
+
+    Attributes:
+        known: what they say of the cameras.
+    """
+
+    def __init__(self) -> None:
+        self.known = CameraInfos()
+        self._last: dict[str, float] = {}  # stamp of what came last, by frame
+
+    def take(self, info: CameraInfo) -> None:
+        """One has arrived."""
+        self.known.take(info)
+        stamps = {**self._last, info.header.frame_id: seconds(info.header.stamp)}
+        self._last = {frame: stamps[frame] for frame in self.known.frames}
+
+    def take_early(self, info: CameraInfo) -> None:
+        """One that is kept for those who come late has arrived; what is newer than it wins.
+
+        A driver that is started anew, with another lens, says its calibration this way too.
+        """
+        stamp = seconds(info.header.stamp)
+        if not stamp or stamp >= self._last.get(info.header.frame_id, 0.0):
+            self.take(info)
+
+
 class LiveCameras:
     """Which camera an image was taken with, and how it is mounted.
 
@@ -67,7 +94,12 @@ class LiveCameras:
         self.rectification = rectification("auto")
         self.world: WorldFrame | None = None
         self.source = "none yet"
-        self._infos, self._rectified_infos = CameraInfos(), CameraInfos()
+        self._infos, self._rectified_infos = HeardInfos(), HeardInfos()
+
+    def forget(self) -> None:
+        """Forget what was heard; what is stated stays."""
+        self.source = "none yet"
+        self._infos, self._rectified_infos = HeardInfos(), HeardInfos()
 
     @property
     def fov_deg(self) -> float:
@@ -104,13 +136,16 @@ class LiveCameras:
         self._infos.take(info)
 
     def take_early_info(self, info: CameraInfo) -> None:
-        """A calibration from before we came has arrived; one of its frame that came since wins."""
-        if info.header.frame_id not in self._infos.frames:
-            self._infos.take(info)
+        """A calibration that is kept for those who come late; see :class:`HeardInfos`."""
+        self._infos.take_early(info)
 
     def take_rectified_info(self, info: CameraInfo) -> None:
         """A calibration of the rectified images alone has arrived."""
         self._rectified_infos.take(info)
+
+    def take_early_rectified_info(self, info: CameraInfo) -> None:
+        """One of the rectified images alone that is kept for those who come late."""
+        self._rectified_infos.take_early(info)
 
     def camera(self, frame_id: str, width: int, height: int, stamp: float) -> Camera:
         """The camera of an image, with its mounting at the image's stamp if TF is to say so.
@@ -129,8 +164,9 @@ class LiveCameras:
             # From the field of view at hand, so that a change takes effect on the next image.
             self.source = f"fov_deg {self.fov_deg:g}"
             return CameraChoice(fov=math.radians(self.fov_deg)).camera(size)
-        own = self.rectification.rectified and frame_id in self._rectified_infos.frames
-        infos = self._rectified_infos if own else self._infos
+        rectified, infos = self._rectified_infos.known, self._infos.known
+        if self.rectification.rectified and frame_id in rectified.frames:
+            infos = rectified
         try:
             calibration = infos.calibration(frame_id, stamp)
         except CameraError as error:

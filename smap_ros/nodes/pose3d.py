@@ -76,7 +76,7 @@ class Pose3dNode(LifecycleNode):
         self._info_publisher: Publisher | None = None
         self._meshes: MeshMarkers | None = None
         self._subscriptions_made: list[Subscription] = []
-        self._early: EarlyMessages | None = None
+        self._early: list[EarlyMessages] = []
         self._cameras = LiveCameras()
         self._active, self._enabled = False, True  # by the life cycle; by the service
         self._ended = False  # by the life cycle, for good
@@ -127,6 +127,7 @@ class Pose3dNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the model and its device. SUCCESS always."""
         self._release()
+        self._cameras.forget()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -230,13 +231,13 @@ class Pose3dNode(LifecycleNode):
             self.create_subscription(images.kind, images.topic, self._on_image, images.profile),
             self.create_subscription(CameraInfo, info, self._on_info, qos.SENSOR),
         ]
-        self._early = EarlyMessages(self, CameraInfo, info, self._cameras.take_early_info)
+        self._early = [EarlyMessages(self, CameraInfo, info, self._cameras.take_early_info)]
         if beside:
+            take, early = self._cameras.take_rectified_info, self._cameras.take_early_rectified_info
             self._subscriptions_made.append(
-                self.create_subscription(
-                    CameraInfo, beside, self._cameras.take_rectified_info, qos.SENSOR
-                )
+                self.create_subscription(CameraInfo, beside, take, qos.SENSOR)
             )
+            self._early.append(EarlyMessages(self, CameraInfo, beside, early))
         decision = self._cameras.rectification
         taken = "rectified" if decision.rectified else "raw"
         self.get_logger().info(f"images of {images.topic} are taken as {taken}: {decision.reason}")
@@ -249,9 +250,9 @@ class Pose3dNode(LifecycleNode):
     def _pause(self) -> None:
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
-        if self._early is not None:
-            self._early.close()
-        self._subscriptions_made, self._watch, self._early = [], None, None
+        for early in self._early:
+            early.close()
+        self._subscriptions_made, self._watch, self._early = [], None, []
         if self._worker is not None:
             self._worker.stop()
             self._worker = None

@@ -35,7 +35,7 @@ from smap_ros.nodes.clocks import latency_ms
 from smap_ros.nodes.conversions import bodies_from_message, seconds
 from smap_ros.nodes.diagnostics import DEPTH, STEADY, TOPIC, Diagnostics, Health, Level
 from smap_ros.nodes.early import EarlyMessages
-from smap_ros.nodes.image_watch import ImageInput, ImageWatch
+from smap_ros.nodes.image_watch import ImageInput, ImageWatch, image_bytes
 from smap_ros.nodes.parameters import NodeParameters, Values
 from smap_ros.nodes.pipeline import LiveCameras
 from smap_ros.nodes.runtime import run
@@ -52,6 +52,7 @@ STATUS_PERIOD = 0.5  # seconds between two updates of the panel
 ASSUMED_OPENING = math.radians(60)
 # People who don't come for so long: the picture is shown without them.
 ALONE = 1.0  # seconds
+OVERTAKEN = 0.1  # seconds that a picture, which is large, may come after its people
 
 # The newest only, and none that the publisher would have to send again.
 NEWEST = QoSProfile(
@@ -79,12 +80,12 @@ class ViewNode(Node):
         self._cameras = LiveCameras()
         self._depth = BitDepth()
         self._accept(self._settings.values())
-        self._pictures: Pictures[Image | CompressedImage] = Pictures()
+        self._pictures: Pictures[Image | CompressedImage] = Pictures(image_bytes)
         self._meshes: dict[int, Mesh] = {}
         self._welder = Welder()
         self._notes: dict[str, str] = {}  # for the panel, by topic
         self._made: list[Subscription] = []
-        self._early: EarlyMessages | None = None
+        self._early: list[EarlyMessages] = []
         self._watch: ImageWatch | None = None
         self._stopped = threading.Event()
         self._last_bodies = self._last_status = 0.0
@@ -145,16 +146,19 @@ class ViewNode(Node):
             create(MarkerArray, "meshes", self._on_meshes, NEWEST, raw=True),
             create(DiagnosticArray, TOPIC, self._on_diagnostics, DEPTH),
         ]
-        self._early = EarlyMessages(self, CameraInfo, info, self._cameras.take_early_info)
+        cameras = self._cameras
+        self._early = [EarlyMessages(self, CameraInfo, info, cameras.take_early_info)]
         if beside:
-            self._made.append(create(CameraInfo, beside, self._cameras.take_rectified_info, NEWEST))
+            self._made.append(create(CameraInfo, beside, cameras.take_rectified_info, NEWEST))
+            early = EarlyMessages(self, CameraInfo, beside, cameras.take_early_rectified_info)
+            self._early.append(early)
 
     def _leave(self) -> None:
         for subscription in self._made:
             self.destroy_subscription(subscription)
-        if self._early is not None:
-            self._early.close()
-        self._made, self._watch, self._early = [], None, None
+        for early in self._early:
+            early.close()
+        self._made, self._watch, self._early = [], None, []
         self._pictures.clear()
 
     def _on_bodies(self, message: BodyArray) -> None:
@@ -248,8 +252,21 @@ class ViewNode(Node):
         self._notes.pop("calibration", None)
         return camera
 
+    def _picture(self, stamp: tuple[int, int] | None) -> Image | CompressedImage | None:
+        """The newest one without a stamp, else that of the stamp, which may be on its way."""
+        if stamp is None:
+            return self._pictures.of(None)
+        if (found := self._pictures.exactly(stamp)) is None:
+            self._stopped.wait(OVERTAKEN)
+            found = self._pictures.exactly(stamp)
+        return found
+
     def _show_picture(self, stamp: tuple[int, int] | None) -> None:
-        message = self._pictures.of(stamp) if self._page.wants("picture") else None
+        wanted = self._page.wants("picture")
+        message = self._picture(stamp) if wanted else None
+        self._notes.pop("picture", None)
+        if wanted and message is None:
+            self._notes["picture"] = "none is at hand of the image that the people were found in"
         shown = None if message is None else image_from_message(message, self._depth)
         self._page.show_picture(shown)
 

@@ -10,7 +10,12 @@ from rclpy.node import Node
 
 from smap_ros.errors import InputError
 from smap_ros.geometry.mounting import Mounting
-from smap_ros.geometry.transforms import Transform, TransformTree
+from smap_ros.geometry.transforms import (
+    STATE_MOUNTING,
+    WORLD_FRAME,
+    Transform,
+    TransformTree,
+)
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import seconds
 from smap_ros.nodes.tf_messages import TFMessage
@@ -32,8 +37,8 @@ class WorldFrame:
         self,
         node: Node,
         name: str,
-        parameter: str = "world_frame",
-        instead: str = "state camera_height and camera_pitch_deg",
+        parameter: str = WORLD_FRAME,
+        instead: str = STATE_MOUNTING,
     ) -> None:
         if TFMessage is None:
             raise InputError(
@@ -41,7 +46,7 @@ class WorldFrame:
                 f"distribution (ros-jazzy-tf2-msgs), not from PyPI; without it {instead}"
             )
         self._node, self._name = node, name
-        self._tree = TransformTree()
+        self._tree = TransformTree(parameter=parameter, instead=instead)
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", self._take_moving, qos.TF),
             node.create_subscription(TFMessage, "/tf_static", self._take_fixed, qos.TF_STATIC),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smap_ros.bodies import BodyFrame
@@ -52,17 +52,25 @@ def video_name(source: str) -> str:
 def written(frames: Iterable[BodyFrame]) -> list[str]:
     """The files that a run with these frames wrote beside its bodies.json, as far as they tell.
 
-    A folder that is a film and not the first source isn't named in its frames: its video is left
-    out.
+    The video of a film that doesn't tell it is left out.
     """
-    names, files = Names(), []
-    for number, group in enumerate(by_source(frames)):
-        head = group[0]
-        if _single(group):
-            files.append(names.picture(head.source))
-        elif number == 0 or not of_picture(head.source):
-            files.append(names.video(head.source, first=number == 0))
+    files = [file for _, file in with_files(frames) if file]
     return [SHEET, PLOT, *files] if files else []
+
+
+def with_files(frames: Iterable[BodyFrame]) -> Iterator[tuple[list[BodyFrame], str]]:
+    """The frames by source, each with the picture or video that its run wrote of them.
+
+    It is empty of a folder that is a film and not the first source, as its frames don't name it.
+    """
+    names = Names()
+    for number, group in enumerate(by_source(frames)):
+        source, file = group[0].source, ""
+        if _single(group):
+            file = names.picture(source)
+        elif number == 0 or not of_picture(source):
+            file = names.video(source, first=number == 0)
+        yield group, file
 
 
 def by_source(frames: Iterable[BodyFrame]) -> list[list[BodyFrame]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from smap_ros.bodies import BodyFrame
 from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
-from smap_ros.errors import CameraError
+from smap_ros.errors import CameraError, InputError, SmapError
 from smap_ros.estimators.base import Delayed, Estimator, Image, flush
 from smap_ros.sources import Frame, Source
 from smap_ros.temporal import DETECTIONS_ONLY, Answer, BodySmoother, SmootherConfig
@@ -83,8 +84,11 @@ def estimate_frames(
     Yields:
         The image, uint8 [H, W, 3] bgr, and its people.
 
+    Of a folder, a picture that can't be used is skipped with a warning.
+
     Raises:
-        CameraError: if an image has no camera.
+        CameraError: if an image has no camera; of a folder, if none can be used.
+        InputError: if an image can't be used, likewise.
     """
     detector = estimator.about.sha256
     config = smoothing.changed(tracker=DETECTIONS_ONLY)
@@ -132,13 +136,46 @@ def _answers(
             "they are a film, say how many come a second with --fps", estimator.about, source.name,
         )  # fmt: skip
     taken = (frame for frame in source if frame.index % every == 0)
-    for frame in itertools.islice(taken, max_frames):
+    most = None if max_frames is None else min(max_frames, sys.maxsize)
+    images = itertools.islice(taken, most)
+    if not source.moving:
+        yield from _scenes(source, images, estimator, choice)
+        return
+    for frame in images:
         waiting.append(frame)
         answers = [estimator.estimate(frame.image, camera_of(choice, frame), frame.stamp)]
-        if not source.moving:  # each image is a scene of its own
-            answers += flush(estimator)
         yield from _paired(waiting, answers)
     yield from _paired(waiting, flush(estimator))
+
+
+def _scenes(
+    source: Source, images: Iterable[Frame], estimator: Estimator, choice: CameraChoice
+) -> Iterator[tuple[Frame, BodyFrame]]:
+    """Each image by itself; one of several that can't be used costs none of the others."""
+    refused: list[SmapError] = []
+    usable = False
+    for frame in images:
+        try:
+            answers = [estimator.estimate(frame.image, camera_of(choice, frame), frame.stamp)]
+            answers += flush(estimator)
+        except (CameraError, InputError) as error:
+            if source.count == 1:
+                raise
+            refused.append(_named_error(error, frame))
+            LOG.warning("skipped: %s", refused[-1])
+            continue
+        usable = True
+        yield from _paired(deque([frame]), answers)
+    if refused and not usable:
+        told = f"none of the {len(refused)} pictures of {source.name} can be used; the first:"
+        raise type(refused[0])(f"{told} {refused[0]}")
+
+
+def _named_error(error: SmapError, frame: Frame) -> SmapError:
+    """The error with the image that it is of, as :func:`camera_of` says it already."""
+    if isinstance(error, CameraError):
+        return error
+    return type(error)(f"image {frame.index} of {frame.source}: {error}")
 
 
 def _paired(waiting: deque[Frame], answers: list[BodyFrame]) -> Iterator[tuple[Frame, BodyFrame]]:

@@ -10,7 +10,7 @@ from smap_ros.errors import InputError, SmapError
 from smap_ros.locks import FolderLock
 from smap_ros.offline.bodies_file import read_bodies
 from smap_ros.offline.earlier import written
-from smap_ros.offline.names import BODIES
+from smap_ros.offline.names import BODIES, OWN_PICTURES, PICTURES, WRITTEN
 from smap_ros.pictures import printable
 
 
@@ -25,7 +25,7 @@ class OutputFolder:
 
     Raises:
         InputError: if the folder can't be written to, another run writes to it, or an input is
-            among what would be removed.
+            among what would be removed or replaced.
     """
 
     def __init__(self, out: Path, inputs: Iterable[Path] = ()) -> None:
@@ -111,3 +111,23 @@ def _refuse_inputs(out: Path, earlier: list[Path], inputs: Iterable[Path]) -> No
                 f"input {printable(str(given))} was written by an earlier run to the output folder "
                 f"{printable(str(out))}, which this run replaces; choose another --out"
             )
+        if replaced := _would_replace(out, given):
+            raise InputError(
+                f"input {printable(str(given))} has the place of {replaced}, which this run writes "
+                f"to the output folder {printable(str(out))}; choose another --out"
+            )
+
+
+def _would_replace(out: Path, given: Path) -> str:
+    """What this run writes, or may write, in the place of an input; empty if nothing."""
+    folder, pictures = out.resolve(), (out / PICTURES).resolve()
+    # A link in the folder is replaced, whatever it leads to.
+    for file in (given.resolve(), given.parent.resolve() / given.name):
+        if file == pictures or (file.parent == pictures and file.suffix == ".jpg"):
+            return f"the annotated pictures ({PICTURES}/)"
+        if file.parent == folder and any(map(file.match, WRITTEN)):
+            return printable(file.name)
+        # Beside a bodies.json they aren't read, see FolderSource.
+        if file == folder and not (out / BODIES).is_file():
+            return next((name for name in OWN_PICTURES if (out / name).exists()), "")
+    return ""

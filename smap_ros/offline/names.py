@@ -10,3 +10,6 @@ PICTURES = "annotated"
 
 # Pictures beside a bodies.json that no camera took.
 OWN_PICTURES = frozenset((SHEET, PLOT))
+
+# What a run may write directly to its folder: whatever its inputs are called.
+WRITTEN = (BODIES, SHEET, PLOT, f"{VIDEO}.mp4", f"{VIDEO}_*.mp4")

@@ -108,7 +108,7 @@ class ResultWriter:
 
     Raises:
         InputError: if the folder can't be written to, another run writes to it, or it holds an
-            input that would be removed.
+            input that would be removed or replaced.
     """
 
     def __init__(self, out: Path, inputs: Iterable[Path] = ()) -> None:

@@ -9,7 +9,7 @@ from smap_ros.bags import BAG_SUFFIXES
 from smap_ros.errors import InputError
 from smap_ros.markup import yaml_value
 from smap_ros.paths import user_path
-from smap_ros.sources.base import FASTEST, SLOWEST, Frame, Mode, Source
+from smap_ros.sources.base import FASTEST, SLOWEST, Frame, Mode, Source, public_name
 from smap_ros.sources.files import IMAGE_SUFFIXES, FolderSource, ImageSource
 
 __all__ = [
@@ -97,9 +97,12 @@ def open_source(
     spec = os.fspath(spec)
     if not spec.strip():
         raise InputError(f"the input is empty; expected {_INPUTS}")
-    path = user_path(spec)
-    if fps is not None and not path.is_dir():
-        raise InputError(f"images per second ({fps:g}) are for folders of images; {spec} is none")
+    remote = "://" in spec
+    path = Path() if remote else user_path(spec)
+    if fps is not None and (remote or not path.is_dir()):
+        raise InputError(
+            f"images per second ({fps:g}) are for folders of images; {public_name(spec)} is none"
+        )
     if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise InputError(
             f"images per second are {fps:g}; expected a positive number, from {SLOWEST:g} to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -115,3 +116,17 @@ class Source(Protocol):
 
         A live camera may be closed from another thread, which ends the iteration at once.
         """
+
+
+def public_name(spec: str) -> str:
+    """An input as it is told in logs and results: a URL's secrets are nobody's business.
+
+    These are user and password, and what stands behind a question mark, such as a signature.
+
+    Examples:
+        >>> public_name("rtsp://admin:secret@10.0.0.7/stream?token=1")
+        'rtsp://10.0.0.7/stream'
+    """
+    if "://" not in spec:
+        return spec
+    return re.sub(r"[?#].*", "", re.sub(r"://[^/]*@", "://", spec), flags=re.DOTALL)

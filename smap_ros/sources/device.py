@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 
 from smap_ros.errors import InputError, reason
-from smap_ros.sources.base import Frame, Mode, Source
+from smap_ros.sources.base import Frame, Mode, Source, public_name
 from smap_ros.sources.video import VideoSource
 
 LOG = logging.getLogger(__name__)
@@ -231,16 +230,6 @@ class _Reader:
         with self._changed:
             self.refusal = reason
             self._changed.notify_all()
-
-
-def public_name(spec: str) -> str:
-    """A camera as it is told in logs and results: a URL's user and password are nobody's business.
-
-    Examples:
-        >>> public_name("rtsp://admin:secret@10.0.0.7/stream")
-        'rtsp://10.0.0.7/stream'
-    """
-    return re.sub(r"://[^/]*@", "://", spec)
 
 
 def _refusal(url: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import suppress
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from av.video.stream import VideoStream
 
 from smap_ros.errors import InputError, reason
 from smap_ros.pictures import printable
-from smap_ros.sources.base import Frame
+from smap_ros.sources.base import Frame, public_name
 from smap_ros.sources.display import Display
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class VideoSource:
     """The frames of a video file, turned upright and mirrored as the file says.
 
     A damaged or truncated file gives its frames up to the damage, then a logged warning that
-    says how much is missing.
+    says how much is missing. It may be read several times at once.
 
     Args:
         path: the file, or a URL that has one; any container and codec that FFmpeg reads.
@@ -57,18 +58,19 @@ class VideoSource:
     problem = ""
 
     def __init__(self, path: Path | str, *, repeatable: bool = False) -> None:
-        self.name = printable(Path(path).name)
-        self._path = path
-        self._told = printable(str(path))
+        self._path = str(path)
+        self._told = printable(public_name(self._path))
+        self.name = printable(Path(public_name(self._path)).name)
         self._threads = "SLICE" if repeatable else "AUTO"
-        self._open: InputContainer | None = None
-        container, stream = self._reopen()
-        self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
-        self.count = _expected_frames(container, stream)
-        self._counted = bool(stream.frames)
-        self._seconds = _seconds(container, stream)
+        self._closed = threading.Event()  # of the iterations that have begun
         self._skewed = False  # whether that was told
-        self._pixel_aspect = _pixel_aspect(stream)
+        container, stream = self._open()
+        with container:
+            self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
+            self.count = _expected_frames(container, stream)
+            self._counted = bool(stream.frames)
+            self._seconds = _seconds(container, stream)
+            self._pixel_aspect = _pixel_aspect(stream)
 
     def __iter__(self) -> Iterator[Frame]:
         for index, (frame, stamp) in enumerate(self._decoded()):
@@ -93,12 +95,13 @@ class VideoSource:
 
     def _decoded(self) -> Iterator[tuple[VideoFrame, float]]:
         """All frames that can be decoded, with their stamps."""
-        container, stream = self._reopen()
+        closed = self._closed
+        container, stream = self._open()
         base, count = stream.time_base, 0
         first = end = 0.0
         damage: list[str] = []
-        try:
-            for frame in _decode(container, stream, damage):
+        with container, closing(_decode(container, stream, damage)) as frames:
+            for frame in frames:
                 # Not frame.time: frames that a damaged decoder gives back have no time base of
                 # their own.
                 if frame.pts is not None and base is not None:
@@ -106,18 +109,18 @@ class VideoSource:
                 else:
                     stamp = count / (self.rate or 1.0)
                 yield frame, stamp
+                if closed.is_set():
+                    return
                 first = stamp if count == 0 else first
                 end = max(end, stamp + float((frame.duration or 0) * (base or 0)))
                 count += 1
-        finally:
-            self.close()
         self._report(count, max(end, end - first), damage[0] if damage else None)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        """End the iterations that have begun, after the frame that each is at; from any thread."""
+        # Each closes its own file: FFmpeg crashes where another one does.
+        closed, self._closed = self._closed, threading.Event()
+        closed.set()
 
     def _frame(self, frame: VideoFrame, index: int, stamp: float) -> Frame:
         image = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
@@ -134,18 +137,18 @@ class VideoSource:
         upright = display.upright(image)
         return Frame(upright, None, stamp, index, self.name, pixel_aspect=aspect)
 
-    def _reopen(self) -> tuple[InputContainer, VideoStream]:
-        self.close()
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        remote = "://" in self._path
         try:
-            container = av.open(str(self._path))
+            # In full, as FFmpeg takes what stands before a colon for a protocol: 12:30.mp4.
+            container = av.open(self._path if remote else str(Path(self._path).absolute()))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise InputError(
                 f"{self._told} can't be opened as a video: {reason(error)}. If it was being "
                 "recorded, the recording may not have been closed"
             ) from error
-        self._open = container
         if not container.streams.video:
-            self.close()
+            container.close()
             raise InputError(f"{self._told} has no video stream; expected a video file")
         stream = container.streams.video[0]
         stream.thread_type = self._threads
@@ -188,7 +191,7 @@ class VideoSource:
 
 def _decode(
     container: InputContainer, stream: VideoStream, damage: list[str]
-) -> Iterator[VideoFrame]:
+) -> Generator[VideoFrame]:
     """Frames up to the first damage, whose description is then put into the list."""
     packets = container.demux(stream)
     while not damage:

@@ -81,7 +81,7 @@ def origin_allowed(origin: str | None, asked: str | None, host: str) -> bool:
     name = urlsplit(origin).hostname
     if is_loopback(host):
         # Not what was asked for: a name of the attacker's that resolves to this machine.
-        return name in _LOOPBACK_NAMES
+        return name in (*_LOOPBACK_NAMES, host)
     return name is not None and name == urlsplit(f"//{asked or ''}").hostname
 
 

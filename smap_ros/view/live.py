@@ -21,7 +21,10 @@ MAX_FRAMES = 600  # that trails are made of
 FLOOR_BODIES = 400  # the last so many people tell where the floor is
 FLOOR_PERIOD = 1.0  # seconds between two guesses
 SILENT = 3.0  # seconds after which a node that says nothing is reported
-MAX_PICTURES = 16  # that wait for their people: half a second at 30 Hz
+# That wait for their people, as far as so much memory holds them: a slow model, and a smoother
+# that waits for its later images, take seconds.
+MAX_PICTURES = 150  # five seconds at 30 Hz
+PICTURE_BYTES = 256_000_000
 
 
 class Live:
@@ -95,18 +98,29 @@ class Live:
 
 
 class Pictures(Generic[Message]):
-    """The last pictures by their stamp, for the people that come later."""
+    """The last pictures by their stamp, for the people that come later.
 
-    def __init__(self) -> None:
+    Safe to use from several threads.
+
+    Args:
+        size: bytes of a picture; without it their number alone is bounded.
+    """
+
+    def __init__(self, size: Callable[[Message], int] = lambda _: 0) -> None:
+        self._size = size
         self._kept: OrderedDict[tuple[int, int], Message] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def keep(self, stamp: tuple[int, int], picture: Message) -> None:
-        """Keep a picture; the oldest goes."""
+        """Keep a picture; the oldest go."""
         with self._lock:
+            if stamp in self._kept:
+                self._bytes -= self._size(self._kept.pop(stamp))
             self._kept[stamp] = picture
-            while len(self._kept) > MAX_PICTURES:
-                self._kept.popitem(last=False)
+            self._bytes += self._size(picture)
+            while len(self._kept) > 1 and self._too_much():
+                self._bytes -= self._size(self._kept.popitem(last=False)[1])
 
     def of(self, stamp: tuple[int, int] | None) -> Message | None:
         """The picture of a stamp, or the newest where there is none of it."""
@@ -115,7 +129,16 @@ class Pictures(Generic[Message]):
                 return self._kept[stamp]
             return next(reversed(self._kept.values()), None)
 
+    def exactly(self, stamp: tuple[int, int]) -> Message | None:
+        """The picture of a stamp; None where there is none of it."""
+        with self._lock:
+            return self._kept.get(stamp)
+
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
             self._kept.clear()
+            self._bytes = 0
+
+    def _too_much(self) -> bool:
+        return len(self._kept) > MAX_PICTURES or self._bytes > PICTURE_BYTES

@@ -68,9 +68,9 @@ class Player:
             self._changed.notify_all()
 
     def seek(self, number: int) -> None:
-        """Show a frame; from any thread."""
+        """Show a frame, of those that there are the nearest; from any thread."""
         with self._changed:
-            self._wanted = number
+            self._wanted = min(max(number, 0), len(self._reel.frames) - 1)
             self._changed.notify_all()
 
     @property
@@ -136,7 +136,7 @@ class Player:
         @self._slider.on_update
         def _(event: viser.GuiEvent[viser.GuiSliderHandle[int]]) -> None:
             if not self._moving and event.client is not None:
-                self.seek(min(int(self._slider.value), last))
+                self.seek(int(self._slider.value))
 
         @self._play.on_click
         def _(event: viser.GuiEvent[viser.GuiButtonGroupHandle]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,7 @@ from smap_ros.bags.recording import health_of, read_recording
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
-from smap_ros.offline.earlier import by_source, of_picture, picture_name, video_name
-from smap_ros.offline.names import PICTURES, VIDEO
+from smap_ros.offline.earlier import by_source, of_picture, with_files
 from smap_ros.offline.results import read_bodies
 from smap_ros.sources import is_bag, is_camera, open_source
 from smap_ros.view.spool import Image, Spool
@@ -186,16 +184,18 @@ def _pictures(
     The originals, where they are: at ``images``, or beside the file under the name of the source;
     else the annotated pictures that the same run has left.
     """
-    numbered = zip(enumerate(frames), takes(frames), strict=True)
-    for k, ((name, _), group) in enumerate(groupby(numbered, key=lambda item: item[1])):
-        members = [item for item, _ in group]
+    start = 0
+    for group, file in with_files(frames):
+        members = list(enumerate(group, start))
+        start += len(group)
+        name, left = group[0].source, folder / file
         if not of_picture(name):
             found = _of_name(members, name, folder, images, topic)
         else:
-            found = _singles(members, folder, images, topic)
+            found = _singles(members, folder, images, topic, left)
         first = next(found, None)
         if first is None:
-            found = _annotated(members, name, folder, first=k == 0)  # as ResultWriter names them
+            found = _annotated(members, left)
         else:
             yield first
         yield from found
@@ -231,16 +231,10 @@ def _topic_in(path: Path, topic: str) -> str | None:
         return topic if topic in reader.topics else None
 
 
-def _annotated(
-    members: Sequence[tuple[int, BodyFrame]], name: str, folder: Path, *, first: bool
-) -> Iterator[tuple[int, Image]]:
-    """The pictures that a run left of the frames of a source."""
-    # Of a film of pictures the video bears the name of their folder, which nothing tells.
-    names = [VIDEO] * first + [video_name(name)] * (not of_picture(name))
-    files = [folder / f"{stem}.mp4" for stem in names]
-    there = next((file for file in files if file.is_file()), None)
-    if there is not None:
-        yield from _of_source(there, {k: number for k, (number, _) in enumerate(members)})
+def _annotated(members: Sequence[tuple[int, BodyFrame]], left: Path) -> Iterator[tuple[int, Image]]:
+    """The pictures that a run left of the frames of a film."""
+    if left.suffix == ".mp4" and left.is_file():
+        yield from _of_source(left, {k: number for k, (number, _) in enumerate(members)})
 
 
 def _beside(name: str, folder: Path) -> Path | None:
@@ -284,13 +278,14 @@ def _singles(
     folder: Path,
     images: Path | None,
     topic: str | None,
+    left: Path,
 ) -> Iterator[tuple[int, Image]]:
-    """The pictures of frames that each name a file."""
+    """The pictures of frames that each name a file, or else the one that their run left."""
     if images is not None and (is_bag(images) or images.is_file()) and not of_picture(images.name):
         yield from _of_source(images, {frame.index: k for k, frame in members}, topic)
         return
     for number, frame in members:
-        place = _single(frame.source, folder, images)
+        place = _single(frame.source, folder, images, left)
         if place is None:
             continue
         try:
@@ -301,9 +296,8 @@ def _singles(
         yield from ((number, picture.image) for picture in shown)
 
 
-def _single(name: str, folder: Path, images: Path | None) -> Path | None:
-    """Where the picture of a name is."""
+def _single(name: str, folder: Path, images: Path | None, left: Path) -> Path | None:
+    """Where the picture of a name is: the original, or the one that its run left."""
     stated = [] if images is None else [images / Path(name).name, images]
-    left = folder / PICTURES / f"{picture_name(name)}.jpg"
-    places = [*stated, *_places(name, folder), left]
+    places = [*stated, *_places(name, folder), *([left] if left.suffix == ".jpg" else [])]
     return next((place for place in places if place.is_file()), None)

@@ -172,7 +172,8 @@ def _titles(figure: Figure, frame: BodyFrame, shown: Sequence[tuple[Body, colors
     people = f"{len(shown)} {'person' if len(shown) == 1 else 'people'}"
     where = f"{frame.source}   frame {frame.index}   {frame.stamp:.2f} s   {people}"
     figure.text(0.05, 0.945, "People in the camera's frame", color=as_hex(colors.TEXT), fontsize=16)
-    figure.text(0.05, 0.915, where, color=as_hex(colors.MUTED), fontsize=10)
+    # A file's name may hold two $.
+    figure.text(0.05, 0.915, where, color=as_hex(colors.MUTED), fontsize=10, parse_math=False)
     handles = [
         Line2D(
             [],

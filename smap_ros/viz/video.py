@@ -172,7 +172,7 @@ class _Target:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb+")
+        self._file: BinaryIO = _opened_anew(path)
         self.failed: OSError | None = None
 
     def write(self, data: bytes) -> int:
@@ -201,6 +201,13 @@ class _Target:
             self._file.close()
 
 
+def _opened_anew(path: Path) -> BinaryIO:
+    """An empty file of that name; what a link of that name leads to is somebody's."""
+    if path.is_symlink():
+        path.unlink()
+    return path.open("wb+")
+
+
 def _join(path: Path, ticks: int) -> None:
     """Join the parts, with the index first: shorter, sought faster, and readable if cut off.
 
@@ -210,7 +217,7 @@ def _join(path: Path, ticks: int) -> None:
     try:
         with (
             path.open("rb") as file,
-            joined.open("wb+") as target,
+            _opened_anew(joined) as target,
             av.open(file, "r") as parts,
             # FFmpeg opens it a second time to move the index, and takes UTF-8 names only.
             av.open(f"/proc/self/fd/{target.fileno()}", "w", format="mp4", options=_WHOLE) as whole,

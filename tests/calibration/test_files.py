@@ -99,7 +99,13 @@ def test_files_of_common_programs_are_read(tmp_path, name):
     assert Camera.from_yaml(path) == expected
 
 
-@pytest.mark.parametrize("lens", ["distortion_coefficients", "dist_coeffs", "distCoeffs", "dist"])
+LENS_FIELDS = [
+    "distortion_coefficients", "dist_coeffs", "distCoeffs", "dist", "dist_coeff", "distortion",
+    "distortion_coeffs", "dist_coefs", "D", "d",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lens", LENS_FIELDS)
 def test_matrices_as_plain_lists_are_read(tmp_path, lens):
     path = tmp_path / "head.yaml"
     path.write_text(

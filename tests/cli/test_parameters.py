@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from smap_ros.cli import tables
 from smap_ros.graph.documents import parameters_page, parameters_yaml
 from smap_ros.graph.node_types import NODES
 from smap_ros.graph.plan import LIVE, plan
@@ -18,6 +20,15 @@ def test_every_parameter_is_shown(smap_ros, monkeypatch):
         assert node.name in shown
         for one in node.parameters:
             assert one.name in shown
+
+
+def test_units_in_brackets_are_shown(smap_ros, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(tables, "_PIPE_WIDTH", 400)
+    shown = smap_ros("parameters").stdout
+    units = {unit for node in NODES.values() for one in node.parameters
+             for unit in re.findall(r"\[[a-z/ ]+\]", one.described)}  # fmt: skip
+    assert units and all(unit in shown for unit in units)
 
 
 def test_the_file_that_is_written_can_be_started_with(smap_ros, tmp_path):

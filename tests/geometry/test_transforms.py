@@ -90,6 +90,15 @@ def test_rotations_between_messages_stay_rotations():
     assert math.asin(pose[0, 2]) == pytest.approx(0.2, abs=1e-3)
 
 
+def test_what_to_do_without_tf_is_in_the_words_of_who_asks():
+    asked = TransformTree(parameter="fixed_frame", instead="leave it empty")
+    with pytest.raises(CameraError, match=r"check the parameter fixed_frame, or leave it empty$"):
+        asked.pose("eye", "odom", 1.0)
+    usual = "check the parameter world_frame, or state camera_height and camera_pitch_deg"
+    with pytest.raises(CameraError, match=usual):
+        TransformTree().pose("eye", "odom", 1.0)
+
+
 @pytest.mark.parametrize(
     ("frame", "world", "stamp", "message"),
     [

@@ -8,6 +8,7 @@ import pytest
 from smap_ros.bodies import BodyFrame
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.calibration import CameraChoice
+from smap_ros.errors import CameraError, InputError
 from smap_ros.estimators.base import ModelInfo
 from smap_ros.offline.estimate import estimate_frames
 from smap_ros.sources import Frame
@@ -65,6 +66,62 @@ def test_people_are_smoothed_as_recorded_frames_of_the_same_network_are(smoother
         for body, told in zip(frame, people, strict=True):
             np.testing.assert_array_equal(body.joints_3d, told.body.joints_3d)
     assert not np.array_equal(got[-1].bodies[0].joints_3d, raw[-1].bodies[0].joints_3d)
+
+
+class Folder(Film):
+    """Pictures, of which some have no camera and one is too large."""
+
+    name, moving = "folder", False
+
+    def __init__(self, usable: str) -> None:
+        super().__init__([0.0] * len(usable))
+        self._usable = usable
+
+    def __iter__(self):
+        for k, letter in enumerate(self._usable):
+            image = np.zeros((2, 20_000, 3), np.uint8) if letter == "l" else PICTURE
+            camera = CAMERA.resized(20_000, 2) if letter == "l" else CAMERA
+            yield Frame(image, None if letter == "n" else camera, 0.0, k, f"{k}.png")
+
+
+class Strict(Trembling):
+    """An estimator that refuses wide images."""
+
+    def estimate(self, image, camera, stamp=0.0) -> BodyFrame:
+        if image.shape[1] > 10_000:
+            raise InputError("image is too wide")
+        return super().estimate(image, camera, stamp)
+
+
+def found_in(usable: str, **more) -> list[int]:
+    frames = estimate_frames(Folder(usable), Strict(""), CameraChoice(), **more)
+    return [frame.index for _, frame in frames]
+
+
+def test_a_picture_of_a_folder_that_can_not_be_used_costs_no_other(caplog):
+    assert found_in("unulu") == [0, 2, 4]
+    assert [m[:27] for m in caplog.messages] == [
+        "skipped: image 1 of 1.png: ", "skipped: image 3 of 3.png: ",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("usable", "kind", "told"),
+    [
+        ("nl", CameraError, "none of the 2 pictures of folder can be used; the first: image 0 of"),
+        ("ln", InputError, "the first: image 0 of 0.png: image is too wide"),
+        ("n", CameraError, "image 0 of 0.png: it comes without a calibration"),
+        ("l", InputError, "^image is too wide"),
+    ],
+)
+def test_a_folder_without_a_picture_that_can_be_used_is_refused(usable, kind, told):
+    with pytest.raises(kind, match=told):
+        found_in(usable)
+
+
+def test_a_number_of_images_has_no_limit():
+    for most in (2, 10**23):
+        assert len(found_in("uuu", max_frames=most)) == min(most, 3)
 
 
 def test_an_image_from_before_keeps_its_people_without_ids():

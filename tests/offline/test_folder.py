@@ -157,6 +157,59 @@ def test_a_refused_input_leaves_the_folder_free(tmp_path, frame):
     OutputFolder(tmp_path).close()
 
 
+MINE = (
+    "annotated.mp4", "annotated_walk.mp4", "annotated_2.mp4", "contact_sheet.png", "poses_3d.png",
+    "bodies.json", "annotated/a.jpg",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*MINE, "annotated"])
+def test_an_input_that_the_run_would_write_over_is_refused(tmp_path, name):
+    for file in MINE:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("mine")
+    for given in (tmp_path / name, tmp_path / "annotated" / ".." / name):
+        with pytest.raises(InputError, match=r"which this run (writes|replaces).* another --out"):
+            OutputFolder(tmp_path, [given])
+    OutputFolder(tmp_path / "other", [tmp_path / name]).close()
+    assert all((tmp_path / file).read_text() == "mine" for file in MINE)
+
+
+def test_a_folder_whose_own_pictures_would_be_written_over_is_refused(tmp_path):
+    (tmp_path / "poses_3d.png").write_text("mine")
+    with pytest.raises(InputError, match=r"has the place of poses_3d\.png"):
+        OutputFolder(tmp_path, [tmp_path])
+    (tmp_path / "poses_3d.png").rename(tmp_path / "3d.png")
+    OutputFolder(tmp_path, [tmp_path]).close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["walk.mp4", "annotated.mkv", "annotatedly.mp4", "annotated/a.png", "annotated/b/a.jpg",
+     "b/annotated.mp4", "b/annotated/a.jpg"],
+)  # fmt: skip
+def test_an_input_that_no_run_writes_over_is_taken(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    OutputFolder(tmp_path, [tmp_path / name]).close()
+
+
+def test_what_links_of_the_folder_lead_to_is_not_written_over(tmp_path, frame):
+    out, film_of_mine, photos = tmp_path / "out", tmp_path / "film.mp4", tmp_path / "photos"
+    film_of_mine.write_text("mine")
+    photos.mkdir()
+    out.mkdir()
+    for name in ("annotated.mp4", "annotated.mp4.part"):
+        (out / name).symlink_to(film_of_mine)
+    (out / "annotated").symlink_to(photos)
+    for given in (out / "annotated.mp4", photos, photos / "a.jpg"):
+        with pytest.raises(InputError, match="choose another --out"):
+            OutputFolder(out, [given])
+    write(out, [film(frame, "clip.mp4")])
+    assert film_of_mine.read_text() == "mine" and (out / "annotated.mp4").stat().st_size > 100
+    assert not (out / "annotated.mp4").is_symlink()
+
+
 def test_a_run_that_was_killed_leaves_the_folder_free(tmp_path):
     script = (
         "import sys, time, pathlib; from smap_ros.offline.folder import OutputFolder;"

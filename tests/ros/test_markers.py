@@ -22,7 +22,7 @@ from smap_ros.camera import Camera
 from smap_ros.geometry.orientation import torso_orientation
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import array_to_image, body_array
+from smap_ros.nodes.conversions import array_to_image, bodies_from_message, body_array
 from smap_ros.nodes.markers import MarkersNode
 from smap_ros.skeletons import MPI15
 from tests.ros.message_packages import end
@@ -194,6 +194,42 @@ def test_pictures_are_drawn_only_while_somebody_looks(wired, observer):
     assert len(pictures) == count
 
 
+def test_pictures_wait_for_people_who_come_many_images_later(spin):
+    node = spin(MarkersNode)
+    annotator = node._annotator
+    annotator._subscription = object()  # somebody looks
+    late = [message(k / 30, person((0, 0, 3), 3)) for k in range(60)]
+    try:
+        for one in late:
+            annotator._keep(array_to_image(np.full((48, 64, 3), 90, np.uint8), one.header))
+        annotator.annotate(late[0], bodies_from_message(late[0]))
+        assert (annotator.drawn, annotator.missed, annotator.problem) == (1, 0, "")
+    finally:
+        annotator._subscription = None
+
+
+def test_pictures_that_nobody_gets_are_counted_with_the_reason(wired, observer, monkeypatch):
+    monkeypatch.setattr("smap_ros.nodes.annotator.SETTLED", 0.3)
+    images = observer.publisher(Image, "image", qos.SENSOR)
+    observer.collect(Image, "image_annotated", qos.SENSOR)
+    observer.wait(images.get_subscription_count, "the node subscribes the images")
+
+    def told(words):
+        wired(message(time.time(), person((0, 0, 3), 3)))
+        status = observer.status(NODE)
+        return status and status.level == DiagnosticStatus.WARN and words in status.message
+
+    observer.wait(lambda: told("no images come on /image"), "a warning of no images")
+
+    def others():
+        header = Header(frame_id="eye", stamp=stamp_of(time.time() - 100))
+        images.publish(array_to_image(np.zeros((48, 64, 3), np.uint8), header))
+        return told("the people come later than their images are kept")
+
+    observer.wait(others, "a warning of people without their images")
+    assert int(observer.values(NODE)["pictures missed"]) >= 3
+
+
 # --- TF -----------------------------------------------------------------------------------------
 
 NODE = "markers_node"
@@ -283,6 +319,27 @@ def test_tracked_people_have_tf_frames_for_as_long_as_they_are_there(observer, s
     status = observer.wait(lambda: observer.status(NODE), "diagnostics")
     assert status.level == DiagnosticStatus.OK
     assert "WARN" not in node.log and "ERROR" not in node.log
+
+
+def test_people_without_a_frame_get_none_on_tf_and_it_is_said(observer, start, tf_messages):
+    node, through = started(observer, start)
+    observer.wait(lambda: observer.node.count_subscribers("/tf"), "the listener")
+    nowhere = message(1.0, person((0, 0, 3), 4))
+    nowhere.header.frame_id = ""
+
+    def warned():
+        through(nowhere)
+        status = observer.status(NODE)
+        return status and status.level == DiagnosticStatus.WARN and status.message
+
+    assert "frame_id is empty" in observer.wait(warned, "a warning")
+    through(nowhere)
+    assert node.log.count("frame_id is empty") == 1
+    observer.wait(
+        lambda: (through(message(2.0, person((0, 0, 3), 7))), tf_messages())[-1], "a frame"
+    )
+    assert {one[1] for found in tf_messages() for one in found} == {"eye"}
+    observer.wait(lambda: observer.status(NODE).level == DiagnosticStatus.OK, "no warning")
 
 
 @pytest.mark.skipif(find_spec("tf2_msgs") is not None, reason="tf2_msgs is installed")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from std_msgs.msg import Header
 
+from smap_ros.errors import CameraError
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
 from smap_ros.nodes.conversions import bodies_from_message, info_from_camera
+from smap_ros.nodes.pipeline import LiveCameras
+from smap_ros.nodes.pose3d import Pose3dNode
 from tests.ros.pose3d_client import ENGINE, NODE, answer, stamp_of
 
 FRAME = "robot/camera_optical"
@@ -146,6 +153,61 @@ def test_a_calibration_that_was_said_once_before_the_node_came_is_heard(
     closer = scene.camera.matrix.reshape(-1) * np.array([0.5, 1, 1, 1, 0.5, 1, 1, 1, 1])
     changed = driver.people(driver.info(k=closer))
     assert not truth(changed, scene)  # what comes now wins
+
+
+def test_rectified_images_whose_own_calibration_was_said_once_are_told_by_it(
+    observer, eye, start, scene, scene_bundle
+):
+    driver = Driver(observer, eye, "/cam/image_rect")
+    said = observer.publisher(CameraInfo, "/cam/camera_info_rect", qos.LATCHED)
+    said.publish(driver.info())
+    remaps = ("-r", "image:=/cam/image_rect", "-r", "camera_info:=/cam/camera_info")
+    start(NODE, *remaps, bundle=scene_bundle, **ENGINE)
+    observer.wait(driver.images.get_subscription_count, "a subscriber of the images")
+    assert truth(driver.people(None), scene)
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize(
+    ("first", "then", "wins"),
+    [(100, 100, True), (100, 200, True), (100, 50, False), (100, 0, True), (0, 100, True)],
+)
+def test_of_calibrations_that_are_said_once_the_newest_wins(scene, rectified, first, then, wins):
+    cameras = LiveCameras()
+    if rectified:
+        cameras.decide("auto", "/cam/image_rect", "/cam/camera_info")
+    take, early = (
+        (cameras.take_rectified_info, cameras.take_early_rectified_info)
+        if rectified
+        else (cameras.take_info, cameras.take_early_info)
+    )
+
+    def said(stamp, focal):
+        header = Header(frame_id="eye", stamp=Time(sec=stamp))
+        return info_from_camera(replace(scene.camera, fx=focal, fy=focal), header, (1280, 720))
+
+    take(said(first, 700.0))
+    early(said(then, 1400.0))
+    assert cameras.camera("eye", 1280, 720, 300.0).fx == (1400.0 if wins else 700.0)
+
+
+def test_a_node_that_is_cleaned_up_forgets_the_cameras_but_not_what_is_stated(
+    spin, scene, scene_bundle
+):
+    # Under a name of its own: rclpy keeps a life cycle's node in the graph for a while.
+    named = partial(Pose3dNode, cli_args=["--ros-args", "-r", "__node:=cleaned_up"])
+    node = spin(named, bundle=scene_bundle, autostart=False, **ENGINE)
+    cameras, header = node._cameras, Header(frame_id="eye", stamp=Time(sec=100))
+    node.trigger_configure()
+    cameras.take_info(info_from_camera(scene.camera, header, (1280, 720)))
+    assert cameras.camera("eye", 1280, 720, 100.0).fx == pytest.approx(scene.camera.fx)
+    node.trigger_cleanup()
+    with pytest.raises(CameraError, match="no CameraInfo for frame 'eye'"):
+        cameras.camera("eye", 1280, 720, 100.0)
+    cameras.fov_deg = 70.0
+    node.trigger_configure()
+    node.trigger_cleanup()
+    assert cameras.camera("eye", 1280, 720, 100.0).fov == pytest.approx(np.deg2rad(70))
 
 
 def test_a_window_of_the_sensor_is_taken_off(driven, scene):

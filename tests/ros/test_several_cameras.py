@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -75,6 +76,24 @@ def test_a_node_that_nobody_feeds_warns(observer, spin, kind, name, topic, sourc
         lambda: (publisher.publish(message), observer.status(name).message == "running")[-1],
         "no warning",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [
+        (SmootherNode, "smoother_node", []),
+        (MarkersNode, MARKERS_NODE.name, ["-r", "bodies:=bodies_raw"]),
+    ],
+    ids=["smoother", "markers without a smoother"],
+)
+def test_a_node_whose_feeder_runs_in_vain_says_where_to_look(
+    observer, start, spin, kind, name, words
+):
+    """Takes the five seconds after which people are missed."""
+    start("pose3d_node", autostart=False)  # as after a model that can't be loaded
+    spin(partial(kind, cli_args=["--ros-args", *words]))
+    told = "nobody publishes /bodies_raw, though pose3d_node runs; its diagnostics say why"
+    observer.wait(lambda: (s := observer.status(name)) and s.message == told, "the warning")
 
 
 def test_rviz_starts_in_the_frame_of_the_camera_with_what_ros_was_told(

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -181,6 +182,26 @@ def test_the_picture_has_the_camera_that_the_pose_node_takes_it_for(
         return None if "calibration" in node._notes else camera
 
     assert observer.wait(known, "a calibration").fx == pytest.approx(focal_length)
+
+
+def test_people_are_not_shown_on_a_picture_that_is_not_theirs(spin, eye):
+    node = spin(ViewNode, view_port=0)
+    shown = []
+    node._page.show_picture = shown.append
+    newest = eye.image()
+    stamp = newest.header.stamp.sec, newest.header.stamp.nanosec
+    node._pictures.keep(stamp, newest)
+    node._show_picture((1, 0))
+    assert shown.pop() is None and "none is at hand" in node._notes["picture"]
+    for wanted in (stamp, None):
+        node._show_picture(wanted)
+        assert shown.pop() is not None and "picture" not in node._notes
+    # A picture may be overtaken by its people.
+    late = eye.image()
+    later = late.header.stamp.sec, late.header.stamp.nanosec
+    threading.Timer(0.02, node._pictures.keep, (later, late)).start()
+    node._show_picture(later)
+    assert shown.pop() is not None
 
 
 def test_bad_messages_are_told_and_do_not_end_it(start, observer, eye, scene, browser):

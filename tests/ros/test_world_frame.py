@@ -170,6 +170,24 @@ def test_a_person_keeps_the_id_while_the_camera_turns_as_tf_says(observer, start
     assert not any(body.predicted for m in out for body in m.bodies)
 
 
+def test_a_fixed_frame_that_tf_lacks_is_told_in_the_smoothers_own_words(observer, start, with_tf2):
+    start("smoother_node", fixed_frame="odom")
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    observer.wait(raw.get_subscription_count, "the node")
+    stamps = iter(range(100, 10_000))
+
+    def blind():
+        header = Header(frame_id=FRAME, stamp=stamp_of(float(next(stamps))))
+        raw.publish(body_array([(person((0.0, 0.0, 4.0)), False)], header, (1280, 720), MPI15))
+        time.sleep(0.2)
+        status = observer.status("smoother_node")
+        return status and "TF doesn't connect" in status.message and status.message
+
+    told = observer.wait(blind, "a smoother that misses TF")
+    assert "check the parameter fixed_frame, or leave it empty" in told
+    assert "world_frame" not in told and "camera_height" not in told
+
+
 @pytest.mark.skipif(find_spec("tf2_msgs") is not None, reason="tf2_msgs is installed")
 def test_a_fixed_frame_without_tf2_msgs_is_refused_with_what_to_do(spin):
     with pytest.raises(InputError, match=r"fixed_frame is 'odom'.*leave it empty"):

@@ -13,6 +13,7 @@ import pytest
 from smap_ros.errors import InputError
 from smap_ros.paths import config_directory
 from smap_ros.sources import Mode, is_camera, open_source
+from smap_ros.sources.base import public_name
 from smap_ros.sources.device import request
 from tests.mjpeg_server import NetworkCamera
 
@@ -148,3 +149,32 @@ def test_a_password_is_in_no_result(camera):
     with watching(source) as (frames, _):
         wait(lambda: frames, "no image came")
     assert {source.name, frames[0].source} == {f"{camera.url}/stream"}
+
+
+def test_what_a_url_keeps_secret_is_in_no_result_and_no_error(camera, caplog):
+    query = f"?token=secret&signature={'secret' * 60}"  # longer than a file's name may be
+    url = f"{camera.url.replace('://', '://admin:secret@')}/film.mp4{query}"
+    source = open_source(url)
+    assert {source.name, next(iter(source)).source} == {"film.mp4"}
+    with pytest.raises(InputError, match=f"folders of images; {camera.url}/film.mp4 is none$"):
+        open_source(url, fps=10)
+    camera.vanish()
+    with pytest.raises(InputError, match=f"{camera.url}/film.mp4 can't be opened as a") as error:
+        list(source)
+    with pytest.raises(InputError, match=f"{camera.url}/film.mp4 can't be opened: ") as again:
+        open_source(url)
+    assert "secret" not in f"{error.value}{again.value}{caplog.text}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("http://10.0.0.7/a.mp4?x=1", "http://10.0.0.7/a.mp4"),
+        ("rtsp://me:a@b@cam/1/2#secret", "rtsp://cam/1/2"),
+        ("rtsp://me:p?w@cam/1", "rtsp://cam/1"),
+        ("clip?#1@2.mp4", "clip?#1@2.mp4"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_of_a_url_only_the_place_is_told(spec, told):
+    assert public_name(spec) == told

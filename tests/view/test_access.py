@@ -63,6 +63,9 @@ def test_a_host_that_is_not_ours_is_refused(host):
         ("http://10.0.0.7:8080", "10.0.0.7:8080", "0.0.0.0", True),
         ("https://evil.example", "robot.local:8080", "0.0.0.0", False),
         ("null", None, "0.0.0.0", False),
+        ("http://127.0.0.2:8080", "127.0.0.2:8080", "127.0.0.2", True),
+        ("http://localhost:8080", "localhost:8080", "127.0.0.2", True),  # through ssh -L
+        ("http://127.0.0.3:8080", "127.0.0.2:8080", "127.0.0.2", False),
     ],
 )
 def test_pages_of_other_sites_are_turned_away(origin, asked, host, expected):

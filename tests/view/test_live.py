@@ -10,7 +10,15 @@ import pytest
 
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.view.floor import Known
-from smap_ros.view.live import FLOOR_PERIOD, MAX_FRAMES, MAX_PICTURES, SILENT, Live, Pictures
+from smap_ros.view.live import (
+    FLOOR_PERIOD,
+    MAX_FRAMES,
+    MAX_PICTURES,
+    PICTURE_BYTES,
+    SILENT,
+    Live,
+    Pictures,
+)
 from smap_ros.view.vitals import Level, Vitals
 
 
@@ -89,6 +97,26 @@ def test_pictures_wait_for_their_people():
     assert pictures.of(None) == newest
     pictures.clear()
     assert pictures.of(None) is None
+
+
+def test_no_other_picture_stands_for_one_that_is_gone_or_never_came():
+    pictures: Pictures[int] = Pictures()
+    for k in range(MAX_PICTURES + 5):
+        pictures.keep((k, 0), k)
+    newest = MAX_PICTURES + 4
+    assert [pictures.exactly((k, 0)) for k in (5, 100, newest)] == [5, 100, newest]
+    assert pictures.exactly((4, 0)) is None and pictures.exactly((newest + 1, 0)) is None
+
+
+def test_pictures_that_wait_do_not_fill_the_memory():
+    pictures: Pictures[int] = Pictures(lambda size: size)
+    tenth = PICTURE_BYTES // 10
+    for k in range(40):
+        pictures.keep((k // 2, 0), tenth)  # each twice, as one
+    kept = [pictures.exactly((k, 0)) is not None for k in (9, 10, 19)]
+    assert kept == [False, True, True]
+    pictures.keep((99, 0), 2 * PICTURE_BYTES)  # the newest is there, however large
+    assert pictures.exactly((99, 0)) and pictures.exactly((19, 0)) is None
 
 
 def test_many_frames_without_time_do_not_fill_the_memory(frames, clock):

@@ -194,6 +194,19 @@ def test_only_our_own_page_is_told_anything(page, frames):
         assert refused.value.rcvd is not None and refused.value.rcvd.code == 1008
 
 
+@pytest.mark.parametrize(("wanted", "shown"), [(-500, 0), (19, 19), (10**6, 19)])
+def test_a_frame_that_there_is_not_ends_no_player(page, frames, monkeypatch, wanted, shown):
+    """A client may send any number as that of its slider."""
+    reel = Reel("walk", frames, frame_times(frames), Spool(()))
+    player = Player(page, reel)
+    monkeypatch.setattr(Page, "watched", True)
+    monkeypatch.setattr(page, "show_picture", lambda image: player.stop())  # after the first
+    player.seek(wanted)
+    player.run()
+    assert player.shown == shown
+    reel.spool.close()
+
+
 def test_a_taken_port_is_refused_not_evaded(page):
     with pytest.raises(InputError, match=f"127.0.0.1:{page.port}"):
         Page(port=page.port)

@@ -233,3 +233,44 @@ def test_a_picture_that_cannot_be_read_costs_no_other(tmp_path, frames, caplog):
     (tmp_path / "001.png").write_bytes(b"no picture")
     assert shown(file) == [0, None, 2, 3]
     assert "the picture of frame 1 is not shown" in caplog.text
+
+
+# --- equal names ---------------------------------------------------------------------------------
+
+
+def left_by(out: Path, frames: list[BodyFrame], names: list[str], *, moving: bool) -> list[int]:
+    """What a run leaves of sources with these names; the brightness of each of them."""
+    values = [40, 120, 220, 80][: len(names)]
+    with ResultWriter(out) as writer:
+        for name, value in zip(names, values, strict=True):
+            writer.begin(name, moving=moving, rate=10)
+            for k, stamp in enumerate((0.0, 0.1) if moving else (0.0,)):
+                frame = replace(frames[0], bodies=(), source=name, index=k, stamp=stamp)
+                writer.add(np.full((360, 640, 3), value, np.uint8), frame)
+    with open_reel(out) as reel:
+        assert reel.spool.finish(20)
+        found = [reel.spool.picture(k) for k in range(len(reel.frames))]
+    seen = [-1 if image is None else round(float(np.median(image))) for image in found]
+    expected = np.repeat(values, 2 if moving else 1)
+    return [int(abs(a - b)) for a, b in zip(seen, expected, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("names", "moving"),
+    [
+        (["0001.png", "0001.png", "0001.jpg"], False),
+        (["1.png", "1_2.png", "1.png"], False),
+        (["clip.mp4", "clip.mp4", "clip.mp4"], True),
+        (["walk.mp4", "clip.mp4", "clip.mkv", "clip_2.mp4"], True),
+    ],
+)
+def test_sources_of_equal_names_have_the_pictures_that_are_theirs(tmp_path, frames, names, moving):
+    assert max(left_by(tmp_path / "out", frames, names, moving=moving)) <= 4
+
+
+def test_of_a_film_that_is_gone_no_other_one_is_shown(tmp_path, frames):
+    left_by(tmp_path / "out", frames, ["clip.mp4", "clip.mp4"], moving=True)
+    (tmp_path / "out" / "annotated.mp4").unlink()
+    with open_reel(tmp_path / "out") as reel:
+        assert reel.spool.finish(20)
+        assert [reel.spool.picture(k) is None for k in range(4)] == [True, True, False, False]

@@ -1,10 +1,16 @@
 """Contact sheets, plots in metres, and videos."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
+from smap_ros.evaluation.bags.measures import BagRun
+from smap_ros.evaluation.bags.plots import bag_figure
+from smap_ros.evaluation.common.panel_figure import measures_figure
+from smap_ros.evaluation.common.panels import Panel
 from smap_ros.sources import open_source
 from smap_ros.viz.colors import BACKGROUND, bgr
 from smap_ros.viz.contact_sheet import Cell, FrameSampler, contact_sheet
@@ -77,10 +83,16 @@ def test_the_plot_shows_pictures_of_any_shape(people, monkeypatch, size, width):
     assert rest == [width, 3] and height <= 10_000
 
 
+def test_a_name_with_dollars_is_no_formula(people):
+    name = r"cost_$1_and_$2 pay_$\alpha{$.jpg"
+    assert plot_poses(replace(people, source=name)).any()
+    assert measures_figure([Panel("all", "cm", {"all": 1.0})], name, name).any()
+    run = BagRun(name, name, 1.0, (), frames=[people])
+    assert bag_figure(run, name).any()
+
+
 @pytest.mark.parametrize("distance", [0.5, 40.0, 5000.0])
 def test_the_plot_copes_with_any_distance(people, distance):
-    from dataclasses import replace
-
     body = people.bodies[0]
     moved = body.joints_3d + np.array([0, 0, distance], np.float32)
     assert plot_poses(people.with_bodies((replace(body, joints_3d=moved, id=None),))).any()

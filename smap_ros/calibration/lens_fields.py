@@ -1,0 +1,137 @@
+"""The lens of a calibration file: which fields are read as its coefficients, and which can't be.
+
+A lens that is overlooked gives distances that nobody would doubt, so that what looks like one and
+isn't read is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from smap_ros.calibration.calibration import lens_model
+from smap_ros.camera import DISTORTION_MODELS
+from smap_ros.errors import CameraError
+
+# Names that programs give the coefficients, without case and underscores; the samples' own first.
+LENS_NAMES = (
+    "distortioncoefficients", "distcoeffs", "distortion", "dist", "d", "distcoeff", "distcoefs",
+    "distcoef", "distortioncoeffs", "distortioncoeff", "distortioncoefs",
+)  # fmt: skip
+_READ = "distortion_coefficients, distortion_coeffs, dist_coeffs, dist_coeff, distortion, dist, D"
+# One by one, in OpenCV's order: of its usual lens, its rational one, and a fisheye.
+_PLAIN, _RATIONAL = ("k1", "k2", "p1", "p2", "k3"), ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+_FISHEYE = ("k1", "k2", "k3", "k4")
+_LIKE_LISTS, _LIKE_NUMBERS = re.compile("dist|coef"), re.compile(r"^[kp]\d$")
+_NO_MODEL = ("", "none")
+MAYBE_PRODUCT = ("lensmodel", "cameramodel", "modeltype", "model")
+
+
+def plain_name(name: str) -> str:
+    """A field's name without what programs spell differently."""
+    return name.lower().replace("_", "")
+
+
+def coefficients(content: Mapping[str, Any], *, one_by_one: bool = False) -> tuple[float, ...]:
+    """The coefficients of the lens that a file states, in OpenCV's order; empty without any.
+
+    Args:
+        content: fields of a file by their own names, matrices as lists or as ROS writes them.
+        one_by_one: whether ``k1``, ``k2``, ``p1``, ``p2``, ... are read, too.
+
+    Raises:
+        CameraError: if it states two different ones, has fields that look like coefficients and
+            aren't read, or states a lens model without coefficients.
+    """
+    fields = {name: value for name, value in content.items() if value is not None}
+    stated = [
+        floats(matrix_data(value))
+        for name, value in fields.items()
+        if plain_name(str(name)) in LENS_NAMES
+    ]
+    if one_by_one and (single := _one_by_one(fields)):
+        stated.append(single)
+    different = {numbers for numbers in stated if numbers}
+    if len(different) > 1:
+        raise CameraError(
+            "it states different coefficients of the lens in several fields; keep one"
+        )
+    if not different:
+        _refuse_unread(fields, one_by_one)
+    if not stated:
+        _refuse_bare_model(fields)
+    return next(iter(different), ())
+
+
+def matrix_data(matrix: Any) -> Any:
+    """The numbers of a matrix as ROS writes it (rows, cols, data), or as plain lists."""
+    if matrix is None:
+        return ()
+    return matrix["data"] if isinstance(matrix, Mapping) else matrix
+
+
+def floats(values: Any) -> tuple[float, ...]:
+    """The numbers of a list, or of a list of rows.
+
+    Raises:
+        TypeError, ValueError: if it is something else.
+    """
+    if isinstance(values, str | bytes):
+        raise ValueError(f"expected a list of numbers, got {values!r}")
+    flat: list[float] = []
+    for value in values:
+        flat += map(float, value) if isinstance(value, list | tuple) else [float(value)]
+    return tuple(flat)
+
+
+def _one_by_one(fields: Mapping[str, Any]) -> tuple[float, ...]:
+    """Coefficients that have a field each; what is left out of the usual lens is 0."""
+    single = {name: value for name, value in fields.items() if _LIKE_NUMBERS.search(str(name))}
+    stated = lens_model(fields.get("distortion_model", ""))
+    fisheye = stated == "equidistant" or named_fisheye(fields) is not None
+    for names, whole in ((_FISHEYE, True),) if fisheye else ((_PLAIN, False), (_RATIONAL, True)):
+        if set(single) <= set(names) and (len(single) == len(names) or not whole):
+            return floats([single.get(name, 0.0) for name in names]) if single else ()
+    return ()
+
+
+def named_fisheye(content: Mapping[str, Any]) -> str | None:
+    """The field beside, or instead of, distortion_model that says fisheye; None without any.
+
+    What is called a model of the camera or lens may also be the name of a product.
+    """
+    for name, value in content.items():
+        named = isinstance(value, str) and plain_name(str(name)) in MAYBE_PRODUCT
+        if named and lens_model(value) == "equidistant":
+            return str(name)
+    return None
+
+
+def _refuse_unread(fields: Mapping[str, Any], one_by_one: bool) -> None:
+    unread = [str(name) for name, value in fields.items() if _like_a_lens(str(name), value)]
+    if unread:
+        more = " (or k1, k2, p1, p2, k3, ... of a known order)" if one_by_one else ""
+        raise CameraError(
+            f"{', '.join(unread)} may be of the lens, but such fields aren't read; expected "
+            f"the coefficients in OpenCV's order as one of {_READ}{more}. Rename them, or take "
+            "them out if there is no lens to undo"
+        )
+
+
+def _like_a_lens(name: str, value: Any) -> bool:
+    if isinstance(value, list | tuple | Mapping):
+        return bool(value) and bool(_LIKE_LISTS.search(plain_name(name)))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and bool(_LIKE_NUMBERS.search(plain_name(name)))
+
+
+def _refuse_bare_model(fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        if plain_name(str(name)) != "distortionmodel" or str(value).strip().lower() in _NO_MODEL:
+            continue
+        if lens_model(str(value).replace("radial-tangential", "plumb_bob")) in DISTORTION_MODELS:
+            raise CameraError(
+                f"{name} is {value!r}, but there are no coefficients; expected them as one of "
+                f"{_READ}, [] where there is no lens to undo"
+            )

@@ -1,0 +1,40 @@
+"""Who is told where the floor is: the viewer draws it, and few models need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.errors import BundleError
+from smap_ros.graph.node_types import POSE3D_NODE
+
+WORLD_FRAME = "world_frame"
+MOUNTING = ("camera_height", "camera_pitch_deg", "camera_roll_deg")
+NEEDS_FLOOR = "virtualpose"  # the kind of model that searches people above it
+
+
+def of_the_viewer_alone(stated: Mapping[str, Any]) -> frozenset[str]:
+    """Which of the floor's parameters the model would refuse.
+
+    Args:
+        stated: parameters of the pose node.
+    """
+    from smap_ros.estimators.persons.second_stage import first_stage_bundle  # runtimes come with it
+
+    choice = {
+        name: POSE3D_NODE.parameter(name).accept(stated[name])
+        for name in ("bundle", "first_stage")
+        if name in stated
+    }
+    try:
+        bundle = load_bundle(str(choice.get("bundle", POSE3D_NODE.parameter("bundle").default)))
+        # A mounting that a second stage is told goes on to its first.
+        named, first = getattr(bundle.manifest, "first_stage", ""), choice.get("first_stage")
+        finder = bundle
+        if named:
+            finder = first_stage_bundle(bundle, named, None if first is None else str(first))
+    except BundleError:  # the pose node says what is wrong with it
+        return frozenset()
+    left = set() if bundle.kind == NEEDS_FLOOR else {WORLD_FRAME}
+    return frozenset(left if finder.kind == NEEDS_FLOOR else left.union(MOUNTING))

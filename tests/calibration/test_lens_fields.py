@@ -1,0 +1,137 @@
+"""A calibration's lens is read under the names that programs give it, or the file is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smap_ros.calibration import read_calibration
+from smap_ros.camera import Camera
+from smap_ros.errors import CameraError
+from tests.calibration.test_files import (
+    FISHEYE,
+    LENS_FIELDS,
+    OPENCV_K,
+    PLAIN,
+    RADTAN,
+    storage_text,
+)
+
+K = [[600.0, 0, 320], [0, 610, 240], [0, 0, 1]]
+FORMS = {
+    "ROS": {"image_width": 640, "image_height": 480, "camera_matrix": K},
+    "CameraInfo": {"width": 640, "height": 480, "K": K},
+    "kalibr": {"intrinsics": [600, 610, 320, 240], "resolution": [640, 480]},
+    "flat": {"width": 640, "height": 480, "fx": 600, "fy": 610, "cx": 320, "cy": 240},
+}
+BARE = Camera(640, 480, 600, 610, 320, 240)
+FOUR, FIVE = list(RADTAN.distortion), list(PLAIN.distortion)
+FISH = list(FISHEYE.distortion)
+
+
+def read(folder: Path, form: str, **fields) -> Camera:
+    path = folder / "camera.json"
+    if form == "storage":
+        size = {"image_width": 640, "image_height": 480}
+        lists = {k: np.array(v) if isinstance(v, list) else v for k, v in fields.items()}
+        path.write_text(storage_text(camera_matrix=OPENCV_K, **size, **lists))
+    else:
+        path.write_text(json.dumps({**FORMS[form], **fields}))
+    return read_calibration(path).camera()
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize("name", LENS_FIELDS)
+def test_the_lens_is_read_by_its_usual_names_in_every_form(tmp_path, form, name):
+    assert read(tmp_path, form, **{name: FOUR}) == RADTAN
+    assert read(tmp_path, form, **{name: FOUR, "dist_params": [1.0]}) == RADTAN
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize("name", ["distortion_params", "coeffs", "radial_distortion", "lens_coefs"])
+def test_what_may_be_a_lens_and_is_not_read_is_refused(tmp_path, form, name):
+    with pytest.raises(CameraError, match=rf"{name} may be of the lens, .* distortion_coeff"):
+        read(tmp_path, form, **{name: FOUR})
+    # Of other kinds it is something else.
+    assert read(tmp_path, form, **{name: "plumb_bob"}) == BARE
+
+
+@pytest.mark.parametrize("form", ["ROS", "CameraInfo", "kalibr", "storage"])
+def test_coefficients_one_by_one_are_refused_where_they_are_not_read(tmp_path, form):
+    with pytest.raises(CameraError, match="k1, p1 may be of the lens"):
+        read(tmp_path, form, k1=-0.1, p1=0.001)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"k1": -0.1, "k2": 0.01, "p1": 0, "p2": 0, "k3": 0}, PLAIN),
+        ({"p2": 0, "k2": 0.01, "k1": -0.1}, PLAIN),
+        ({"k1": -0.1, "k2": 0.01, "distortion_model": "plumb_bob"}, PLAIN),
+        (dict(zip(("k1", "k2", "k3", "k4"), FISH, strict=True), camera_model="fisheye"), FISHEYE),
+        (dict(zip(("k1", "k2", "k3", "k4"), FISH, strict=True), distortion_model="equi"), FISHEYE),
+        ({"distortion": FISH, "lens_model": "fisheye"}, FISHEYE),
+        ({"k1": 0, "k2": 0, "p1": 0, "p2": 0}, BARE),
+    ],
+)
+def test_coefficients_beside_fx_and_fy_are_read(tmp_path, fields, expected):
+    assert read(tmp_path, "flat", **fields) == expected
+
+
+def test_eight_coefficients_are_those_of_the_rational_lens(tmp_path):
+    order = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+    eight = dict(zip(order, (-0.1, 0.01, 0.001, 0.002, 0.003, 0.01, 0.02, 0.03), strict=True))
+    camera = read(tmp_path, "flat", **eight)
+    assert camera.distortion_model == "rational_polynomial"
+    assert camera.distortion == tuple(eight.values())
+
+
+@pytest.mark.parametrize("names", [("k1", "k2", "k3", "k4"), ("k1", "k4"), ("k1", "p3")])
+def test_coefficients_of_an_order_that_is_not_known_are_refused(tmp_path, names):
+    with pytest.raises(CameraError, match=f"{', '.join(names)} may be of the lens, .*known order"):
+        read(tmp_path, "flat", **dict.fromkeys(names, 0.01))
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize("model", ["plumb_bob", "radtan", "equidistant", "rational_polynomial"])
+def test_a_lens_model_without_coefficients_is_refused(tmp_path, form, model):
+    with pytest.raises(CameraError, match=r"without coefficients|are no coefficients"):
+        read(tmp_path, form, distortion_model=model)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_may_say_that_there_is_no_lens(tmp_path, form):
+    """So does a CameraInfo of a simulator."""
+    assert read(tmp_path, form) == read(tmp_path, form, d=[], distortion_model="plumb_bob") == BARE
+    assert read(tmp_path, form, distortion_model="none") == BARE
+    assert read(tmp_path, form, D=[0.0] * 5, max_distance=9.0) == BARE
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+def test_two_lenses_are_refused(tmp_path, form):
+    with pytest.raises(CameraError, match="different coefficients of the lens"):
+        read(tmp_path, form, distortion=FOUR, dist_coeffs=[0.2, 0, 0, 0])
+    assert read(tmp_path, form, distortion=FOUR, dist_coeffs=FOUR) == RADTAN
+
+
+def test_fields_below_a_name_are_refused(tmp_path):
+    text = storage_text(camera_matrix=OPENCV_K)
+    (tmp_path / "c.yml").write_text(f"{text}\ndistortion_parameters:\n   k1: -0.1\n   k2: 0.01\n")
+    with pytest.raises(CameraError, match="distortion_parameters may be of the lens"):
+        read_calibration(tmp_path / "c.yml")
+
+
+def test_a_fisheye_storage_without_coefficients_is_refused(tmp_path):
+    with pytest.raises(CameraError, match="fisheye without coefficients"):
+        read(tmp_path, "storage", fisheye_model=1)
+
+
+def test_a_file_without_a_size_is_told_what_to_state(tmp_path):
+    path = tmp_path / "c.yml"
+    path.write_text(storage_text(camera_matrix=OPENCV_K))
+    with pytest.raises(CameraError, match=r"expected image_width and image_height in pixels\. Add"):
+        Camera.from_yaml(path)
+    assert read_calibration(path).camera((640, 480)) == BARE
