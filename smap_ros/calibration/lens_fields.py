@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from smap_ros.calibration.calibration import lens_model
@@ -23,7 +24,8 @@ _READ = "distortion_coefficients, distortion_coeffs, dist_coeffs, dist_coeff, di
 # One by one, in OpenCV's order: of its usual lens, its rational one, and a fisheye.
 _PLAIN, _RATIONAL = ("k1", "k2", "p1", "p2", "k3"), ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 _FISHEYE = ("k1", "k2", "k3", "k4")
-_LIKE_LISTS, _LIKE_NUMBERS = re.compile("dist|coef"), re.compile(r"^[kp]\d$")
+_LIKE_LISTS = re.compile("(?<!un)dist(?!ance)|coef")
+_LIKE_NUMBERS = re.compile(r"^[kp]\d$")
 _NO_MODEL = ("", "none")
 MAYBE_PRODUCT = ("lensmodel", "cameramodel", "modeltype", "model")
 
@@ -46,22 +48,36 @@ def coefficients(content: Mapping[str, Any], *, one_by_one: bool = False) -> tup
     """
     fields = {name: value for name, value in content.items() if value is not None}
     stated = [
-        floats(matrix_data(value))
+        floats(_stated(str(name), value))
         for name, value in fields.items()
-        if plain_name(str(name)) in LENS_NAMES
+        # A number or a word is something else: a distance, the name of a model.
+        if plain_name(str(name)) in LENS_NAMES and isinstance(value, list | tuple | Mapping)
     ]
     if one_by_one and (single := _one_by_one(fields)):
         stated.append(single)
-    different = {numbers for numbers in stated if numbers}
-    if len(different) > 1:
+    if len({_without_last_zeros(numbers) for numbers in stated if numbers}) > 1:
         raise CameraError(
             "it states different coefficients of the lens in several fields; keep one"
         )
-    if not different:
+    if not any(stated):
         _refuse_unread(fields, one_by_one)
     if not stated:
         _refuse_bare_model(fields)
-    return next(iter(different), ())
+    return max(stated, key=len, default=())
+
+
+def _stated(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping) and "data" not in value:
+        raise CameraError(
+            f"{name} has fields {', '.join(map(str, value))}; expected a list of coefficients in "
+            "OpenCV's order"
+        )
+    return matrix_data(value)
+
+
+def _without_last_zeros(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    last = max((k for k, number in enumerate(numbers, start=1) if number), default=0)
+    return numbers[:last]
 
 
 def matrix_data(matrix: Any) -> Any:
@@ -109,7 +125,12 @@ def named_fisheye(content: Mapping[str, Any]) -> str | None:
 
 
 def _refuse_unread(fields: Mapping[str, Any], one_by_one: bool) -> None:
-    unread = [str(name) for name, value in fields.items() if _like_a_lens(str(name), value)]
+    fisheye = named_fisheye(fields) is not None
+    unread = [
+        str(name)
+        for name, value in fields.items()
+        if _like_a_lens(str(name), value) and (fisheye or not _is_zero(value))
+    ]
     if unread:
         more = " (or k1, k2, p1, p2, k3, ... of a known order)" if one_by_one else ""
         raise CameraError(
@@ -117,6 +138,13 @@ def _refuse_unread(fields: Mapping[str, Any], one_by_one: bool) -> None:
             f"the coefficients in OpenCV's order as one of {_READ}{more}. Rename them, or take "
             "them out if there is no lens to undo"
         )
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether it is zero, or a list of zeros: but for a fisheye such a lens bends nothing."""
+    with suppress(TypeError, ValueError, KeyError):
+        return not any(floats([value] if isinstance(value, int | float) else matrix_data(value)))
+    return False
 
 
 def _like_a_lens(name: str, value: Any) -> bool:

@@ -96,7 +96,14 @@ class _Turn(Change):
         self._said = 0
 
     def wanted(self, camera: Camera) -> bool:
-        return self._turns(camera) != 0 and can_turn(camera)
+        turns = self._turns(camera)
+        if turns and self._up == "auto" and camera.mounting is None and not can_turn(camera):
+            raise CameraError(
+                f"the camera is mounted with a roll of about {_rest(0, -turns):g} degrees, as "
+                "stated, and its lens has a tilted sensor (14 coefficients, the last two not 0), "
+                "whose image can't be turned; leave the roll out, or rectify the images"
+            )
+        return turns != 0 and can_turn(camera)
 
     def image(self, image: Image, camera: Camera) -> tuple[Image, Camera]:
         turns = self._turns(camera)

@@ -135,3 +135,38 @@ def test_a_file_without_a_size_is_told_what_to_state(tmp_path):
     with pytest.raises(CameraError, match=r"expected image_width and image_height in pixels\. Add"):
         Camera.from_yaml(path)
     assert read_calibration(path).camera((640, 480)) == BARE
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"coeffs": [0, 0, 0, 0, 0]},
+        {"k4": 0, "k5": 0.0, "p1": 0},
+        {"distortion": "none"},
+        {"distortion": "plumb_bob"},
+        {"d": 0},
+        {"dist": 1.2},
+        {"undistorted_camera_matrix": K},
+        {"distance_to_table": [1, 2]},
+    ],
+)
+def test_a_lens_that_bends_nothing_and_other_fields_are_no_lens(tmp_path, form, fields):
+    assert read(tmp_path, form, **fields) == BARE
+
+
+def test_a_fisheye_of_zeros_bends(tmp_path):
+    with pytest.raises(CameraError, match="coeffs may be of the lens"):
+        read(tmp_path, "ROS", coeffs=[0, 0, 0, 0], camera_model="fisheye")
+
+
+def test_the_same_lens_may_be_stated_twice(tmp_path):
+    assert read(tmp_path, "flat", d=[0] * 5, D=[0] * 4).distortion in ((), (0.0,) * 5)
+    assert read(tmp_path, "flat", d=FIVE, D=FIVE[:4]) == PLAIN
+    with pytest.raises(CameraError, match="different coefficients"):
+        read(tmp_path, "flat", d=FIVE, D=[0.3, *FIVE[1:]])
+
+
+def test_fields_of_a_lens_that_are_no_list_are_named(tmp_path):
+    with pytest.raises(CameraError, match="distortion has fields k1, k2; expected a list"):
+        read(tmp_path, "CameraInfo", distortion={"k1": 0, "k2": 0})

@@ -209,6 +209,18 @@ def test_auto_goes_by_the_stated_roll_of_cameras_that_do_not_state_their_own():
         assert sizes == [size, (64, 48)]
 
 
+def test_a_stated_roll_by_which_images_of_a_tilted_sensor_would_be_turned_is_refused():
+    """The model would be told of a level camera, and shown an image on its side."""
+    lens = (0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.02, 0.01)
+    camera = replace(
+        Camera.from_fov(64, 48, 1.0), distortion=lens, distortion_model="rational_polynomial"
+    )
+    image = np.zeros((48, 64, 3), np.uint8)
+    with pytest.raises(CameraError, match="roll of about 90 degrees, as stated, .* tilted sensor"):
+        with_upright_images(Late(), "auto", 88).estimate(image, camera)
+    assert with_upright_images(Late(), "auto", 10).estimate(image, camera).pending
+
+
 def test_a_side_that_is_not_up_as_the_camera_is_mounted_is_refused():
     """Nobody would be found, without a word."""
     image, camera = np.zeros((48, 64, 3), np.uint8), Camera.from_fov(64, 48, 1.0)

@@ -125,3 +125,14 @@ def test_who_lies_down_keeps_their_identity_and_is_told_in_each_picture(delay):
         assert someone.body.id == 0
         off = np.linalg.norm(someone.body.joints_3d - answer.note, axis=1)
         assert off.mean() < 0.25
+
+
+def test_below_a_camera_that_looks_down_nobody_is_turned():
+    """Across the optical axis little of their trunk is seen, and noise decides where it points."""
+    rng = np.random.default_rng(3)
+    turns = QuarterTurns(NECK)
+    seen_from_above = np.stack([STANDING[:, 0], STANDING[:, 2], STANDING[:, 1]], axis=-1)
+    for k in range(300):
+        joints = [0, 0, 3] + seen_from_above + rng.normal(0, 0.05, (15, 3))
+        people = Seen(np.array([7]), joints[None], np.ones((1, 15)), k / 15, ROOT)
+        assert turns.update(people).tolist() == [0]

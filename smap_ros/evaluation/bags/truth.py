@@ -15,6 +15,8 @@ from smap_ros.evaluation.common.predictions import in_mpi15
 from smap_ros.evaluation.common.scenes import VISIBLE, Scene
 from smap_ros.skeletons import MPI15
 
+_PACE = 0.03  # of the time between two frames, that other clocks and roundings may make
+
 
 def recorded_truth(
     path: Path, topic: str, image_topic: str | None = None, rectified: str = "auto"
@@ -65,7 +67,8 @@ def index_by_truth(
     """Which frame of the truth each image is: by number where there are as many, else by time.
 
     A bag that was cut off has fewer images, and others may be missing inside. So its images are
-    taken by number only where their times tell nothing, as of a clip that was played slowly.
+    taken by number only where their times tell nothing: where they pass at another pace, as of a
+    clip that was played slowly, or agree with the truth's for few.
 
     Args:
         frames: of the bag; stamps count from its first image, indices count its images.
@@ -85,7 +88,7 @@ def index_by_truth(
     few = 2 * len(places) < len(frames)
     # The first image agrees whatever the times are.
     alone = not any(frame.index in places for frame in frames if frame.stamp)
-    if cut and images < len(true) and (few or alone):
+    if cut and images < len(true) and (few or alone or not _at_one_pace(frames, true)):
         return {frame.index: true[frame.index].index for frame in frames}
     if few:
         raise InputError(
@@ -93,6 +96,15 @@ def index_by_truth(
             "agree either, so they can't be compared; is it the truth of this recording?"
         )
     return places
+
+
+def _at_one_pace(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> bool:
+    """Whether the times of most images are as far apart as the truth's."""
+    if min(len(frames), len(true)) < 2:
+        return True
+    passed = np.diff([frame.stamp for frame in frames]) / np.diff([f.index for f in frames])
+    usual = np.median(np.diff([frame.stamp for frame in true]))
+    return bool(abs(np.median(passed) - usual) <= _PACE * usual)
 
 
 def _by_time(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> dict[int, int]:

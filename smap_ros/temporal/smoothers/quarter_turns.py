@@ -18,6 +18,9 @@ MEMORY = 2.0  # seconds after which a trunk that was seen counts for a third
 # Radians: a trunk must lean farther than this before its person is turned again, so that one who
 # leans by about 45 degrees, or bends for a moment, isn't turned to and fro.
 FARTHEST_LEAN = math.radians(60)
+# Of the trunk's length, that must be seen across the optical axis: of people below a camera that
+# looks down the rest is noise, and no side of them is up.
+SEEN_ACROSS = 0.5
 _COS, _SIN = np.array([1.0, 0.0, -1.0, 0.0]), np.array([0.0, 1.0, 0.0, -1.0])
 
 
@@ -36,7 +39,7 @@ class QuarterTurns:
         """Forget everybody."""
         self._ids = np.zeros(0, np.int64)
         self._turns = np.zeros(0)
-        self._trunks = np.zeros((0, 2))
+        self._trunks = np.zeros((0, 3))
         self._time = -math.inf
 
     def update(self, seen: Seen) -> NDArray[np.int64]:
@@ -44,11 +47,12 @@ class QuarterTurns:
         rows = rows_before(seen.ids, self._ids)
         turns = carried(self._turns, rows, 0.0)
         trunks = carried(self._trunks, rows, 0.0) * math.exp((self._time - seen.time) / MEMORY)
-        trunk = (seen.joints[:, self._neck] - seen.joints[:, seen.root])[:, :2]
+        trunk = seen.joints[:, self._neck] - seen.joints[:, seen.root]
         trunks += np.where(np.isfinite(trunk), trunk, 0.0)
         tilt = np.arctan2(trunks[:, 0], -trunks[:, 1])
         lean = np.abs(np.mod(tilt - turns * (np.pi / 2) + np.pi, 2 * np.pi) - np.pi)
-        known = trunks.any(axis=1)
+        across = np.linalg.norm(trunks[:, :2], axis=1)
+        known = (across > 0) & (across >= SEEN_ACROSS * np.linalg.norm(trunks, axis=1))
         again = known & ((rows < 0) | (lean > FARTHEST_LEAN))
         turns = np.where(again, np.round(tilt / (np.pi / 2)) % 4, turns)
         self._ids, self._turns, self._trunks, self._time = seen.ids, turns, trunks, seen.time

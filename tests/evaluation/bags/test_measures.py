@@ -227,6 +227,13 @@ def test_images_of_a_bag_that_was_cut_off_go_by_number_where_times_tell_nothing(
     assert index_by_truth(slow, true, count, cut=True) == {k: k for k in range(count)}
 
 
+@pytest.mark.parametrize("speed", [0.1, 0.5, 0.8, 0.95])
+def test_a_clip_that_was_played_slowly_and_cut_off_goes_by_number(speed):
+    true = [frame(k) for k in range(90)]
+    slow = [replace(true[k], stamp=true[k].stamp / speed) for k in range(40)]
+    assert index_by_truth(slow, true, 40, cut=True) == {k: k for k in range(40)}
+
+
 def test_stages_add_up_to_the_total():
     frames = [frame(k, timings_ms={"network": 10.0 + k, "lifting": 1.0}) for k in range(3)]
     got = latencies(frames)
