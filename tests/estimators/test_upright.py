@@ -216,7 +216,7 @@ def test_a_stated_roll_by_which_images_of_a_tilted_sensor_would_be_turned_is_ref
         Camera.from_fov(64, 48, 1.0), distortion=lens, distortion_model="rational_polynomial"
     )
     image = np.zeros((48, 64, 3), np.uint8)
-    with pytest.raises(CameraError, match="roll of about 90 degrees, as stated, .* tilted sensor"):
+    with pytest.raises(CameraError, match=r"roll of about 90 degrees, as stated, .* tilted sensor"):
         with_upright_images(Late(), "auto", 88).estimate(image, camera)
     assert with_upright_images(Late(), "auto", 10).estimate(image, camera).pending
 
