@@ -75,6 +75,14 @@ def test_the_network_does_the_same():
     np.testing.assert_allclose(got[0].numpy(), shown(told, logits), atol=1e-3)
 
 
+def test_half_precision_holds_landmarks_far_outside_the_crop():
+    told = torch.tensor([[[900.0, -700.0], [128.0, 128.0]]])
+    logits = torch.full((1, 2, CELLS, CELLS), -40.0)
+    network = Landmarks().half()
+    got = network._shown(told.half(), logits.half())
+    np.testing.assert_allclose(got.float().numpy(), told.numpy(), atol=0.5)
+
+
 def test_all_of_a_joints_landmarks_are_used():
     points, _ = mapping()
     used = Landmarks().used.numpy()

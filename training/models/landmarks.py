@@ -9,6 +9,7 @@ within seven cells), and the landmarks are brought to mpi15 by a fixed map.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -222,8 +223,9 @@ class Landmarks(nn.Module):
 
     def _shown(self, told: Tensor, drawn: Tensor) -> Tensor:
         """Landmarks where heatmaps near them have them, [B, K, 2]; see :func:`shown`."""
-        away = -((self.cells - told[..., None]) ** 2) / (2 * _NEAR_PX**2)  # [B, K, 2, 64]
-        likely = drawn + away[:, :, 1, :, None] + away[:, :, 0, None, :]
+        # Divided first: squares of pixels are beyond what half precision holds.
+        away = ((self.cells - told[..., None]) / (math.sqrt(2) * _NEAR_PX)) ** 2  # [B, K, 2, 64]
+        likely = drawn - away[:, :, 1, :, None] - away[:, :, 0, None, :]
         flat = likely.flatten(2)
         shares = (_SHARP * flat).softmax(dim=2).unflatten(2, (CELLS, CELLS))
         sides = torch.stack([shares.sum(dim=2), shares.sum(dim=3)], dim=2)
@@ -250,8 +252,8 @@ def shown(told: NDArray[np.floating], drawn: NDArray[np.floating]) -> NDArray[np
         float64 [K, 2], crop pixels.
     """
     told, cells = np.asarray(told, np.float64), cell_middles().astype(np.float64)
-    away = -((cells - told[..., None]) ** 2) / (2 * _NEAR_PX**2)  # [K, 2, 64]
-    likely = drawn + away[:, 1, :, None] + away[:, 0, None, :]
+    away = (cells - told[..., None]) ** 2 / (2 * _NEAR_PX**2)  # [K, 2, 64]
+    likely = drawn - away[:, 1, :, None] - away[:, 0, None, :]
     highest = likely.max(axis=(1, 2))
     shares = np.exp(_SHARP * (likely - highest[:, None, None]))
     shares /= shares.sum(axis=(1, 2), keepdims=True)
