@@ -120,7 +120,7 @@ class Pictures(Generic[Message]):
             self._kept[stamp] = picture
             self._bytes += self._size(picture)
             while len(self._kept) > 1 and self._too_much():
-                self._bytes -= self._size(self._kept.popitem(last=False)[1])
+                self._drop_oldest()
 
     def of(self, stamp: tuple[int, int] | None) -> Message | None:
         """The picture of a stamp, or the newest where there is none of it."""
@@ -130,15 +130,25 @@ class Pictures(Generic[Message]):
             return next(reversed(self._kept.values()), None)
 
     def exactly(self, stamp: tuple[int, int]) -> Message | None:
-        """The picture of a stamp; None where there is none of it."""
+        """The picture of a stamp; None where there is none of it.
+
+        People come in order, so that pictures kept before it have nobody to wait for: they go.
+        """
         with self._lock:
-            return self._kept.get(stamp)
+            if stamp not in self._kept:
+                return None
+            while next(iter(self._kept)) != stamp:
+                self._drop_oldest()
+            return self._kept[stamp]
 
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
             self._kept.clear()
             self._bytes = 0
+
+    def _drop_oldest(self) -> None:
+        self._bytes -= self._size(self._kept.popitem(last=False)[1])
 
     def _too_much(self) -> bool:
         return len(self._kept) > MAX_PICTURES or self._bytes > PICTURE_BYTES

@@ -108,6 +108,15 @@ def test_no_other_picture_stands_for_one_that_is_gone_or_never_came():
     assert pictures.exactly((4, 0)) is None and pictures.exactly((newest + 1, 0)) is None
 
 
+def test_pictures_before_one_that_was_shown_have_nobody_to_wait_for():
+    pictures: Pictures[int] = Pictures()
+    for k in range(5):
+        pictures.keep((k, 0), k)
+    assert pictures.exactly((3, 0)) == 3
+    there = [pictures.exactly((k, 0)) for k in (0, 1, 2, 3, 3, 4)]
+    assert there == [None, None, None, 3, 3, 4]
+
+
 def test_pictures_that_wait_do_not_fill_the_memory():
     pictures: Pictures[int] = Pictures(lambda size: size)
     tenth = PICTURE_BYTES // 10
