@@ -22,6 +22,7 @@ LENS_MODELS = {
     "": "plumb_bob",
     "none": "plumb_bob",
     "radtan": "plumb_bob",
+    "radial_tangential": "plumb_bob",
     "brown_conrady": "plumb_bob",
     "fisheye": "equidistant",
     "kb4": "equidistant",

@@ -173,13 +173,12 @@ def _from_kalibr(content: Mapping[str, Any]) -> Calibration:
         )
     fx, fy, cx, cy = map(float, content["intrinsics"])
     width, height = content["resolution"]
-    model = str(content.get("distortion_model", "none"))
     return Calibration(
         whole_number(width),
         whole_number(height),
         (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0),
         coefficients(content),
-        {"radial-tangential": "plumb_bob", "equi": "equidistant"}.get(model, lens_model(model)),
+        lens_model(content.get("distortion_model", "none")),
     )
 
 

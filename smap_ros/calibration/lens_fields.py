@@ -158,7 +158,7 @@ def _refuse_bare_model(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         if plain_name(str(name)) != "distortionmodel" or str(value).strip().lower() in _NO_MODEL:
             continue
-        if lens_model(str(value).replace("radial-tangential", "plumb_bob")) in DISTORTION_MODELS:
+        if lens_model(value) in DISTORTION_MODELS:
             raise CameraError(
                 f"{name} is {value!r}, but there are no coefficients; expected them as one of "
                 f"{_READ}, [] where there is no lens to undo"

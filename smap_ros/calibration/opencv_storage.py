@@ -20,7 +20,7 @@ _FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
 _LENS_MODEL = ("distortionmodel",)
 # OpenCV's usual model: the number of coefficients tells which of both.
 _PLAIN_MODELS = (
-    "plumb_bob", "pinhole", "perspective", "radial_tangential", "opencv", "opencv5", "standard",
+    "plumb_bob", "pinhole", "perspective", "opencv", "opencv5", "standard",
     "brown", "thin_prism",
 )  # fmt: skip
 _PAIR = re.compile(r"(m|k|cameramatrix|d)(1|l|left)$")

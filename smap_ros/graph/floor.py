@@ -7,9 +7,9 @@ from typing import Any
 
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import BundleError
+from smap_ros.geometry.transforms import WORLD_FRAME
 from smap_ros.graph.node_types import POSE3D_NODE
 
-WORLD_FRAME = "world_frame"
 MOUNTING = ("camera_height", "camera_pitch_deg", "camera_roll_deg")
 NEEDS_FLOOR = "virtualpose"  # the kind of model that searches people above it
 

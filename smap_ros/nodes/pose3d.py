@@ -30,6 +30,7 @@ from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import InputError, SmapError, unexpected
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.graph.floor import NEEDS_FLOOR
 from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
@@ -211,7 +212,7 @@ class Pose3dNode(LifecycleNode):
         name = self._settings.text("world_frame")
         if not name:
             return None
-        if bundle.kind != "virtualpose":
+        if bundle.kind != NEEDS_FLOOR:
             raise InputError(
                 f"world_frame is {name!r}, but bundle {bundle.name!r} is of kind {bundle.kind!r}, "
                 "which needs no floor; leave it empty"
