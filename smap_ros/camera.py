@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import CameraError
+from smap_ros.geometry.lenses import widest
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.geometry.opening import check_field_of_view
 
@@ -284,28 +285,29 @@ class Camera:
             points: float [..., 3], metres, optical frame.
 
         Returns:
-            float64 [..., 2]; NaN for points at or behind the camera.
+            float64 [..., 2]; NaN for points at or behind the camera. What is farther from the axis
+            than the model is a lens lies outside the image, in the direction where it is.
         """
         flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
         out = np.full((len(flat), 2), np.nan)
         front = np.isfinite(flat).all(axis=1) & (flat[:, 2] > 1e-6)
+        focal, centre = (self.fx, self.fy), (self.cx, self.cy)
         if front.any():
             visible = flat[front]
-            if not self.distortion:
-                xy = visible[:, :2] / visible[:, 2:]
-                out[front] = xy * (self.fx, self.fy) + (self.cx, self.cy)
-            else:
-                zero = np.zeros(3)
-                project = (
-                    cv2.fisheye.projectPoints
-                    if self.distortion_model == "equidistant"
-                    else cv2.projectPoints
-                )
-                pixels, _ = project(
-                    visible[:, None], zero, zero, self.matrix, np.array(self.distortion, np.float64)
-                )
-                out[front] = pixels.reshape(-1, 2)
+            xy = visible[:, :2] / visible[:, 2:]
+            out[front] = (self._bent(xy) if self.distortion else xy) * focal + centre
         return out.reshape(*points.shape[:-1], 2)
+
+    def _bent(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rays [N, 2], by their tangents, as the lens shows them."""
+        fisheye = self.distortion_model == "equidistant"
+        beyond = np.linalg.norm(xy, axis=1, keepdims=True) / widest(fisheye, self.distortion)
+        beyond = np.maximum(beyond, 1.0)
+        rays = np.concatenate([xy / beyond, np.ones((len(xy), 1))], axis=1)[:, None]
+        project = cv2.fisheye.projectPoints if fisheye else cv2.projectPoints
+        zero, coefficients = np.zeros(3), np.array(self.distortion, np.float64)
+        pixels, _ = project(rays, zero, zero, np.eye(3), coefficients)
+        return np.asarray(pixels.reshape(-1, 2) * beyond, np.float64)
 
     def back_project(
         self, pixels: NDArray[np.floating], depth: NDArray[np.floating]

@@ -177,3 +177,31 @@ def test_openings_that_place_nobody_are_refused_for_images(degrees):
     with pytest.raises(CameraError, match=r"expected the horizontal .* 1\.15 to 157\.4, or a cal"):
         Camera.for_image(image, fov_deg=degrees)
     assert math.degrees(Camera.for_image(image, fov_deg=150).fov) == pytest.approx(150)
+
+
+BENT = {
+    "webcam": ((-0.34, 0.13, 0.001, -0.001, -0.023), "plumb_bob"),  # turns back at 57 degrees
+    "rational": ((0.1, -0.4, 0.0, 0.0, 0.02, 0.3, 0.05, 0.01), "rational_polynomial"),
+    "fisheye": ((-0.1, -0.15, 0.0, 0.0), "equidistant"),
+}
+
+
+@pytest.mark.parametrize("lens", BENT)
+def test_what_is_farther_from_the_axis_than_a_model_is_a_lens_lies_farther_out(lens):
+    view = Camera(1280, 720, 800, 800, 640, 360, *BENT[lens])
+    steep = np.linspace(0.0, 20.0, 4000)
+    for x, y in ((1.0, 0.0), (0.0, -1.0), (-0.6, 0.8)):
+        rays = np.stack([steep * x, steep * y, np.ones_like(steep)], axis=1)
+        out = (view.project(rays) - (640, 360)) @ (x, y)
+        assert (np.diff(out) > 0).all()
+    # A pixel of the image still has one ray, and what nothing shows has none.
+    corner = np.array([[1279.0, 719.0]])
+    back = view.back_project(corner, np.array([2.0]))
+    assert np.isnan(back[0, 0]) or np.allclose(view.project(back), corner, atol=0.5)
+
+
+def test_feet_of_somebody_near_are_below_the_picture_of_a_wide_lens():
+    view = Camera(1280, 720, 800, 800, 640, 360, *BENT["webcam"])
+    body = np.array([[0.1, y, 0.6] for y in (-0.3, 0.0, 0.5, 0.9, 1.4)])  # head to feet
+    rows = view.project(body)[:, 1]
+    assert (np.diff(rows) > 0).all() and rows[-1] > 1000
