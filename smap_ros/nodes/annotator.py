@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
@@ -19,7 +21,7 @@ from smap_ros.nodes.conversions import array_to_image
 from smap_ros.nodes.diagnostics import STEADY
 from smap_ros.nodes.image_watch import ImageInput, image_bytes
 from smap_ros.view.live import MAX_PICTURES, PICTURE_BYTES, Pictures
-from smap_ros.viz.draw import draw_frame
+from smap_ros.viz.draw import WEAK_SCORE, draw_frame
 
 LOOK_PERIOD = 0.25  # seconds between two looks at who subscribes
 # Best effort loses an image now and then; so many in a row are no accident.
@@ -67,7 +69,7 @@ class Annotator:
             height, width = canvas.shape[:2]
             # Drawing uses the people's pixels; of the camera, only the size.
             camera = Camera.from_fov(width, height, 1.0)
-            canvas = draw_frame(canvas, BodyFrame(bodies, camera))
+            canvas = draw_frame(canvas, BodyFrame(_as_seen(message, bodies), camera))
         except SmapError as error:
             self._node.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
@@ -111,3 +113,12 @@ class Annotator:
     def _keep(self, message: Image | CompressedImage) -> None:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         self._images.keep(stamp, message)
+
+
+def _as_seen(message: BodyArray, bodies: tuple[Body, ...]) -> tuple[Body, ...]:
+    """The bodies; those whom the image doesn't show are drawn like joints that it doesn't."""
+    weakest = np.nextafter(np.float32(WEAK_SCORE), np.float32(0))
+    return tuple(
+        replace(body, scores=np.minimum(body.scores, weakest)) if told.predicted else body
+        for told, body in zip(message.bodies, bodies, strict=True)
+    )

@@ -54,11 +54,13 @@ def position_covariance(body: BodyMessage) -> NDArray[np.float64]:
     """Covariance of a person's position, float64 [3, 3], square metres; zeros if it isn't known.
 
     Where the pelvis is in the picture is far better known than its distance: the error lies on
-    the ray through it.
+    the ray through it. Who isn't seen may be elsewhere across the view as well.
     """
     position = body.pose.position
     if body.depth_std <= 0 or position.z <= 0:
         return np.zeros((3, 3))
+    if body.predicted:
+        return np.eye(3) * body.depth_std**2
     error = np.array([position.x, position.y, position.z]) * body.depth_std / position.z
     return np.outer(error, error)
 

@@ -75,9 +75,8 @@ class BodySmoother:
         learned = Learned.of(config)
         if self._config.changed(tracker=config.tracker) != config:
             if self._run is not None:
-                joints, waiting = self._run.joints, self._run.waiting
                 name = _chosen(config, learned, self._detector, self._joints)
-                self._run = _Run(config, name, joints, waiting)
+                self._run = _Run(config, name, self._run.joints, self._run)
             self._refused = ""
         self._learned, self._config = learned, config
         self._tracker.config = config.tracker
@@ -116,15 +115,15 @@ class BodySmoother:
     def _restart(self) -> None:
         """Take another smoother; frames that wait go through it again, and ids stay."""
         if self._run is not None:
-            self._run = self._started(self._run.joints, self._run.waiting)
+            self._run = self._started(self._run.joints, self._run)
 
-    def _started(self, joints: int, waiting: Sequence[Answer] = ()) -> _Run:
+    def _started(self, joints: int, before: _Run | None = None) -> _Run:
         """The smoother for people of J joints, or a filter where that one can't be had."""
         try:
-            return _Run(self._config, self.smoother, joints, waiting)
+            return _Run(self._config, self.smoother, joints, before)
         except SmapError as error:
             self._refused = str(error)
-            return _Run(self._config, self.smoother, joints, waiting)
+            return _Run(self._config, self.smoother, joints, before)
 
     @property
     def late(self) -> int:
@@ -219,10 +218,13 @@ def _chosen(config: SmootherConfig, learned: Learned, detector: str, joints: int
 
 
 class _Run:
-    """A smoother at work on tracked people of J joints."""
+    """A smoother at work on tracked people of J joints.
+
+    ``before`` is the one that it replaces: whose answers are due, and whose frames wait.
+    """
 
     def __init__(
-        self, config: SmootherConfig, smoother: str, joints: int, waiting: Sequence[Answer] = ()
+        self, config: SmootherConfig, smoother: str, joints: int, before: _Run | None = None
     ) -> None:
         self.joints = joints
         settings: dict[str, dict[str, Any]] = {
@@ -238,13 +240,9 @@ class _Run:
         # jump at the start of a gap.
         self._moved: dict[int, Float] = {}
         self._due: list[Answer] = []
-        # Those of a smoother that was replaced.
-        self._due = [answer for frame in waiting for answer in self.update(frame)]
-
-    @property
-    def waiting(self) -> Sequence[Answer]:
-        """The frames that are not answered yet."""
-        return tuple(self._waiting)
+        if before is not None:
+            waiting = [answer for frame in before._waiting for answer in self.update(frame)]
+            self._due = [*before._due, *waiting]
 
     def update(self, frame: Answer) -> list[Answer]:
         due, self._due = self._due, []

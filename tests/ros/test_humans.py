@@ -311,6 +311,8 @@ def test_a_distances_error_lies_on_the_ray_through_the_person():
     positions = np.array([1.0, -2.0, 4.0]) * (depths / 4)[:, None]
     np.testing.assert_allclose(covariance, np.cov(positions.T), rtol=0.03)
     assert not position_covariance(BodyMessage()).any()  # not known
+    body.predicted = True  # who isn't seen may be elsewhere across the view as well
+    np.testing.assert_allclose(position_covariance(body), 0.25 * np.eye(3))
 
 
 def test_the_doctor_says_what_is_published(with_hri, with_vision):

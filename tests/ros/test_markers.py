@@ -208,6 +208,27 @@ def test_pictures_wait_for_people_who_come_many_images_later(spin):
         annotator._subscription = None
 
 
+def test_who_is_not_seen_is_drawn_thinner(wired, observer):
+    images = observer.publisher(Image, "image", qos.SENSOR)
+    pictures = observer.collect(Image, "image_annotated", qos.SENSOR)
+    observer.wait(images.get_subscription_count, "the node subscribes the images")
+    plain = np.full((480, 640, 3), 90, np.uint8)
+
+    def inked(predicted):
+        def drawn():
+            sent = message(time.time(), person((0, 0, 3), 3), predicted=predicted)
+            images.publish(array_to_image(plain, sent.header))
+            time.sleep(0.1)
+            wired(sent)
+            time.sleep(0.1)
+            return [p for p in pictures if p.header == sent.header]
+
+        picture = observer.wait(drawn, "a picture")[0]
+        return (image_from_message(picture) != plain).any(axis=2)[100:].sum()  # without the label
+
+    assert inked(True) < 0.9 * inked(False)
+
+
 def test_pictures_that_nobody_gets_are_counted_with_the_reason(wired, observer, monkeypatch):
     monkeypatch.setattr("smap_ros.nodes.annotator.SETTLED", 0.3)
     images = observer.publisher(Image, "image", qos.SENSOR)

@@ -103,6 +103,17 @@ def test_frames_that_wait_are_answered_when_a_recording_starts_again_or_the_dela
     assert [answer.note for answer in now] == ["again", "second", "third"]
 
 
+def test_settings_that_change_one_after_the_other_lose_no_frame():
+    smoother = BodySmoother(SmootherConfig(smoother="rts", delay=4))
+    for k in range(6):
+        smoother.update([person((0, 0, 4))], k * STEP, note=k)
+    smoother.config = SmootherConfig(smoother="rts", delay=0)
+    smoother.config = SmootherConfig(smoother="one_euro", delay=0)
+    smoother.config = SmootherConfig(smoother="rts", delay=1)
+    now = smoother.update([person((0, 0, 4))], 0.6, note=6)
+    assert [answer.note for answer in [*now, *smoother.flush()]] == [2, 3, 4, 5, 6]
+
+
 def test_a_frame_that_comes_late_is_counted_and_not_answered():
     smoother = BodySmoother()
     for k in range(5):

@@ -132,6 +132,25 @@ def test_an_uncertain_person_must_last_and_a_ghost_of_one_frame_is_never_reporte
     assert identities(tracker.update([person((1, 0, 4), 0.3), person((-2, 0, 5))], 0.5)) == [0, 1]
 
 
+@pytest.mark.parametrize(("step", "told"), [(2.9, range(1, 6)), (3.1, range(2, 6))])
+def test_between_images_farther_apart_than_people_are_remembered_nobody_can_last(step, told):
+    tracker = Tracker(TrackerConfig(birth_score=0.8, death_time=3.0))
+    shown = [bool(tracker.update([person((0, 0, 4), 0.75)], k * step)) for k in range(6)]
+    assert [k for k, there in enumerate(shown) if there] == list(told)
+
+
+def test_how_far_away_somebody_is_becomes_less_certain_the_longer_they_are_not_seen():
+    tracker = Tracker(TrackerConfig(fill_time=3.0))
+    (seen,) = tracker.update([replace(person((0, 0, 4)), depth_std=0.2)], 0.0)
+    soon, late = (tracker.update([], t)[0] for t in (0.2, 2.0))
+    assert seen.body.depth_std == 0.2
+    assert soon.body.depth_std == pytest.approx(np.hypot(0.2, 0.1))
+    assert late.body.depth_std == pytest.approx(np.hypot(0.2, 1.0))
+    tracker = Tracker(TrackerConfig(fill_time=3.0))
+    tracker.update([person((0, 0, 4))], 0.0)
+    assert np.isnan(tracker.update([], 1.0)[0].body.depth_std)  # never known
+
+
 def test_one_image_stamped_slightly_earlier_is_dropped_and_renames_nobody():
     tracker = Tracker()
     for k in range(5):
