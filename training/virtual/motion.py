@@ -7,6 +7,7 @@ CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu), free for all uses.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,12 @@ _DRIVER: dict[str, str] = {
 _LIMB_END = {"upperarm": "elbow", "forearm": "wrist", "thigh": "knee", "shin": "ankle"}
 _DIRECTIONS = tuple(f"{s}_{joint}" for s in "lr" for joint in _LIMB_END.values())
 _LONGEST_LEG = 2.0  # metres; longer ones are in centimetres or inches
+# Nobody turns so fast, radians/second (those of CMU's 72 motions that are whole: 12.6): angles that
+# were told near where they are ambiguous throw people to the floor for some frames.
+_FASTEST = math.radians(1200)
+_AROUND_S = 0.15  # before and after such a turn people already lean
+# Not turned at all in the pose that the skeleton was fitted in, with which CMU's files begin.
+_STRAIGHT = ("root", "l_elbow", "r_elbow", "l_knee", "r_knee")
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,15 @@ class MotionLibrary:
             turn = _TO_WORLD @ columns[:, self._joints.index(joint)] @ _TO_WORLD.T
             poses[:, SEGMENT_INDEX[segment]] = turn @ self._from_neutral(segment)
         path = self._arrays[f"seq/{name}/root_m"].astype(np.float64) @ _TO_WORLD.T
-        return Motion(name, self._fps, poses, path, self._leg())
+        if self._begins_fitted(name):
+            poses[0], path[0] = poses[1], path[1]
+        whole = _whole(poses, self._fps)
+        return Motion(name, self._fps, poses[whole], path[whole], self._leg())
+
+    def _begins_fitted(self, name: str) -> bool:
+        """Whether the first frame is no motion but the pose that the skeleton was fitted in."""
+        first = self._arrays[f"seq/{name}/rotvec"][:2, [self._joints.index(j) for j in _STRAIGHT]]
+        return len(first) == 2 and bool(not first[0].any() and first[1].any())
 
     def _offset(self, joint: str) -> NDArray[np.float64]:
         return self._offsets[self._joints.index(joint)]
@@ -197,3 +212,25 @@ class MotionLibrary:
         before = self._from_neutral(f"{side}_{upper}") if upper else np.eye(3)
         direction = _TO_WORLD @ self._offset(f"{side}_{_LIMB_END[part]}")
         return aligning(before @ np.array([0.0, 0, -1]), direction) @ before
+
+
+def _whole(poses: NDArray[np.float32], fps: float) -> slice:
+    """The longest part of poses [F, S, 3, 3] in which nobody turns faster than people can.
+
+    All of them, if there is none: then it isn't a frame here and there that is wrong.
+    """
+    around = round(_AROUND_S * fps)
+    torn = np.zeros(len(poses) + 1, bool)
+    torn[-1] = True
+    for k in np.flatnonzero(_speeds(poses[:, SEGMENT_INDEX["pelvis"]], fps) > _FASTEST):
+        torn[max(k - around, 0) : k + 2 + around] = True
+    ends = np.flatnonzero(torn)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    longest = int((ends - starts).argmax())
+    return slice(int(starts[longest]), int(ends[longest])) if ends[longest] else slice(None)
+
+
+def _speeds(turns: NDArray[np.float32], fps: float) -> NDArray[np.float64]:
+    """How fast something [F, 3, 3] turns from each frame to the next, radians/second, [F - 1]."""
+    cosine = (np.einsum("fij,fij->f", turns[:-1], turns[1:], dtype=np.float64) - 1) / 2
+    return np.asarray(np.arccos(np.clip(cosine, -1, 1)) * fps, np.float64)

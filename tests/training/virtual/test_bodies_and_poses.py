@@ -148,6 +148,27 @@ class TestMotion:
         other = knee[J("r_knee")] - knee[J("r_hip")]
         assert other[2] < -0.3
 
+    def test_a_recording_begins_as_it_goes_on_not_in_the_pose_it_was_fitted_in(self, write_motion):
+        turns = np.zeros((5, len(JOINTS), 3))
+        turns[1:, 0], turns[1:, JOINTS.index("l_shoulder")] = (0, 2.0, 0), (0, 0, 1.3)
+        root = np.arange(15.0).reshape(5, 3)
+        motion = MotionLibrary(write_motion({"a": (root, turns)}))["a"]
+        np.testing.assert_array_equal(motion.poses[0], motion.poses[1])
+        np.testing.assert_array_equal(motion.path[0], motion.path[1])
+        assert len(motion) == 5
+
+    def test_who_would_be_thrown_to_the_floor_for_some_frames_is_not_played_there(
+        self, write_motion
+    ):
+        turns = np.zeros((100, len(JOINTS), 3))
+        turns[:, 0, 1] = 0.2 * np.arange(100)  # 690 degrees a second, as a dancer
+        turns[40:43, 0] = (1.4, 0, 0)
+        root = np.stack([np.arange(100.0), np.ones(100), np.zeros(100)], axis=1)
+        motion = MotionLibrary(write_motion({"a": (root, turns)}))["a"]
+        upright = motion.poses[:, SEGMENT_INDEX["pelvis"], 2, 2]
+        assert (upright > 0.999).all() and len(motion) == 100 - 53
+        assert motion.path[0, 0] == 53
+
     def test_splits_are_disjoint_and_complete(self, write_motion):
         names = ["walking_1", "walking_2", "soccer_2", "running_1"]
         data = {n: (np.zeros((1, 3)), np.zeros((1, len(JOINTS), 3))) for n in names}
