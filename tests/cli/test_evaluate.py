@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.cli import tables
 from smap_ros.skeletons import MPI15
 
@@ -231,6 +232,47 @@ def test_the_report_is_there_when_nobody_reads_the_tables(
     smap_ros("evaluate", "-p", "virtual", bundle, "shards", "--report", "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"report.json", "plots.png", "gallery.png"}
+
+
+def found_json(path: Path, scene, names: list[str]) -> str:
+    """People beside those of the scene, found in these pictures."""
+    joints = (scene.joints + [0.5, 0, 0]).astype(np.float32)
+    pixels = scene.camera.project(joints).astype(np.float32)
+    ones = np.ones(15, np.float32)
+    people = tuple(Body(*rows, ones, 0.9) for rows in zip(joints, pixels, strict=True))
+    frames = [
+        BodyFrame(people, scene.camera, k / 10, source=name, index=k).to_json()
+        for k, name in enumerate(names)
+    ]
+    path.write_text(json.dumps({"frames": frames}))
+    return path.name
+
+
+@pytest.mark.parametrize("protocol", ["pck2d", "virtual"])
+def test_people_found_are_measured_where_the_pictures_are_not_at_hand(
+    smap_ros, scene, photos, tmp_path, caplog, protocol
+):
+    if protocol == "pck2d":
+        with zipfile.ZipFile(photos) as files:
+            files.extract("annotations.json", tmp_path / "truth")
+        truth, missing = "truth", "can't read images/000000.jpg"
+        found = found_json(tmp_path / "b.json", scene, ["000000.jpg", "000001.jpg"])
+    else:
+        labels = labels_of(scene)
+        frames = [{"index": 0, "stamp": 0.0, "people": labels["people"]}]
+        data = {"camera": labels["camera"], "joint_set": "mpi15", "frames": frames}
+        (tmp_path / "truth.json").write_text(json.dumps(data))
+        truth, missing = "truth.json", "the pictures clip.mp4 are missing"
+        found = found_json(tmp_path / "b.json", scene, ["clip.mp4"])
+    shown = smap_ros("evaluate", "-p", protocol, found, truth)
+    assert shown.returncode == 0 and "by joint" in shown.stdout, shown.stderr
+    assert not caplog.records
+    done = smap_ros("evaluate", "-p", protocol, found, truth, "--report", "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(shown.stdout)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith("gallery.png, the worst cases") and missing in told
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.json", "plots.png"}
 
 
 def test_a_truncated_shard_is_refused_in_one_line(smap_ros, bundle, shards):

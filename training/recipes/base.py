@@ -198,6 +198,8 @@ def weights_of_others(path: Path) -> dict[str, Tensor]:
 def copy_fitting(network: nn.Module, path: Path) -> int:
     """Copy from a file of others what a network has under the same name and in the same shape.
 
+    It is logged how much that was; with a warning where most of the network begins anew.
+
     Returns:
         How many tensors were copied.
 
@@ -209,6 +211,16 @@ def copy_fitting(network: nn.Module, path: Path) -> int:
     if not fitting:
         raise InputError(f"{path}: none of its {len(given)} weights fits this network")
     network.load_state_dict(fitting, strict=False)
+    counts = len(fitting), len(own), path, len(given)
+    if 2 * len(fitting) >= len(own):
+        LOG.info("%d of %d weights are taken from %s, which has %d", *counts)
+    else:
+        other = next(key for key in own if key not in fitting)
+        LOG.warning(
+            "only %d of %d weights are taken from %s, which has %d; the others, such as %s, begin "
+            "anew. Expected a file of the same network: is it another's, or of another size?",
+            *counts, other,
+        )  # fmt: skip
     return len(fitting)
 
 

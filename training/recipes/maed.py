@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from smap_ros.errors import InputError
 from smap_ros.evaluation.common.metrics import procrustes
 from smap_ros.skeletons import SMPL24, SPIN49
 from smap_train.data import clip_crop
@@ -29,7 +30,7 @@ from smap_train.engine.config import Drops, RunConfig
 from smap_train.engine.sampling import Mixture, Source, in_share
 from smap_train.losses.maed import WEIGHTS, maed_losses
 from smap_train.models import create
-from smap_train.models.checkpoint import load_checkpoint
+from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.golden_body import synthetic_body, synthetic_regressor
 from smap_train.models.maed import Maed
 from smap_train.models.maed.attention import Mode
@@ -39,6 +40,7 @@ from smap_train.targets.pixels import normalised
 
 _MM = 1000.0
 _DRAWN = ("decoder.",)  # of stage 1's weights, what stage 2 begins anew
+_TEMPORAL = (".temp_embed", ".ts_attn.")  # of the encoder, what only some modes have
 
 Clip = Sequence[TrackedPerson]
 
@@ -114,10 +116,7 @@ class MaedRecipe(Recipe[MaedConfig]):
         if config.vit is not None:
             copy_fitting(network.encoder, config.vit)
         if config.encoder is not None:
-            weights = load_checkpoint(config.encoder)["state_dict"]
-            own = network.state_dict()
-            kept = {k: v for k, v in weights.items() if k in own and not k.startswith(_DRAWN)}
-            network.load_state_dict({**own, **kept})
+            take_encoder(network, config.encoder)
         start_from(network, config.initial)
         return network
 
@@ -227,6 +226,31 @@ class MaedRecipe(Recipe[MaedConfig]):
         sets = config.pictures + config.clips_3d + config.clips_2d
         databases = [file for data in sets for file in data.files()]
         return databases + shard_files([*config.virtual, *config.virtual_films, *config.held_out])
+
+
+def take_encoder(network: Maed, path: Path) -> None:
+    """Give a network the encoder of stage 1; what only one of their modes has is left out.
+
+    Raises:
+        InputError: if it holds another model, or its encoder doesn't fit, naming what differs.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint["model"] != MaedRecipe.model:
+        raise InputError(
+            f"{path} holds model {checkpoint['model']!r}; set encoder to the maed.pth of stage 1"
+        )
+    weights, own = checkpoint["state_dict"], network.state_dict()
+    new = {k for k in weights.keys() ^ own.keys() if any(part in k for part in _TEMPORAL)}
+    given, wanted = (
+        {k: v for k, v in all_.items() if not k.startswith(_DRAWN) and k not in new}
+        for all_ in (weights, own)
+    )
+    if problems := mismatches(given, wanted):
+        raise InputError(
+            f"the encoder in {path} doesn't fit this network's:\n{problems}\nset network as in "
+            "stage 1"
+        )
+    network.load_state_dict(given, strict=False)
 
 
 def labels_of(person: TrackedPerson, view: ClipView, size: int) -> dict[str, np.ndarray]:

@@ -144,7 +144,7 @@ class SmootherRecipe(Recipe[SmootherRunConfig]):
             answers = zip((0, *DELAYS), (raw, *network(found, scores, times)), strict=True)
             names = ("raw", *(f"delay{delay}" for delay in DELAYS))
             for name, (delay, answer) in zip(names, answers, strict=True):
-                for measure, values in _errors(answer, true, scores, delay).items():
+                for measure, values in _errors(answer, true, scores, delay, answer is raw).items():
                     errors.setdefault(f"{name}_{measure}", []).append(values)
         found_all = {name: torch.cat(all_) for name, all_ in errors.items()}
         measures = {
@@ -165,14 +165,40 @@ class SmootherRecipe(Recipe[SmootherRunConfig]):
         return split(film_paths(config.films), config.held_every, held=held)
 
 
-def _errors(answer: Answer, true: Tensor, scores: Tensor, delay: int) -> dict[str, Tensor]:
+def _errors(
+    answer: Answer, true: Tensor, scores: Tensor, delay: int, as_found: bool
+) -> dict[str, Tensor]:
+    """Of each picture where somebody who is there was found.
+
+    Joints that a detector left out count unless they are ``as_found``: then they are stored as 0,
+    which would be an error of metres.
+    """
     want = true[0, : true.shape[1] - delay]
     there = torch.isfinite(want).all(-1).all(-1) & (scores[0, : len(want), ROOT] > 0)
     error = answer.about[0, delay:] - (want - want[:, ROOT : ROOT + 1])
     twice = error[2:] - 2 * error[1:-1] + error[:-2]
+    counted = scores[0, : len(want)] > 0 if as_found else torch.ones_like(want[..., 0]) > 0
     depth = (answer.root[0, delay:, 2] / want[:, ROOT, 2] - 1).abs()
     return {
-        "mpjpe_mm": 1000 * error.norm(dim=-1).mean(-1)[there],
-        "acceleration_mm": 1000 * twice.norm(dim=-1).mean(-1)[there[2:] & there[1:-1] & there[:-2]],
+        "mpjpe_mm": _of_joints(error, counted, there),
+        "acceleration_mm": _of_joints(twice, _thrice(counted), _thrice(there)),
         "depth_percent": 100 * depth[there],
     }
+
+
+def _of_joints(errors: Tensor, counted: Tensor, pictures: Tensor) -> Tensor:
+    """Means over joints, mm, of those pictures that have one beside the pelvis, whose error is 0.
+
+    Args:
+        errors: [T, 15, 3], metres.
+        counted: bool [T, 15], joints that count.
+        pictures: bool [T].
+    """
+    some = counted.sum(-1) > counted[:, ROOT].int()
+    lengths = torch.where(counted, errors.norm(dim=-1), 0.0)
+    return 1000 * (lengths.sum(-1) / counted.sum(-1))[pictures & some]
+
+
+def _thrice(there: Tensor) -> Tensor:
+    """Where it is so in three pictures in a row, by the last: [T, ...] -> [T - 2, ...]."""
+    return there[2:] & there[1:-1] & there[:-2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
+from smap_ros.errors import InputError
 from smap_ros.paths import make_folder
 from smap_ros.pictures import write_picture, write_whole
+
+LOG = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 
@@ -35,7 +39,11 @@ class Report(Protocol):
         """The figure, uint8 [H, W, 3] bgr."""
 
     def gallery(self) -> Image | None:
-        """The worst cases, uint8 [H, W, 3] bgr; None if nothing is wrong or there is nobody."""
+        """The worst cases, uint8 [H, W, 3] bgr; None if nothing is wrong or there is nobody.
+
+        Raises:
+            InputError: if a picture can't be read.
+        """
 
 
 @dataclass(frozen=True)
@@ -69,22 +77,33 @@ def claim_folder(out: Path) -> None:
 def write_report(report: Report, origin: Origin, out: Path) -> list[str]:
     """Write numbers, plots and gallery to a folder; earlier ones in it are replaced.
 
+    People who were found already are measured without their pictures. Where one of those can't be
+    read, there is a warning, and no gallery.
+
     Returns:
         Names of the files written.
 
     Raises:
-        InputError: if the folder can't be written to, or a picture of the gallery can't be read.
+        InputError: if the folder can't be written to.
     """
     content = json.dumps(plain({**vars(origin), **report.numbers()}), indent=1, allow_nan=False)
     write_whole(out / NUMBERS, f"{content}\n".encode())
     written = [NUMBERS]
-    for name, image in ((PLOTS, report.plots()), (GALLERY, report.gallery())):
+    for name, image in ((PLOTS, report.plots()), (GALLERY, _gallery(report))):
         (out / name).unlink(missing_ok=True)  # an earlier report's would be taken for this one's
         if image is None:
             continue
         write_picture(out / name, image)
         written.append(name)
     return written
+
+
+def _gallery(report: Report) -> Image | None:
+    try:
+        return report.gallery()
+    except InputError as error:
+        LOG.warning("%s, the worst cases on their pictures, is left out: %s", GALLERY, error)
+        return None
 
 
 def plain(value: Any) -> Any:

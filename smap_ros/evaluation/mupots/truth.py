@@ -142,16 +142,28 @@ class OfficialResults:
         return any((folder / name).is_file() for name in (_SMAP_FILES[1], _ORIGINAL_FILES[1]))
 
     def of(self, sequence: str, stem: str) -> Detected | None:
-        """The people of an image, or None if it is not in the files."""
+        """The people of an image, or None if it is not in the files.
+
+        Raises:
+            InputError: if it is malformed, or one file has other people there than the other.
+        """
         key = f"{sequence}_{stem}"
         if key not in self._poses:
             return None
-        return Detected(self._people(self._poses[key], 3), self._people(self._pixels.get(key), 2))
+        poses, pixels = self._people(self._poses[key], 3), self._people(self._pixels.get(key), 2)
+        if len(poses) != len(pixels):
+            raise InputError(
+                f"{self.description} has {len(poses)} people in image {key}, the 2D file beside it "
+                f"{len(pixels)}; expected the same people in the same order. Save both from one run"
+            )
+        return Detected(poses, pixels)
 
     def _people(self, rows: Any, width: int) -> Float:
         count = len(self.rules.joints)
         try:
             people = np.asarray(rows, np.float64)
+            if people.size == 0 and people.ndim < 3:  # what [] becomes: nobody
+                people = np.zeros((0, count, width))
             # MATLAB has no [1, J, C].
             people = people.reshape(-1, count, people.shape[-1])[..., :width]
             if people.shape[-1] != width:

@@ -174,7 +174,7 @@ def _photos(path: Path) -> list[Photo]:
             size = int(entry["width"]), int(entry["height"])
             photos.append(Photo(str(entry["image"]), *size, joints, files))
         return photos
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
         raise InputError(
             f"{ANNOTATIONS} of {path} is malformed ({reason(error)}); expected joint_names and "
             "images with image, width, height and joints [14][x, y, labelled]"

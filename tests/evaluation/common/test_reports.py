@@ -165,6 +165,47 @@ def test_without_anything_wrong_an_old_gallery_goes(outcome, tmp_path):
     assert not (tmp_path / "gallery.png").exists()
 
 
+@pytest.fixture
+def plain_figure(monkeypatch):
+    """No figure to wait for."""
+    monkeypatch.setattr(VirtualReport, "plots", lambda _: np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.usefixtures("plain_figure")
+def test_pictures_that_are_not_at_hand_cost_the_gallery_alone(outcome, tmp_path, caplog):
+    (tmp_path / "gallery.png").write_bytes(b"an earlier report's")
+
+    def missing():
+        raise InputError("can't read images/7.jpg")
+
+    people = [replace(p, scene=replace(p.scene, read=missing)) for p in outcome.people]
+    elsewhere = VirtualReport(replace(outcome, people=tuple(people)))
+    assert write_report(elsewhere, ORIGIN, tmp_path) == ["report.json", "plots.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "plots.png"}
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith("gallery.png, ") and told.endswith("left out: can't read images/7.jpg")
+
+
+@pytest.mark.usefixtures("plain_figure")
+@pytest.mark.parametrize(
+    ("part", "error"), [("plots", InputError), ("gallery", KeyError), ("numbers", InputError)]
+)
+def test_other_errors_are_no_missing_pictures(outcome, tmp_path, monkeypatch, part, error):
+    def fails(_):
+        raise error("here")
+
+    monkeypatch.setattr(VirtualReport, part, fails)
+    with pytest.raises(error, match="here"):
+        write_report(VirtualReport(outcome), ORIGIN, tmp_path)
+
+
+@pytest.mark.usefixtures("plain_figure")
+def test_a_gallery_that_cannot_be_written_is_an_error(outcome, tmp_path):
+    (tmp_path / "gallery.png.part").mkdir()
+    with pytest.raises(InputError, match="can't write"):
+        write_report(VirtualReport(outcome), ORIGIN, tmp_path)
+
+
 def test_the_pck2d_report(lspet, tmp_path):
     photos = read_lspet(lspet([UPRIGHT] * 3))
     person = person_at(0, 4)

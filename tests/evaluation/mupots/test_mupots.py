@@ -282,6 +282,45 @@ def test_official_results_are_read(tmp_path, data_set, kind):
     assert exact.max() < 0.01
 
 
+def official(folder: Path, kind: str, poses: int, pixels: int) -> OfficialResults:
+    """What an official implementation saved of one image, with so many people in 3D and 2D."""
+    scipy_io = pytest.importorskip("scipy.io")
+    for dimensions, count in ((2, pixels), (3, poses)):
+        joints = {"smap": (15, 4), "original": (17, dimensions)}[kind]
+        people = np.ones((count, *joints)) if count else np.array([])
+        if kind == "smap":
+            name = f"pose{dimensions}d.mat"
+            content = {f"preds_{dimensions}d_kpt": {"TS7/img_000000.jpg": people}}
+        else:
+            name, content = f"preds_{dimensions}d_kpt_mupots.mat", {"TS7_img_000000": people}
+        scipy_io.savemat(folder / name, content)
+    return OfficialResults(folder)
+
+
+@pytest.mark.parametrize("kind", ["smap", "original"])
+@pytest.mark.parametrize(("poses", "pixels"), [(1, 3), (3, 1), (2, 0), (0, 2)])
+def test_other_people_in_3d_than_in_2d_are_refused(tmp_path, kind, poses, pixels):
+    results = official(tmp_path, kind, poses, pixels)
+    message = rf"has {poses} people in image TS7_img_000000, the 2D file beside it {pixels}; exp"
+    with pytest.raises(InputError, match=message):
+        results.of("TS7", "img_000000")
+
+
+@pytest.mark.parametrize(("kind", "joints"), [("smap", 15), ("original", 17)])
+def test_an_image_without_anybody_is_looked_at(tmp_path, kind, joints):
+    found = official(tmp_path, kind, 0, 0).of("TS7", "img_000000")
+    assert found.joints_3d.shape == (0, joints, 3) and found.joints_2d.shape == (0, joints, 2)
+
+
+def test_people_of_no_numbers_are_malformed(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    for dimensions in (2, 3):
+        content = {"TS7_img_000000": np.zeros((3, 17, 0))}
+        scipy_io.savemat(tmp_path / f"preds_{dimensions}d_kpt_mupots.mat", content)
+    with pytest.raises(InputError, match="are malformed"):
+        OfficialResults(tmp_path).of("TS7", "img_000000")
+
+
 def test_two_results_of_one_image_are_refused(tmp_path):
     scipy_io = pytest.importorskip("scipy.io")
     rows = np.ones((1, 15, 4))

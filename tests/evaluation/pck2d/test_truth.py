@@ -94,8 +94,11 @@ def test_labels_of_nobody_are_refused(lspet):
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"joint_names": [], "images": [{}]}', '{"joint_names": ["neck"], "images": 3}'],
-)
+    [
+        "{", "[]", '{"joint_names": [], "images": [{}]}', '{"joint_names": ["neck"], "images": 3}',
+        '{"joint_names": ["neck"], "images": [{"joints": [[1, 2, 1]], "width": Infinity}]}',
+    ],
+)  # fmt: skip
 def test_malformed_annotations_are_refused(tmp_path, content):
     (tmp_path / "annotations.json").write_text(content)
     with pytest.raises(InputError, match=r"annotations\.json of .* is malformed"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 import torch
 
+from smap_ros.errors import InputError
 from smap_train.losses.maed import maed_losses
+from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
 from smap_train.recipes.maed import by_length
 from smap_train.recipes.registry import open_recipe
@@ -56,6 +59,67 @@ def test_stage_two_takes_the_encoder_and_begins_the_decoder_anew(tmp_path):
     assert "encoder.temp_embed" in own
     assert "encoder.temp_embed" not in weights
     assert not torch.equal(own["decoder.fc1.weight"], weights["decoder.fc1.weight"])
+
+
+NETWORK = {"image_size": 32, "width": 24, "depth": 1, "heads": 3, "blocks": (1, 1, 1)}
+
+
+@pytest.mark.parametrize("mode", ["vanilla", "series", "parallel"])
+def test_stage_two_takes_the_encoder_of_any_mode(tmp_path, mode):
+    weights = create("maed", mode=mode, **NETWORK).state_dict()
+    save_checkpoint(tmp_path / "maed.pth", "maed", weights, mode=mode, **NETWORK)
+    own = tiny("maed", tmp_path, encoder=tmp_path / "maed.pth").network().state_dict()
+    for name, value in weights.items():
+        if name.startswith("encoder."):
+            torch.testing.assert_close(own[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("network", "prefix", "message"),
+    [
+        ({"depth": 1}, "", r"missing:\n  encoder\.blocks\.1\.norm1\.weight \[24\]"),
+        ({"depth": 3}, "", r"unexpected:\n  encoder\.blocks\.2\.norm1\.weight \[24\]"),
+        ({"width": 12}, "", r"encoder\.cls_token: got \[1, 1, 12\], expected \[1, 1, 24\]"),
+        ({"image_size": 64}, "", r"1 wrong shape:\n  encoder\.pos_embed: got \[1, 17, 24\]"),
+        ({}, "backbone.", r"unexpected:\n  backbone\.encoder\.cls_token"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(tmp_path, network, prefix, message):
+    options = {"mode": "vanilla", **NETWORK, "depth": 2, **network}
+    weights = create("maed", **options).state_dict()
+    renamed = {f"{prefix}{k}" if k.startswith("encoder.") else k: v for k, v in weights.items()}
+    save_checkpoint(tmp_path / "maed.pth", "maed", renamed, **options)
+    second = tiny("maed", tmp_path, network={**NETWORK, "depth": 2}, encoder=tmp_path / "maed.pth")
+    with pytest.raises(InputError, match=message) as caught:
+        second.network()
+    assert "set network as in stage 1" in str(caught.value)
+    assert "decoder" not in str(caught.value) and "temp_embed" not in str(caught.value)
+
+
+def test_the_encoder_of_another_network_is_refused(tmp_path):
+    weights = create("refinenet").state_dict()
+    save_checkpoint(tmp_path / "refinenet.pth", "refinenet", weights)
+    second = tiny("maed", tmp_path, encoder=tmp_path / "refinenet.pth")
+    with pytest.raises(InputError, match=r"holds model 'refinenet'; set encoder to the maed\.pth"):
+        second.network()
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.45, logging.WARNING), (0.55, logging.INFO)])
+def test_it_is_told_how_much_of_others_weights_was_taken(tmp_path, caplog, share, level):
+    made = tiny("maed", tmp_path, vit=tmp_path / "vit.pth")
+    weights = create("maed", **NETWORK).encoder.state_dict()
+    taken = round(share * len(weights))
+    named = {k if j < taken else f"x.{k}": v + 1 for j, (k, v) in enumerate(weights.items())}
+    torch.save(named, tmp_path / "vit.pth")
+    with caplog.at_level(logging.INFO):
+        own = made.network().encoder.state_dict()
+    assert sum(torch.equal(own[k], v + 1) for k, v in weights.items()) == taken
+    (record,) = caplog.records
+    assert record.levelno == level
+    told = f"{taken} of {len(weights)} weights are taken from {tmp_path / 'vit.pth'}, which has"
+    assert told in record.getMessage()
+    first = list(weights)[taken]
+    assert (f"such as {first}, begin anew" in record.getMessage()) == (level == logging.WARNING)
 
 
 def test_the_official_schedule(tmp_path):

@@ -6,12 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from smap_ros.errors import InputError
 from smap_train.engine.trainer import train
 from smap_train.models.checkpoint import load_checkpoint, load_model
+from smap_train.models.smoother.tracks import ROOT
 from smap_train.recipes.registry import open_recipe
 from smap_train.recipes.smoother import SmootherRecipe, SmootherRunConfig
 from tests.training.test_smoother import film_of_two, shaky_film
@@ -86,6 +88,46 @@ def test_films_of_two_detectors_and_none_are_refused(films):
         recipe(films, held_every=1000).dataset()
     with pytest.raises(InputError, match="set films to"):
         recipe(films, films=None).dataset()
+
+
+@torch.no_grad()
+def test_joints_that_the_detector_left_out_are_no_errors_of_what_it_found(tmp_path):
+    """A detector that is right to the millimetre, of all joints or of those that it sees."""
+    films = tmp_path / "films"
+    films.mkdir()
+    film = film_of_two()
+    off = film.joints_3d + np.float32([0.003, 0, 0]) * (np.arange(15) == 5)[:, None]
+    raw = []
+    for hidden in ((), (8, 11), [k for k in range(15) if k not in (ROOT, 5)]):
+        joints, scores = off.copy(), film.scores.copy()
+        joints[:, list(hidden)], scores[:, list(hidden)] = np.nan, 0
+        for k in range(16):
+            replace(film, joints_3d=joints, scores=scores).save(films / f"shard-{k:05d}.npz")
+        made = recipe(films)
+        measured = made.evaluate(made.network().eval(), 2)
+        raw.append({k: v for k, v in measured.items() if k.startswith("raw")})
+        assert measured["delay2_mpjpe_mm"] > 10  # untrained
+    assert [one["raw_mpjpe_mm"] for one in raw] == pytest.approx([3 / 15, 3 / 13, 3 / 2], rel=1e-3)
+    assert all(one["raw_acceleration_mm"] < 0.01 for one in raw)
+
+
+@torch.no_grad()
+def test_pictures_of_nothing_but_a_pelvis_are_no_measure_of_what_was_found(tmp_path):
+    """A pelvis about itself has no error."""
+    films = tmp_path / "films"
+    films.mkdir()
+    film = film_of_two()
+    joints, scores = film.joints_3d.copy(), film.scores.copy()
+    joints[:, 5, 0] += 0.003
+    rows = np.arange(len(joints)) % 8 < 2  # of every fourth picture, both people
+    bare = np.ix_(rows, [k for k in range(15) if k != ROOT])
+    joints[bare], scores[bare] = np.nan, 0
+    for k in range(16):
+        replace(film, joints_3d=joints, scores=scores).save(films / f"shard-{k:05d}.npz")
+    made = recipe(films)
+    measured = made.evaluate(made.network().eval(), 2)
+    assert measured["raw_mpjpe_mm"] == pytest.approx(3 / 15, rel=1e-3)
+    assert measured["raw_acceleration_mm"] < 0.01
 
 
 def test_the_shipped_configurations_are_this_recipes():
