@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from bench.gpu.asking import Asked, Missing, summary
-from bench.gpu.tensorrt_graphs import GRAPHS
+from bench.gpu.tensorrt_graphs import GRAPHS, pictures
 from smap_ros.bundles.bundle import load_bundle
-from smap_ros.engines.agreement import disagreement
+from smap_ros.engines.agreement import Answers, disagreement
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -24,8 +24,9 @@ def ask(asked: Asked) -> None:
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
     for name, role in GRAPHS[: 1 if asked.dry else None]:
-        model = load_bundle(name).read(role)
-        inputs, expected = _answer(onnxruntime, model)
+        bundle = load_bundle(name)
+        model = bundle.read(role)
+        inputs, expected = _answer(onnxruntime, model, pictures(bundle, role))
         for tf32 in ("0", "1"):
             options = {"device_id": str(asked.device), "use_tf32": tf32}
             key = f"{name} {role} tf32={tf32}"
@@ -36,7 +37,9 @@ def ask(asked: Asked) -> None:
                 asked.tell(**{key: str(error)})
 
 
-def _answer(onnxruntime: Any, model: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+def _answer(
+    onnxruntime: Any, model: bytes, shown: Answers
+) -> tuple[dict[str, Any], dict[str, Any]]:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
@@ -44,6 +47,7 @@ def _answer(onnxruntime: Any, model: bytes) -> tuple[dict[str, Any], dict[str, A
     for node in session.get_inputs():
         shape = [size if isinstance(size, int) else 1 for size in node.shape]
         inputs[node.name] = rng.random(shape, np.float32).astype(kinds[node.type])
+    inputs |= shown
     names = [node.name for node in session.get_outputs()]
     return inputs, dict(zip(names, session.run(names, inputs), strict=True))
 

@@ -7,9 +7,14 @@ from typing import Any
 from unittest import mock
 
 from bench.gpu.asking import Asked, Missing, event_times_us
-from smap_ros.bundles.bundle import load_bundle
-from smap_ros.engines.agreement import disagreement
-from smap_ros.engines.base import zeros
+from smap_ros.bundles.bundle import Bundle, load_bundle
+from smap_ros.engines.agreement import (
+    Answers,
+    disagreement,
+    drawn_inputs,
+    image_inputs,
+    picture_inputs,
+)
 from smap_ros.engines.factory import open_model
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.engines.tensorrt import engine as engine_module
@@ -18,7 +23,7 @@ from smap_ros.errors import EngineError
 GRAPHS = [
     (name, role)
     for name, roles in (
-        ("smap_lite", ("model", "refine")),
+        ("smap_lite", ("model", "second", "refine", "fuse")),
         ("virtualpose_lite", ("model", "root", "pose")),
         ("maed_smoother", ("model",)),
     )
@@ -37,7 +42,7 @@ def ask(asked: Asked) -> None:
             for precision in precisions[: 1 if asked.dry else None]:
                 key = f"{name} {role} {precision}"
                 try:
-                    asked.tell(**{key: _graph(asked, load_bundle(name).read(role), precision)})
+                    asked.tell(**{key: _graph(asked, load_bundle(name), role, precision)})
                 except EngineError as error:
                     asked.tell(**{key: str(error)})
 
@@ -56,18 +61,23 @@ def _module() -> Any:
     raise Missing(reason)
 
 
-def _graph(asked: Asked, model: bytes, precision: Precision) -> dict[str, Any]:
-    import numpy as np
+def pictures(bundle: Bundle, role: str) -> Answers:
+    """What a graph is shown, by input; what else it takes is drawn.
 
-    options = GpuOptions(asked.device)
+    Of what isn't in a picture the answers are near 0, and rounding is much of them.
+    """
+    manifest: Any = bundle.manifest
+    if role == "second":
+        return image_inputs(manifest.second_look.input)
+    return picture_inputs(manifest) if role == "model" else {}
+
+
+def _graph(asked: Asked, bundle: Bundle, role: str, precision: Precision) -> dict[str, Any]:
+    options, model = GpuOptions(asked.device), bundle.read(role)
     engine: Any = open_model(model, "tensorrt", precision=precision, gpu=options, rows=8)
     try:
         reference = open_model(model, "onnxruntime", 1)
-        rng = np.random.default_rng(0)
-        inputs = {
-            name: rng.random(a.shape, np.float32).astype(a.dtype)
-            for name, a in zeros(reference.inputs).items()
-        }
+        inputs = {**drawn_inputs(reference.inputs), **pictures(bundle, role)}
         expected = {name: array.copy() for name, array in reference.run(inputs).items()}
         error, worst = disagreement(engine.run(inputs), expected)
         times = event_times_us(engine.gpu, engine.stream, engine.enqueue, asked.count(200))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from smap_ros.engines.cuda_layers import CudaLayer, Failed, call_driver, installed_layer
+from smap_ros.engines.names import GPU_NUMBER
 from smap_ros.errors import EngineError
 
 log = logging.getLogger(__name__)
 
+LACKS_MEMORY = "Close what else uses the GPU, or choose a smaller model or engine auto"
+
 _THREAD_LOCAL = 1  # a capture that calls of other threads can't spoil
+# Of the driver, CUDA's runtime, and TensorRT, which tells the runtime's error by its number.
+_OUT_OF_MEMORY = re.compile(r"out[ _]?of[ _]?memory|initialization failure with error:? 2\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Gpu:
     """A GPU, and what was taken of it.
 
     Args:
-        device: its number, as ``nvidia-smi`` counts.
+        device: its number, see ``names.GPU_NUMBER``.
         layer: what talks to the driver; by default what is installed.
 
     Attributes:
@@ -312,6 +318,11 @@ class Graph:
         self._gpu._forget_graph(int(self._executable.value or 0))
 
 
+def out_of_memory(words: str) -> bool:
+    """Whether the words of whoever works on a GPU say that its memory is used up."""
+    return _OUT_OF_MEMORY.search(words) is not None
+
+
 def gpu_identity(device: int = 0) -> str:
     """What tells a GPU from others, or why there is none, in words that change with it."""
     try:
@@ -333,10 +344,10 @@ def _end_capture(stream: ctypes.c_void_p, recorded: contextlib.ExitStack) -> cty
 def _advice(error: Failed) -> str:
     """What to do about it, where that is known."""
     text = str(error).lower().replace("_", " ")
-    if "out of memory" in text:
-        return ". Close what else uses the GPU, or choose a smaller model or engine auto"
+    if out_of_memory(text):
+        return f". {LACKS_MEMORY}"
     if "invalid device" in text or "no device" in text or "ordinal" in text:
-        return ". Check nvidia-smi and the setting device, or choose engine auto"
+        return f". Check nvidia-smi and the setting gpu ({GPU_NUMBER}), or choose engine auto"
     if "ptx" in text or "insufficient driver" in text:
         return ". Update the NVIDIA driver, or choose engine auto"
     return ""

@@ -15,13 +15,19 @@ EngineName = Literal["auto", "openvino", "onnxruntime", "tensorrt"]
 # which on CPUs with bfloat16 units (AMX) means 8 bits of mantissa.
 Precision = Literal["f32", "tf32", "f16", "auto"]
 
+# Without that variable CUDA's numbers aren't nvidia-smi's, which go by the PCI bus.
+GPU_NUMBER = (
+    "number of the GPU as CUDA counts, the fastest first; as nvidia-smi counts where "
+    "CUDA_DEVICE_ORDER=PCI_BUS_ID is in the environment"
+)
+
 
 @dataclass(frozen=True)
 class GpuOptions:
     """Which GPU, and what TensorRT may take of it.
 
     Attributes:
-        device: its number, as nvidia-smi counts.
+        device: its number, see ``GPU_NUMBER``.
         workspace_mb: MiB that a layer may take beside its inputs and outputs.
         progress: is told in words, every second, how far a plan's builder is; by default the log
             is, now and then.

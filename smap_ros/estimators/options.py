@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from smap_ros.engines.names import MAX_THREADS, EngineName, GpuOptions, Precision
+from smap_ros.engines.names import GPU_NUMBER, MAX_THREADS, EngineName, GpuOptions, Precision
 from smap_ros.errors import InputError
 from smap_ros.settings import Options, Setting, Value, build, setting, settings_of
 
@@ -57,7 +57,7 @@ class ModelOptions(Options):
         "is turned for the network; auto: as the camera's mounting says (world_frame, or "
         "camera_roll_deg), or top",
     )
-    gpu: int = setting(0, "number of the GPU, as nvidia-smi counts", low=0, high=63)
+    gpu: int = setting(0, GPU_NUMBER, low=0, high=63)
     workspace_mb: int = setting(
         1024, "GPU memory that TensorRT may use for one layer", unit="MiB", low=16, high=65536
     )

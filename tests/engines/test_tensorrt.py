@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from smap_ros.engines import create_engine
-from smap_ros.engines.cuda import GpuFacts
+from smap_ros.engines.cuda import GpuFacts, _advice, out_of_memory
+from smap_ros.engines.cuda_layers import Failed
+from smap_ros.engines.names import GPU_NUMBER
 from smap_ros.engines.tensorrt.building import Order, build_plan
 from smap_ros.engines.tensorrt.plans import PlanKey, clean_plans, plan_folder
 from smap_ros.errors import EngineError
+from smap_ros.estimators.options import ModelOptions
 
 GPU = GpuFacts("Orin", "8.7", 16, 8 << 30, "12.6", True, "pycuda")
 
@@ -77,3 +80,33 @@ def test_plans_that_can_not_be_deleted_are_an_error(monkeypatch, tmp_path):
             clean_plans()
     assert clean_plans() == (1, 4)
     assert clean_plans() == (0, 0) and (plan_folder() / "folder").is_dir()
+
+
+def test_how_gpus_are_counted_is_said_wherever_one_is_chosen():
+    """CUDA counts otherwise than nvidia-smi, unless it is told to count alike."""
+    told = [ModelOptions.model_fields["gpu"].description or "", _advice(Failed("invalid device"))]
+    for words in told:
+        assert GPU_NUMBER in words
+    assert "setting gpu (" in told[1]
+    page = (Path(__file__).parents[2] / "docs" / "nvidia.md").read_text()
+    for words in (GPU_NUMBER, page):
+        assert "as CUDA counts, the fastest first" in words
+        assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in words
+
+
+@pytest.mark.parametrize(
+    ("words", "lacking"),
+    [
+        ("[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)", True),
+        ("Error Code 2: OutOfMemory (Requested size was 629145600 bytes.)", True),
+        ("Error Code 2: OutOfMemory (no further information)", True),
+        ("CUDA_ERROR_OUT_OF_MEMORY", True),
+        ("cuMemAlloc failed: out of memory", True),
+        ("CUDA initialization failure with error: 2. Please check your CUDA installation", True),
+        ("CUDA initialization failure with error: 222. Please check it", False),
+        ("Could not find any implementation for node Conv_7", False),
+        ("Serialization assertion failed: magicTag; Memory pool of 2 MB", False),
+    ],
+)
+def test_how_it_is_said_that_a_gpu_has_no_memory_left(words, lacking):
+    assert out_of_memory(words) == lacking

@@ -11,8 +11,10 @@ import contextlib
 import ctypes
 import importlib
 import json
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,46 @@ def main(folder: Path) -> int:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     order = json.loads((folder / "order.json").read_text())
     words: list[str] = []
-    try:
-        trt = importlib.import_module(order["module"])
-        model = (folder / "model.onnx").read_bytes()
-        plan = _plan(trt, order, model, folder / "timing", words)
-    except Exception as error:  # whatever it is, its words are what the user needs
-        said = f"{error}" or repr(error)
-        _say(error="; ".join([said, *(word for word in words if word not in said)]))
-        return 1
+    with contextlib.ExitStack() as held:  # what TensorRT makes is gone before the context is
+        try:
+            trt = importlib.import_module(order["module"])
+            model = (folder / "model.onnx").read_bytes()
+            if not order["capability"]:
+                held.enter_context(_current(order["device"]))
+            plan = _plan(trt, order, model, folder / "timing", words)
+        except Exception as error:  # whatever it is, its words are what the user needs
+            said = f"{error}" or repr(error)
+            said = "; ".join([said, *(word for word in words if word not in said)])
+            _say(**_failure(error, said, order))
+            return 1
     (folder / "plan").write_bytes(plan)
     return 0
+
+
+@contextlib.contextmanager
+def _current(device: int) -> Iterator[None]:
+    """A GPU's context current: TensorRT builds for the GPU that is, by default the first one."""
+    from smap_ros.engines.cuda import Gpu  # not at the top, where this file's folder is looked in
+
+    with contextlib.closing(Gpu(device)) as gpu, gpu.current("build a plan"):
+        yield
+
+
+def _failure(error: Exception, said: str, order: dict[str, Any]) -> dict[str, Any]:
+    """What is said of an error: its words, with advice, and whether the GPU fails now."""
+    from smap_ros.engines.cuda import GpuError, out_of_memory
+
+    if isinstance(error, GpuError):
+        return {"error": said, "gpu": True}
+    if not out_of_memory(said):
+        return {"error": said, "gpu": False}
+    # TensorRT says OutOfMemory of what a layer may take as of what there is; CUDA means the latter.
+    wanted = max(map(int, re.findall(r"OutOfMemory \(Requested size was (\d+)", said)), default=0)
+    forbidden = wanted > order["workspace"] and "out of memory" not in said
+    if forbidden or order["capability"]:
+        return {"error": f"{said}. Raise workspace_mb", "gpu": False}
+    advice = "The GPU has no memory for that: close what else uses it, or lower workspace_mb"
+    return {"error": f"{said}. {advice}", "gpu": True}
 
 
 def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path, words: list[str]) -> bytes:
@@ -65,8 +97,6 @@ def _plan(trt: Any, order: dict[str, Any], model: bytes, timing: Path, words: li
     serialised = builder.build_serialized_network(network, config)
     if serialised is None:
         reason = "; ".join(words) or "no reason"
-        if "OutOfMemory" in reason:  # of what it may take, mostly, and not of what there is
-            reason += ". Raise workspace_mb"
         raise RuntimeError(f"TensorRT can't build the network: {reason}")
     measured = config.get_timing_cache()
     if measured is not None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smap_ros.engines.cuda import GpuError
 from smap_ros.engines.kept import write_atomically
 from smap_ros.errors import EngineError
 
@@ -37,6 +38,7 @@ class Order:
         workspace: bytes that a layer may take beside its inputs and outputs.
         module: Python module of TensorRT.
         capability: a card to build for that isn't here, like ``SM89``; only TensorRT-RTX can.
+        device: number of the GPU to build for, where none is stated that isn't here.
     """
 
     tf32: bool
@@ -44,10 +46,11 @@ class Order:
     workspace: int = 1 << 30
     module: str = "tensorrt"
     capability: str = ""
+    device: int = 0
 
     @property
     def flags(self) -> str:
-        """What of it makes another plan."""
+        """What of it makes another plan; what kind of GPU it is says the plan's key."""
         return f"tf32={self.tf32} rows={self.rows} workspace={self.workspace} {self.capability}"
 
 
@@ -88,7 +91,7 @@ def build_plan(
 
     Raises:
         EngineError: if TensorRT refuses the network or dies of it, a limit is reached, or there
-            is no room for files.
+            is no room for files; of type ``GpuError``, if the GPU fails or has no memory left.
     """
     try:
         return _built(model, order, timing, limits or Limits(), progress or Logged())
@@ -134,7 +137,7 @@ def _run(folder: Path, limits: Limits, progress: Callable[[str], None]) -> None:
         ) as child,
     ):
         try:
-            reason = _follow(child, limits, progress)
+            reason, kind = _follow(child, limits, progress)
         except BaseException:  # ctrl-C too: nothing is left running
             child.kill()
             raise
@@ -142,40 +145,46 @@ def _run(folder: Path, limits: Limits, progress: Callable[[str], None]) -> None:
         return
     if reason is None:
         reason = _death(child.returncode, (folder / "stderr").read_text(errors="replace"))
-    raise EngineError(f"no TensorRT plan could be built: {reason}")
+    raise kind(f"no TensorRT plan could be built: {reason}")
 
 
 def _follow(
     child: subprocess.Popen[str], limits: Limits, progress: Callable[[str], None]
-) -> str | None:
-    """Watch a build until it ends; why it failed, as far as it said or was ended by us."""
+) -> tuple[str | None, type[EngineError]]:
+    """Watch a build until it ends; why it failed, as far as it said or was ended by us.
+
+    Returns:
+        The reason in words or None, and the type of the error.
+    """
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(child, lines), daemon=True)
     reader.start()
     started = said = time.monotonic()
     reason: str | None = None
+    kind: type[EngineError] = EngineError
     doing = "starting"
     for line in _arriving(lines):
         now = time.monotonic()
         taken = _resident(child.pid)
         if now - started > limits.seconds:
             child.kill()
-            return f"it took over {limits.seconds:g} s; {_OTHERWISE}"
+            return f"it took over {limits.seconds:g} s; {_OTHERWISE}", kind
         if taken > limits.bytes:
             child.kill()
             return (
                 f"it took {taken / 2**30:.1f} GiB of memory, the limit is "
                 f"{limits.bytes / 2**30:.1f} GiB; {_OTHERWISE}"
-            )
+            ), kind
         facts = _facts(line)
-        reason = facts.get("error", reason)
+        if "error" in facts:
+            reason, kind = facts["error"], GpuError if facts.get("gpu") else EngineError
         if "phase" in facts:
             doing = f"{facts['phase']}, {facts['done']} of {facts['of']} steps"
         if now - said >= PERIOD:  # also in phases that say nothing
             said = now
             progress(f"building a TensorRT plan, {now - started:.0f} s: {doing}")
     child.wait()
-    return reason
+    return reason, kind
 
 
 _OTHERWISE = "close other programs, lower workspace_mb, or choose another engine"

@@ -17,7 +17,7 @@ from smap_ros.engines.base import (
     runtime_version,
     zeros,
 )
-from smap_ros.engines.cuda import Gpu
+from smap_ros.engines.cuda import LACKS_MEMORY, Gpu, GpuError, out_of_memory
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.engines.tensorrt.builder import make_logger
 from smap_ros.engines.tensorrt.building import Order, build_plan
@@ -69,7 +69,8 @@ class TensorRtEngine:
         fresh: whether the plan was built just now.
 
     Raises:
-        EngineError: if TensorRT, the driver or the GPU is missing, or the network is refused.
+        EngineError: if TensorRT, the driver or the GPU is missing, or the network is refused; of
+            type ``GpuError``, if the GPU fails or has no memory left.
     """
 
     name = "tensorrt"
@@ -91,7 +92,11 @@ class TensorRtEngine:
         self._words: list[str] = []
         try:
             self._order = Order(
-                precision != "f32", rows, options.workspace_mb << 20, self._trt.__name__
+                precision != "f32",
+                rows,
+                options.workspace_mb << 20,
+                self._trt.__name__,
+                device=options.device,
             )
             version, facts = str(self._trt.__version__), self.gpu.facts
             self.key = PlanKey.of(model, version, facts, self._order.flags)
@@ -110,10 +115,7 @@ class TensorRtEngine:
             raise
         except Exception as error:  # its bindings raise what they like
             self.gpu.close()
-            raise EngineError(
-                f"TensorRT fails on {self.gpu.facts.name}: {error}; {self._reasons()}. Choose "
-                "engine auto, openvino or onnxruntime"
-            ) from error
+            raise self._failed("start", f"{error}; {self._reasons()}") from error
         except BaseException:
             self.gpu.close()
             raise
@@ -153,18 +155,22 @@ class TensorRtEngine:
         return plan
 
     def _opens(self, plan: bytes) -> bool:
-        """Load a plan; whether TensorRT takes it."""
+        """Load a plan; whether TensorRT takes it.
+
+        Raises:
+            GpuError: if it would, and the GPU has no memory for it: the plan is good.
+        """
         with self.gpu.current("load a plan"):
             self._words.clear()
             logger = make_logger(self._trt, self._words)
             runtime = self._trt.Runtime(logger)
             engine = runtime.deserialize_cuda_engine(plan)
-            if engine is None:
+            if engine is None and not out_of_memory(self._reasons()):
                 return False
-            context = engine.create_execution_context()
+            context = None if engine is None else engine.create_execution_context()
             if context is None:
                 del engine, runtime  # now: the error keeps this frame, and the context goes first
-                raise EngineError(f"TensorRT can't run the network: {self._reasons()}")
+                raise self._failed("run the network", self._reasons())
             self._engine, self._context = engine, context
             # TensorRT wants them gone in this order, and before the memory that they work on.
             held = [logger, runtime, engine, context]
@@ -288,7 +294,17 @@ class TensorRtEngine:
     def _must(self, done: bool, what: str) -> None:
         """TensorRT tells failures by False, and why in its log."""
         if not done:
-            raise EngineError(f"TensorRT can't {what} on {self.gpu.facts.name}: {self._reasons()}")
+            raise self._failed(what, self._reasons())
+
+    def _failed(self, what: str, reasons: str) -> EngineError:
+        """The error that TensorRT can't do something."""
+        name = self.gpu.facts.name
+        if out_of_memory(reasons):
+            return GpuError(f"{name} has no memory for the plan: {reasons}. {LACKS_MEMORY}")
+        return EngineError(
+            f"TensorRT can't {what} on {name}: {reasons}. Choose engine auto, openvino or "
+            "onnxruntime"
+        )
 
     def _reasons(self) -> str:
         return "; ".join(self._words) or "it gives no reason"

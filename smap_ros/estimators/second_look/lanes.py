@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from smap_ros.bundles.bundle import Bundle
 from smap_ros.bundles.manifest.second_look import SecondLookSpec
 from smap_ros.engines import Engine
+from smap_ros.engines.agreement import image_inputs
 from smap_ros.engines.base import thread_count
 from smap_ros.engines.further import open_further
 from smap_ros.engines.names import GpuOptions, Precision
@@ -112,7 +114,10 @@ class Lanes:
         with ExitStack() as opened:  # closed again when a later step fails
 
             def load(beside: Engine, threads: int) -> Engine:
-                engine = open_further(bundle, "second", beside, threads, precision, gpu=gpu)
+                asked = partial(image_inputs, spec.input)
+                engine = open_further(
+                    bundle, "second", beside, threads, precision, gpu=gpu, inputs=asked
+                )
                 opened.enter_context(closing(engine))
                 return engine
 

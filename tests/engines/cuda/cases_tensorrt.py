@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -10,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from smap_ros.errors import EngineError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import NON_FINITE, ModelInfo
 from smap_ros.estimators.options import ModelChoice
+from smap_ros.estimators.second_look.lanes import Lanes
 from smap_ros.sources import open_source
 from tests.conftest import spot_model, topdown_manifest
 
@@ -375,6 +378,89 @@ def test_a_gpu_without_memory_costs_no_plan(bundle, monkeypatch):
 
 def out_of_memory(manifest):
     raise GpuError("Orin can't run the network: out of memory")
+
+
+@pytest.mark.parametrize("does", ["load_without_memory", "no_memory_for_context"])
+def test_a_plan_for_which_there_is_no_memory_now_is_kept(bundle, monkeypatch, caplog, does):
+    create_engine(bundle, "tensorrt", 1).close()
+    (path,) = kept()
+    built = path.stat().st_mtime_ns
+    monkeypatch.setenv("TENSORRT_DOES", does)
+    with pytest.raises(
+        GpuError, match=r"no memory for the plan: .*\. Close what else uses the GPU"
+    ):
+        create_engine(bundle, "tensorrt", 1)
+    assert FAKE.fake_live() == 0
+    assert_the_cpu_for_this_start(bundle, monkeypatch, "no memory for the plan")
+    assert kept() == [path] and path.stat().st_mtime_ns == built
+    assert "built anew" not in caplog.text
+
+
+def assert_the_cpu_for_this_start(bundle, monkeypatch, reason: str) -> None:
+    """The choice of `auto`, which is not to be remembered: the memory is free again next time."""
+    monkeypatch.setattr(factory, "MEASURE_SECONDS", 0.01)
+    with contextlib.closing(create_engine(bundle, threads=1)) as engine:
+        (note,) = engine.notes
+        assert engine.name != "tensorrt" and reason in note
+    monkeypatch.delenv("TENSORRT_DOES")
+    with contextlib.closing(create_engine(bundle, threads=1)) as engine:
+        assert engine.notes == ()  # TensorRT was asked, and works
+
+
+@pytest.mark.parametrize("does", ["build_without_memory", f"want_{1 << 20}"])
+def test_a_builder_without_memory_of_the_gpu_is_tried_again(bundle, monkeypatch, does):
+    monkeypatch.setenv("TENSORRT_DOES", does)
+    with pytest.raises(
+        GpuError, match=r"could be built: .*\. The GPU has no memory for that: close"
+    ):
+        create_engine(bundle, "tensorrt", 1)
+    assert_the_cpu_for_this_start(bundle, monkeypatch, "The GPU has no memory for that")
+
+
+def test_a_layer_that_wants_more_than_it_may_take_says_which_setting(bundle, monkeypatch):
+    """It would again: another engine is chosen for good."""
+    monkeypatch.setenv("TENSORRT_DOES", f"want_{1 << 40}")
+    monkeypatch.setattr(factory, "MEASURE_SECONDS", 0.01)
+    for _ in range(2):
+        with contextlib.closing(create_engine(bundle, threads=1)) as engine:
+            (note,) = engine.notes
+            assert engine.name != "tensorrt" and note.endswith(". Raise workspace_mb")
+        monkeypatch.delenv("TENSORRT_DOES", raising=False)
+
+
+def test_another_gpu_than_the_first_has_a_plan_of_its_own(model, monkeypatch, caplog):
+    """TensorRT builds for the GPU whose context is current."""
+    monkeypatch.setenv("FAKE_GPUS", "2")
+    for fresh in (True, False):
+        with contextlib.closing(open_model(model, "tensorrt", gpu=GpuOptions(1))) as engine:
+            assert engine.fresh == fresh and engine.gpu.facts.capability == "8.8"
+    (path,) = kept()
+    assert json.loads(path.read_bytes().partition(b"\n")[0])["gpu"] == 1
+    with contextlib.closing(open_model(model, "tensorrt", gpu=GpuOptions(0))) as engine:
+        assert engine.fresh
+    assert len(kept()) == 2 and "refuses the plan" not in caplog.text
+
+
+def test_a_gpu_that_the_builder_can_not_open_is_told(model):
+    with pytest.raises(
+        GpuError, match=r"could be built: GPU 1 can't open: .* setting gpu \(number"
+    ):
+        build_plan(model, Order(False, device=1))
+
+
+@pytest.mark.parametrize("name", ["smap_lite", "smap_lite_free"])
+def test_second_looks_run_on_it(name, monkeypatch):
+    """Their plans are asked about somebody: of the presence of nobody rounding alone is much."""
+    monkeypatch.setenv("TENSORRT_DOES", "round")
+    bundle = load_bundle(name)
+    first = SimpleNamespace(name="tensorrt", notes=())
+    for fresh in (True, False):
+        lanes = Lanes.open(bundle, bundle.manifest.second_look, first, 1, "f32", None)
+        with contextlib.closing(lanes):
+            (engine,) = lanes._engines
+            assert (engine.name, first.notes) == ("tensorrt", ())
+            assert engine.fresh == fresh
+    assert plans.noted(engine.key, "error") < 1e-4
 
 
 def test_a_plan_for_something_else_is_not_taken(model, caplog):

@@ -35,8 +35,11 @@ static int retained = 0;
 static bool initialised = false;
 static thread_local std::vector<void*> stack;
 static thread_local Stream* capturing_here = nullptr;
-static int context_object;
-#define CONTEXT ((void*)&context_object)
+static char contexts[8];  // one for each GPU
+static int gpus() {
+  const char* said = getenv("FAKE_GPUS");
+  return said ? atoi(said) : 1;
+}
 
 static int begun(const char* name, bool needs_context = true) {
   std::lock_guard<std::recursive_mutex> lock(mutex);
@@ -90,23 +93,23 @@ int cuInit(unsigned) {
   return begun(__func__, false);
 }
 int cuDriverGetVersion(int* version) { return *version = 12060, OK; }
-int cuDeviceGetCount(int* count) { return *count = 1, OK; }
+int cuDeviceGetCount(int* count) { return *count = gpus(), OK; }
 int cuDeviceGet(int* out, int ordinal) {
   ENTER_ANYWHERE;
-  return ordinal == 0 ? (*out = 0, OK) : INVALID_DEVICE;
+  return ordinal < gpus() ? (*out = ordinal, OK) : INVALID_DEVICE;
 }
 int cuDeviceGetName(char* name, int size, int) { return snprintf(name, size, "Host standing in"), OK; }
 int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = 8ull << 30, OK; }
-int cuDeviceGetAttribute(int* value, int which, int) {
+int cuDeviceGetAttribute(int* value, int which, int ordinal) {
   ENTER_ANYWHERE;
   const char* shared = getenv("FAKE_INTEGRATED");
-  *value = which == 75 ? 8 : which == 76 ? 7 : which == 16 ? 16 : which == 18 ? shared != nullptr : 0;
+  *value = which == 75 ? 8 : which == 76 ? 7 + ordinal : which == 16 ? 16 : which == 18 ? shared != nullptr : 0;
   return OK;
 }
-int cuDevicePrimaryCtxRetain(void** out, int) {
+int cuDevicePrimaryCtxRetain(void** out, int ordinal) {
   ENTER_ANYWHERE;
   std::lock_guard<std::recursive_mutex> lock(mutex);
-  return ++retained, *out = CONTEXT, OK;
+  return ++retained, *out = contexts + ordinal, OK;
 }
 int cuDevicePrimaryCtxRelease_v2(int) {
   ENTER_ANYWHERE;
@@ -124,7 +127,9 @@ int cuCtxPopCurrent_v2(void** out) {
 }
 int cuCtxSynchronize() { ENTER; return OK; }
 int cuCtxGetCurrent(void** out) { return *out = stack.empty() ? nullptr : stack.back(), OK; }
-int cuCtxGetDevice(int* out) { return *out = 0, OK; }
+int cuCtxGetDevice(int* out) {
+  return *out = stack.empty() ? 0 : (int)((char*)stack.back() - contexts), OK;
+}
 
 // --- memory -----------------------------------------------------------------------------------
 static void* poisoned(size_t size) { return memset(aligned_alloc(256, (size + 255) / 256 * 256), 0xa5, size); }

@@ -19,6 +19,10 @@ import onnxruntime
 
 __version__ = os.environ.get("TENSORRT_VERSION", "10.3.0")
 
+# As it says that there is no memory, of the GPU or that a layer may take.
+NO_MEMORY = "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
+WANTS = "Error Code 2: OutOfMemory (Requested size was {} bytes.)"
+
 
 class Severity(enum.IntEnum):
     INTERNAL_ERROR, ERROR, WARNING = range(3)
@@ -65,9 +69,18 @@ def _does(what: str) -> bool:
     return what in os.environ.get("TENSORRT_DOES", "").split()
 
 
+def _gpu() -> int:
+    """Which one is current in this thread; the first one where none is, as in CUDA's runtime."""
+    number = ctypes.c_int()
+    ctypes.CDLL("libcuda.so.1").cuCtxGetDevice(ctypes.byref(number))
+    return number.value
+
+
 def _session(model: bytes):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    if _does("round"):  # otherwise than the engine that it is compared with
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -192,9 +205,17 @@ class Builder:
         if _does("refuse"):
             self.logger.log(Severity.ERROR, "Could not find any implementation for node Conv_7")
             return None
+        if _does("build_without_memory"):
+            self.logger.log(Severity.ERROR, NO_MEMORY)
+            self.logger.log(Severity.ERROR, "Could not find any implementation for node Conv_7")
+            return None
+        for size in (1 << 20, 1 << 40):
+            if _does(f"want_{size}"):
+                self.logger.log(Severity.ERROR, WANTS.format(size))
+                return None
         monitor.phase_finish("Building Engine")
         header = {"version": __version__, "tf32": BuilderFlag.TF32 in config.flags}
-        header["shapes"] = config.profile.shapes
+        header |= {"shapes": config.profile.shapes, "gpu": _gpu()}
         return json.dumps(header).encode() + b"\n" + network.model
 
 
@@ -206,16 +227,25 @@ class Runtime:
         if _does("refuse_plans"):
             self.logger.log(Severity.ERROR, "Serialization assertion failed: magicTag")
             return None
+        if _does("load_without_memory"):
+            self.logger.log(Severity.ERROR, NO_MEMORY)
+            self.logger.log(Severity.ERROR, WANTS.format(1 << 26))
+            return None
         header, _, model = bytes(plan).partition(b"\n")
         facts = json.loads(header)
         if facts["version"] != __version__:
             self.logger.log(Severity.ERROR, "Version tag does not match")
             return None
-        return ICudaEngine(facts, model)
+        if facts["gpu"] != _gpu():
+            words = "The engine plan file is generated on an incompatible device"
+            self.logger.log(Severity.ERROR, words)
+            return None
+        return ICudaEngine(facts, model, self.logger)
 
 
 class ICudaEngine:
-    def __init__(self, facts, model):
+    def __init__(self, facts, model, logger):
+        self.logger = logger
         self.session, self.shapes = _session(model), facts["shapes"]
         self.given = {node.name: node for node in self.session.get_inputs()}
         self.made = {node.name: node for node in self.session.get_outputs()}
@@ -244,6 +274,9 @@ class ICudaEngine:
         return self.shapes[name]
 
     def create_execution_context(self):
+        if _does("no_memory_for_context"):
+            self.logger.log(Severity.ERROR, WANTS.format(1 << 26))
+            return None
         return None if _does("no_context") else IExecutionContext(self)
 
 
