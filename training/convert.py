@@ -42,7 +42,7 @@ TWO_FILES = (
 _MEAN = ".running_mean"
 _COUNTER = ".num_batches_tracked"  # of batch norms; files from before torch 0.4.1 have none
 
-# Options under which official files exist, besides the defaults; to tell whose a file is.
+# Options under which files exist, besides the defaults; to tell whose a file is.
 _VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "mobilehuman": tuple(
         {"backbone": backbone, "joints": joints}
@@ -52,6 +52,11 @@ _VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "maed": ({"mode": "series"}, {"mode": "vanilla"}, {"decoder": "iterative"}),
     "virtualpose": ({"joints": 15},),
     "virtualpose_backbone": ({"joints": 15},),
+    "smap_lite": (
+        {"necks": True},
+        {"backbone": "efficientnet_lite0"},
+        {"backbone": "efficientnet_lite0", "necks": True},
+    ),
 }
 
 
@@ -127,7 +132,8 @@ def _converted(
     weights |= blank
     problems = mismatches(weights, expected)
     if problems:
-        raise InputError(f"{source} is not a checkpoint of {model!r}:\n{problems}{_whose(weights)}")
+        whose = _whose({key: value for key, value in weights.items() if key not in blank}, blank)
+        raise InputError(f"{source} is not a checkpoint of {model!r}:\n{problems}{whose}")
     weights = {key: weights[key].to(expected[key].dtype) for key in expected}
     own = {key: value for key, value in weights.items() if key not in blank}
     require_finite(own, source, "fetch it again, or take a copy that is whole")
@@ -246,14 +252,28 @@ def _doubts(model: str, source: Path, weights: Mapping[str, Tensor]) -> Iterator
         yield f"{' and '.join(names)} in {source} were never trained: no batch norm saw data{two}"
 
 
-def _whose(weights: Mapping[str, Tensor]) -> str:
-    """A line that says which network's checkpoint it is, if it is known."""
+def _whose(weights: Mapping[str, Tensor], blank: Mapping[str, Tensor]) -> str:
+    """A line that says which network's checkpoint it is, if it is known.
+
+    Args:
+        weights: of the file.
+        blank: an unset body, which stands in for one that the file lacks.
+    """
+    at_hand = {**weights, **blank}
     for model in REGISTRY:
+        shares = [theirs for share in _SHARES.values() for theirs in share]
+        others = tuple(shares) if model in _SHARES else ()  # parts that its command leaves out
         for options in ({}, *_VARIANTS.get(model, ())):
             with torch.device("meta"):
                 expected = create(model, **options).state_dict()
             needed = [key for key in expected if not key.endswith(_COUNTER)]
-            if all(k in weights and weights[k].shape == expected[k].shape for k in needed):
+            surplus = [
+                key
+                for key in weights.keys() - expected.keys()
+                if not key.endswith(_COUNTER) and not key.startswith(others)
+            ]
+            fits = all(k in at_hand and at_hand[k].shape == expected[k].shape for k in needed)
+            if fits and not surplus:
                 words = "".join(f" --set {key}={value}" for key, value in options.items())
                 return f"\nIt fits: smap-train convert {model} FILE OUT{words}"
     return ""

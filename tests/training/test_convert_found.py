@@ -204,6 +204,33 @@ def test_another_networks_checkpoint_is_recognised(tmp_path):
         convert("refinenet", tmp_path / "a.pth", tmp_path / "o.pth")
 
 
+@pytest.mark.parametrize("model", ["smap_lite", "maed"])  # the latter adds a body of its own
+def test_what_is_said_to_fit_can_be_converted(tmp_path, model):
+    torch.save(create("smap_lite", necks=True).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(InputError, match="It fits: smap-train convert smap_lite FILE OUT") as told:
+        convert(model, tmp_path / "a.pth", tmp_path / "o.pth")
+    words = str(told.value).splitlines()[-1].split()[3:]
+    files = {"FILE": tmp_path / "a.pth", "OUT": tmp_path / "o.pth"}
+    run(*(files.get(word, word) for word in words))
+    assert load_checkpoint(tmp_path / "o.pth")["options"] == {"necks": True}
+
+
+def test_a_network_with_more_than_its_weights_fits_none(tmp_path):
+    weights = {**create("refinenet").state_dict(), "more.weight": torch.zeros(3)}
+    torch.save(weights, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"1 unexpected:\n  more.weight \S+$"):
+        convert("refinenet", tmp_path / "a.pth", tmp_path / "o.pth")
+
+
+def test_parts_of_another_network_beside_are_no_surplus(tmp_path):
+    """VirtualPose's official files hold a backbone, which its command leaves out."""
+    own = create("virtualpose", joints=15).state_dict()
+    torch.save({**own, "backbone.bias": torch.zeros(3)}, tmp_path / "a.pth")
+    words = "It fits: smap-train convert virtualpose FILE OUT --set joints=15"
+    with pytest.raises(InputError, match=words):
+        convert("refinenet", tmp_path / "a.pth", tmp_path / "o.pth")
+
+
 def test_a_network_that_never_saw_data_is_doubted(tmp_path):
     torch.save(create("refinenet").state_dict(), tmp_path / "official.pth")
     _, said = run("convert", "refinenet", tmp_path / "official.pth", tmp_path / "ours.pth")

@@ -18,7 +18,7 @@ from smap_ros.estimators import create_estimator
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
 from smap_train.cli import app
-from smap_train.data.level_scenes import LevelScene, RandomScenes, abstract, collate
+from smap_train.data.level_scenes import LevelScene, RandomScenes, SeenScenes, abstract, collate
 from smap_train.engine.trainer import train
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
@@ -32,6 +32,8 @@ from smap_train.recipes.virtualpose_lite import (
     VirtualPoseLiteRecipe,
     displaced,
 )
+from tests.training.data.bodies import body, picture, write_shard
+from tests.training.data.bodies import scene as rendered
 
 SMALL = {
     "image_size": [96, 64],
@@ -167,6 +169,46 @@ def test_scenes_without_anybody_train_without_failing():
     maps, _, truth = collate([nobody, nobody], CONFIG)
     assert maps.shape == (2, 15, 64, 112)
     assert not truth.people.any() and not truth.root_cube.any()
+
+
+class AnyHeat:
+    """An engine whose heatmaps are the same everywhere."""
+
+    def run(self, inputs):
+        return {"heatmap_2d": np.full((1, 15, 32, 40), 0.5, np.float32)}
+
+    def close(self):
+        pass
+
+
+def test_rendered_scenes_show_who_can_be_seen_and_need_a_floor(tmp_path, monkeypatch):
+    """Shards of `data convert shards` have neither pixels nor a floor."""
+    numbers = np.array([body(-0.5), body(0.6)])
+    one, other, none = (rendered(numbers) for _ in range(3))
+    for person in one["people"]:
+        del person["pixels"]
+    other["people"][0]["pixels"] = 0
+    del none["floor"]
+    seen = [(labels, picture(numbers)) for labels in (one, other)]
+    config = VirtualPoseConfig(joints=15, image_size=(160, 120), map_size=(40, 32))
+    made = []
+    monkeypatch.setattr(
+        "smap_train.data.level_scenes.create_engine", lambda _: made.append(AnyHeat()) or made[0]
+    )
+    source = SeenScenes([write_shard(tmp_path / "good", seen)], "smap_lite", config, 10)
+    drawn = [source.draw(np.random.default_rng(seed)) for seed in range(20)]
+    assert {len(found.joints) for found in drawn} == {1, 2}
+    made.clear()
+    folder = write_shard(tmp_path / "bad", [*seen, (none, picture(numbers))])
+    words = "sample 000002: it states no floor; expected shards of `smap-train synth`"
+    with pytest.raises(InputError, match=words):
+        SeenScenes([folder], "smap_lite", config, 10)
+    assert not made  # the backbone has not begun
+    left = SeenScenes([folder], "smap_lite", config, 10, "skip", tmp_path / "skipped.jsonl")
+    assert len(left) == 2 and "states no floor" in (tmp_path / "skipped.jsonl").read_text()
+    alone = write_shard(tmp_path / "alone", [(none, picture(numbers))])
+    with pytest.raises(InputError, match=r"no scene of .*alone can be used"):
+        SeenScenes([alone], "smap_lite", config, 10, "skip")
 
 
 # the network and its training

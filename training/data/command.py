@@ -221,14 +221,19 @@ def shards(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out what can't be used.")
     ] = False,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Of the records, those of isValidation 1.")
+    ] = False,
 ) -> None:
     """SMAP's unified JSON and its pictures as shards, as `smap-train synth` writes them.
+
+    Records held out (isValidation 1) are left out; shards can't tell them from the others.
 
     Example: smap-train data convert shards data/muco/annotations/MuCo.json data/muco_shards
     """
     from smap_train.data.convert.forms_command import convert_shards
 
-    typer.echo(convert_shards(source, out, images, skip_bad))
+    typer.echo(convert_shards(source, out, images, skip_bad, held_out))
 
 
 @app.command()

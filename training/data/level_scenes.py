@@ -29,7 +29,7 @@ from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.evaluation.common.shards import Sample
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
-from smap_train.data.layouts.virtual import usable_samples
+from smap_train.data.layouts.virtual import shown_people, usable_samples
 from smap_train.models.virtualpose.cameras import Cameras, make_camera, project, to_cells
 from smap_train.models.virtualpose.config import ROOT, VirtualPoseConfig
 from smap_train.models.virtualpose.model import Truth
@@ -311,7 +311,10 @@ class SeenScenes:
         bundle = load_bundle(backbone)
         if not isinstance(bundle.manifest, SmapManifest):
             raise InputError(f"bundle {backbone} is of kind {bundle.kind!r}; expected smap")
-        samples = list(usable_samples(folders, on_bad, skipped))
+        samples = list(usable_samples(folders, on_bad, skipped, floor=True))
+        if not samples:
+            named = ", ".join(str(folder) for folder in folders)
+            raise InputError(f"no scene of {named} can be used; the warnings above say why")
         self._samples = samples[:: max(1, math.ceil(len(samples) / limit))]
         self._heatmaps = np.empty((len(self._samples), 15, *config.map_size[::-1]), np.uint8)
         spec, output = bundle.manifest.input, bundle.manifest.outputs["maps"]
@@ -330,7 +333,7 @@ class SeenScenes:
         """One of the pictures, half of the time in a mirror."""
         k = int(rng.integers(len(self)))
         labels = self._samples[k].labels
-        joints = [person["joints_3d"] for person in labels["people"] if person["pixels"]]
+        joints = [person["joints_3d"] for person in shown_people(self._samples[k])]
         scene = LevelScene(
             Camera.from_json(labels["camera"]),
             Mounting.above(np.array(labels["floor"]["normal"]), labels["floor"]["distance"]),

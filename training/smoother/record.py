@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +13,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from smap_ros.bodies import Body
-from smap_ros.bundles.bundle import load_bundle
-from smap_ros.errors import InputError
+from smap_ros.bundles.bundle import Bundle, load_bundle
+from smap_ros.errors import InputError, reason
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
 from smap_ros.evaluation.common.films import Film, make_film
 from smap_ros.evaluation.common.scenes import Scene
-from smap_ros.evaluation.common.shards import scenes_of
+from smap_ros.evaluation.common.shards import read_shards, scenes_of
 from smap_ros.paths import make_folder
 from smap_ros.skeletons import MPI15
 
@@ -37,7 +39,8 @@ def run(
     """Record what a detector sees in films, beside the truth; a file for each film.
 
     Films that are recorded already are left out, so a run that was stopped goes on, and a run
-    beside `smap-train synth` takes the shards that are finished.
+    beside `smap-train synth` takes the shards that are finished. They must be of the same
+    detector and --every.
 
     Example: smap-train record films recorded --bundle smap_lite
     """
@@ -45,10 +48,13 @@ def run(
     if not shards:
         raise InputError(f"{films} has no shards; expected the *.tar files of `smap-train synth`")
     make_folder(out, "the folder of the records")
-    todo = [shard for shard in shards if not _target(out, shard).is_file()]
-    if not todo:
-        return
     loaded = load_bundle(bundle)
+    todo = [shard for shard in shards if not _target(out, shard).is_file()]
+    done = [shard for shard in shards if shard not in todo]
+    _require_alike(out, done, loaded, every)
+    if not todo:
+        typer.echo(f"{out}: {len(done):,} films are recorded already")
+        return
     estimator = create_estimator(loaded, engine=engine, threads=threads)
     for shard in tqdm(todo, unit="film"):
         scenes = scenes_of(shard)[::every]
@@ -99,6 +105,46 @@ def _mean_at(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[n
         return np.full(3, np.nan, np.float32)
     mean: NDArray[np.float32] = image[points[:, 1], points[:, 0]].mean(axis=0).astype(np.float32)
     return mean
+
+
+def _require_alike(out: Path, done: Sequence[Path], bundle: Bundle, every: int) -> None:
+    """Refuse a folder with films of another detector, or that were looked at otherwise.
+
+    Args:
+        out: of the films, all of which one detector must have seen.
+        done: shards whose films are there.
+        bundle: the detector.
+        every: which pictures are looked at.
+    """
+    lengths: dict[str, int] = {}
+    for path in sorted(out.glob("[!.]*.npz")):
+        detector, lengths[path.stem] = _recorded(path)
+        if detector != bundle.model_hash:
+            raise InputError(
+                f"{path} was recorded by the detector {detector[:12]}..., bundle {bundle.name} is "
+                f"{bundle.model_hash[:12]}...; choose another folder"
+            )
+    for shard in done:
+        pictures = sum(1 for _ in read_shards(shard))
+        expected, got = -(-pictures // every), lengths[shard.stem]
+        if got != expected:
+            raise InputError(
+                f"{_target(out, shard)} has {got:,} pictures; expected {expected:,}, by {shard} "
+                f"with {pictures:,} and --every {every}. It was recorded with another --every, or "
+                "is of another film; choose another folder"
+            )
+
+
+def _recorded(path: Path) -> tuple[str, int]:
+    """Detector and number of pictures of a film, without the people in it."""
+    try:
+        with np.load(path, allow_pickle=False) as film:
+            return str(film["detector"]), len(film["stamps"])
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is no film of detections ({reason(error)}); remove it, or choose another "
+            "folder"
+        ) from error
 
 
 def _target(out: Path, shard: Path) -> Path:

@@ -7,7 +7,6 @@ camera's optical frame is fixed to it. TF has the very stamps of the images, and
 from __future__ import annotations
 
 import math
-import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from smap_ros.errors import InputError
 from smap_ros.geometry.orientation import quaternion
 from smap_train.virtual.renderer import View
 
@@ -33,13 +33,16 @@ class RobotBag:
     """Writes a bag picture by picture; a context manager. Equal films give equal bytes.
 
     Args:
-        path: folder of the bag; one that is there is replaced.
+        path: folder of the bag; an earlier one is replaced.
         view: of the first picture.
         fps: pictures a second.
+
+    Raises:
+        InputError: if the folder holds anything else, or can't be removed.
     """
 
     def __init__(self, path: Path, view: View, fps: float) -> None:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_earlier(path)
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
         self._connections: dict[str, Any] = {}
@@ -133,6 +136,31 @@ class RobotBag:
             )
         data = self._store.serialize_cdr(self._make(kind, **fields), kind)
         self._writer.write(self._connections[topic], stamp, data)
+
+
+def _remove_earlier(path: Path) -> None:
+    """Remove the bag that an earlier film left at a path, and nobody else's files."""
+    ours = (f"{path.name}.mcap", "metadata.yaml")
+    try:
+        if not path.exists() and not path.is_symlink():
+            return
+        if path.is_symlink() or not path.is_dir():
+            raise InputError(
+                f"{path} is no folder, where the film's bag goes; move it elsewhere, or choose "
+                "another `out`"
+            )
+        others = sorted(f.name for f in path.iterdir() if f.name not in ours or not f.is_file())
+        if others:
+            named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
+            raise InputError(
+                f"{path} holds {named}; the film's bag goes there, expected nothing but an earlier "
+                f"one ({', '.join(ours)}). Move it elsewhere, or choose another `out`"
+            )
+        for file in list(path.iterdir()):
+            file.unlink()
+        path.rmdir()
+    except OSError as error:
+        raise InputError(f"can't replace the bag {path}: {error.strerror or error}") from error
 
 
 def _base_of(view: View) -> NDArray[np.float64]:

@@ -13,10 +13,11 @@ from smap_ros.errors import InputError
 from smap_train.cli import app
 from smap_train.data.check import check
 from smap_train.data.layouts.known import DataSet, configured, recognised
+from smap_train.data.layouts.virtual import open_virtual
 from smap_train.recipes.registry import recipe_config
 
 from ..recipes.pairs import pair
-from .bodies import body, entry, write_scenes, write_set
+from .bodies import body, entry, picture, scene, write_scenes, write_set, write_shard
 from .test_people import h36m
 from .test_smap_sources import coco_file, coco_person, muco_file
 from .test_tracks import database
@@ -110,6 +111,27 @@ def test_a_few_wrong_people_do_not_condemn_a_file(tmp_path):
     report = check(DataSet("smap", smap(tmp_path, good, good, changed([2, 4, 5, 6], 10))))
     assert kinds(report) == {"unit": 1}
     assert "record 2" in next(iter(report.groups.values())).findings[0]
+
+
+@pytest.mark.parametrize(
+    ("box", "text"),
+    [
+        ([10.0, np.nan, 30, 40], "box of person 0 is [10.0, nan, 30, 40]; expected x, y, width"),
+        ([10, 20, 30], "box of person 0 is [10, 20, 30]; expected x, y, width and height"),
+        (None, "'box' is missing"),
+    ],
+)
+def test_wrong_boxes_of_shards_are_named(tmp_path, box, text):
+    labels = [scene(body()[None]) for _ in range(2)]
+    labels[1]["people"][0]["box"] = box
+    if box is None:
+        del labels[1]["people"][0]["box"]
+    shards = write_shard(tmp_path / "shards", [(one, picture(body()[None])) for one in labels])
+    report = check(DataSet("shards", shards / "shard-00000.tar"))
+    assert kinds(report) == {"record": 1} and report.doubtful == 1
+    assert "shard-00000.tar, sample 000001: " in str(report.content())
+    assert text in " ".join(line for group in report.groups.values() for line in group.findings)
+    assert list(open_virtual([shards]).problems()) == []  # whole pictures need no boxes
 
 
 def test_held_out_records_are_looked_at_as_well(tmp_path):

@@ -96,6 +96,55 @@ def test_shards_become_smaps_json_and_shards_again(tmp_path):
         run("convert", "shards", out, back, "--images", out.parent)
 
 
+def test_every_nth_scene_of_shards_is_marked_as_held_out(tmp_path):
+    shards, out = write_scenes(tmp_path / "a", 20), tmp_path / "held.json"
+    said = run("convert", "smap", shards, out, "--every", 5, "--validation")
+    assert said == f"{out}: 4 pictures\n"
+    entries = json.loads(out.read_text())["root"]
+    assert [entry["isValidation"] for entry in entries] == [1] * 4
+    before = open_virtual([shards])
+    for one, other in zip([before[k] for k in (0, 5, 10, 15)], entries, strict=True):
+        np.testing.assert_allclose(other["bodys"], one.bodies)
+    assert len(list((tmp_path / "held_images").iterdir())) == 4
+
+
+def test_held_out_records_come_into_no_shards_for_training(tmp_path):
+    path = write_set(tmp_path, 5)
+    content = json.loads(path.read_text())
+    for k in (1, 4):
+        content["root"][k]["isValidation"] = 1
+    path.write_text(json.dumps(content))
+    taught, held = tmp_path / "taught", tmp_path / "held"
+    said = run("convert", "shards", path, taught, "--images", tmp_path)
+    assert "3 pictures in 1 shards; 2 held-out records left out, convert them with --held" in said
+    said = run("convert", "shards", path, held, "--images", tmp_path, "--held-out")
+    assert "2 pictures in 1 shards; 3 records for training left out" in said
+    for folder, numbers in ((taught, "023"), (held, "14")):
+        sources = [sample.labels["source"] for sample in read_shards(folder)]
+        assert [source[-1] for source in sources] == list(numbers)
+    content["root"] = [{**entry, "isValidation": 1} for entry in content["root"]]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"no record of isValidation 0, and 5 others.*--held-out"):
+        run("convert", "shards", path, tmp_path / "none", "--images", tmp_path)
+
+
+def test_boxes_of_shards_are_about_the_joints_that_are_known_within_the_picture(tmp_path):
+    path = write_set(tmp_path, 2)
+    content = json.loads(path.read_text())
+    near, beside = content["root"][1]["bodys"]
+    for joint in (3, 4, 5):  # so near to the camera that they are seen nowhere
+        near[joint][:4] = [0, 0, 20, 0]
+        near[joint][6] = 20
+    beside[5][0], beside[5][3] = 190, 0  # 30 px beside the picture
+    path.write_text(json.dumps(content))
+    run("convert", "shards", path, tmp_path / "out", "--images", tmp_path)
+    boxes = [p["box"] for s in read_shards(tmp_path / "out") for p in s.labels["people"]][1:]
+    pixels = np.delete(np.array(near), (3, 4, 5), axis=0)[:, :2]
+    np.testing.assert_allclose(boxes[0], [*pixels.min(axis=0), *np.ptp(pixels, axis=0)])
+    low = np.array(beside)[:, :2].min(axis=0)
+    assert boxes[1][:2] == pytest.approx(low) and boxes[1][0] + boxes[1][2] == 159
+
+
 def test_bad_records_stop_a_conversion_or_are_left_out(tmp_path):
     folder = published.panoptic(tmp_path / "studio")
     edit(sorted(folder.rglob("body3DScene_*.json"))[1], "bodies", 1, "joints19", wrong=nan)

@@ -122,3 +122,6 @@ def test_other_units_and_malformed_labels_are_refused(tmp_path):
     folder = write_shard(tmp_path / "bad", [(labels, picture(numbers[None]))])
     with pytest.raises(BadRecordError, match=r"sample 000000: labels are malformed.*floor"):
         open_virtual_world([folder])[0]
+    words = r"none of 1 scenes .*sample 000000: .*it states no floor; expected shards of `smap-tra"
+    with pytest.raises(InputError, match=words):
+        check_scenes(open_virtual_world([folder]))

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from smap_ros.bags.transforms import CameraMotion, read_transforms
+from smap_ros.camera import Camera
+from smap_ros.errors import InputError
 from smap_ros.evaluation.virtual.truth import read_clip
 from smap_ros.skeletons import MPI15
 from smap_ros.sources.bag import BagSource
+from smap_train.virtual.bag import RobotBag
+from smap_train.virtual.cameras import view_from
 from smap_train.virtual.cli import run
 
 from .conftest import SMALL
@@ -45,6 +49,27 @@ def test_twice_the_same_bytes_with_the_films_pictures(stills, settings, tmp_path
         [frame["stamp"] for frame in truth["frames"]]
     )
     assert all(frame.camera.to_json() == truth["camera"] for frame in frames)
+
+
+def test_a_folder_in_the_place_of_the_bag_is_nobodys_to_remove(tmp_path):
+    view = view_from(Camera.from_fov(64, 48, 1.0), np.array([0.0, 0.0, 1.2]), 0.0)
+    folder = tmp_path / "bag"
+    for _ in range(2):  # an earlier bag is replaced
+        with RobotBag(folder, view, 10) as bag:
+            bag.add(np.zeros((48, 64, 3), np.uint8), view)
+    assert sorted(file.name for file in folder.iterdir()) == ["bag.mcap", "metadata.yaml"]
+    (folder / "notes").mkdir()
+    (folder / "notes/day.txt").write_text("mine")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match=r"bag holds notes; .*expected .*choose another `out`"):
+        RobotBag(folder, view, 10)
+    assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    (tmp_path / "link").symlink_to(folder)
+    for name in ("link", "file"):
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(InputError, match="is no folder"):
+            RobotBag(tmp_path / name, view, 10)
+    assert (tmp_path / "file").read_text() == "mine" and (tmp_path / "link").is_symlink()
 
 
 def poses(folder: Path):

@@ -100,20 +100,30 @@ def _body(record: PersonRecord) -> Float64:
     return body
 
 
-def unpacked(shards: Path, pictures: Path, base: Path, bad: Bad = stop_at) -> Iterator[Any]:
+def unpacked(
+    shards: Path,
+    pictures: Path,
+    base: Path,
+    *,
+    every: int = 1,
+    validation: bool = False,
+    bad: Bad = stop_at,
+) -> Iterator[Any]:
     """The scenes of shards with somebody in them; their pictures become files of their own.
 
     Args:
         shards: folder of shards, or one of them.
         pictures: folder to write the pictures into.
         base: folder that the records' paths are relative to.
+        every: take every n-th scene, those without anybody counted.
+        validation: mark the records as held out.
         bad: is told of records that can't be used.
 
     Raises:
         InputError: if a shard is damaged, or a picture can't be written.
     """
     records = open_virtual([shards])
-    for number in range(len(records)):
+    for number in range(0, len(records), every):
         try:
             record = records[number]
         except BadRecordError as error:
@@ -126,7 +136,9 @@ def unpacked(shards: Path, pictures: Path, base: Path, bad: Bad = stop_at) -> It
             file.seek(record.offset)
             out.write(file.read(record.size))
         relative = Path(os.path.relpath(path, base))
-        yield replace(record, image=relative, dataset="MuCo", offset=0, size=0)
+        yield replace(
+            record, image=relative, dataset="MuCo", offset=0, size=0, validation=int(validation)
+        )
 
 
 def write_shards(records: Iterable[BodiesRecord], out: Path, bad: Bad = stop_at) -> tuple[int, int]:
@@ -177,7 +189,8 @@ def _files(record: BodiesRecord, number: int) -> list[tuple[str, bytes]]:
             "those of all joints"
         )
     image = cv2.imencode(".jpg", record.read(), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-    people = [_person(body, k) for k, body in enumerate(record.bodies)]
+    size = (record.width, record.height)
+    people = [_person(body, k, size) for k, body in enumerate(record.bodies)]
     camera = dict(zip(("fx", "fy", "cx", "cy"), record.bodies[0, 0, FX:].tolist(), strict=True))
     labels = {
         "camera": {**camera, "width": record.width, "height": record.height}, "people": people,
@@ -190,13 +203,26 @@ def _files(record: BodiesRecord, number: int) -> list[tuple[str, bytes]]:
     ]
 
 
-def _person(body: Float64, number: int) -> dict[str, Any]:
-    low, high = body[:, [X, Y]].min(axis=0), body[:, [X, Y]].max(axis=0)
+def _person(body: Float64, number: int, size: tuple[int, int]) -> dict[str, Any]:
+    box = _box(body, size)
     points = body[:, [CAMERA_X, CAMERA_Y, CAMERA_Z]] / CENTIMETRES.of_a_metre
     return {
         "id": number, "joints_3d": points.tolist(), "joints_2d": body[:, [X, Y]].tolist(),
-        "visibility": body[:, SEEN].astype(int).tolist(), "box": [*low, *(high - low)],
+        "visibility": body[:, SEEN].astype(int).tolist(), "box": box.tolist(),
     }  # fmt: skip
+
+
+def _box(body: Float64, size: tuple[int, int]) -> Float64:
+    """x, y, width and height about a person's known joints, clipped to the picture as synth's.
+
+    Joints beside the picture count, to whose border the body reaches then; those beside the
+    camera don't, whose pixels are told as (0, 0).
+    """
+    pixels = body[:, [X, Y]]
+    known = (body[:, SEEN] > 0) | (pixels.any(axis=1) & (body[:, CAMERA_Z] > 0))
+    pixels = np.clip(pixels[known] if known.any() else pixels, 0, np.array(size) - 1)
+    low = pixels.min(axis=0)
+    return np.concatenate([low, pixels.max(axis=0) - low])
 
 
 def _write_tar(path: Path, files: list[tuple[str, bytes]]) -> None:

@@ -54,7 +54,7 @@ def convert_smap(
     bad, told = _bad(skip_bad)
     if known == "shards":
         folder = pictures or out.parent / f"{out.stem}_images"
-        records = unpacked(source, folder, out.parent, bad)
+        records = unpacked(source, folder, out.parent, every=every, validation=validation, bad=bad)
     elif known in LAYOUTS:
         base = source if source.is_dir() else source.parent
         images = Path() if source.suffix == ".json" or known == "h36m" else base
@@ -67,14 +67,23 @@ def convert_smap(
     return f"{out}: {count:,} pictures{told()}"
 
 
-def convert_shards(source: Path, out: Path, images: Path, skip_bad: bool) -> str:
-    """Write shards; returns what was done.
+def convert_shards(source: Path, out: Path, images: Path, skip_bad: bool, held_out: bool) -> str:
+    """Write shards of the records for training, or of those held out; returns what was done.
+
+    Shards have no mark of what is held out, so that only one of the two can be in a folder.
 
     Raises:
         InputError: if the source can't be converted, naming why.
     """
     bad, told = _bad(skip_bad)
-    records = open_smap_json(source, images, validation=None)
+    records = open_smap_json(source, images, validation=held_out)
+    others = len(records.index) - len(records)
+    way = "without --held-out" if held_out else "with --held-out"
+    if not len(records):
+        raise InputError(
+            f"{source} has no record of isValidation {int(held_out)}, and {others:,} others; "
+            f"convert these {way}"
+        )
 
     def usable() -> Any:
         for number in range(len(records)):
@@ -84,4 +93,6 @@ def convert_shards(source: Path, out: Path, images: Path, skip_bad: bool) -> str
                 bad(error)
 
     count, shards = write_shards(tqdm(usable(), unit=" pictures", disable=None), out, bad)
-    return f"{out}: {count:,} pictures in {shards:,} shards{told()}"
+    kind = "records for training" if held_out else "held-out records"
+    left = f"; {others:,} {kind} left out, convert them {way}" if others else ""
+    return f"{out}: {count:,} pictures in {shards:,} shards{told()}{left}"

@@ -28,7 +28,7 @@ COCO = "COCO"  # pictures without depths; the one data set with rules of its own
 
 MOST_ROOT_DEPTH_CM = 2000.0  # median of a whole file; people 20 m away on average are in mm
 _MOST_CM = 10_000.0  # of one coordinate
-_MOST_PX = 100_000.0
+MOST_PX = 100_000.0
 
 SCHEMA = {
     "image": TEXT,
@@ -135,7 +135,7 @@ def check_bodies(bodies: Float64, dataset: str) -> str:
         dataset: upper-case name; COCO has no depths.
     """
     limits = np.full(COLUMNS, _MOST_CM)
-    limits[[X, Y, FX, FY, CX, CY]] = _MOST_PX
+    limits[[X, Y, FX, FY, CX, CY]] = MOST_PX
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(bodies) <= limits)  # NaN as well
         wrong[..., SEEN] = ~np.isin(bodies[..., SEEN], (0, 1, 2))

@@ -77,7 +77,7 @@ def _pairs(data: DataSet) -> Records:
 def _shards(data: DataSet) -> Records:
     from smap_train.data.layouts.virtual import open_virtual
 
-    return open_virtual([data.path])
+    return open_virtual([data.path], boxes=True)
 
 
 def _clips(data: DataSet) -> Records:

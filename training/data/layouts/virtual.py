@@ -21,6 +21,7 @@ from smap_train.data.layouts.bodies import (
     COLUMNS,
     DEPTH,
     FX,
+    MOST_PX,
     SCHEMA,
     SEEN,
     BodiesRecord,
@@ -68,22 +69,33 @@ _NEAREST = 0.3  # metres
 _CM = 100.0  # a metre
 
 
-def open_virtual(folders: Sequence[Path], cache: Path | None = None) -> BodiesRecords:
+def open_virtual(
+    folders: Sequence[Path], cache: Path | None = None, *, boxes: bool = False
+) -> BodiesRecords:
     """The scenes of folders of shards; those without anybody as well.
+
+    Args:
+        folders: from ``smap-train synth``.
+        cache: folder of the index of what is in them.
+        boxes: whether scenes with wrong boxes can't be used; only those who look at people one by
+            one read them.
 
     Raises:
         InputError: if a folder has no shards, or one of them is damaged.
     """
     files = shard_files(folders)
-    index = open_index("virtual", _VERSION, files, SCHEMA, lambda: _rows(folders), cache)
+    name = "virtual-boxes" if boxes else "virtual"
+    index = open_index(name, _VERSION, files, SCHEMA, lambda: _rows(folders, boxes), cache)
     return BodiesRecords(index, Path())
 
 
-def _rows(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _rows(folders: Sequence[Path], boxes: bool) -> Iterator[dict[str, Any]]:
     for folder in folders:
         for sample in read_shards(folder):
             place = f"{sample.shard}, sample {sample.name}"
             problem = scene_problem(sample)
+            if boxes and not problem:
+                problem = _box_problem(sample)
             yield bad_row(place, problem) if problem else _record(sample, place).row()
 
 
@@ -95,8 +107,41 @@ def scene_problem(sample: Sample) -> str:
         return f"labels are malformed: {reason(error)}"
 
 
+def _box_problem(sample: Sample) -> str:
+    """What is wrong with the labelled boxes of a scene's people; or nothing."""
+    try:
+        for person in shown_people(sample):
+            box = person_box(person, "labelled")
+            if box.shape != (4,) or not (np.abs(box) <= MOST_PX).all():
+                return (
+                    f"box of person {person['id']} is {person['box']}; expected x, y, width and "
+                    "height in pixels"
+                )
+    except MALFORMED as error:
+        return f"labels are malformed: {reason(error)}"
+    return ""
+
+
+def floor_problem(sample: Sample) -> str:
+    """What is wrong with the floor of a scene; or nothing. Other forms' shards state none."""
+    floor = sample.labels.get("floor")
+    if floor is None:
+        return "it states no floor; expected shards of `smap-train synth`"
+    try:
+        numbers = np.array([*floor["normal"], floor["distance"]], np.float64)
+    except MALFORMED as error:
+        return f"its floor is malformed: {reason(error)}"
+    if numbers.shape != (4,) or not np.isfinite(numbers).all():
+        return f"its floor is {floor}; expected normal [x, y, z] and distance in metres"
+    return ""
+
+
 def usable_samples(
-    folders: Sequence[Path], on_bad: Literal["stop", "skip"] = "stop", skipped: Path | None = None
+    folders: Sequence[Path],
+    on_bad: Literal["stop", "skip"] = "stop",
+    skipped: Path | None = None,
+    *,
+    floor: bool = False,
 ) -> Iterator[Sample]:
     """The scenes whose labels and picture can be used, for those who keep them in memory.
 
@@ -104,6 +149,7 @@ def usable_samples(
         folders: of shards.
         on_bad: whether a scene that can't be used is an error, or left out.
         skipped: file that lists those left out.
+        floor: whether one without a floor can't be used.
 
     Raises:
         InputError: if there are no shards, or one is damaged.
@@ -112,6 +158,8 @@ def usable_samples(
     for folder in folders:
         for number, sample in enumerate(read_shards(folder)):
             problem = scene_problem(sample)
+            if floor and not problem:
+                problem = floor_problem(sample)
             try:
                 check_complete(sample.encoded())
             except InputError as error:

@@ -21,6 +21,7 @@ from smap_train.data.index import TEXT, Index, Row, fixed, open_index, ragged
 from smap_train.data.layouts.coco_form import MALFORMED, pictures
 from smap_train.data.layouts.muco import MPI17_ROWS, joints_of
 from smap_train.data.layouts.panoptic import Sequence, sequences
+from smap_train.data.layouts.virtual import floor_problem
 from smap_train.data.records import MILLIMETRES, IndexedRecords, Measured
 from smap_train.data.shards import shard_files
 from smap_train.models.virtualpose.cameras import Cameras, make_camera
@@ -185,6 +186,8 @@ def _of_shards(folders: Several[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _virtual_row(sample: Sample, place: str) -> dict[str, Any]:
+    if problem := floor_problem(sample):
+        raise ValueError(problem)
     camera, floor = sample.labels["camera"], sample.labels["floor"]
     rotation = above(np.array(floor["normal"], np.float64))
     height = np.array([0.0, 0.0, float(floor["distance"])])
@@ -247,6 +250,8 @@ def check_scenes(scenes: WorldScenes) -> None:
         InputError: if nobody's height is that of a person, or there is nobody.
     """
     if len(scenes.index.column("joints")) == 0:
+        if problem := next(scenes.problems(), ""):
+            raise InputError(f"none of {len(scenes):,} scenes can be used; the first: {problem}")
         raise InputError(
             f"{scenes.index.folder.name}: there is nobody in it whose joints are all known"
         )
