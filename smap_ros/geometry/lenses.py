@@ -38,7 +38,9 @@ def widest(fisheye: bool, coefficients: tuple[float, ...]) -> float:
 
 def _fisheye(rays: Double, coefficients: Sequence[float]) -> Double:
     angle = np.arctan(rays)
-    return angle * np.polynomial.polynomial.polyval(angle**2, (1.0, *coefficients))
+    return np.asarray(
+        angle * np.polynomial.polynomial.polyval(angle**2, (1.0, *coefficients)), np.float64
+    )
 
 
 def _polynomial(rays: Double, coefficients: Sequence[float]) -> Double:
