@@ -21,8 +21,11 @@ LARGEST = 2**22  # bytes; a calibration has a few hundred
 
 FORMATS = (
     "camera_calibration of ROS (image_width, camera_matrix, ...), a CameraInfo (width, k, ...), "
-    "OpenCV's FileStorage, or kalibr (intrinsics, resolution)"
+    "OpenCV's FileStorage, kalibr (intrinsics, resolution), or plain fields (width, height, fx, "
+    "fy, cx, cy, k1, ...)"
 )
+
+_SIZES = (("width", "height"), ("image_width", "image_height"))  # beside fx and fy
 
 _Reader = Callable[[Mapping[str, Any]], Calibration]
 
@@ -94,7 +97,7 @@ def _reader(content: Mapping[str, Any], text: str) -> _Reader:
         return _from_camera_chain
     if "intrinsics" in keys:
         return _from_kalibr
-    if {"fx", "fy", "cx", "cy", "width", "height"} <= keys:
+    if {"fx", "fy", "cx", "cy"} <= keys and any(keys.issuperset(size) for size in _SIZES):
         return _from_intrinsics
     named = ", ".join(map(str, list(content)[:6]))
     raise CameraError(f"{_other_format(text) or f'it holds {named}'}; expected {FORMATS}")
@@ -190,6 +193,17 @@ def _from_intrinsics(content: Mapping[str, Any]) -> Calibration:
     model = _stated_lens(content, lens)
     if len(lens) > 5 and "distortion_model" not in content:
         model = "rational_polynomial"
-    return Calibration(
-        whole_number(content["width"]), whole_number(content["height"]), k, lens, model
-    )
+    return Calibration(*_plain_size(content), k, lens, model)
+
+
+def _plain_size(content: Mapping[str, Any]) -> tuple[int, int]:
+    sizes = {
+        (whole_number(content[width]), whole_number(content[height]))
+        for width, height in _SIZES
+        if width in content and height in content
+    }
+    if len(sizes) > 1:
+        named = " and ".join(f"{width} x {height}" for width, height in sorted(sizes))
+        raise CameraError(f"it states the sizes {named}; keep the one that fx and fy are for")
+    (size,) = sizes
+    return size

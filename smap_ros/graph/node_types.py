@@ -70,7 +70,11 @@ SMOOTHER_NODE = NodeType(
     "smoother_node", "smap_ros.nodes.smoother", SmootherNodeOptions, ("bodies_raw", "bodies")
 )
 MARKERS_NODE = NodeType(
-    "markers_node", "smap_ros.nodes.markers", MarkersNodeOptions, ("image", "bodies")
+    "markers_node",
+    "smap_ros.nodes.markers",
+    MarkersNodeOptions,
+    # Where both are one topic, it is fed by the pose node.
+    ("image", "bodies", "bodies_raw"),
 )
 # Where the camera is stated for a model, the viewer draws the floor from the same.
 _MOUNTING = ("camera_height", "camera_pitch_deg", "camera_roll_deg")
@@ -89,3 +93,4 @@ RECORDER_NODE = NodeType(
 )
 COMPOSED_NAME, COMPOSED_MODULE = "composed_node", "smap_ros.nodes.composed"
 RVIZ_NAME, RVIZ_MODULE = "rviz_node", "smap_ros.nodes.rviz"
+RVIZ_TOPICS = ("bodies", "bodies_raw")  # of people, whose frame it shows

@@ -272,7 +272,9 @@ class GraphOptions(Options):
     namespace: str = setting("", "namespace of all nodes and topics")
     image: str = setting("image", "topic of the images")
     camera_info: str = setting("camera_info", "topic of the calibration")
-    bodies: str = setting("bodies", "topic of the people; bodies_raw where there is no smoother")
+    bodies: str = setting(
+        "bodies", "topic of the people; bodies stands for bodies_raw where there is no smoother"
+    )
     smoother: bool = setting(True, "run the smoother: ids and smooth joints on bodies")
     markers: bool = setting(True, "run the markers node: poses, markers, pictures, TF")
     composed: bool = setting(False, "run all nodes in one process")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smap_ros.errors import InputError
+from smap_ros.errors import InputError, shortened
+from smap_ros.graph.node_types import NodeType
 from smap_ros.markup import yaml_value
 from smap_ros.settings import Setting
 
 # What every ROS node has beside its own; names with a dot belong to ROS as well.
 _OF_ROS = ("use_sim_time", "start_type_description_service")
+
+# A file with this share of a node's parameters is a copy of all; later versions have more.
+_COPIED = 0.8
+
+_Parameters = dict[str, Any]
 
 
 def stated_in(path: Path, node: str) -> dict[str, Any]:
@@ -21,27 +27,64 @@ def stated_in(path: Path, node: str) -> dict[str, Any]:
         InputError: if it is missing, or not such a file.
     """
     stated: dict[str, Any] = {}
-    for _, parameters in _sections(path, node):
-        stated |= parameters
+    for section, parameters in _sections(path):
+        if _meant(section, node):
+            stated |= parameters
     return stated
 
 
-def check(path: Path, node: str, settings: tuple[Setting, ...]) -> None:
-    """Refuse what a file states wrongly of a node.
+def wished_in(path: Path, node: NodeType) -> dict[str, Any]:
+    """The parameters of a node that a file states, and doesn't just hold.
+
+    Of a copy of all parameters (``smap-ros parameters --yaml``) those at their defaults are no
+    wish: a graph that sets one by itself would do otherwise with the copy than without.
 
     Raises:
-        InputError: if a value is refused, or a section of that node names what it doesn't have.
+        InputError: if it is missing, or not such a file.
     """
-    known = {one.name: one for one in settings}
-    for own, parameters in _sections(path, node):
-        for name, value in parameters.items():
-            if name in known:
-                _check_value(known[name], value, f"params_file {path}, {node}")
-            elif own and name not in _OF_ROS and "." not in name:
-                raise InputError(
-                    f"params_file {path}: {node} has no parameter {name!r}; it has "
-                    f"{', '.join(known)}"
-                )
+    stated = stated_in(path, node.name)
+    defaults = {one.name: one.default for one in node.parameters}
+    if len(defaults.keys() & stated.keys()) < _COPIED * len(defaults):
+        return stated
+    return {k: v for k, v in stated.items() if k not in defaults or v != defaults[k]}
+
+
+def check(path: Path, running: Iterable[NodeType], of_graph: Sequence[str]) -> None:
+    """Refuse a file that says something wrong to a graph's nodes, or nothing.
+
+    Args:
+        path: the file.
+        running: the nodes that are to run.
+        of_graph: names of all nodes that the graph may run.
+
+    Raises:
+        InputError: if a value is refused, a section of a node names what it doesn't have, or all
+            sections are of other nodes.
+    """
+    sections = _sections(path)
+    named = [section for section, _ in sections]
+    if named and not any(_meant(section, node) for section in named for node in of_graph):
+        raise InputError(
+            f"params_file {path}: it has sections of {shortened(', '.join(named))} alone; "
+            f"expected one of a node that may run, {', '.join(of_graph)}, like /**/{of_graph[0]}"
+        )
+    for node in running:
+        for section, parameters in sections:
+            if _meant(section, node.name):
+                _check_section(node, section, parameters, path)
+
+
+def _check_section(node: NodeType, section: str, parameters: _Parameters, path: Path) -> None:
+    known = {one.name: one for one in node.parameters}
+    own = _last(section) == node.name
+    for name, value in parameters.items():
+        if name in known:
+            _check_value(known[name], value, f"params_file {path}, {node.name}")
+        elif own and name not in _OF_ROS and "." not in name:
+            raise InputError(
+                f"params_file {path}: {node.name} has no parameter {name!r}; it has "
+                f"{', '.join(known)}"
+            )
 
 
 def _check_value(one: Setting, value: Any, where: str) -> None:
@@ -52,27 +95,43 @@ def _check_value(one: Setting, value: Any, where: str) -> None:
         raise InputError(f"{where}: {error}") from None
 
 
-def _sections(path: Path, node: str) -> Iterator[tuple[bool, dict[str, Any]]]:
-    """The parameters of each section that matches a node, and whether it names the node."""
+def _meant(section: str, node: str) -> bool:
+    return _last(section) in (node, "*", "**")
+
+
+def _last(section: str) -> str:
+    return section.rpartition("/")[2]
+
+
+def _sections(path: Path) -> list[tuple[str, _Parameters]]:
+    """The sections of a file: whom each is for, and its parameters."""
     try:
-        data = yaml_value(path.read_text(encoding="utf-8")) or {}
+        data = yaml_value(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"params_file {str(path)!r} can't be read: {' '.join(str(error).split())}; expected a "
             "YAML file of parameters like config/pose3d.yaml"
         ) from None
-    for name, parameters in _walk(data, ""):
-        last = name.rpartition("/")[2]
-        if last in (node, "*", "**"):
-            yield last == node, parameters
+    return [] if data is None else list(_walk(data, "", path))
 
 
-def _walk(data: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _walk(data: Any, name: str, path: Path) -> Iterator[tuple[str, _Parameters]]:
+    """The sections below a name; refuses what isn't one, at which rcl would end every node."""
     if not isinstance(data, Mapping):
-        return
+        raise _refused(name or "it", data, path)
     for key, value in data.items():
-        if key == "ros__parameters":
-            if isinstance(value, Mapping):
-                yield name, {str(k): v for k, v in value.items()}
+        below = f"{name}/{str(key).strip('/')}"
+        if key != "ros__parameters":
+            yield from _walk(value, below, path)
+        elif name and isinstance(value, Mapping):
+            yield name, {str(k): v for k, v in value.items()}
         else:
-            yield from _walk(value, f"{name}/{str(key).strip('/')}")
+            raise _refused(below if name else f"{key} of no node", value, path)
+
+
+def _refused(name: str, value: Any, path: Path) -> InputError:
+    got = "empty" if value is None else shortened(str(value))
+    return InputError(
+        f"params_file {path}: {name} is {got}; expected parameters below ros__parameters of a "
+        "node, like /**/pose3d_node: {ros__parameters: {threads: 2}}"
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from smap_ros.graph.node_types import (
     POSE3D_NODE,
     RVIZ_MODULE,
     RVIZ_NAME,
+    RVIZ_TOPICS,
     SMOOTHER_NODE,
     VIEW_NODE,
     NodeType,
@@ -249,7 +250,7 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     typed = {argument.name: argument.value.default for argument in graph.arguments} | given
     check(typed)
     members = [m.type for m in graph.members if not m.enabled or typed[m.enabled]]
-    file = _parameter_file(str(typed["params_file"]), members)
+    file = _parameter_file(str(typed["params_file"]), graph, members)
     if CAMERA_NODE in members and not _source_stated(given, file):
         given = _shipped_clip(given)
     if CAMERA_NODE in members and POSE3D_NODE in members:
@@ -272,14 +273,15 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
             module=COMPOSED_MODULE if group is together else group[0].module,
             nodes=tuple(node.name for node in group),
             parameters={node.name: parameters[node.name] for node in group},
-            remappings=_remappings(group, typed),
+            remappings=_remappings([t for node in group for t in node.topics], typed),
             ends_graph=CAMERA_NODE in group,
             **common,  # type: ignore[arg-type]
         )
         for group in groups
     ]
     if typed.get("rviz"):
-        processes.append(_rviz(given, common))
+        people = _remappings(RVIZ_TOPICS, typed)
+        processes.append(replace(_rviz(given, common), remappings=people))
     return Plan(tuple(processes), typed)
 
 
@@ -287,15 +289,14 @@ def _typed(value: Setting, given: str | Value | None) -> Value | None:
     return value.parse(given) if isinstance(given, str) else value.accept(given)
 
 
-def _parameter_file(path: str, members: list[NodeType]) -> Path | None:
+def _parameter_file(path: str, graph: Graph, members: list[NodeType]) -> Path | None:
     """The user's file of parameters, checked; None where there is none."""
     if not path:
         return None
     file = user_path(path)
     if not file.is_file():
         raise InputError(f"params_file {path!r} doesn't exist; expected a YAML file of parameters")
-    for node in members:
-        params_file.check(file, node.name, node.parameters)
+    params_file.check(file, members, [member.type.name for member in graph.members])
     return file
 
 
@@ -321,14 +322,14 @@ def _awaited(given: Mapping[str, Value | None], file: Path | None) -> dict[str, 
 
     On a busy machine it can take longer to come up than a camera waits for a sign of anybody.
     """
-    if file and "subscribers" in params_file.stated_in(file, CAMERA_NODE.name):
+    if file and "subscribers" in params_file.wished_in(file, CAMERA_NODE):
         return dict(given)
     return {"subscribers": 1, **given}
 
 
 def _unhurried(given: Mapping[str, Value | None], file: Path | None) -> dict[str, Value | None]:
     """The arguments with a pose node that knows whether the camera's images wait for it."""
-    if file and "images_wait" in params_file.stated_in(file, POSE3D_NODE.name):
+    if file and "images_wait" in params_file.wished_in(file, POSE3D_NODE):
         return dict(given)
     camera = (params_file.stated_in(file, CAMERA_NODE.name) if file else {}) | dict(given)
     if camera.get("pacing") != "as_consumed":
@@ -385,12 +386,13 @@ def _rviz(given: Mapping[str, Value | None], common: Mapping[str, object]) -> Pr
 
 
 def _remappings(
-    group: list[NodeType], typed: Mapping[str, Value | None]
+    topics: Iterable[str], typed: Mapping[str, Value | None]
 ) -> tuple[tuple[str, str], ...]:
-    topics = {topic for node in group for topic in node.topics}
     meant = {topic: str(typed[topic]) for topic in TOPICS}
-    if typed.get("smoother") is False and meant["bodies"] == "bodies":
-        meant["bodies"] = "bodies_raw"
+    if typed.get("smoother") is False:
+        if meant["bodies"] == "bodies":
+            meant["bodies"] = "bodies_raw"
+        meant["bodies_raw"] = meant["bodies"]  # the pose node publishes what the others read
     return tuple(
         (topic, name) for topic, name in meant.items() if topic in topics and name != topic
     )

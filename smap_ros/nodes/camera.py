@@ -216,13 +216,15 @@ class CameraNode(Node):
                 return
 
     def _has_consumer(self) -> bool:
-        return bool(self._images.get_subscription_count() and self.count_publishers("bodies_raw"))
+        people = self.resolve_topic_name("bodies_raw")  # these counts follow no remapping
+        return bool(self._images.get_subscription_count() and self.count_publishers(people))
 
     def _expects_consumer(self) -> bool:
         """Whether there is a pose node, or somebody beside us who waits for its people."""
+        people = self.resolve_topic_name("bodies_raw")
         return bool(
-            self.count_publishers("bodies_raw")
-            or self.count_subscribers("bodies_raw") > 1
+            self.count_publishers(people)
+            or self.count_subscribers(people) > 1
             or POSE3D_NODE.name in self.get_node_names()
         )
 

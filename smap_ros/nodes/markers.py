@@ -71,7 +71,8 @@ class MarkersNode(Node):
 
     def _feeder(self) -> str:
         """Who is to publish the people; without a smoother we are given the raw ones."""
-        raw = self.resolve_topic_name("bodies").endswith("/bodies_raw")
+        people = self.resolve_topic_name("bodies")
+        raw = people.endswith("/bodies_raw") or people == self.resolve_topic_name("bodies_raw")
         return POSE3D_NODE.name if raw else SMOOTHER_NODE.name
 
     def _make_transforms(self) -> Any:

@@ -19,6 +19,9 @@ IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif",
     *HEIF_SUFFIXES,
 )  # fmt: skip
+# Pictures to their users, films to us, which a video's reader shows.
+FILM_SUFFIXES = (".gif",)
+_NAMED = 3  # files in one message
 
 
 class ImageSource:
@@ -47,7 +50,8 @@ class FolderSource:
     """The image files of a folder in natural order (``2.png`` before ``10.png``).
 
     A file that can't be read is skipped with a warning; it keeps its index. Sheet and plot that
-    ``smap-ros estimate`` left beside its bodies.json are no images of the folder.
+    ``smap-ros estimate`` left beside its bodies.json are no images of the folder. Animated GIFs are
+    left out with a warning.
 
     Args:
         path: the folder.
@@ -68,6 +72,7 @@ class FolderSource:
         self.moving = rate is not None
         self.name = printable(path.name or str(path))
         self._paths = image_files(path)
+        _tell_of_films(path)
         if (path / BODIES).is_file():
             self._paths = [file for file in self._paths if file.name not in OWN_PICTURES]
         self.count: int | None = len(self._paths)
@@ -89,6 +94,14 @@ class FolderSource:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _tell_of_films(folder: Path) -> None:
+    """Say which files that may be taken for pictures are left out."""
+    if films := image_files(folder, FILM_SUFFIXES):
+        named = ", ".join(printable(film.name) for film in films[:_NAMED])
+        more = f" and {len(films) - _NAMED} more" if len(films) > _NAMED else ""
+        LOG.warning("left out: %s%s of %s: a film; give it by itself", named, more, folder)
 
 
 def image_files(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:

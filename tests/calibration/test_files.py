@@ -250,6 +250,16 @@ REFUSED = {
     "no YAML": ("a: [", "it is no YAML"),
     "words": ("words", "it holds no fields"),
     "binary": ("\x00", "it is no YAML"),
+    "plain fields of two sizes": (
+        "{fx: 600, fy: 610, cx: 320, cy: 240, width: 640, height: 480, image_width: 320, "
+        "image_height: 240}", "states the sizes 320 x 240 and 640 x 480; keep the one"
+    ),
+    "plain fields without size": (
+        "{fx: 600, fy: 610, cx: 320, cy: 240}", r"holds fx, .*plain fields \(width, height, fx, fy"
+    ),
+    "plain fields of half a size": (
+        "{fx: 600, fy: 610, cx: 320, cy: 240, width: 640, image_height: 480}", "it holds fx, fy"
+    ),
     "no size": (ROS.replace("image_width", "width"), "has no 'image_width'"),
     "size in words": (ROS.replace("640", "wide"), "malformed"),
     "no numbers": (ROS.replace("[600.0", "[zero"), "malformed"),

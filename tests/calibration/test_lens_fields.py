@@ -26,7 +26,10 @@ FORMS = {
     "CameraInfo": {"width": 640, "height": 480, "K": K},
     "kalibr": {"intrinsics": [600, 610, 320, 240], "resolution": [640, 480]},
     "flat": {"width": 640, "height": 480, "fx": 600, "fy": 610, "cx": 320, "cy": 240},
-}
+    "flat, ROS": {
+        "image_width": 640, "image_height": 480, "fx": 600, "fy": 610, "cx": 320, "cy": 240
+    },
+}  # fmt: skip
 BARE = Camera(640, 480, 600, 610, 320, 240)
 FOUR, FIVE = list(RADTAN.distortion), list(PLAIN.distortion)
 FISH = list(FISHEYE.distortion)
@@ -79,6 +82,7 @@ def test_coefficients_one_by_one_are_refused_where_they_are_not_read(tmp_path, f
 )
 def test_coefficients_beside_fx_and_fy_are_read(tmp_path, fields, expected):
     assert read(tmp_path, "flat", **fields) == expected
+    assert read(tmp_path, "flat, ROS", **fields) == expected
 
 
 def test_eight_coefficients_are_those_of_the_rational_lens(tmp_path):

@@ -158,6 +158,16 @@ def test_without_the_smoother_people_are_taken_as_they_are_found():
         assert process.remappings == (("bodies", "people"),)
 
 
+@pytest.mark.parametrize("graph", [LIVE, REPLAY], ids=lambda graph: graph.name)
+@pytest.mark.parametrize("composed", [False, True])
+def test_without_the_smoother_the_pose_node_publishes_on_the_stated_topic(graph, composed):
+    values = {"smoother": False, "bodies": "people", "view": True, "composed": composed}
+    for process in plan(graph, values).processes:
+        topics = {topic for node in process.nodes for topic in NODES[node].topics}
+        people = {(name, "people") for name in topics & {"bodies", "bodies_raw"}}
+        assert people and set(process.remappings) == people
+
+
 def test_without_a_source_the_shipped_clip_is_shown():
     parameters = plan(REPLAY).processes[0].parameters["camera_node"]
     assert Path(parameters["source"]).is_file() and Path(parameters["calibration"]).is_file()
@@ -225,6 +235,8 @@ def test_rviz_is_refused_where_it_is_not_installed_and_runs_with_the_nodes_where
     (tmp_path / "rviz2").chmod(0o755)
     values = {"rviz": "true", "namespace": "robot", "use_sim_time": "true"}
     rviz = plan(LIVE, values).processes[-1]
+    stated = plan(LIVE, {**values, "smoother": False, "bodies": "people"}).processes[-1]
+    assert set(stated.remappings) == {("bodies", "people"), ("bodies_raw", "people")}
     assert rviz.executable == "rviz_node" and rviz.may_end and not rviz.ends_graph
     assert rviz.namespace == "robot" and rviz.parameters["rviz_node"] == {"use_sim_time": True}
 

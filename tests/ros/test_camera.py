@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import av
 import numpy as np
@@ -15,7 +16,9 @@ from smap_ros.bags.messages import image_from_message
 from smap_ros.calibration import camera_from_info
 from smap_ros.camera import Camera
 from smap_ros.images import encode_compressed
+from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
+from smap_ros.nodes.camera import CameraNode
 from smap_ros.nodes.conversions import seconds
 from tests.ros.consumer import Consumer
 
@@ -79,6 +82,18 @@ def test_a_picture_is_shown_until_it_is_answered_though_the_consumer_comes_late(
     assert node.wait() == 0
     assert "end of people.jpg after 1 images" in node.log
     assert consumer.images
+
+
+def test_the_people_that_are_waited_for_are_those_of_a_remapped_topic(spin, observer, tmp_path):
+    picture = tmp_path / "people.jpg"
+    picture.write_bytes(encode_compressed(np.full((240, 320, 3), 200, np.uint8)))
+    words = ["--ros-args", "-r", "bodies_raw:=people"]
+    kind = partial(CameraNode, cli_args=words)
+    node = spin(kind, source=str(picture), fov_deg=60.0, exit_at_end=False)
+    observer.collect(Image, "image", qos.SENSOR)
+    assert not node._expects_consumer() and not node._has_consumer()
+    observer.publisher(BodyArray, "people")
+    observer.wait(lambda: node._expects_consumer() and node._has_consumer(), "the publisher")
 
 
 def test_real_time_keeps_the_videos_pace(start, observer, clip):

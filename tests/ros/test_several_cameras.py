@@ -96,6 +96,23 @@ def test_a_node_whose_feeder_runs_in_vain_says_where_to_look(
     observer.wait(lambda: (s := observer.status(name)) and s.message == told, "the warning")
 
 
+@pytest.mark.parametrize(
+    ("words", "feeder"),
+    [
+        ([], "smoother_node"),
+        (["-r", "bodies:=people"], "smoother_node"),
+        (["-r", "bodies:=/front/bodies_raw"], "pose3d_node"),
+        (["-r", "bodies:=people", "-r", "bodies_raw:=people"], "pose3d_node"),
+    ],
+)
+def test_the_markers_node_knows_who_feeds_it(ros_domain, words, feeder):
+    node = MarkersNode(cli_args=["--ros-args", *words])
+    try:
+        assert node._feeder() == feeder
+    finally:
+        node.destroy_node()
+
+
 def test_rviz_starts_in_the_frame_of_the_camera_with_what_ros_was_told(
     ros_domain, observer, tmp_path
 ):

@@ -1,0 +1,104 @@
+"""Parameter files of users: unchanged copies of ours, and what is refused of others."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from smap_ros.errors import InputError
+from smap_ros.graph.plan import GRAPHS, LIVE, REPLAY, plan
+from smap_ros.paths import config_directory
+
+# What graphs set by themselves depends on.
+SITUATIONS = {
+    "pose3d": [{}, {"smoother": False}, {"view": True, "camera_height": 1.2}],
+    "replay": [
+        {},
+        {"fov_deg": 60},
+        {"source": "0"},
+        {"source": "walk.mp4"},
+        {"pacing": "real_time"},
+        {"pacing": "as_consumed"},
+        {"pacing": "as_consumed", "composed": True},
+        {"source": "walk.mp4", "pacing": "as_consumed", "stamps": "recorded"},
+        {"view": True, "world_frame": "map", "camera_height": 1.2},
+        {"view": True, "camera_height": 1.2, "bundle": "virtualpose_lite"},
+    ],
+    "view": [{}, {"camera_height": 1.2}],
+}
+CASES = [(GRAPHS[name], values) for name, all_of in SITUATIONS.items() for values in all_of]
+NAMES = [f"{graph.name} {' '.join(map(str, values.values()))}" for graph, values in CASES]
+
+
+def test_every_graph_is_tried_here():
+    assert set(SITUATIONS) == set(GRAPHS)
+
+
+@pytest.mark.parametrize(("graph", "values"), CASES, ids=NAMES)
+def test_an_unchanged_copy_of_the_shipped_file_changes_nothing(tmp_path, graph, values):
+    copy = shutil.copy(config_directory() / "pose3d.yaml", tmp_path / "mine.yaml")
+    without = plan(graph, values).processes
+    assert without == tuple(
+        replace(process, parameter_file=config_directory() / "pose3d.yaml")
+        for process in plan(graph, {**values, "params_file": str(copy)}).processes
+    )
+
+
+def test_what_differs_from_the_defaults_in_a_copy_is_a_wish(tmp_path):
+    text = (config_directory() / "pose3d.yaml").read_text()
+    copy = tmp_path / "mine.yaml"
+    copy.write_text(text.replace("subscribers: 0", "subscribers: 3"))
+    of = {"source": "a.mp4", "pacing": "as_consumed", "params_file": str(copy)}
+    camera, pose3d = plan(REPLAY, of).processes[:2]
+    assert "subscribers" not in camera.parameters["camera_node"]
+    assert pose3d.parameters["pose3d_node"]["images_wait"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("/**/pose3d_nod: {ros__parameters: {threads: 1}}", "sections of '/..?/pose3d_nod' alone"),
+        (
+            "a: {ros__parameters: {}}\nb: {c: {ros__parameters: {}}}",
+            "of '/a, /b/c' alone; expected",
+        ),
+        ("camera_node: {ros__parameters: {loop: on}}", "pose3d_node, smoother_node, markers_node"),
+        ("/**/pose3d_node: {threads: 1}", r"/pose3d_node/threads is '1'; .* below ros__parameters"),
+        ("/**/pose3d_node: {ros_parameters: {threads: 1}}", "ros_parameters/threads is '1'"),
+        ("driver: {exposure: 3}\npose3d_node: {ros__parameters: {}}", "/driver/exposure is '3'"),
+        ("/**/pose3d_node:\n", "pose3d_node is empty"),
+        ("pose3d_node: {ros__parameters: }", "/pose3d_node/ros__parameters is empty"),
+        ("pose3d_node: {ros__parameters: [1]}", "/pose3d_node/ros__parameters is '.1.'"),
+        ("ros__parameters: {threads: 1}", "ros__parameters of no node is"),
+        ("[1, 2]", "it is '.1, 2.'; expected parameters"),
+    ],
+)
+def test_files_that_say_nothing_to_a_graph_or_that_rcl_ends_at_are_refused_in_a_line(
+    tmp_path, text, reason
+):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=reason) as refusal:
+        plan(LIVE, {"params_file": str(file)})
+    assert str(file) in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# threads: 1\n",
+        "pose3d_node: {}\n",
+        "/**: {ros__parameters: {threads: 1}}",
+        "/front/*: {ros__parameters: {threads: 1}}",
+        "front: {pose3d_node: {ros__parameters: {threads: 1}}}",
+        "view_node: {ros__parameters: {view_port: 9000}}",  # isn't running: view is false
+        "driver: {ros__parameters: {exposure: 3}}\ncamera_node: {ros__parameters: {loop: on}}",
+    ],
+)
+def test_files_that_rcl_takes_and_that_may_say_something_are_taken(tmp_path, text):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert plan(REPLAY, {"params_file": str(file)}).processes[0].parameter_file == file
