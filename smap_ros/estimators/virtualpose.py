@@ -43,6 +43,7 @@ from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import NO_ROOT
 from smap_ros.estimators.virtualpose_asked import LENS_COEFFICIENTS, Asked, camera_inputs
 from smap_ros.estimators.virtualpose_networks import networks
+from smap_ros.geometry.lenses import widest
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, Skeleton
@@ -176,7 +177,8 @@ class VirtualPoseEstimator:
             self._check_outputs.report(self.about, found.bad)
             dropped = {NON_FINITE: found.bad}
             return BodyFrame((), camera, stamp, dropped=dropped, timings_ms=timer.ms)
-        roots, scores = self._believed(found.roots, found.scores)
+        shown = lens_shows(_optical(found.roots, view), camera)
+        roots, scores = self._believed(found.roots, np.where(shown, found.scores, 0))
         timer.lap("roots")
         if len(roots) == 0:
             return BodyFrame((), camera, stamp, timings_ms=timer.ms)
@@ -239,7 +241,7 @@ class VirtualPoseEstimator:
         joints = np.where(placed[..., None], joints, np.float32(np.nan))
         certain = np.where(placed, np.clip(seen, INFERRED_SCORE, 1), 0).astype(np.float32)
         pixels = camera.project(joints).astype(np.float32)
-        rooted = placed[:, MPI15.root]
+        rooted = placed[:, MPI15.root] & lens_shows(joints[:, MPI15.root], camera)
         enough = (placed & (seen > INFERRED_SCORE)).sum(axis=1) >= self.config.min_joints
         dropped = {NO_ROOT: int((~rooted).sum()), FEW_JOINTS: int((rooted & ~enough).sum())}
         kept = np.flatnonzero(rooted & enough)
@@ -249,6 +251,23 @@ class VirtualPoseEstimator:
         kept = kept[np.argsort(joints[kept, MPI15.root, 2], kind="stable")]
         bodies = tuple(Body(joints[k], pixels[k], certain[k], float(scores[k])) for k in kept)
         return bodies, {reason: count for reason, count in dropped.items() if count}
+
+
+def _optical(points: Float, view: dict[str, Float]) -> Float:
+    """World points [N, 3] before the camera of a view, metres."""
+    return np.asarray((points - view["position"]) @ view["rotation"][0].T, np.float32)
+
+
+def lens_shows(points: Float, camera: Camera) -> NDArray[np.bool_]:
+    """Whether the lens shows what is where points are: optical frame [N, 3] -> [N].
+
+    The networks project the searched space by the bare polynomial. Places beyond where it turns
+    back fall into the picture and are taken for what is really there.
+    """
+    limit = widest(camera.distortion_model == "equidistant", camera.distortion)
+    if not math.isfinite(limit):
+        return np.ones(len(points), np.bool_)
+    return np.asarray(np.hypot(points[:, 0], points[:, 1]) <= limit * points[:, 2], np.bool_)
 
 
 def first_of_each(joints: Float, scores: Float, distance: float) -> NDArray[np.intp]:

@@ -22,6 +22,7 @@ from smap_ros.estimators.virtualpose import (
     heat_places,
     network_fit,
 )
+from smap_ros.estimators.virtualpose_networks import Candidates
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15
 
@@ -158,6 +159,37 @@ def test_a_camera_that_knows_its_mounting_needs_no_settings(level_bundle, level_
     frame = estimator.estimate(plain(camera, BRIGHT), camera)
     roots = np.array(sorted(body.root.tolist() for body in frame))
     np.testing.assert_allclose(roots, sorted(level_scene.joints[:, 2].tolist()), atol=0.4)
+
+
+def test_nobody_is_where_the_lens_does_not_reach(estimator, level_scene, monkeypatch):
+    """Beyond where a lens model turns back its polynomial shows places inside the picture."""
+    camera = level_scene.camera
+    lens = replace(camera, distortion=(-0.3, 0.0, 0.0, 0.0, 0.0))  # turns back at 46.5 degrees
+    seen, beyond = np.array([0.3, 0.1, 1.0]) * 3, np.array([1.56, 0.52, 1.0]) * 1.2
+    polynomial = [p[:2] / p[2] * (1 - 0.3 * ((p[:2] / p[2]) ** 2).sum()) for p in (seen, beyond)]
+    assert np.abs(polynomial[0] - polynomial[1]).max() < 0.01  # one place
+    person = (level_scene.joints[0] - level_scene.joints[0, MPI15.root]) * 0.5
+    people = np.array([seen, beyond])[:, None] + person
+    asked = []
+
+    def candidates(blob, view, timer):
+        optical = people[:, MPI15.root]
+        roots = optical @ view["rotation"][0] + view["position"][0]
+        return Candidates(0, roots.astype(np.float32), np.array([0.8, 0.9], np.float32))
+
+    def joints(roots, view):
+        asked.append(len(roots))
+        return people[: len(roots)].astype(np.float32)
+
+    monkeypatch.setattr(estimator._networks, "candidates", candidates)
+    monkeypatch.setattr(estimator._networks, "joints", joints)
+    monkeypatch.setattr(
+        estimator._networks, "heat", lambda places: np.ones(places.shape, np.float32)
+    )
+    assert len(estimator.estimate(plain(camera, BRIGHT), camera)) == 2
+    frame = estimator.estimate(plain(lens, BRIGHT), lens)
+    assert asked == [2, 1] and len(frame) == 1 and not frame.dropped
+    np.testing.assert_allclose(frame.bodies[0].root, seen, atol=1e-5)
 
 
 @pytest.mark.parametrize(

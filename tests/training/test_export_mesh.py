@@ -31,6 +31,7 @@ from smap_train.models.crowdnet.network import PoseGuidedNetwork
 from smap_train.models.crowdnet.vposer import VPoser
 from smap_train.models.golden import load_golden
 from smap_train.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.models.layers.smpl_files import load_smpl
 from tests.training.exporting import FACTS, assert_refused, busy_picture
 
 
@@ -207,16 +208,7 @@ def test_a_body_comes_from_the_users_file_when_the_checkpoint_has_none(bare, smp
         (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(InputError, match=r"put SMPL_NEUTRAL.npz or SMPL_NEUTRAL.pkl there"):
         complete_body(bare, tmp_path)
-    np.savez(
-        tmp_path / "SMPL_NEUTRAL.npz",
-        v_template=body.v_template,
-        shapedirs=body.shapedirs,
-        posedirs=body.posedirs,
-        J_regressor=body.joint_regressor,
-        weights=body.weights,
-        f=body.faces,
-        kintree_table=np.stack([[-1, *_parents()], np.arange(24)]),
-    )
+    _write_body(tmp_path, 1.0)
     faces = complete_body(bare, tmp_path)
     np.testing.assert_array_equal(faces, body.faces)
     layer = bare.human_model_layer
@@ -224,8 +216,54 @@ def test_a_body_comes_from_the_users_file_when_the_checkpoint_has_none(bare, smp
     torch.testing.assert_close(layer.th_v_template[0], torch.tensor(body.v_template).float())
 
 
+def _write_body(folder, size):
+    """The body that is so many times as large as the stand-in, as users have theirs."""
+    body = synthetic_body()
+    np.savez(
+        folder / "SMPL_NEUTRAL.npz",
+        v_template=size * body.v_template,
+        shapedirs=body.shapedirs,
+        posedirs=body.posedirs,
+        J_regressor=body.joint_regressor,
+        weights=body.weights,
+        f=body.faces,
+        kintree_table=np.stack([[-1, *_parents()], np.arange(24)]),
+    )
+
+
 def _parents():
     return (0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+
+
+def test_a_named_body_takes_the_place_of_a_stand_in_aloud(bare, smpl, tmp_path, caplog):
+    layer = bare.human_model_layer
+    layer.set_body(synthetic_body())
+    for file in smpl.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    complete_body(bare, tmp_path)
+    assert "holds none of SMPL_NEUTRAL.npz and SMPL_NEUTRAL.pkl" in caplog.text
+    assert "the bundle has the stand-in" in caplog.text
+    caplog.clear()
+    _write_body(tmp_path, 2.0)
+    complete_body(bare, tmp_path)
+    own = torch.tensor(2 * synthetic_body().v_template).float()
+    torch.testing.assert_close(layer.th_v_template[0], own)
+    assert f"the bundle has the body of {tmp_path}" in caplog.text
+    caplog.clear()
+    _write_body(tmp_path, 3.0)  # the weights' own is real now
+    complete_body(bare, tmp_path)
+    torch.testing.assert_close(layer.th_v_template[0], own)
+    assert not caplog.records
+
+
+def test_a_real_body_gets_no_head_of_a_stand_in(bare, smpl, tmp_path):
+    _write_body(tmp_path, 2.0)
+    bare.human_model_layer.set_body(load_smpl(tmp_path))
+    with pytest.raises(InputError, match="name it with --smpl"):
+        complete_body(bare, None, stand_in=True)
+    complete_body(bare, smpl, stand_in=True)
+    bare.human_model_layer.set_body(synthetic_body())
+    assert len(complete_body(bare, None, stand_in=True)) == 13776
 
 
 def test_a_vposer_of_the_users_takes_the_place_of_the_checkpoints(bare, smpl, tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smap_ros.camera import Camera
+from smap_ros.geometry.lenses import widest
 from smap_ros.geometry.mounting import level_pose
 from smap_train.models.golden import GOLDENS, Golden
 from smap_train.models.virtualpose.cameras import (
@@ -17,6 +18,7 @@ from smap_train.models.virtualpose.cameras import (
     make_camera,
     orbit_pose,
     project,
+    reach,
     to_cells,
 )
 from smap_train.models.virtualpose.config import VirtualPoseConfig
@@ -47,6 +49,29 @@ def test_lenses_bend_pixels_like_opencv():
     expected = Camera(*IMAGE_SIZE, *INTRINSICS, distortion).project(points)
     np.testing.assert_allclose(pixels[0], expected, atol=1e-3)
     np.testing.assert_allclose(depth[0], points[:, 2], rtol=1e-6)
+
+
+TURNS_BACK = [(-0.3,), (-0.3728, 0.2037, 0.0022, 0.0014, -0.0723), (-0.5, 0.1, 0.0, 0.0, 0.0)]
+
+
+@pytest.mark.parametrize("distortion", TURNS_BACK)
+def test_what_a_lens_does_not_reach_is_outside_of_the_picture(distortion):
+    """By the polynomial alone, some of it would be inside, among what is really there."""
+    camera = make_camera(np.eye(3), np.zeros(3), INTRINSICS, IMAGE_SIZE, distortion)
+    view = Camera(*IMAGE_SIZE, *INTRINSICS, (*distortion, *[0.0] * (5 - len(distortion))))
+    tangents = np.linspace(0.0, 8.0, 400)
+    limit = float(reach(camera.distortion)[0])
+    assert limit == pytest.approx(widest(False, view.distortion), rel=2e-3) and limit < 1.6
+    for x, y in ((1.0, 0.0), (-0.8, 0.6)):
+        points = 2000 * np.stack([tangents * x, tangents * y, np.ones(400)], axis=1)
+        pixels, _ = project(camera, torch.from_numpy(points).float()[None])
+        seen, expected = pixels[0].numpy() - INTRINSICS[2:], view.project(points) - INTRINSICS[2:]
+        apart = np.linalg.norm(seen - expected, axis=1)
+        assert (apart <= 0.02 + 3e-3 * np.linalg.norm(expected, axis=1)).all()
+        out = seen @ (x, y)
+        assert (np.diff(out) > 0).all()
+    plain = make_camera(np.eye(3), np.zeros(3), INTRINSICS, IMAGE_SIZE)
+    assert reach(plain.distortion).tolist() == [np.inf]
 
 
 def test_points_behind_the_camera_are_far_outside():

@@ -120,7 +120,7 @@ def run(
         if source and source == load_checkpoint(backbone).get("source_sha256"):
             both = f"{checkpoint} and {backbone} were converted from one file"
             typer.echo(f"warning: {both}, and {TWO_FILES}", err=True)
-    if options.stand_in:
+    if options.stand_in and options.smpl is None:
         typer.echo(
             "warning: no SMPL: the bundle has a stand-in, whose surface is no body", err=True
         )

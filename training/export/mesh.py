@@ -6,6 +6,7 @@ become part of the bundle: such a bundle is for its maker alone and must not be 
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,16 +25,28 @@ from smap_ros.skeletons import SMPL30
 from smap_train.export.common import ExportOptions, load_network
 from smap_train.export.networks import Array, range_error
 from smap_train.export.precision import Part, write_parts
-from smap_train.models.crowdnet.body import FOCAL_PX, INPUT_SIZE, camera_translation
+from smap_train.models.crowdnet.body import (
+    FOCAL_PX,
+    INPUT_SIZE,
+    CrowdBody,
+    camera_translation,
+)
 from smap_train.models.crowdnet.graphs import INPUTS, OUTPUTS, PoseGraph
 from smap_train.models.crowdnet.guidance import HEATMAP_SIZE
 from smap_train.models.crowdnet.network import HapCrowdNet, PoseGuidedNetwork
 from smap_train.models.deployment import Export
-from smap_train.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.models.golden_body import is_stand_in, synthetic_body, synthetic_regressor
 from smap_train.models.layers.rotations import axis_angle_to_matrix
 from smap_train.models.layers.smpl import JOINTS, VERTICES
-from smap_train.models.layers.smpl_files import EXTRA_FILE, load_joint_regressor, load_smpl
+from smap_train.models.layers.smpl_files import (
+    BODY_FILES,
+    EXTRA_FILE,
+    load_joint_regressor,
+    load_smpl,
+)
 from smap_train.settings import bundle_settings
+
+LOG = logging.getLogger(__name__)
 
 VPOSER_FILE = "vposer_v1.pt"
 EXTRA_ROWS = 9
@@ -125,7 +138,8 @@ def complete_body(
     folder are taken:
 
     - ``J_regressor_extra.npy``: always;
-    - ``SMPL_NEUTRAL.pkl`` or ``.npz``: when the checkpoint has no body;
+    - ``SMPL_NEUTRAL.pkl`` or ``.npz``: when the checkpoint has no body, or the stand-in of
+      training without a body;
     - ``vposer_v1.pt`` (one of VPoser v1's ``snapshots``): if it is there, in place of the
       checkpoint's.
 
@@ -141,9 +155,9 @@ def complete_body(
         InputError: if there is no folder or it lacks a file, saying which, and where from.
     """
     body = network.human_model_layer
-    if smpl is None and stand_in:
-        if not all(bool(buffer.isfinite().all()) for buffer in body.buffers()):
-            body.set_body(synthetic_body())
+    known = all(bool(buffer.isfinite().all()) for buffer in body.buffers())
+    if smpl is None and stand_in and (not known or is_stand_in(body)):
+        body.set_body(synthetic_body())
         body.set_joint_regressor(synthetic_regressor("J_regressor_extra", EXTRA_ROWS))
         return np.asarray(body.faces.numpy(), np.int32)
     if smpl is None or not smpl.is_dir():
@@ -155,13 +169,32 @@ def complete_body(
             f"{VPOSER_FILE}, from https://smpl-x.is.tue.mpg.de, takes the place of the "
             "checkpoint's VPoser"
         )
-    if not all(bool(buffer.isfinite().all()) for buffer in body.buffers()):
+    if not known:
         body.set_body(load_smpl(smpl))
+    elif is_stand_in(body):
+        _replace_stand_in(body, smpl)
     body.set_joint_regressor(load_joint_regressor(smpl / EXTRA_FILE, EXTRA_ROWS))
     if (smpl / VPOSER_FILE).is_file():
         network.vposer.load(smpl / VPOSER_FILE)
     faces: NDArray[np.int32] = body.faces.numpy().astype(np.int32)
     return faces
+
+
+def _replace_stand_in(body: CrowdBody, smpl: Path) -> None:
+    """Put the body of the user's folder in the place of the stand-in, aloud."""
+    trained = "the weights were trained without a body, with a stand-in of SMPL's"
+    if any((smpl / name).is_file() for name in BODY_FILES):
+        body.set_body(load_smpl(smpl))
+        LOG.warning(
+            "%s: the bundle has the body of %s, whose shape and pose the network doesn't know. "
+            "Train on from the weights with smpl=%s",
+            trained, smpl, smpl,
+        )  # fmt: skip
+    else:
+        LOG.warning(
+            "%s, and %s holds none of %s: the bundle has the stand-in, whose surface is no body",
+            trained, smpl, " and ".join(BODY_FILES),
+        )  # fmt: skip
 
 
 def mesh_export(graph: MeshGraph) -> Export:

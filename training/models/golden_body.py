@@ -58,6 +58,13 @@ def synthetic_body() -> SmplBody:
     )
 
 
+def is_stand_in(body: Smpl) -> bool:
+    """Whether a body is the synthetic one, which training without a body puts in."""
+    name = "v_template" if body.layout == "smplx" else "th_v_template"
+    template = body.get_buffer(name).detach().cpu().double().view(VERTICES, 3)
+    return torch.allclose(template, torch.from_numpy(synthetic_body().v_template), atol=1e-6)
+
+
 def synthetic_regressor(name: str, rows: int) -> NDArray[np.float64]:
     """A regressor of joints from vertices, [rows, 6890]: 30 random vertices in each row.
 

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from smap_ros.errors import InputError
 from smap_ros.evaluation.common.metrics import procrustes
 from smap_ros.skeletons import COCO17, SMPL30
 from smap_train.data.layouts.persons import PersonRecord
@@ -24,13 +25,14 @@ from smap_train.data.pose_errors import disturbed
 from smap_train.engine.config import Drops, RunConfig
 from smap_train.losses.mesh import MeshTargets, mesh_losses
 from smap_train.models import create
-from smap_train.models.checkpoint import load_checkpoint
+from smap_train.models.checkpoint import load_checkpoint, mismatches
 from smap_train.models.crowdnet import HapCrowdNet
 from smap_train.models.crowdnet.body import INPUT_SIZE, ROOT, CrowdBody
 from smap_train.models.crowdnet.guidance import HEATMAP_SIZE
 from smap_train.models.crowdnet.network import PoseGuidedNetwork
-from smap_train.models.golden_body import synthetic_body, synthetic_regressor
-from smap_train.models.hap.network import encoder_weights
+from smap_train.models.crowdnet.vit import HapBackbone
+from smap_train.models.golden_body import is_stand_in, synthetic_body, synthetic_regressor
+from smap_train.models.hap.network import IMAGE_SIZE, PATCH, encoder_weights
 from smap_train.models.layers.smpl_files import EXTRA_FILE, load_joint_regressor, load_smpl
 from smap_train.models.maed.body import EXTRA_ROWS
 from smap_train.recipes.base import copy_fitting, start_from
@@ -38,6 +40,8 @@ from smap_train.recipes.people import PeopleConfig, PeopleRecipe
 from smap_train.targets.mesh import annotated, fitted, tensors
 
 _MM = 1000.0
+_PRETRAINING = "hap_pretraining"  # model of weights for HAP's transformer
+_GRID = (INPUT_SIZE // PATCH, INPUT_SIZE // PATCH)  # its patches
 # Of the pose that tells whom to look at, those joints that detectors find.
 _DETECTED = [(SMPL30.index(name), k) for k, name in enumerate(COCO17.joints)]
 _FILES = ("SMPL_NEUTRAL.npz", "SMPL_NEUTRAL.pkl", EXTRA_FILE)
@@ -106,20 +110,36 @@ class CrowdNetRecipe(PeopleRecipe[CrowdNetConfig]):
         config = self.config
         network = create(self.model, **self.options)
         assert isinstance(network, PoseGuidedNetwork)
-        fill_body(network.human_model_layer, config.smpl)
-        if config.vposer is not None:
-            network.vposer.load(config.vposer)
-        else:
+        if config.vposer is None:
             network.vposer.learn()
         if isinstance(network, HapCrowdNet):
             network.vit_conv_layer.requires_grad_(False)  # officially in no optimiser
             if config.backbone_weights is not None:
-                pretrained = load_checkpoint(config.backbone_weights)["state_dict"]
-                network.backbone.load_state_dict(encoder_weights(pretrained, (16, 8), (16, 16)))
+                take_pretrained(network.backbone, config.backbone_weights)
         elif config.backbone_weights is not None:
             copy_fitting(network.backbone, config.backbone_weights)
         start_from(network, config.initial)
+        # After those weights, which hold a body and a VPoser, too: the named ones count.
+        self._complete(network)
         return network
+
+    def _complete(self, network: PoseGuidedNetwork) -> None:
+        """Give a network the body and the space of poses that the run is to have.
+
+        Raises:
+            InputError: if its weights brought a real body, and none was named.
+        """
+        config, body = self.config, network.human_model_layer
+        known = all(bool(buffer.isfinite().all()) for buffer in body.buffers())
+        if config.smpl is None and known and not is_stand_in(body):
+            raise InputError(
+                f"{config.initial} holds a body of its own, but not where the top of its head is, "
+                "and smpl isn't set: expected the folder of your own SMPL files, with "
+                f"SMPL_NEUTRAL.pkl and {EXTRA_FILE}. Set smpl to it"
+            )
+        fill_body(body, config.smpl)
+        if config.vposer is not None:
+            network.vposer.load(config.vposer)
 
     def sample(self, record: PersonRecord, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random crop of a person, as :meth:`tensors` has it."""
@@ -224,6 +244,32 @@ class CrowdNetRecipe(PeopleRecipe[CrowdNetConfig]):
         smpl = self.config.smpl
         own = [smpl / name for name in _FILES] if smpl else []
         return super().files() + [path for path in own if path.is_file()]
+
+
+def take_pretrained(backbone: HapBackbone, path: Path) -> None:
+    """Give HAP's transformer the encoder of the pre-training.
+
+    Raises:
+        InputError: if the file holds another model, or one of another size.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint["model"] != _PRETRAINING:
+        raise InputError(
+            f"{path} holds model {checkpoint['model']!r}; expected {_PRETRAINING!r} for "
+            "backbone=hap. Set backbone_weights to a hap_pretraining.pth"
+        )
+    height, width = checkpoint["options"].get("image_size", IMAGE_SIZE)
+    seen = height // PATCH, width // PATCH
+    try:
+        weights = encoder_weights(checkpoint["state_dict"], seen, _GRID)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if problems := mismatches(weights, backbone.state_dict(), limit=5):
+        raise InputError(
+            f"the encoder in {path} is no ViT-B/16:\n{problems}\nset backbone_weights to that of "
+            "a pre-training without `network`"
+        )
+    backbone.load_state_dict(weights)
 
 
 def fill_body(body: CrowdBody, smpl: Path | None) -> None:

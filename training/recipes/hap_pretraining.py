@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from smap_ros.errors import InputError
 from smap_ros.skeletons import COCO17
 from smap_train.data.layouts.luperson import PersonCrop, open_luperson
 from smap_train.data.layouts.persons import PersonRecord
@@ -27,6 +28,7 @@ from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import BadRecordError, Mixture, Source
 from smap_train.models import create
+from smap_train.models.checkpoint import mismatches
 from smap_train.models.hap import HapPretraining
 from smap_train.models.hap.losses import pretraining_loss
 from smap_train.models.hap.masks import mask_priorities
@@ -38,6 +40,8 @@ Image = NDArray[np.uint8]
 
 HIDDEN_SHARE = 0.5
 _MAE_GRID = (14, 14)  # patches of the published autoencoder's pictures
+_POSITIONS = "pos_embed"
+_DECODER = ("decoder", "mask_token")
 _AREAS, _RATIOS, _TRIES = (0.8, 1.0), (0.375, 0.667), 10  # of random crops; width over height
 _NOWHERE = -10_000.0  # pixels; of keypoints outside of the picture
 
@@ -105,12 +109,7 @@ class HapPretrainingRecipe(Recipe[HapPretrainingConfig]):
         network = create(self.model, **self.options)
         assert isinstance(network, HapPretraining)
         if self.config.mae is not None:
-            weights = weights_of_others(self.config.mae)
-            own = network.state_dict()
-            weights["pos_embed"] = resized_embedding(weights["pos_embed"], _MAE_GRID, self.grid)
-            # The decoder is new, as officially.
-            kept = {k: v for k, v in weights.items() if k in own and not k.startswith("decoder")}
-            network.load_state_dict({**own, **kept})
+            take_published(network, self.config.mae)
         start_from(network, self.config.initial)
         return network
 
@@ -192,6 +191,28 @@ class HapPretrainingRecipe(Recipe[HapPretrainingConfig]):
         """The list of crops, and shards."""
         people = self.config.people
         return ([people.names] if people else []) + shard_files(self.config.virtual)
+
+
+def take_published(network: HapPretraining, path: Path) -> None:
+    """Give a network the encoder of a published autoencoder; its decoder is new, as officially.
+
+    Raises:
+        InputError: if the file lacks a part of such an encoder, or is of another size.
+    """
+    given = weights_of_others(path)
+    wanted = {k: v for k, v in network.state_dict().items() if not k.startswith(_DECODER)}
+    taken = {key: given[key] for key in wanted if key in given}
+    if _POSITIONS in taken:
+        try:
+            taken[_POSITIONS] = resized_embedding(taken[_POSITIONS], _MAE_GRID, network.grid)
+        except InputError as error:
+            raise InputError(f"can't start from {path}: {error}") from error
+    if problems := mismatches(taken, wanted, limit=5):
+        raise InputError(
+            f"{path} doesn't fit this network's encoder:\n{problems}\nset mae to MAE's ViT-B, "
+            "mae_pretrain_vit_base.pth, or leave it out"
+        )
+    network.load_state_dict(taken, strict=False)
 
 
 def random_crop(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from smap_ros.skeletons import Skeleton
+from smap_ros.skeletons import MPI15, Skeleton
+from smap_train.data.layouts.panoptic import PANOPTIC19
 from smap_train.data.layouts.people import PeopleData
 from smap_train.data.layouts.persons import Person, PersonRecord, PictureRecords
 from smap_train.data.layouts.virtual import open_virtual_people
@@ -101,6 +103,10 @@ class VirtualPoseBackboneRecipe(Recipe[VirtualPoseBackboneConfig]):
         super().__init__(config)
         self.options = {**config.network, "joints": config.joints}
         self.skeleton = JOINT_SETS[config.joints]
+        # Officially the Panoptic configuration's second joint is the nose, of Panoptic's people
+        # alone. Others with depths have the top of the head there: both would be of neither.
+        layouts = {data.layout for data in config.data_3d}
+        self.noses = config.joints == len(MPI15) and layouts == {"panoptic"} and not config.virtual
 
     def network(self) -> PoseDetResNet:
         """Fresh weights, or those to start from."""
@@ -147,19 +153,20 @@ class VirtualPoseBackboneRecipe(Recipe[VirtualPoseBackboneConfig]):
         size = (self.config.width, self.config.height)
         matrix = whole_picture((people[0].width, people[0].height), size)
         image = cv2.warpAffine(people[0].read(), matrix, size, flags=cv2.INTER_LINEAR)
-        seen = [seen_person(record, matrix, self.skeleton) for record in people]
+        named = [_nose_on_top(record) if self.noses else record for record in people]
+        seen = [seen_person(record, matrix, self.skeleton) for record in named]
         if mirrored:
             image = image[:, ::-1]
             seen = [self._mirrored(*one) for one in seen]
-        cells, visible, boxes = (np.array(part) for part in zip(*seen, strict=True))
+        cells, labelled, boxes = (np.array(part) for part in zip(*seen, strict=True))
         cells, boxes = cells / STRIDE, boxes / STRIDE
         maps = (size[0] // STRIDE, size[1] // STRIDE)
-        visible &= ((cells >= 0) & (cells < maps)).all(axis=-1)
+        visible = labelled & ((cells >= 0) & (cells < maps)).all(axis=-1)
         roots = cells[:, ROOT]
         sides = np.concatenate([roots - boxes[:, :2], boxes[:, 2:] - roots], axis=1)
         for k, record in enumerate(people):
-            if record.has_depth:  # their joints are all labelled
-                sides[k] = box_sides(cells[k : k + 1], maps)[0]
+            if record.has_depth and labelled[k].any():  # outside of the picture, too
+                sides[k] = box_sides(cells[k : k + 1], maps, labelled[k : k + 1])[0]
         column, row = np.where(visible[:, ROOT, None], roots, 0).astype(np.int64).T
         return {
             "image": normalised(np.ascontiguousarray(image[..., ::-1])),
@@ -212,6 +219,14 @@ def seen_person(
     middle, half = (low + high) / 2, _BOX_SCALE * (high - low) / 2
     corners = np.array([middle - half, middle + half]) @ matrix[:, :2].T + matrix[:, 2]
     return points, person.known, corners.ravel()
+
+
+def _nose_on_top(record: PersonRecord) -> PersonRecord:
+    """Panoptic's people with the nose in the place of the head top; others as they are."""
+    if record.skeleton != PANOPTIC19:
+        return record
+    joints = tuple("head_top" if name == "nose" else name for name in PANOPTIC19.joints)
+    return replace(record, skeleton=replace(PANOPTIC19, joints=joints))
 
 
 def _padded(values: NDArray[Any]) -> Tensor:

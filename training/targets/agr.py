@@ -145,16 +145,21 @@ def gaussian_sigma(cells: Float64, visible: NDArray[np.bool_]) -> Float64:
     return np.asarray(SIGMA_CELLS * np.sqrt(2 * size**2 / REFERENCE_CELLS**2))
 
 
-def box_sides(cells: Float64, map_size: tuple[int, int]) -> Float32:
+def box_sides(
+    cells: Float64, map_size: tuple[int, int], labelled: NDArray[np.bool_] | None = None
+) -> Float32:
     """Distances from the root to the left, top, right and bottom of people's boxes.
 
     Args:
-        cells: [P, J, 2], joints in map cells; all of them count.
+        cells: [P, J, 2], joints in map cells, those outside of the image as well.
+        labelled: [P, J]; only these count, of each person at least one. All if None.
 
     Returns:
         float32 [P, 4], cells; the box is cut at the image's border.
     """
-    low, high = cells.min(1), cells.max(1)
+    counted = np.ones(cells.shape[:2], bool) if labelled is None else labelled
+    low = np.where(counted[..., None], cells, np.inf).min(1)
+    high = np.where(counted[..., None], cells, -np.inf).max(1)
     margin = (high - low) * BOX_MARGIN
     low, high = np.clip(low - margin, 0, map_size), np.clip(high + margin, 0, map_size)
     root = cells[:, ROOT]

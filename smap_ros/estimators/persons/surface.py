@@ -9,7 +9,9 @@ that is what :meth:`CropCamera.place` keeps:
   size of the crop in pixels, which belongs to a pixel of the image and a ray (X, Y, 1);
 - its depth is Z = z (f / F) (S / s), f being the focal length and s the side of the crop in
   pixels of the image: there a metre is as many pixels long as the network says. (For f = F it is
-  how the official code of 3DCrowdNet draws its meshes into the whole image.)
+  how the official code of 3DCrowdNet draws its meshes into the whole image.) Where a lens shows
+  people smaller or larger than a pinhole would, by the factor that :func:`shown_size` tells, so
+  much nearer or farther are they.
 - the root comes to Z (X, Y, 1), and the body about it is turned as the optical axis must be
   turned to become the ray: in a crop, depth points away along the ray.
 """
@@ -28,6 +30,7 @@ from smap_ros.camera import Camera
 from smap_ros.errors import BundleError
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.second_stage import with_joints
+from smap_ros.estimators.smap.lens import shown_size
 from smap_ros.skeletons import MPI15, Skeleton, convert
 
 Double = NDArray[np.float64]
@@ -96,7 +99,12 @@ class CropCamera:
         return pixels
 
     def place(
-        self, points: NDArray[np.floating], root: NDArray[np.floating], crop: Crop, camera: Camera
+        self,
+        points: NDArray[np.floating],
+        root: NDArray[np.floating],
+        crop: Crop,
+        camera: Camera,
+        shown: float = 1.0,
     ) -> Double:
         """Points of a person before the camera of the whole image.
 
@@ -107,6 +115,7 @@ class CropCamera:
             root: float [3], the person's root joint there.
             crop: what the network saw.
             camera: of the whole image.
+            shown: how large the person is in the image, beside how large without its lens.
 
         Returns:
             float64 [N, 3], metres, optical frame; NaN when the root can't be placed: it lies
@@ -115,7 +124,7 @@ class CropCamera:
         points, root = np.asarray(points, np.float64), np.asarray(root, np.float64)
         pixel = crop.to_image(self.project(root))
         ray = camera.back_project(pixel, np.array(1.0))
-        depth = root[2] * (camera.fx + camera.fy) / 2 / self.focal * crop.scale
+        depth = root[2] * (camera.fx + camera.fy) / 2 / self.focal * crop.scale * shown
         placed: Double = (points - root) @ turn_to(ray).T + depth * ray
         return placed
 
@@ -156,13 +165,24 @@ class Surface:
         """
         everything = np.concatenate([joints, vertices])
         root = joints[self.skeleton.root]
-        placed = self.camera.place(everything, root, crop, camera).astype(np.float32)
+        seen_at = crop.to_image(self.camera.project(joints))
+        shown = _shown(seen_at, camera)
+        placed = self.camera.place(everything, root, crop, camera, shown).astype(np.float32)
         points = convert(placed[: len(joints)], self.skeleton, MPI15)
-        pixels = convert(crop.to_image(self.camera.project(joints)), self.skeleton, MPI15)
+        pixels = convert(seen_at, self.skeleton, MPI15)
         good = np.isfinite(points).all(axis=1) & np.isfinite(pixels).all(axis=1)
         good &= points[:, 2] > 0
         mesh = Mesh(placed[len(joints) :], self.faces)
         return with_joints(person, points, pixels, good, mesh)
+
+
+def _shown(pixels: NDArray[np.floating], camera: Camera) -> float:
+    """:func:`shown_size` of one person's joints [J, 2], by those that are inside the image."""
+    points = np.asarray(pixels[None], np.float64)
+    low, high = np.array([-0.5, -0.5]), np.array([camera.width, camera.height]) - 0.5
+    with np.errstate(invalid="ignore"):
+        inside = np.all((points >= low) & (points < high), axis=-1)
+    return float(shown_size(points, inside, camera)[0])
 
 
 def turn_to(ray: Double) -> Double:

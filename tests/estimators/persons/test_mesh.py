@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smap_ros.bodies import INFERRED_SCORE
+from smap_ros.bodies import INFERRED_SCORE, Body
 from smap_ros.bundles.bundle import write_bundle
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, EngineError, InputError
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.persons.crops import Crop
 from smap_ros.estimators.persons.mesh import official_crop
-from smap_ros.estimators.persons.surface import CropCamera, read_faces, turn_to
+from smap_ros.estimators.persons.surface import CropCamera, Surface, read_faces, turn_to
 from smap_ros.skeletons import MPI15, SMPL30, convert
 from tests.mesh_bundle import FACES, FIGURE, FOCAL, SURFACE, mesh_model, write_mesh_bundle
 
@@ -216,6 +216,33 @@ def test_what_is_nearer_in_the_crop_is_nearer_along_the_ray():
     pixels = camera.project(placed)
     np.testing.assert_allclose(pixels[0], (1100, 400), atol=1e-6)
     np.testing.assert_allclose(pixels[1], pixels[0], atol=1e-6)
+
+
+WIDE = {
+    "none": Camera(1280, 720, 700.0, 700.0, 639.5, 359.5),
+    "euroc": Camera(1280, 720, 700.0, 700.0, 639.5, 359.5, (-0.2834, 0.0740, 0.0002, 0.0, 0.0)),
+    "fisheye": Camera(1280, 720, 700.0, 700.0, 639.5, 359.5, (0.0,) * 4, "equidistant"),
+}
+
+
+@pytest.mark.parametrize("lens", WIDE)
+@pytest.mark.parametrize("degrees", [0, 25, 38])
+def test_distances_follow_how_large_a_lens_shows_people(lens, degrees):
+    """A network that measures a person rightly, who is 3 m away beside the optical axis."""
+    camera = WIDE[lens]
+    root = 3 * np.array([np.sin(np.radians(degrees)), 0.0, np.cos(np.radians(degrees))])
+    pixels = camera.project(FIGURE @ turn_to(root).T + root)
+    crop = official_crop(pixels, (camera.width, camera.height), (1.2, 1.25), 256)
+    middle = crop.to_crop(camera.project(root))
+    seen = (crop.to_crop(pixels) - middle).ravel()
+    flat = FIGURE[:, :2].ravel()
+    depth = FOCAL * (flat @ flat) / (flat @ seen)
+    joints = FIGURE + [*((middle - 128) / FOCAL * depth), depth]
+    surface = Surface(SMPL30, FACES, CropCamera(FOCAL, 256))
+    person = Body(np.zeros((15, 3)), np.zeros((15, 2)), np.ones(15), 1.0)
+    placed = surface.body(person, crop, joints, joints, camera)
+    assert np.linalg.norm(placed.root) == pytest.approx(3.0, rel=0.06)
+    np.testing.assert_allclose(placed.mesh.vertices[SMPL30.root], placed.root, atol=1e-5)
 
 
 @pytest.mark.parametrize("root", [[0.0, 0.0, -1.0], [np.nan, 0.0, 5.0]])

@@ -137,6 +137,29 @@ def test_the_official_schedule_decay_and_start(tmp_path):
     assert not torch.equal(started["decoder_embed.weight"], published["decoder_embed.weight"])
 
 
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"blocks.0.norm1.weight": torch.ones(64)}, r"(?s)missing:.*cls_token.*set mae to MAE's"),
+        ({"pos_embed": torch.ones(1, 197, 64)}, "(?s)missing:.*blocks"),  # the rest isn't there
+        ({"pos_embed": torch.ones(1, 197, 64), "head": torch.ones(3)}, "(?s)missing:.*blocks"),
+        (
+            {"image_size": (112, 112)},
+            r"mae\.pth: its pos_embed is \[1, 50, 64\]; expected \[1, 197, width\]",
+        ),
+        ({"width": 32}, r"(?s)wrong shape:.*pos_embed: got \[1, 9, 32\], expected \[1, 9, 64\]"),
+        ({"depth": 1}, r"(?s)missing:.*blocks\.1\."),
+    ],
+)
+def test_start_weights_that_are_none_are_refused_in_words(tmp_path, weights, words):
+    if not any("." in key or "_embed" in key for key in weights):
+        options = tiny("hap_pretraining", tmp_path).options
+        weights = HapPretraining(**{**options, "image_size": (224, 224), **weights}).state_dict()
+    torch.save({"model": weights}, tmp_path / "mae.pth")
+    with pytest.raises(InputError, match=words):
+        tiny("hap_pretraining", tmp_path, mae=tmp_path / "mae.pth").network()
+
+
 def test_two_processes_give_what_one_gives(tmp_path):
     """Gloo: views look for each other among the people of both.
 

@@ -177,7 +177,17 @@ def encoder_weights(
 def resized_embedding(
     embedding: Tensor, source: tuple[int, int], target: tuple[int, int]
 ) -> Tensor:
-    """A position embedding [1, 1 + N, C] for another grid of patches, bicubically."""
+    """A position embedding [1, 1 + N, C] for another grid of patches, bicubically.
+
+    Raises:
+        InputError: if it isn't one of the first grid.
+    """
+    count = 1 + source[0] * source[1]
+    if embedding.ndim != 3 or embedding.shape[:2] != (1, count):
+        raise InputError(
+            f"its pos_embed is {list(embedding.shape)}; expected [1, {count}, width], for "
+            f"{source[0]} x {source[1]} patches. Take weights of that size"
+        )
     token, patches = embedding[:, :1], embedding[:, 1:]
     planes = patches.transpose(1, 2).reshape(1, -1, *source)
     resized = F.interpolate(planes, size=target, mode="bicubic", align_corners=False)

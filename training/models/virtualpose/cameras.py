@@ -18,6 +18,7 @@ from smap_train.models.virtualpose.config import VirtualPoseConfig
 
 BEHIND_PIXEL = -10000.0  # where points at or behind the camera are projected
 NEAR_MM = 0.01
+_STEEPEST, _STEPS = math.radians(89.5), 2000  # rays at which lenses are looked at
 
 
 class Cameras(NamedTuple):
@@ -101,7 +102,8 @@ def project(cameras: Cameras, points_mm: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Pixels of the original images, float32 [N, P, 2], ``BEHIND_PIXEL`` for points that are
-        not before the camera; depths along the optical axis, float32 [N, P], mm.
+        not before the camera; depths along the optical axis, float32 [N, P], mm. As of
+        ``Camera.project``, what a lens doesn't reach lies farther out in the direction where it is.
     """
     relative = points_mm - cameras.position_mm[:, None]
     seen = relative @ cameras.rotation.transpose(1, 2)
@@ -109,8 +111,30 @@ def project(cameras: Cameras, points_mm: Tensor) -> tuple[Tensor, Tensor]:
     behind = (depth < NEAR_MM)[..., None]
     ideal = torch.where(behind, 0.0, seen[..., :2] / depth.clamp(min=NEAR_MM)[..., None])
     focal, principal = cameras.intrinsics[:, None, :2], cameras.intrinsics[:, None, 2:]
-    pixels = distort(ideal, cameras.distortion) * focal + principal
+    steep = torch.linalg.vector_norm(ideal, dim=-1, keepdim=True)
+    beyond = (steep / reach(cameras.distortion)[:, None, None]).clamp(min=1.0)
+    pixels = distort(ideal / beyond, cameras.distortion) * beyond * focal + principal
     return torch.where(behind, BEHIND_PIXEL, pixels), depth
+
+
+def reach(coefficients: Tensor) -> Tensor:
+    """Out to where lenses show what is farther from the axis farther from the middle.
+
+    As ``smap_ros.geometry.lenses.widest``, by the slope: as part of a graph it may run in half
+    precision, in which neighbouring rays would be the same.
+
+    Args:
+        coefficients: [N, 5], k1, k2, p1, p2, k3.
+
+    Returns:
+        Tangents of the angles from the axis, [N]; infinite of lenses that never turn back.
+    """
+    angles = torch.linspace(0.0, _STEEPEST, _STEPS, dtype=torch.float64)
+    tangents = angles.tan().to(coefficients)
+    k1, k2, _, _, k3 = coefficients[:, :, None].unbind(1)  # each [N, 1]
+    square = tangents.square()
+    slope = 1 + square * (3 * k1 + square * (5 * k2 + square * (7 * k3)))
+    return torch.where(slope > 0, torch.inf, tangents).amin(-1)
 
 
 def distort(ideal: Tensor, coefficients: Tensor) -> Tensor:
