@@ -217,6 +217,11 @@ class Camera:
         """Horizontal field of view without distortion, radians."""
         return 2 * math.atan(0.5 * self.width / self.fx)
 
+    @property
+    def widest(self) -> float:
+        """Tangent of the angle from the axis to which the lens is one; infinite without limit."""
+        return widest(self.distortion_model == "equidistant", tuple(self.distortion))
+
     def resized(self, width: int, height: int) -> Camera:
         """The same camera after the image was resized; pixel centres stay pixel centres."""
         sx, sy = width / self.width, height / self.height
@@ -275,6 +280,7 @@ class Camera:
         xy = (ideal - (self.cx, self.cy)) / (self.fx, self.fy)
         again = self.project(np.concatenate([xy, np.ones((len(xy), 1))], axis=1))
         wrong = ~(np.linalg.norm(again - pixels, axis=1) < LENS_TOLERANCE_PX)
+        wrong |= np.linalg.norm(xy, axis=1) > self.widest
         ideal[wrong] = np.nan
         return ideal
 
@@ -286,7 +292,7 @@ class Camera:
 
         Returns:
             float64 [..., 2]; NaN for points at or behind the camera. What is farther from the axis
-            than the model is a lens lies outside the image, in the direction where it is.
+            than the model is a lens lies beyond all that it shows, in the direction where it is.
         """
         flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
         out = np.full((len(flat), 2), np.nan)
@@ -300,10 +306,11 @@ class Camera:
 
     def _bent(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rays [N, 2], by their tangents, as the lens shows them."""
-        fisheye = self.distortion_model == "equidistant"
-        beyond = np.linalg.norm(xy, axis=1, keepdims=True) / widest(fisheye, self.distortion)
-        beyond = np.maximum(beyond, 1.0)
+        beyond = 1.0
+        if math.isfinite(limit := self.widest):
+            beyond = np.maximum(np.linalg.norm(xy, axis=1, keepdims=True) / limit, 1.0)
         rays = np.concatenate([xy / beyond, np.ones((len(xy), 1))], axis=1)[:, None]
+        fisheye = self.distortion_model == "equidistant"
         project = cv2.fisheye.projectPoints if fisheye else cv2.projectPoints
         zero, coefficients = np.zeros(3), np.array(self.distortion, np.float64)
         pixels, _ = project(rays, zero, zero, np.eye(3), coefficients)

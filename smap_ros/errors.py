@@ -4,6 +4,18 @@ Each message says what was got, what was expected and what to do. Anything that 
 not one of these is a bug in smap_ros.
 """
 
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+
+# What numpy, zipfile and zlib raise of files that are no archive of arrays, or were damaged.
+DAMAGED_ARRAYS = (
+    OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile,
+    zlib.error, tokenize.TokenError,
+)  # fmt: skip
+
 
 class SmapError(Exception):
     """Base of all errors that smap_ros raises on purpose."""

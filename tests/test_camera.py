@@ -205,3 +205,33 @@ def test_feet_of_somebody_near_are_below_the_picture_of_a_wide_lens():
     body = np.array([[0.1, y, 0.6] for y in (-0.3, 0.0, 0.5, 0.9, 1.4)])  # head to feet
     rows = view.project(body)[:, 1]
     assert (np.diff(rows) > 0).all() and rows[-1] > 1000
+
+
+OAK = {  # Luxonis' own calibrations: a pole within the image, and a zero beside it
+    "OAK-D": (-4.8608, 17.2820, 0.0002, 0.0010, -25.1723, -4.9436, 17.5144, -25.2908),
+    "OAK-D-Lite": (-4.0934, 9.1908, 0.00125, -0.00103, -8.9172, -4.1880, 9.5568, -9.3035),
+}
+
+
+@pytest.mark.parametrize("lens", OAK)
+def test_a_lens_goes_on_behind_a_pole_of_its_model(lens):
+    view = Camera(250, 250, 196.5, 196.5, 124.5, 124.5, OAK[lens], "rational_polynomial")
+    rays = np.array([[x, y, 1.0] for x in np.linspace(-0.7, 0.7, 9) for y in (-0.65, 0.1, 0.7)])
+    expected, _ = cv2.projectPoints(
+        rays[:, None], np.zeros(3), np.zeros(3), view.matrix, np.array(view.distortion)
+    )
+    np.testing.assert_allclose(view.project(rays), expected[:, 0], atol=1e-9)
+
+
+def test_no_ray_is_made_up_for_pixels_that_a_lens_never_shows():
+    view = Camera(1920, 1080, 880, 880, 960, 540, (-0.27, 0.03, 0.0, 0.0, 0.0), "plumb_bob")
+    grid = np.stack(np.meshgrid(np.arange(0.0, 1920, 8), np.arange(0.0, 1080, 8)), axis=-1)
+    rays = (view.undistort(grid) - (960, 540)) / 880
+    steep = np.linalg.norm(rays, axis=-1)
+    assert np.isnan(steep).any() and np.nanmax(steep) <= view.widest
+
+
+def test_coefficients_may_be_a_list():
+    one, other = (Camera(640, 480, 500, 500, 320, 240, d) for d in ([0.1] * 5, (0.1,) * 5))
+    point = np.array([0.2, -0.1, 1.0])
+    np.testing.assert_array_equal(one.project(point), other.project(point))

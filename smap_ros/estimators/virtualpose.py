@@ -43,7 +43,6 @@ from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.smap.lifting import NO_ROOT
 from smap_ros.estimators.virtualpose_asked import LENS_COEFFICIENTS, Asked, camera_inputs
 from smap_ros.estimators.virtualpose_networks import networks
-from smap_ros.geometry.lenses import widest
 from smap_ros.geometry.letterbox import Letterbox
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, Skeleton
@@ -264,7 +263,7 @@ def lens_shows(points: Float, camera: Camera) -> NDArray[np.bool_]:
     The networks project the searched space by the bare polynomial. Places beyond where it turns
     back fall into the picture and are taken for what is really there.
     """
-    limit = widest(camera.distortion_model == "equidistant", camera.distortion)
+    limit = camera.widest
     if not math.isfinite(limit):
         return np.ones(len(points), np.bool_)
     return np.asarray(np.hypot(points[:, 0], points[:, 1]) <= limit * points[:, 2], np.bool_)

@@ -13,6 +13,9 @@ Double = NDArray[np.float64]
 
 _STEEPEST = math.radians(89.5)
 _STEPS = 4000
+# Rational models of real lenses (Luxonis' OAK) have poles inside the image, each nearly cancelled
+# by a zero beside it: within this angle nothing is told of the lens, beyond it is one again.
+_AROUND_POLE = math.radians(5)
 
 
 @lru_cache(maxsize=64)
@@ -29,24 +32,27 @@ def widest(fisheye: bool, coefficients: tuple[float, ...]) -> float:
     Returns:
         Tangent of the angle from the axis; infinite where it never turns back.
     """
-    rays = np.tan(np.linspace(0.0, _STEEPEST, _STEPS))
-    shown = _fisheye(rays, coefficients) if fisheye else _polynomial(rays, coefficients)
-    with np.errstate(invalid="ignore"):
-        turned = np.flatnonzero(~(np.diff(shown) > 0))  # not a number behind a pole, too
-    return float(rays[turned[0]]) if len(turned) else math.inf
+    angles = np.linspace(0.0, _STEEPEST, _STEPS)
+    rays = np.tan(angles)
+    above, below = _fisheye(rays, coefficients) if fisheye else _polynomial(rays, coefficients)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turned = ~(np.diff(above / below) > 0)
+    for pole in np.flatnonzero(np.diff(np.sign(below))):
+        turned &= np.abs(angles[:-1] - angles[pole]) > _AROUND_POLE
+    (back,) = turned.nonzero()
+    return float(rays[back[0]]) if len(back) else math.inf
 
 
-def _fisheye(rays: Double, coefficients: Sequence[float]) -> Double:
+def _fisheye(rays: Double, coefficients: Sequence[float]) -> tuple[Double, Double]:
     angle = np.arctan(rays)
-    return np.asarray(
-        angle * np.polynomial.polynomial.polyval(angle**2, (1.0, *coefficients)), np.float64
-    )
+    shown = angle * np.polynomial.polynomial.polyval(angle**2, (1.0, *coefficients))
+    return np.asarray(shown, np.float64), np.ones_like(rays)
 
 
-def _polynomial(rays: Double, coefficients: Sequence[float]) -> Double:
+def _polynomial(rays: Double, coefficients: Sequence[float]) -> tuple[Double, Double]:
+    """Numerator and denominator of how far from the middle rays are shown."""
     k1, k2, _, _, k3, k4, k5, k6 = (*coefficients, *[0.0] * 8)[:8]
     square = rays**2
     above = np.polynomial.polynomial.polyval(square, (1.0, k1, k2, k3))
     below = np.polynomial.polynomial.polyval(square, (1.0, k4, k5, k6))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(rays * above / below, np.float64)
+    return np.asarray(rays * above, np.float64), np.asarray(below, np.float64)

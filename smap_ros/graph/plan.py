@@ -296,7 +296,8 @@ def _parameter_file(path: str, graph: Graph, members: list[NodeType]) -> Path | 
     file = user_path(path)
     if not file.is_file():
         raise InputError(f"params_file {path!r} doesn't exist; expected a YAML file of parameters")
-    params_file.check(file, members, [member.type.name for member in graph.members])
+    others = [] if "rviz" in graph.without else [RVIZ_NAME]
+    params_file.check(file, members, [*(member.type.name for member in graph.members), *others])
     return file
 
 

@@ -15,7 +15,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
-from smap_ros.graph.node_types import RVIZ_NAME
+from smap_ros.graph.node_types import RVIZ_NAME, RVIZ_TOPICS
 from smap_ros.graph.parameters import CameraNodeOptions
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
@@ -38,7 +38,7 @@ def camera_frame(patience: float = PATIENCE) -> str:
 
     node = Node(RVIZ_NAME)
     try:
-        for topic in ("bodies", "bodies_raw"):
+        for topic in RVIZ_TOPICS:
             node.create_subscription(BodyArray, topic, note, qos.RELIABLE)
         end = time.monotonic() + patience
         while not frames and time.monotonic() < end:

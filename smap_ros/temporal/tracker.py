@@ -183,7 +183,9 @@ class Tracker:
         tracks.add(found.take(sorted(set(range(len(found))) - set(matched))), time)
         # Those without an identity were never reported; they must be seen in each frame.
         tracks.keep((tracks.id >= 0) | (tracks.seen == time))
-        self._name(time, at_once=apart)
+        self._name(time)
+        if apart:  # after the certain ones: others may be they, found twice
+            self._name(time, at_once=True)
         return [self._report(row, time) for row in self._reported(time)]
 
     def reset(self) -> None:
@@ -218,7 +220,7 @@ class Tracker:
         if moved is not None:
             tracks.move(moved)
 
-    def _name(self, time: float, *, at_once: bool) -> None:
+    def _name(self, time: float, *, at_once: bool = False) -> None:
         """Identities for those who are certain or have lasted, and are not somebody found twice.
 
         ``at_once``: for everybody.

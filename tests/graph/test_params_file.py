@@ -95,6 +95,7 @@ def test_files_that_say_nothing_to_a_graph_or_that_rcl_ends_at_are_refused_in_a_
         "/front/*: {ros__parameters: {threads: 1}}",
         "front: {pose3d_node: {ros__parameters: {threads: 1}}}",
         "view_node: {ros__parameters: {view_port: 9000}}",  # isn't running: view is false
+        "rviz_node: {ros__parameters: {use_sim_time: true}}",
         "driver: {ros__parameters: {exposure: 3}}\ncamera_node: {ros__parameters: {loop: on}}",
     ],
 )

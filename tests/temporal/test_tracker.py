@@ -139,6 +139,13 @@ def test_between_images_farther_apart_than_people_are_remembered_nobody_can_last
     assert [k for k, there in enumerate(shown) if there] == list(told)
 
 
+def test_somebody_found_twice_is_one_person_at_any_rate():
+    tracker = Tracker(TrackerConfig(birth_score=0.8, death_time=3.0))
+    for k in range(6):
+        found = [person((0, 0, 4), 0.95), person((0.2, 0, 4), 0.3)]
+        assert [t.body.score for t in tracker.update(found, 3.5 * k)] == [0.95]
+
+
 def test_how_far_away_somebody_is_becomes_less_certain_the_longer_they_are_not_seen():
     tracker = Tracker(TrackerConfig(fill_time=3.0))
     (seen,) = tracker.update([replace(person((0, 0, 4)), depth_std=0.2)], 0.0)

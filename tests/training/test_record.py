@@ -82,3 +82,17 @@ def test_films_of_another_detector_or_rate_are_not_mixed(record, tmp_path):
     film.write_bytes(whole[:300])
     with pytest.raises(InputError, match=r"shard-00000\.npz is no film of detections"):
         record()
+
+
+def test_a_damaged_film_is_named(record, tmp_path):
+    record()
+    film = tmp_path / "out/shard-00000.npz"
+    whole = film.read_bytes()
+    refusals = []
+    for at in range(200, len(whole), max(len(whole) // 60, 1)):
+        film.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            record()
+        except InputError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 20 and all("shard-00000.npz" in words for words in refusals)

@@ -209,8 +209,9 @@ def take_published(network: HapPretraining, path: Path) -> None:
             raise InputError(f"can't start from {path}: {error}") from error
     if problems := mismatches(taken, wanted, limit=5):
         raise InputError(
-            f"{path} doesn't fit this network's encoder:\n{problems}\nset mae to MAE's ViT-B, "
-            "mae_pretrain_vit_base.pth, or leave it out"
+            f"{path} doesn't fit this network's encoder:\n{problems}\nset mae to MAE's ViT-B as "
+            "pre-trained, mae_pretrain_vit_base.pth (fine-tuned ones lack its last norm), or leave "
+            "it out; HAP's own weights go into initial, once converted"
         )
     network.load_state_dict(taken, strict=False)
 

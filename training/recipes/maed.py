@@ -106,19 +106,25 @@ class MaedRecipe(Recipe[MaedConfig]):
         config = self.config
         network = create(self.model, **self.options)
         assert isinstance(network, Maed)
-        if config.smpl is not None:
-            network.load_body(config.smpl)
-        else:
-            network.decoder.smpl.set_body(synthetic_body())
-            network.decoder.smpl.set_joint_regressors(
-                synthetic_regressor("J_regressor_extra", EXTRA_ROWS)
-            )
         if config.vit is not None:
             copy_fitting(network.encoder, config.vit)
         if config.encoder is not None:
             take_encoder(network, config.encoder)
         start_from(network, config.initial)
+        self._complete(network)
         return network
+
+    def _complete(self, network: Maed) -> None:
+        """Give a network the named body; else a stand-in, unless its weights brought one.
+
+        After those: they hold a body, too, which may be another or an unset one.
+        """
+        body = network.decoder.smpl
+        if self.config.smpl is not None:
+            network.load_body(self.config.smpl)
+        elif not all(bool(value.isfinite().all()) for value in body.state_dict().values()):
+            body.set_body(synthetic_body())
+            body.set_joint_regressors(synthetic_regressor("J_regressor_extra", EXTRA_ROWS))
 
     def dataset(self) -> Mixture:
         """Pictures, and clips with and without depths, in their shares."""

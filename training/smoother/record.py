@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from smap_ros.bodies import Body
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.errors import InputError, reason
+from smap_ros.errors import DAMAGED_ARRAYS, InputError, reason
 from smap_ros.estimators import create_estimator
 from smap_ros.estimators.base import Estimator
 from smap_ros.evaluation.common.films import Film, make_film
@@ -140,7 +139,7 @@ def _recorded(path: Path) -> tuple[str, int]:
     try:
         with np.load(path, allow_pickle=False) as film:
             return str(film["detector"]), len(film["stamps"])
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(
             f"{path} is no film of detections ({reason(error)}); remove it, or choose another "
             "folder"

@@ -166,6 +166,11 @@ class Film:
         outfit = studio.wardrobe.dress(body, np.random.default_rng([5, settings.look]))
         motion, model = motions[settings.motion], studio.pool.model
         start = round(settings.start * motion.fps)
+        if len(settings.waypoints) == 1 and start >= len(motion):
+            raise InputError(
+                f"start is {settings.start:g} s into motion {settings.motion!r}, of which "
+                f"{len(motion) / motion.fps:.1f} s can be played; choose an earlier one"
+            )
         if len(settings.waypoints) > 1:
             mover = walker(body, model, motion, start, np.array(settings.waypoints))
         else:

@@ -203,7 +203,7 @@ class ClipPerson(_Strict):
 
     Attributes:
         motion: name of the sequence.
-        start: seconds into it (into its gait cycle for walkers).
+        start: seconds into what can be played of it (into its gait cycle for walkers).
         waypoints: x, y on the floor in metres (camera above the origin, y ahead). Two or more:
             the sequence's gait carries the person along the curve through them, at the speed
             it was captured with. One: the sequence is played as it is, starting there.

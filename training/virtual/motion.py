@@ -62,10 +62,14 @@ _DRIVER: dict[str, str] = {
 _LIMB_END = {"upperarm": "elbow", "forearm": "wrist", "thigh": "knee", "shin": "ankle"}
 _DIRECTIONS = tuple(f"{s}_{joint}" for s in "lr" for joint in _LIMB_END.values())
 _LONGEST_LEG = 2.0  # metres; longer ones are in centimetres or inches
-# Nobody turns so fast, radians/second (those of CMU's 72 motions that are whole: 12.6): angles that
-# were told near where they are ambiguous throw people to the floor for some frames.
+# Nobody turns so fast, radians/second (CMU's 72 motions where they are whole: 9.2): angles told
+# near where they are ambiguous throw people to the floor, or into the air, for some frames.
 _FASTEST = math.radians(1200)
+_STEP_S = 1 / 60  # over which turns are measured: between nearer frames noise is fast
 _AROUND_S = 0.15  # before and after such a turn people already lean
+# Who is thrown slowly lies where nothing bears them: by how far the pelvis is upright, its height
+# and how far down the legs reach, as shares of the legs' length. Before and after they lean.
+_LIES, _HIGH, _REACH, _LEANS = 0.5, 0.8, 0.6, 0.87
 # Not turned at all in the pose that the skeleton was fitted in, with which CMU's files begin.
 _STRAIGHT = ("root", "l_elbow", "r_elbow", "l_knee", "r_knee")
 
@@ -190,7 +194,7 @@ class MotionLibrary:
         path = self._arrays[f"seq/{name}/root_m"].astype(np.float64) @ _TO_WORLD.T
         if self._begins_fitted(name):
             poses[0], path[0] = poses[1], path[1]
-        whole = _whole(poses, self._fps)
+        whole = _longest(~_thrown(poses, path, self._leg(), self._fps))
         return Motion(name, self._fps, poses[whole], path[whole], self._leg())
 
     def _begins_fitted(self, name: str) -> bool:
@@ -214,20 +218,47 @@ class MotionLibrary:
         return aligning(before @ np.array([0.0, 0, -1]), direction) @ before
 
 
-def _whole(poses: NDArray[np.float32], fps: float) -> slice:
-    """The longest part of poses [F, S, 3, 3] in which nobody turns faster than people can.
+def _thrown(
+    poses: NDArray[np.float32], path: NDArray[np.float64], leg: float, fps: float
+) -> NDArray[np.bool_]:
+    """Where angles throw somebody about, and shortly before and after, bool [F].
+
+    Args:
+        poses: [F, S, 3, 3].
+        path: [F, 3], of the pelvis, metres.
+        leg: its length, metres.
+        fps: frames a second.
+    """
+    up = poses[:, :, 2, 2]  # of each segment, 1 where it is upright
+    trunk = up[:, SEGMENT_INDEX["pelvis"]]
+    legs = [up[:, [SEGMENT_INDEX[f"{s}_{part}"] for part in ("thigh", "shin")]] for s in "lr"]
+    reach = np.max([leg_.mean(axis=1) for leg_ in legs], axis=0)
+    wrong = (trunk < _LIES) & (path[:, 2] > _HIGH * leg) & (reach < _REACH)
+    step = max(1, round(_STEP_S * fps))
+    speeds = _speeds(poses[::step, SEGMENT_INDEX["pelvis"]], fps / step)
+    for k in step * np.flatnonzero(speeds > _FASTEST):
+        wrong[k : k + step + 1] = True
+    thrown = _runs_with(wrong | (trunk < _LEANS), wrong)
+    around = round(_AROUND_S * fps)
+    wider = np.convolve(thrown, np.ones(2 * around + 1))[around : around + len(thrown)]
+    return np.asarray(wider > 0.5)
+
+
+def _runs_with(runs: NDArray[np.bool_], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those runs of True in which something is marked, bool [F]."""
+    number = np.cumsum(np.diff(runs, prepend=False) & runs) * runs  # of its run; 0: of none
+    return np.asarray(np.isin(number, number[marked & runs]) & runs)
+
+
+def _longest(good: NDArray[np.bool_]) -> slice:
+    """The longest run of frames that are good.
 
     All of them, if there is none: then it isn't a frame here and there that is wrong.
     """
-    around = round(_AROUND_S * fps)
-    torn = np.zeros(len(poses) + 1, bool)
-    torn[-1] = True
-    for k in np.flatnonzero(_speeds(poses[:, SEGMENT_INDEX["pelvis"]], fps) > _FASTEST):
-        torn[max(k - around, 0) : k + 2 + around] = True
-    ends = np.flatnonzero(torn)
+    ends = np.flatnonzero(~np.append(good, False))
     starts = np.concatenate([[0], ends[:-1] + 1])
-    longest = int((ends - starts).argmax())
-    return slice(int(starts[longest]), int(ends[longest])) if ends[longest] else slice(None)
+    best = int((ends - starts).argmax())
+    return slice(int(starts[best]), int(ends[best])) if good.any() else slice(None)
 
 
 def _speeds(turns: NDArray[np.float32], fps: float) -> NDArray[np.float64]:

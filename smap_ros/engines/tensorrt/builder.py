@@ -61,8 +61,9 @@ def _failure(error: Exception, said: str, order: dict[str, Any]) -> dict[str, An
     if not out_of_memory(said):
         return {"error": said, "gpu": False}
     # TensorRT says OutOfMemory of what a layer may take as of what there is; CUDA means the latter.
-    wanted = max(map(int, re.findall(r"OutOfMemory \(Requested size was (\d+)", said)), default=0)
-    forbidden = wanted > order["workspace"] and "out of memory" not in said
+    wanted = re.findall(r"OutOfMemory \(Requested size was (\d+)", said)
+    of_cuda = re.search(r"out[ _]of[ _]memory", said, re.I)
+    forbidden = not of_cuda and bool(wanted) and int(wanted[-1]) > order["workspace"]
     if forbidden or order["capability"]:
         return {"error": f"{said}. Raise workspace_mb", "gpu": False}
     advice = "The GPU has no memory for that: close what else uses it, or lower workspace_mb"

@@ -6,7 +6,6 @@ every picture, without the pictures.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError, reason
+from smap_ros.errors import DAMAGED_ARRAYS, InputError, reason
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float32]
@@ -136,7 +135,7 @@ def read_film(path: Path) -> Film:
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {f.name: file[f.name] for f in fields(Film)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(
             f"{path} is no film of detections ({reason(error)}); expected a file of `smap-train "
             "record`"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import DAMAGED_ARRAYS, InputError
 from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, PhotoFiles, check_names, read_lspet
 from smap_ros.images import decode_compressed
 from smap_ros.skeletons import MPI15
@@ -100,7 +100,7 @@ def read_labelled(path: Path) -> list[Labelled]:
             landmarks = labels["landmarks"].astype(np.float32)
         if landmarks.shape != (len(names), 33, 3):
             raise ValueError(f"landmarks have shape {landmarks.shape} for {len(names)} names")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(
             f"can't read the labels {path}: {error}; expected names [n] and landmarks [n, 33, 3]"
         ) from error

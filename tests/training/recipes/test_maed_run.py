@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,10 @@ from smap_ros.errors import InputError
 from smap_train.losses.maed import maed_losses
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
+from smap_train.models.golden_body import synthetic_body, synthetic_regressor
+from smap_train.models.layers.smpl import PARENTS
+from smap_train.models.layers.smpl_files import EXTRA_FILE
+from smap_train.models.maed.body import EXTRA_ROWS
 from smap_train.recipes.maed import by_length
 from smap_train.recipes.registry import open_recipe
 
@@ -62,6 +67,38 @@ def test_stage_two_takes_the_encoder_and_begins_the_decoder_anew(tmp_path):
 
 
 NETWORK = {"image_size": 32, "width": 24, "depth": 1, "heads": 3, "blocks": (1, 1, 1)}
+
+
+def test_a_named_body_counts_whatever_the_weights_hold(tmp_path):
+    stand_in, folder = synthetic_body(), tmp_path / "smpl"
+    folder.mkdir()
+    np.savez(
+        folder / "SMPL_NEUTRAL.npz",
+        v_template=2 * stand_in.v_template,
+        shapedirs=stand_in.shapedirs,
+        posedirs=stand_in.posedirs,
+        J_regressor=stand_in.joint_regressor,
+        weights=stand_in.weights,
+        f=stand_in.faces,
+        kintree_table=np.array([PARENTS, range(24)]),
+    )
+    np.save(folder / EXTRA_FILE, synthetic_regressor("other", EXTRA_ROWS))
+
+    def body(**changes):
+        return tiny("maed", tmp_path, **changes).network().decoder.smpl
+
+    first = tiny("maed", tmp_path)
+    weights = first.network().state_dict()
+    unset = {k: torch.full_like(v, torch.nan) for k, v in weights.items() if k.endswith("template")}
+    own = torch.tensor(2 * stand_in.v_template).float()
+    for number, held in enumerate((weights, {**weights, **unset})):
+        initial = tmp_path / f"{number}.pth"
+        save_checkpoint(initial, "maed", held, **first.options)
+        torch.testing.assert_close(body(initial=initial, smpl=folder).v_template, own)
+        torch.testing.assert_close(body(initial=initial).v_template, own / 2)
+    real = {**weights, "decoder.smpl.v_template": own}
+    save_checkpoint(tmp_path / "real.pth", "maed", real, **first.options)
+    torch.testing.assert_close(body(initial=tmp_path / "real.pth").v_template, own)
 
 
 @pytest.mark.parametrize("mode", ["vanilla", "series", "parallel"])

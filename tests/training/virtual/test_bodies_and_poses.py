@@ -169,6 +169,27 @@ class TestMotion:
         assert (upright > 0.999).all() and len(motion) == 100 - 53
         assert motion.path[0, 0] == 53
 
+    def test_who_slowly_comes_to_lie_in_the_air_is_not_played_there(self, write_motion):
+        turns = np.zeros((120, len(JOINTS), 3))
+        lean = np.interp(np.arange(120), [70, 90, 100], [0, 1.6, 0.0])
+        turns[:, 0, 0] = lean
+        high, low = (np.tile([0, height, 0], (120, 1)) for height in (1.0, 0.15))
+        motion = MotionLibrary(write_motion({"a": (high, turns)}))["a"]
+        upright = motion.poses[:, SEGMENT_INDEX["pelvis"], 2, 2]
+        assert 60 < len(motion) < 75 and (upright > 0.85).all()
+        # Who lies down on the floor as slowly does so.
+        assert len(MotionLibrary(write_motion({"a": (low, turns)}))["a"]) == 120
+
+    def test_noise_at_a_high_rate_is_no_turn(self, write_motion):
+        rng = np.random.default_rng(0)
+        turns = np.zeros((600, len(JOINTS), 3))
+        turns[:, 0] = np.radians(rng.normal(0, 0.5, (600, 3)))
+        turns[:, 0, 1] += 15 / 240 * np.arange(600)  # a fast dancer at 240 frames a second
+        path = write_motion({"a": (np.ones((600, 3)), turns)})
+        arrays = dict(np.load(path)) | {"fps": np.array(240.0)}
+        np.savez(path, **arrays)
+        assert len(MotionLibrary(path)["a"]) == 600
+
     def test_splits_are_disjoint_and_complete(self, write_motion):
         names = ["walking_1", "walking_2", "soccer_2", "running_1"]
         data = {n: (np.zeros((1, 3)), np.zeros((1, len(JOINTS), 3))) for n in names}

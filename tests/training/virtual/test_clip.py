@@ -7,6 +7,7 @@ import json
 import av
 import numpy as np
 import pytest
+import yaml
 
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
@@ -75,6 +76,15 @@ def test_walkers_go_forward_along_their_waypoints(stills, tmp_path, motion):
 def test_unknown_motion_and_frame_rate_are_refused(stills, tmp_path, motion, name, fps, complaint):
     with pytest.raises(InputError, match=complaint):
         run(settings(tmp_path, name, fps), motion=motion, out=tmp_path / "film")
+
+
+def test_a_start_beyond_the_motion_is_refused(stills, tmp_path, motion):
+    path = settings(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["people"][0] |= {"start": 3.5, "waypoints": [[0.0, 4.0]]}
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"start is 3.5 s into motion 'walk', of which 3.0 s can"):
+        run(path, motion=motion, out=tmp_path / "film")
 
 
 def test_a_clip_needs_motion(stills, tmp_path):
