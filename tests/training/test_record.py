@@ -95,4 +95,4 @@ def test_a_damaged_film_is_named(record, tmp_path):
             record()
         except InputError as error:
             refusals.append(str(error))
-    assert len(refusals) > 20 and all("shard-00000.npz" in words for words in refusals)
+    assert refusals and all("shard-00000.npz" in words for words in refusals)
