@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,8 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from smap_ros.skeletons import MPI15, Skeleton
-from smap_train.data.layouts.panoptic import PANOPTIC19
+from smap_ros.skeletons import Skeleton
 from smap_train.data.layouts.people import PeopleData
 from smap_train.data.layouts.persons import Person, PersonRecord, PictureRecords
 from smap_train.data.layouts.virtual import open_virtual_people
@@ -103,10 +101,6 @@ class VirtualPoseBackboneRecipe(Recipe[VirtualPoseBackboneConfig]):
         super().__init__(config)
         self.options = {**config.network, "joints": config.joints}
         self.skeleton = JOINT_SETS[config.joints]
-        # Officially the Panoptic configuration's second joint is the nose, of Panoptic's people
-        # alone. Others with depths have the top of the head there: both would be of neither.
-        layouts = {data.layout for data in config.data_3d}
-        self.noses = config.joints == len(MPI15) and layouts == {"panoptic"} and not config.virtual
 
     def network(self) -> PoseDetResNet:
         """Fresh weights, or those to start from."""
@@ -153,8 +147,7 @@ class VirtualPoseBackboneRecipe(Recipe[VirtualPoseBackboneConfig]):
         size = (self.config.width, self.config.height)
         matrix = whole_picture((people[0].width, people[0].height), size)
         image = cv2.warpAffine(people[0].read(), matrix, size, flags=cv2.INTER_LINEAR)
-        named = [_nose_on_top(record) if self.noses else record for record in people]
-        seen = [seen_person(record, matrix, self.skeleton) for record in named]
+        seen = [seen_person(record, matrix, self.skeleton) for record in people]
         if mirrored:
             image = image[:, ::-1]
             seen = [self._mirrored(*one) for one in seen]
@@ -219,14 +212,6 @@ def seen_person(
     middle, half = (low + high) / 2, _BOX_SCALE * (high - low) / 2
     corners = np.array([middle - half, middle + half]) @ matrix[:, :2].T + matrix[:, 2]
     return points, person.known, corners.ravel()
-
-
-def _nose_on_top(record: PersonRecord) -> PersonRecord:
-    """Panoptic's people with the nose in the place of the head top; others as they are."""
-    if record.skeleton != PANOPTIC19:
-        return record
-    joints = tuple("head_top" if name == "nose" else name for name in PANOPTIC19.joints)
-    return replace(record, skeleton=replace(PANOPTIC19, joints=joints))
 
 
 def _padded(values: NDArray[Any]) -> Tensor:

@@ -13,9 +13,7 @@ from typer.testing import CliRunner
 
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import InputError
-from smap_ros.skeletons import COCO17
 from smap_train.cli import app
-from smap_train.data.layouts.panoptic import PANOPTIC19
 from smap_train.data.layouts.people import PeopleData
 from smap_train.engine.sampling import BadRecordError
 from smap_train.engine.trainer import train
@@ -62,29 +60,6 @@ def test_joints_that_nobody_labelled_are_in_no_box(tmp_path):
         np.testing.assert_allclose(sides, expected[0], atol=0.3 if mirrored else 1e-4)
     nobody = made.tensors([replace(record, joints=0 * joints)], mirrored=False)
     assert nobody["sides"].isfinite().all() and not nobody["in_view"].any()
-
-
-@pytest.mark.parametrize(
-    ("skeleton", "others", "taught"),
-    [(PANOPTIC19, False, True), (PANOPTIC19, True, False), (COCO17, False, False)],
-)
-def test_panoptics_noses_are_the_second_joint_where_nothing_else_is(
-    tmp_path, skeleton, others, taught
-):
-    """As officially, and as stage 2 draws them."""
-    data = [{"layout": "panoptic", "annotations": tmp_path, "images": tmp_path}]
-    if others:
-        data.append({**data[0], "layout": "muco"})
-    made = tiny("virtualpose_backbone", tmp_path, virtual=[], data_3d=data)
-    record = tiny("virtualpose_backbone", tmp_path).dataset().groups[0][0].records[0][0]
-    joints = np.ones((len(skeleton), 6)) * (70, 50, 0, 0, 3, 1)
-    joints[skeleton.index("nose"), :2] = 100, 20
-    sample = made.tensors([replace(record, joints=joints, skeleton=skeleton)], mirrored=False)
-    top, labelled = made.skeleton.index("head_top"), sample["labelled"]
-    assert bool(labelled[top]) == taught and labelled.sum() == 14 + taught
-    row, column = np.unravel_index(int(sample["heatmaps"][top].argmax()), (24, 32))
-    if taught:  # 100, 20 of 160 x 120 pixels
-        assert abs(column - 20) <= 1 and abs(row - 4) <= 1
 
 
 def test_a_mirrored_picture_has_mirrored_people(tmp_path):
