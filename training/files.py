@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import DAMAGED_ARRAYS, InputError
 from smap_ros.locks import FolderLock
 from smap_ros.paths import make_folder
 
@@ -82,7 +80,7 @@ def read_arrays(path: Path, form: str, what: str, expected: str) -> dict[str, ND
             data = {name: file[name] for name in file.files}
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}; {expected}") from error
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(f"{path} is no whole archive of arrays ({error}); {expected}") from error
     if str(data.get("format")) != form:
         raise InputError(f"{path} doesn't hold {what}; {expected}")

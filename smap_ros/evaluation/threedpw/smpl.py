@@ -8,7 +8,6 @@ data archive) into a folder.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import DAMAGED_ARRAYS, InputError
 
 Float = NDArray[np.float64]
 
@@ -101,7 +100,7 @@ def read_body_model(folder: Path) -> BodyModel:
         with np.load(folder / BODY, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name], np.float64) for name in _EXPECTED}
         regressor = np.asarray(np.load(folder / H36M, allow_pickle=False), np.float64)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(
             f"the SMPL files in {folder} can't be read ({error}); expected {BODY} with "
             f"{', '.join(_EXPECTED)}, and {H36M}"

@@ -5,8 +5,6 @@ Their arrays as .npz: the published joblib pickles run code when they are loaded
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError
+from smap_ros.errors import DAMAGED_ARRAYS, InputError
 from smap_ros.skeletons import SPIN49
 from smap_train.data.layouts.coco_form import MALFORMED
 from smap_train.data.layouts.tracks import FIT, frame_row
@@ -53,7 +51,7 @@ def clip_rows(files: list[Path]) -> Iterator[dict[str, Any]]:
         deep = arrays.get("joints3D", np.zeros((count, _JOINTS, 4))).reshape(count, _JOINTS, 4)
         fits = _fits(arrays, count)
         videos = arrays.get("vid_name", np.arange(count).astype(str)).reshape(count)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, *MALFORMED) as error:
+    except (*DAMAGED_ARRAYS, *MALFORMED) as error:
         raise InputError(
             f"{path} is none of MAED's databases as .npz ({error}); expected img_name, bbox, "
             "joints2D and more, as docs/training.md says"

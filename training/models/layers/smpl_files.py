@@ -13,8 +13,6 @@ data, and anything else but numpy arrays is refused.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smap_ros.errors import InputError
+from smap_ros.errors import DAMAGED_ARRAYS, InputError
 from smap_ros.plain_pickle import Stored, read_plain_pickle
 from smap_train.models.layers.smpl import JOINTS, PARENTS, SHAPES, VERTICES, SmplBody
 
@@ -90,7 +88,7 @@ def load_joint_regressor(path: Path, rows: int) -> NDArray[np.floating]:
         raise InputError(f"{path} is missing: put {path.name} there, {_SPIN}")
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(f"{path} can't be read as a numpy array: {error}") from error
     if not isinstance(array, np.ndarray) or array.shape != (rows, VERTICES):
         got = array.shape if isinstance(array, np.ndarray) else "an archive"
@@ -109,7 +107,7 @@ def load_mean_parameters(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     sizes = {"pose": 6 * JOINTS, "shape": SHAPES, "cam": 3}
     try:
         content = _read_npz(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_ARRAYS as error:
         raise InputError(f"{path} can't be read as a numpy archive: {error}") from error
     got = {name: np.shape(content.get(name)) for name in sizes}
     if got != {name: (size,) for name, size in sizes.items()}:
