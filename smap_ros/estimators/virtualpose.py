@@ -260,8 +260,8 @@ def _optical(points: Float, view: dict[str, Float]) -> Float:
 def lens_shows(points: Float, camera: Camera) -> NDArray[np.bool_]:
     """Whether the lens shows what is where points are: optical frame [N, 3] -> [N].
 
-    The networks project the searched space by the bare polynomial. Places beyond where it turns
-    back fall into the picture and are taken for what is really there.
+    Networks that were exported before their projection knew of that (``virtualpose_lite``) take
+    places beyond where the polynomial turns back for what is in the picture there.
     """
     limit = camera.widest
     if not math.isfinite(limit):

@@ -165,28 +165,34 @@ def test_torso_orientation_follows_every_turn_and_needs_a_torso():
     assert torso_orientation(person((0, 0, 3), 0, missing=(3,))) is not None  # hips are enough
 
 
+PLAIN = np.full((480, 640, 3), 90, np.uint8)
+
+
+def annotated(wired, observer, images, pictures, *, predicted=False):
+    """The picture of somebody 3 m away on a plain image, sent until it comes."""
+
+    def drawn():
+        sent = message(time.time(), person((0, 0, 3), 3), predicted=predicted)
+        images.publish(array_to_image(PLAIN, sent.header))
+        time.sleep(0.1)
+        wired(sent)
+        time.sleep(0.1)
+        return [p for p in pictures if p.header == sent.header]
+
+    return observer.wait(drawn, "a picture")[0]
+
+
 def test_pictures_are_drawn_only_while_somebody_looks(wired, observer):
     images = observer.publisher(Image, "image", qos.SENSOR)
     time.sleep(0.6)
     assert images.get_subscription_count() == 0
     pictures = observer.collect(Image, "image_annotated", qos.SENSOR)
     observer.wait(images.get_subscription_count, "the node subscribes the images")
-    plain = np.full((480, 640, 3), 90, np.uint8)
-
-    def drawn():
-        sent = message(time.time(), person((0, 0, 3), 3))
-        images.publish(array_to_image(plain, sent.header))
-        time.sleep(0.1)
-        wired(sent)
-        time.sleep(0.1)
-        return [p for p in pictures if p.header == sent.header]
-
-    picture = observer.wait(drawn, "a picture")[0]
-    canvas = image_from_message(picture)
+    canvas = image_from_message(annotated(wired, observer, images, pictures))
     assert canvas.shape == (480, 640, 3)
     x, y = CAMERA.project(np.array([0.0, -0.25, 3.0])).round().astype(int)  # the spine
     assert np.abs(canvas[y, x].astype(int) - 90).max() > 30
-    np.testing.assert_array_equal(canvas[400:, :100], plain[400:, :100])
+    np.testing.assert_array_equal(canvas[400:, :100], PLAIN[400:, :100])
     # The picture is of that image: people of an image that never came get none.
     count = len(pictures)
     wired(message(5.0, person((0, 0, 3), 3)))
@@ -212,19 +218,10 @@ def test_who_is_not_seen_is_drawn_thinner(wired, observer):
     images = observer.publisher(Image, "image", qos.SENSOR)
     pictures = observer.collect(Image, "image_annotated", qos.SENSOR)
     observer.wait(images.get_subscription_count, "the node subscribes the images")
-    plain = np.full((480, 640, 3), 90, np.uint8)
 
     def inked(predicted):
-        def drawn():
-            sent = message(time.time(), person((0, 0, 3), 3), predicted=predicted)
-            images.publish(array_to_image(plain, sent.header))
-            time.sleep(0.1)
-            wired(sent)
-            time.sleep(0.1)
-            return [p for p in pictures if p.header == sent.header]
-
-        picture = observer.wait(drawn, "a picture")[0]
-        return (image_from_message(picture) != plain).any(axis=2)[100:].sum()  # without the label
+        picture = annotated(wired, observer, images, pictures, predicted=predicted)
+        return (image_from_message(picture) != PLAIN).any(axis=2)[100:].sum()  # without the label
 
     assert inked(True) < 0.9 * inked(False)
 
