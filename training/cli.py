@@ -88,6 +88,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "smap_train.export.person_score:run",
         "Measure how certain a bundle's people are, so that scores are probabilities.",
     ),
+    "distances": (
+        "smap_train.export.distances:run",
+        "Measure how wrong a bundle's distances are, so that it says so, and less.",
+    ),
     "data": ("smap_train.data.command:app", "Check, look at and convert data sets."),
     "synth": ("smap_train.virtual.cli:run", "Render virtual people with exact 3D labels."),
 }

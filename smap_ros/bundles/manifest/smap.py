@@ -47,6 +47,27 @@ class SizePrior(Strict):
     spread: Annotated[float, Field(ge=0.001, le=1)] = 0.07
 
 
+class FarPeople(Strict):
+    """By how much the network tells people too near who are far away or appear small; measured.
+
+    Networks tend to answer what they saw most of. The logarithm of the depth is raised by ``power``
+    times that of the depth over ``beyond``, and by ``small_power`` times that of ``below`` over the
+    pixels that a metre is shown with there; either only where it is more than 1. See
+    ``estimators.smap.placement.placed_farther``.
+
+    Attributes:
+        beyond: depth in metres up to which nothing is done.
+        power: exponent of the depth over ``beyond``.
+        below: network pixels per metre from which on nothing is done.
+        small_power: exponent of ``below`` over the network pixels per metre.
+    """
+
+    beyond: Positive = 8.0
+    power: Annotated[float, Field(ge=0, le=1)] = 0.0
+    below: Positive = 30.0
+    small_power: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class PersonScore(Strict):
     """Weights of evidence that somebody is there: a logistic regression, measured.
 
@@ -120,7 +141,9 @@ class SmapManifest(ImageManifest):
             ``estimators.placement``. 0 leaves them at the network's root depth, as SMAP does.
         depth_error: standard deviation of the logarithm of the depth: of 1 in ``depth_spread``, or,
             of networks without that output, of every depth. Measured; 0 is unknown.
-        size_prior: how large people are, see ``estimators.placement.SizePrior``.
+        far_people: how much farther than told people are who are far away or appear small; none of
+            networks that nobody measured.
+        size_prior: how large people are, see :class:`SizePrior`.
         min_joint_score: people whose joints that were seen score less on average are nobody.
         person_score: makes people's scores probabilities; without it, a score is the sum of the
             joints' scores over the number of joints of the set.
@@ -143,6 +166,7 @@ class SmapManifest(ImageManifest):
     depth_by_size: bool = False
     size_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     depth_error: Annotated[float, Field(ge=0, le=10)] = 0.0
+    far_people: FarPeople = FarPeople()
     size_prior: SizePrior = SizePrior()
     min_joint_score: Annotated[float, Field(ge=0, le=1)] = 0.0
     person_score: PersonScore | None = None

@@ -1,4 +1,4 @@
-"""How far away a person is: the network's word, how large they appear, and how large people are."""
+"""How far away people are: the network's word and its bias, how large they appear and are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bundles.manifest.smap import SizePrior, SmapManifest
+from smap_ros.bundles.manifest.smap import FarPeople, SizePrior, SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.estimators.smap.lifting import Lifted
@@ -23,6 +23,7 @@ _LIMBS = np.array(MPI15.limbs)
 _SHAPE_ERROR = 0.06  # of a skeleton's apparent size, whose pose is seen roughly
 MAX_PRIOR_RATIO = 0.7  # twice as near or far than the network says is all that a prior may do
 MIN_JOINTS = 6  # fewer say little about size
+MAX_FARTHER = 0.4  # half as far again as told is all that a bias may be
 MAX_LOG_RATIO = 0.3  # a third nearer or farther than the network says is all that size may do
 
 
@@ -72,6 +73,10 @@ class Placement:
         share, root, seen = self._manifest.size_share, MPI15.root, lifted.joints_2d
         if share:
             joints = placed_by_size(joints, seen, scores, camera, root, share)
+        shown = shown_metre(self._manifest, camera) * (
+            1.0 if lifted.shown is None else lifted.shown
+        )
+        joints = placed_farther(joints, shown, root, self._manifest.far_people)
         deviation = np.full(len(joints), self._manifest.depth_error or np.nan)
         if lifted.spread is not None:
             deviation = deviation * lifted.spread
@@ -80,6 +85,35 @@ class Placement:
                 joints, seen, scores, camera, root, deviation, self.prior
             )
         return Placed(joints, deviation * joints[:, root, 2])
+
+
+def shown_metre(manifest: SmapManifest, camera: Camera) -> float:
+    """Pixels in which the network sees a metre that is a metre away, on the axis of a lens."""
+    seen = manifest.input
+    return camera.fx * min(seen.width / camera.width, seen.height / camera.height)
+
+
+def placed_farther(joints_3d: Float, shown: float | Double, root: int, far: FarPeople) -> Float:
+    """People who are far away or appear small, as much farther as a network tells such too near.
+
+    They become larger with it, so that they still appear as large as they do: told too near,
+    they were told too small.
+
+    Args:
+        joints_3d: float32 [N, J, 3], metres, optical frame.
+        shown: see :func:`shown_metre`; one number, or one for each person.
+        root: index of the root.
+        far: the bias, as it was measured.
+
+    Returns:
+        float32 [N, J, 3].
+    """
+    depth = joints_3d[:, root, 2].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        farther = far.power * np.maximum(np.log(depth / far.beyond), 0)
+        farther += far.small_power * np.maximum(np.log(depth * far.below / shown), 0)
+    factor = np.exp(np.minimum(np.nan_to_num(farther), MAX_FARTHER))[:, None, None]
+    return (joints_3d * factor).astype(np.float32)
 
 
 def placed_by_prior(

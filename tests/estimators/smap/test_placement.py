@@ -3,15 +3,21 @@
 import numpy as np
 import pytest
 
-from smap_ros.bundles.manifest.smap import SizePrior
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.bundles.manifest.smap import FarPeople, SizePrior
 from smap_ros.camera import Camera
+from smap_ros.estimators.smap.lifting import Lifted
 from smap_ros.estimators.smap.placement import (
     _LIMBS_PER_HEIGHT,
     _SHAPE_ERROR,
+    MAX_FARTHER,
     MAX_LOG_RATIO,
+    Placement,
     depths_from_size,
     placed_by_prior,
     placed_by_size,
+    placed_farther,
+    shown_metre,
 )
 from smap_ros.skeletons import MPI15
 
@@ -137,3 +143,62 @@ def test_a_prior_leaves_those_whose_size_is_unknown_and_weighs_as_told() -> None
     np.testing.assert_allclose(
         more[2:, ROOT, :2] / more[2:, ROOT, 2:], true[2:, ROOT, :2] / true[2:, ROOT, 2:], rtol=1e-5
     )
+
+
+def test_people_far_away_or_small_are_as_much_farther_as_was_measured() -> None:
+    at = people(6)
+    depth = np.float32([1, 7.9, 16, 16, 30, 4])
+    at += (depth - at[:, ROOT, 2])[:, None, None] * np.float32([0, 0, 1])
+    shown = np.array([400, 400, 16 * 30.0, 16 * 10.0, 1e4, 4 * 15.0])  # 30 px a metre, 10 px, ...
+    far = FarPeople(beyond=8, power=0.1, below=30, small_power=0.2)
+    expected = [1, 1, 2**0.1, 2**0.1 * 3**0.2, (30 / 8) ** 0.1, 2**0.2]
+    moved = placed_farther(at, shown, ROOT, far)
+    np.testing.assert_allclose(moved[:, ROOT, 2] / depth, expected, rtol=1e-5)
+    np.testing.assert_allclose(seen(moved), seen(at), atol=1e-2)  # appear as large as before
+    one = placed_farther(at[3:4], 160.0, ROOT, far)
+    np.testing.assert_allclose(one, moved[3:4], rtol=1e-6)
+
+
+def test_a_bias_moves_nobody_without_end_or_without_a_depth() -> None:
+    at = people(3)
+    at[0, ROOT] = np.nan
+    at[1] *= 1e6
+    at[2, ROOT, 2] = -1
+    far = FarPeople(beyond=8, power=1, below=30, small_power=1)
+    moved = placed_farther(at, 100.0, ROOT, far)
+    np.testing.assert_array_equal(moved[[0, 2]], at[[0, 2]])
+    np.testing.assert_allclose(moved[1], at[1] * np.exp(MAX_FARTHER), rtol=1e-5)
+    np.testing.assert_array_equal(placed_farther(people(), 1.0, ROOT, FarPeople()), people())
+
+
+@pytest.mark.parametrize("size", [(448, 256), (1280, 720), (1280, 960), (480, 640)])
+def test_a_metre_is_counted_in_pixels_of_the_network(size: tuple[int, int]) -> None:
+    manifest = load_bundle("smap_lite").manifest
+    camera = Camera.from_fov(*size, np.deg2rad(60.0))
+    scale = min(448 / size[0], 256 / size[1])
+    assert shown_metre(manifest, camera) == pytest.approx(camera.resized(*(
+        round(side * scale) for side in size)).fx, rel=2e-3)  # fmt: skip
+
+
+def test_a_bundle_tells_the_same_of_a_view_in_any_number_of_pixels_and_counts_the_lens() -> None:
+    far = FarPeople(beyond=8, power=0.1, below=30, small_power=0.2)
+    fields = {"far_people": far, "size_share": 0.0, "size_prior": SizePrior()}
+    manifest = load_bundle("smap_lite").manifest.model_copy(update=fields)
+    at = people(1) * np.float32(6)
+    placed = []
+    for size, shown in (((448, 256), None), ((1792, 1024), None), ((448, 256), 0.5)):
+        camera = Camera.from_fov(*size, np.deg2rad(60.0))
+        scores = np.ones((1, 15), np.float32)
+        lifted = Lifted(
+            joints_3d=at, joints_2d=np.asarray(camera.project(at), np.float32), scores=scores,
+            joints_network=np.zeros((1, 15, 2), np.float32), index=np.arange(1),
+            shown=None if shown is None else np.array([shown]),
+        )  # fmt: skip
+        placed.append(Placement(manifest, {})(at, lifted, scores, camera).joints_3d)
+    np.testing.assert_allclose(placed[1], placed[0], rtol=1e-5)
+    depth = float(at[0, ROOT, 2])
+    expected = (depth / 8) ** 0.1 * (
+        30 * depth / Camera.from_fov(448, 256, np.deg2rad(60)).fx
+    ) ** 0.2
+    assert placed[0][0, ROOT, 2] / depth == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(placed[2], placed[0] * np.float32(2**0.2), rtol=1e-5)
