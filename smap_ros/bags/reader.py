@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
+from rosbags.interfaces.typing import Typesdict
 from rosbags.rosbag1 import ReaderError as Ros1ReaderError
 from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from smap_ros.errors import InputError
+from smap_ros.paths import share_directory
+
+LOG = logging.getLogger(__name__)
 
 NANOSECONDS = 1_000_000_000
 
@@ -48,8 +55,13 @@ class BagReader(AnyReader):
     """
 
     def open(self) -> None:
-        """Open the files."""
+        """Open the files; types that they don't define are those of ROS and ours."""
         _told_as_damage(super().open)
+        lacking = {c.msgtype for c in self.connections} - set(self.typestore.fielddefs)
+        if self.default_typestore and lacking & set(self.default_typestore.fielddefs):
+            known = self.typestore.fielddefs
+            ours = self.default_typestore.fielddefs.items()
+            self.typestore.register({kind: d for kind, d in ours if kind not in known})
 
     def messages(
         self,
@@ -85,6 +97,23 @@ def _told_as_damage(
         raise AnyReaderError(str(error) or type(error).__name__) from error
 
 
+def own_types() -> Typesdict:
+    """The package's messages, for bags without definitions: databases of before ROS 2 Iron."""
+    types: Typesdict = {}
+    for file in sorted((share_directory() / "msg").glob("*.msg")):
+        text = file.read_text(encoding="utf-8")
+        types.update(get_types_from_msg(text, f"smap_ros/msg/{file.stem}"))
+    return types
+
+
+@cache
+def _default_types() -> Typestore:
+    """Types of ROS 2 and ours."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(own_types())
+    return store
+
+
 @contextmanager
 def open_bag(path: Path) -> Iterator[BagReader]:
     """A bag, open for reading.
@@ -97,7 +126,7 @@ def open_bag(path: Path) -> Iterator[BagReader]:
         InputError: if it can't be opened.
     """
     try:
-        reader = BagReader(_parts(path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader = BagReader(bag_files(path), default_typestore=_default_types())
         reader.open()
     except READ_ERRORS as error:
         reason = " ".join(str(error).split()).rstrip(".")  # YAML's are drawn over several lines
@@ -114,8 +143,8 @@ def open_bag(path: Path) -> Iterator[BagReader]:
         reader.close()
 
 
-def _parts(path: Path) -> list[Path]:
-    """The files that a reader is given: all parts of a split recording of ROS 1, else the bag."""
+def bag_files(path: Path) -> list[Path]:
+    """What a reader is given: all parts of a split recording of ROS 1, else the bag."""
     if path.is_dir() and not (path / "metadata.yaml").exists():
         parts = sorted(path.glob("*.bag"))
         if parts:
@@ -147,11 +176,28 @@ def stamp_ns(message: Any) -> int:
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
+def read_messages(reader: AnyReader, topic: str) -> Iterator[tuple[int, Any]]:
+    """Arrival (nanoseconds) and message, for all of a topic, or those before it is damaged."""
+    connections = [c for c in reader.connections if c.topic == topic]
+    if not topic or not connections:
+        return
+    read = 0
+    try:
+        for connection, arrived, raw in reader.messages(connections=connections):
+            yield arrived, reader.deserialize(raw, connection.msgtype)
+            read += 1
+    except READ_ERRORS as error:
+        LOG.warning("%s is damaged after %d messages: %s", topic, read, error)
+
+
 def raw_header(reader: AnyReader, kind: str, raw: bytes) -> tuple[int, str] | None:
     """Stamp in nanoseconds and frame of a serialised message; None where it has no header.
 
-    A header comes first, so that the picture behind it needs no reading.
+    A header comes first, so that the picture behind it needs no reading. A type that nothing
+    tells of is taken for one without.
     """
+    if kind not in reader.typestore.fielddefs:
+        return None
     fields = reader.typestore.get_msgdef(kind).fields
     if not fields or fields[0][0] != "header":
         return None

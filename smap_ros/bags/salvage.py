@@ -1,5 +1,7 @@
 """Bags that can't be read as they are: cut off by a full disk or a lost battery, or of ROS 1.
 
+Also databases whose last messages are in a write-ahead log.
+
 The messages that can be read are written anew into a bag in a temporary folder, so that the
 original stays as it is.
 
@@ -13,17 +15,17 @@ from __future__ import annotations
 
 import importlib
 import logging
-import shutil
 import sqlite3
 import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.serde import SerdeError
@@ -31,7 +33,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
-from smap_ros.bags.reader import ROS1, open_bag
+from smap_ros.bags import databases
+from smap_ros.bags.reader import ROS1, bag_files, open_bag, own_types
 from smap_ros.errors import InputError
 
 LOG = logging.getLogger(__name__)
@@ -39,8 +42,8 @@ LOG = logging.getLogger(__name__)
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 3, 4, 5, 6
 _LARGEST = 2**31  # bytes of a record; more is damage
-_SQLITE_PAGES = 28  # where a database says how many pages it has
 _ZSTD = b"\x28\xb5\x2f\xfd"  # how its data begin; messages begin with a zero or a small number
+_METADATA = "metadata.yaml"
 _PART = 2**16  # bytes that are decompressed at a time, each of which may be the last whole ones
 
 
@@ -75,6 +78,7 @@ class ReadableBag:
         path: of the bag to read; of a copy, the name is the same.
         note: what was lost or converted, for people; empty for a bag that is as it should be.
         damaged: whether messages were lost.
+        missing: parts of a split recording that aren't there; the loss may be amid the others.
 
     Raises:
         InputError: if it is no bag, or nothing could be saved.
@@ -82,30 +86,29 @@ class ReadableBag:
 
     def __init__(self, path: Path) -> None:
         self.path, self.note, self.damaged = path, "", False
+        self.missing: tuple[str, ...] = ()
+        damage: InputError | None = None
+        source = path
         try:
             with open_bag(path):
+                source = bag_files(path)[0]
+            if not any(map(databases.has_log, (source, *source.glob("*.db3")))):
                 return
         except InputError as error:
             damage = error
         # Goes with this object, or when it is closed.
         self._folder = tempfile.TemporaryDirectory(prefix="smap_ros_bag_")
         self.path = Path(self._folder.name) / (path.name if path.is_dir() else path.stem)
-        copied = _copy(path, self.path)
+        copied = _copy(source, self.path)
         if not copied.messages:
-            raise damage
-        self.damaged = not copied.complete
-        notes = []
-        if copied.ros1:
-            notes.append(
-                f"{path} holds {copied.ros1} messages of ROS 1 in MCAP, which were converted for "
-                "this run (`rosbags-convert` keeps a converted bag, from the original .bag file)"
-            )
-        if self.damaged:
-            notes.append(
-                f"{path} is damaged: the {copied.messages} messages before the damage were saved, "
-                "what came after them is lost"
-            )
-        self.note = "; ".join(notes)
+            if damage is not None:
+                raise damage
+            self.close()
+            self.path = path
+            return
+        self.missing = _missing(path)
+        self.damaged = not copied.complete or bool(self.missing)
+        self.note = _note(path, copied, self.missing)
 
     def close(self) -> None:
         """Remove the copy, if there is one."""
@@ -120,6 +123,40 @@ class _Copied:
     messages: int = 0
     ros1: int = 0
     complete: bool = True
+
+
+def _note(path: Path, copied: _Copied, missing: tuple[str, ...]) -> str:
+    """What was converted or lost of a bag, for people."""
+    notes = []
+    if copied.ros1:
+        notes.append(
+            f"{path} holds {copied.ros1} messages of ROS 1 in MCAP, which were converted for "
+            "this run (`rosbags-convert` keeps a converted bag, from the original .bag file)"
+        )
+    if missing:
+        notes.append(
+            f"{path} is damaged: it lacks {', '.join(missing)}, which {_METADATA} names; "
+            f"the {copied.messages} messages of its other parts were saved"
+        )
+    if not copied.complete:
+        notes.append(
+            f"{path} is damaged: the {copied.messages} messages before the damage were saved, "
+            "what came after them is lost"
+        )
+    return "; ".join(notes)
+
+
+def _missing(path: Path) -> tuple[str, ...]:
+    """The files of a bag that its metadata names and that aren't in its folder."""
+    try:
+        metadata = yaml.safe_load((path / _METADATA).read_text(encoding="utf-8"))
+        files = metadata["rosbag2_bagfile_information"]["relative_file_paths"]
+        names = [Path(file).name for file in files]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):  # none, or damaged
+        return ()
+    # People decompress files that were recorded compressed.
+    there = {file.name.removesuffix(".zstd") for file in path.iterdir()}
+    return tuple(name for name in names if name.removesuffix(".zstd") not in there)
 
 
 def _copy(path: Path, out: Path) -> _Copied:
@@ -160,11 +197,13 @@ def _copy(path: Path, out: Path) -> _Copied:
 def _connection(writer: Writer, store: Typestore, message: Message) -> Connection | None:
     """The topic of a message in the copy; None where nothing tells what its type is.
 
-    Older databases hold no definitions, and nobody reads such a topic without.
+    Older databases hold no definitions, and nobody reads such a topic without; ours are known.
     """
     try:
         if message.kind not in store.types and message.definition:
             store.register(get_types_from_msg(message.definition, message.kind))
+        elif message.kind not in store.types and message.kind in (ours := own_types()):
+            store.register(ours)
         return writer.add_connection(message.topic, message.kind, typestore=store)
     except (TypesysError, KeyError):
         LOG.warning("%s is left out: its type %s isn't known", message.topic, message.kind)
@@ -179,8 +218,7 @@ def _ends(path: Path) -> bool:
             file.seek(max(0, size - len(_MAGIC)))
             return file.read() == _MAGIC
         if path.suffix == ".db3":
-            pages = _pages(file.read(100), path.stat().st_size)
-            return pages is not None and pages[0] <= pages[1]
+            return databases.is_whole(path)
     return path.suffix != ".bag"
 
 
@@ -191,7 +229,10 @@ def _messages(path: Path, copied: _Copied) -> Iterator[Message]:
             if file.read(len(_MAGIC)) == _MAGIC:
                 yield from _Mcap(copied).messages(file)
     elif path.suffix == ".db3":
-        yield from _sqlite_messages(path, copied)
+        try:
+            yield from starmap(Message, databases.rows(path))
+        except sqlite3.Error:
+            copied.complete = False
     elif path.suffix == ".zstd":  # a whole file that was compressed when it was closed
         with tempfile.TemporaryDirectory(prefix="smap_ros_bag_") as folder:
             bag = Path(folder) / path.stem
@@ -329,65 +370,3 @@ def _text(content: bytes, place: int) -> tuple[str, int]:
     (length,) = struct.unpack_from("<I", content, place)
     end = place + 4 + length
     return content[place + 4 : end].decode("utf-8", errors="replace"), end
-
-
-def _sqlite_messages(path: Path, copied: _Copied) -> Iterator[Message]:
-    """The rows of a database in order, up to the first page that is missing."""
-    with tempfile.TemporaryDirectory(prefix="smap_ros_bag_") as folder:
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        _shorten(copy)
-        try:
-            with closing(sqlite3.connect(copy)) as database:
-                yield from _rows(database)
-        except sqlite3.Error:
-            copied.complete = False
-
-
-def _pages(head: bytes, size: int) -> tuple[int, int] | None:
-    """How many pages a database says that it has, and how many its file has; None if it is none."""
-    if len(head) < 100:
-        return None
-    page = struct.unpack_from(">H", head, 16)[0]
-    page = 65536 if page == 1 else page
-    return (struct.unpack_from(">I", head, _SQLITE_PAGES)[0], size // page) if page else None
-
-
-def _shorten(path: Path) -> None:
-    """Let a database say that it has the pages that the file has, or it isn't opened at all."""
-    with path.open("r+b") as file:
-        pages = _pages(file.read(100), path.stat().st_size)
-        if pages is not None:
-            file.seek(_SQLITE_PAGES)
-            file.write(struct.pack(">I", pages[1]))
-
-
-def _rows(database: sqlite3.Connection) -> Iterator[Message]:
-    topics: dict[int, tuple[str, str]] = {}
-    for number, name, kind in database.execute("SELECT id, name, type FROM topics"):
-        topics[number] = name, kind
-    definitions = _definitions(database)
-    place = 0
-    while True:
-        # One by one: a query over all fails as a whole where a page is missing.
-        row: Any = database.execute(
-            "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id LIMIT 1",
-            (place,),
-        ).fetchone()
-        if row is None:
-            return
-        place, topic, time, data = row
-        if topic in topics and isinstance(data, bytes):
-            name, kind = topics[topic]
-            yield Message(name, kind, definitions.get(kind, ""), time, bytes(data))
-
-
-def _definitions(database: sqlite3.Connection) -> dict[str, str]:
-    """Message definitions by type, which older bags lack."""
-    try:
-        rows = database.execute(
-            "SELECT topic_type, encoded_message_definition FROM message_definitions"
-        )
-        return {str(kind): str(text) for kind, text in rows}
-    except sqlite3.Error:
-        return {}

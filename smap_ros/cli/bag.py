@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smap_ros import __version__
+from smap_ros.bags.recording import images_of
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.bags.transforms import CameraMotion, read_transforms
 from smap_ros.calibration import CameraChoice
@@ -43,7 +44,8 @@ class BagOptions:
         topic: of the people with ``recorded``; else the same as ``image_topic``.
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
         truth: the truth of the clip that the bag shows.
-        truth_topic: of the bag, that has it instead.
+        truth_topic: of the bag, that has it instead; without an image topic, the images are those
+            that it is of.
         every, max_frames: take every N-th image, and stop after so many.
         smoothing: what the people are smoothed with before they are compared once more.
         fixed_frame: of TF, that stands still; empty: odom, map or world, where the bag has it.
@@ -131,25 +133,35 @@ def run(options: BagOptions) -> None:
     claim_folder(options.report)
     stop: Stopped | None = None
     bag = ReadableBag(options.bag)
+    problems: list[str] = []
+    images = options.image_topic or (None if options.recorded else options.topic)
     if options.truth_topic is not None:
+        images = images or images_of(bag.path, options.truth_topic)
         truth = recorded_truth(
-            bag.path, options.truth_topic, options.image_topic, options.rectified
+            bag.path, options.truth_topic, images, options.rectified, problems.append
         )
     measured = bag_replay.inspect_bag(bag.path, bag.note)
+    measured.warnings += problems
     try:
         if options.recorded:
             bag_replay.recorded(
-                measured, bag.path, options.topic, options.image_topic, options.rectified
+                measured,
+                bag.path,
+                options.topic,
+                images,
+                options.rectified,
+                truth=options.truth_topic,
             )
         else:
-            _replay(measured, bag.path, choice, options)
+            _replay(measured, bag.path, choice, options, images)
     except Stopped as asked:
         stop = asked
         stop.during = f"the {len(measured.frames)} images so far are in {options.report}"
         measured.warnings.append(f"{stop}: the rest of the bag was not looked at")
     motion = CameraMotion(read_transforms(bag.path), options.fixed_frame) if truth else None
     bag.close()
-    cut = bag.damaged or options.max_frames is not None or stop is not None
+    # Without a part of a split recording, images don't have the numbers that they had.
+    cut = not bag.missing and (bag.damaged or options.max_frames is not None or stop is not None)
     with held():
         if truth is not None:
             bag_replay.judge(
@@ -167,8 +179,10 @@ def run(options: BagOptions) -> None:
         raise InputError(f"no image of {options.bag} could be worked on; see {options.report}")
 
 
-def _replay(measured: BagRun, path: Path, choice: CameraChoice, options: BagOptions) -> None:
-    source = BagSource(path, options.image_topic or options.topic, options.rectified)
+def _replay(
+    measured: BagRun, path: Path, choice: CameraChoice, options: BagOptions, images: str | None
+) -> None:
+    source = BagSource(path, images, options.rectified)
     require_camera(choice, source)
     estimator = create_chosen(options.model)
     total = options.max_frames or -(-(source.count or 0) // options.every) or None

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.bags.people import RAW, SMOOTHED, last_part
 from smap_ros.bags.reader import NANOSECONDS, open_bag
-from smap_ros.bags.recording import health_of, read_recording
+from smap_ros.bags.recording import Recording, health_of, read_recording
 from smap_ros.bags.salvage import ReadableBag
+from smap_ros.bags.topics import shared_parts
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.offline.earlier import by_source, of_picture, with_files
@@ -136,27 +138,41 @@ def open_reel(path: Path, images: Path | None = None, topic: str | None = None) 
 
 def _bag_reel(path: Path, name: str, image_topic: str | None) -> Reel:
     recording = read_recording(path, image_topic)
-    topic = "bodies" if recording.bodies.get("bodies") else "bodies_raw"
-    people = recording.bodies.get(topic, {})
-    stamps = [stamp for stamp in recording.image_stamps if stamp in people]
-    if not stamps:
+    topic = _published(recording)
+    people = {} if topic is None else recording.people[topic].bodies
+    counted = sorted(people)
+    stamps = [recording.image_stamps[index] for index in counted]
+    if topic is None or not stamps:
         raise InputError(
             f"bag {path} has images, but no people of them (bodies or bodies_raw); find them with "
             f"`smap-ros estimate {path} --out DIR`, then `smap-ros view DIR`"
         )
     frames = [
-        BodyFrame(people[stamp], recording.camera, (stamp - stamps[0]) / NANOSECONDS, "", name, k)
-        for k, stamp in enumerate(stamps)
+        BodyFrame(people[n], recording.camera, (stamp - stamps[0]) / NANOSECONDS, "", name, k)
+        for k, (n, stamp) in enumerate(zip(counted, stamps, strict=True))
     ]
     with open_bag(path) as reader:
         vitals = [
             ((arrived - stamps[0]) / NANOSECONDS, Vitals.from_status(status))
             for arrived, status in health_of(reader)
         ]
-    counted = [k for k, stamp in enumerate(recording.image_stamps) if stamp in people]
     number = {index: k for k, index in enumerate(counted)}
     pictures = ((number[frame.index], image) for image, frame in recording.frames(topic))
     return Reel(name, frames, frame_times(frames), Spool(pictures), vitals)
+
+
+def _published(recording: Recording) -> str | None:
+    """The name of the people to show: smoothed where there are some; None without any."""
+    for kind in (SMOOTHED, RAW):
+        alike = [t for t in recording.named_topics if last_part(t) == kind]
+        if alike:
+            best = max(alike, key=lambda topic: shared_parts(topic, recording.topic))
+            if len(alike) > 1:
+                log.warning("people are on %s: showing %s", " and ".join(alike), best)
+            for told in recording.people[recording.named_topics[best]].problems:
+                log.warning("%s", told)
+            return recording.named_topics[best]
+    return None
 
 
 def _json_reel(path: Path, images: Path | None, topic: str | None) -> Reel:

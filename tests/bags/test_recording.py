@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
-from smap_ros.bags.recording import read_recording
+from smap_ros.bags.recording import images_of, read_recording
 from smap_ros.errors import CameraError, InputError
 from tests.bag_messages import body_array, camera_info, raw_image, write_bag
 
@@ -188,3 +188,113 @@ def test_an_image_that_cannot_be_decoded_costs_no_other(tmp_path, caplog):
     assert [frame.index for _, frame in frames] == [0, 2, 3]
     assert [int(image.mean()) for image, _ in frames] == [50, 52, 53]
     assert "image 1 of /cam/image_raw is skipped" in caplog.text
+
+
+def walk(stamps, people=None, topics=("/cam/bodies",)):
+    """Images of these stamps, the k-th with somebody at k metres unless ``people`` lacks it."""
+    for k, stamp in enumerate(stamps):
+        yield "/cam/camera_info", info(stamp, "cam", 60.0)
+        yield "/cam/image_raw", raw_image(stamp, shade(50 + k), "cam")
+        if people is None or k in people:
+            for far, topic in enumerate(topics):
+                yield topic, body_array(stamp, "cam", [(0.0, 0.0, k + 1.0 + 20 * far)])
+
+
+def distances(recording, topic: str) -> dict[int, list[int]]:
+    return {
+        frame.index: [round(float(body.root[2])) for body in frame]
+        for _, frame in recording.frames(topic)
+    }
+
+
+def test_people_of_topics_that_end_alike_are_kept_apart(tmp_path):
+    topics = ("/robot/bodies", "/sim/bodies", "/robot/bodies_raw")
+    recording = read_recording(write_bag(tmp_path / "bag", walk([1, 2], topics=topics)))
+    assert {name: distances(recording, name) for name in recording.people} == {
+        "/robot/bodies": {0: [1], 1: [2]},
+        "/sim/bodies": {0: [21], 1: [22]},
+        "bodies_raw": {0: [41], 1: [42]},
+    }
+    for wanted, name in {"/sim/bodies": "/sim/bodies", "robot/bodies": "/robot/bodies"}.items():
+        assert recording.named(wanted) == name
+    assert recording.named("bodies_raw") == recording.named("/robot/bodies_raw") == "bodies_raw"
+    assert recording.named("bodies", besides="/sim/bodies") == "/robot/bodies"
+    both = "has people on 2 topics bodies: /robot/bodies, /sim/bodies; state the whole name of one"
+    with pytest.raises(InputError, match=both):
+        recording.named("bodies")
+    with pytest.raises(InputError, match="no people on topic /bodies_raw; it has /robot/bodies, "):
+        recording.named("/bodies_raw")
+
+
+def test_a_whole_name_is_meant_before_an_end(tmp_path):
+    recording = read_recording(
+        write_bag(tmp_path / "b", walk([1], topics=("/bodies", "/x/bodies")))
+    )
+    assert recording.named("/bodies") == "/bodies"
+    with pytest.raises(InputError, match="2 topics bodies: /bodies, /x/bodies"):
+        recording.named("bodies")
+
+
+def test_images_are_those_that_the_people_asked_for_are_of(tmp_path):
+    messages = [*stereo(), *(("/right/truth", body_array(100 + k, "right", [])) for k in range(2))]
+    bag = write_bag(tmp_path / "bag", messages)
+    assert images_of(bag, "/right/truth") == images_of(bag, "truth") == "/right/image_raw"
+    assert images_of(bag, "/left/bodies") == "/left/image_raw"
+    assert read_recording(bag, people="truth").topic == "/right/image_raw"
+    left = read_recording(bag, "/left/image_raw")
+    told = (
+        "people on /right/truth of bag .* are of /right/image_raw, not of /left/image_raw; choose"
+    )
+    with pytest.raises(InputError, match=told):
+        left.named("truth")
+
+
+@pytest.mark.parametrize(
+    ("stamps", "people", "expected"),
+    [
+        ([1, 1, 2, 2], None, {0: [1], 1: [2], 2: [3], 3: [4]}),  # a stuck driver
+        ([0, 0, 0, 0], None, {0: [1], 1: [2], 2: [3], 3: [4]}),  # no stamps
+        ([1, 1, 2, 3], (0, 2, 3), {2: [3], 3: [4]}),  # nobody knows whose the first is
+    ],
+)
+def test_images_of_one_stamp_have_each_its_own_people(tmp_path, stamps, people, expected):
+    recording = read_recording(write_bag(tmp_path / "bag", walk(stamps, people), late=0.25))
+    assert distances(recording, "bodies") == expected
+    found = recording.people["bodies"]
+    alone = [stamp for stamp in stamps if stamps.count(stamp) == 1]
+    assert found.latency_ms == pytest.approx([250] * len(alone))
+    assert found.unclear == 4 - len(expected)
+    alike = f"{4 - len(alone)} images have stamps that others have too: the messages on /cam/bodies"
+    assert found.problems[0].startswith(alike)
+    left_out = any("2 of them are left out" in told for told in found.problems)
+    assert left_out == (found.unclear == 2)
+
+
+def test_of_several_messages_for_one_image_the_last_counts_and_that_is_said(tmp_path):
+    messages = [*walk([1, 2]), ("/cam/bodies", body_array(2, "cam", [(0.0, 0.0, 9.0)]))]
+    recording = read_recording(write_bag(tmp_path / "bag", messages))
+    assert distances(recording, "bodies") == {0: [1], 1: [9]}
+    told = "1 images have more than one message on /cam/bodies: the last counts"
+    assert recording.people["bodies"].problems == [told]
+
+
+def test_a_first_image_shown_again_takes_no_other_s_people(tmp_path):
+    """Where no image has a stamp."""
+
+    def messages():
+        for k, value in enumerate((50, 50, 60, 70)):
+            yield "/cam/camera_info", info(0, "cam", 60.0)
+            yield "/cam/image_raw", raw_image(0, shade(value), "cam")
+            yield "/cam/bodies", body_array(0, "cam", [(0.0, 0.0, k + 1.0)])
+
+    recording = read_recording(write_bag(tmp_path / "bag", messages()))
+    seen = [(int(image.mean()), one.bodies[0].root[2]) for image, one in recording.frames("bodies")]
+    assert seen == [(50, 2), (60, 3), (70, 4)]
+
+
+def test_latencies_by_a_clock_that_is_behind_are_left_out_and_that_is_said(tmp_path):
+    recording = read_recording(write_bag(tmp_path / "bag", walk([1, 2, 3]), late=-0.3))
+    assert recording.latency_ms["bodies"] == []
+    (told,) = recording.people["bodies"].problems
+    assert told.startswith("3 of 3 messages on /cam/bodies arrived before their images' stamps, by")
+    assert "by up to 300 ms: the recorder's clock is behind" in told

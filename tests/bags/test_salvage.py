@@ -1,5 +1,6 @@
 """Bags that were cut off: what was whole is saved, what wasn't is not made up."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from smap_ros.bags.reader import open_bag
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.errors import InputError
+from tests.bag_messages import body_array, write_bag
 
 MESSAGES = 60
 
@@ -138,3 +140,98 @@ def test_a_type_that_nothing_tells_of_costs_none_of_the_other_topics(tmp_path, s
             "kept"
         ]
     assert "/numbers is left out: its type own_msgs/msg/Numbered isn't known" in caplog.text
+
+
+def with_log(out: Path, bag: Path) -> Path:
+    """A bag as a recorder that was killed leaves it: all after the 20th is in a log."""
+    shutil.copytree(bag, out)
+    (file,) = out.glob("*.db3")
+    whole, killed = out.with_suffix(".whole"), out.with_suffix(".killed")
+    file.rename(whole)
+    with closing(sqlite3.connect(whole)) as database, database:
+        rows = database.execute("SELECT * FROM messages").fetchall()
+        database.execute("DELETE FROM messages WHERE id > 20")
+    shutil.copyfile(whole, killed)
+    with closing(sqlite3.connect(killed)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        for row in rows[20:]:
+            database.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", row)
+            database.commit()
+        shutil.copyfile(killed, file)
+        shutil.copyfile(killed.with_name(killed.name + "-wal"), file.with_name(file.name + "-wal"))
+    return out
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+def test_messages_in_a_write_ahead_log_are_read(tmp_path, store, metadata):
+    whole = write(tmp_path / "whole", store, StoragePlugin.SQLITE3, compressed=False)
+    bag = with_log(tmp_path / "bag", whole)
+    if not metadata:
+        (bag / "metadata.yaml").unlink()
+    before = {file.name: file.read_bytes() for file in bag.iterdir()}
+    (file,) = bag.glob("*.db3")
+    for path in (bag, file):
+        saved = ReadableBag(path)
+        assert numbers(saved.path) == list(range(MESSAGES))
+        assert (saved.damaged, saved.note) == (False, "")
+    assert {file.name: file.read_bytes() for file in bag.iterdir()} == before
+
+
+def test_a_write_ahead_log_that_was_cut_off_is_damage(tmp_path, store):
+    whole = write(tmp_path / "whole", store, StoragePlugin.SQLITE3, compressed=False)
+    bag = with_log(tmp_path / "bag", whole)
+    (log,) = bag.glob("*-wal")
+    log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
+    saved = ReadableBag(bag)
+    got = numbers(saved.path)
+    assert 20 < len(got) < MESSAGES and got == list(range(len(got)))
+    assert saved.damaged and f"the {len(got)} messages before the damage were saved" in saved.note
+
+
+def split(path: Path, store, plugin: StoragePlugin) -> Path:
+    """A recording of three parts, of ten messages each."""
+    path.mkdir()
+    suffix = ".mcap" if plugin is StoragePlugin.MCAP else ".db3"
+    for k in range(3):
+        part = write(path.with_name(f"part_{k}"), store, plugin, compressed=False)
+        shutil.move(part / f"part_{k}{suffix}", path)
+        metadata = (part / "metadata.yaml").read_text()
+    names = "\n".join(f"  - part_{k}{suffix}" for k in range(3))
+    listed = metadata.replace(f"  - part_2{suffix}", names)
+    assert listed != metadata
+    (path / "metadata.yaml").write_text(listed)
+    return path
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda p: p.name)
+def test_a_part_that_is_missing_is_named(tmp_path, store, plugin):
+    bag = split(tmp_path / "bag", store, plugin)
+    assert len(numbers(ReadableBag(bag).path)) == 3 * MESSAGES
+    (part,) = bag.glob("part_1*")
+    part.unlink()
+    saved = ReadableBag(bag)
+    assert len(numbers(saved.path)) == 2 * MESSAGES
+    assert saved.damaged and saved.missing == (part.name,)
+    assert saved.note == (
+        f"{bag} is damaged: it lacks {part.name}, which metadata.yaml names; the {2 * MESSAGES} "
+        "messages of its other parts were saved"
+    )
+
+
+def without_definitions(bag: Path) -> Path:
+    (file,) = bag.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("DROP TABLE message_definitions")
+        database.execute("DROP TABLE schema")
+    return bag
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_our_own_messages_are_read_though_nothing_in_the_bag_defines_them(tmp_path, saved):
+    messages = [("/bodies", body_array(k, "cam", [(0.0, 0.0, k + 2.0)])) for k in range(3)]
+    bag = without_definitions(write_bag(tmp_path / "bag", messages, StoragePlugin.SQLITE3))
+    if saved:
+        (bag / "metadata.yaml").unlink()
+    with open_bag(ReadableBag(bag).path) as reader:
+        read = [reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages()]
+    assert [message.bodies[0].positions[0].z for message in read] == [2, 3, 4]

@@ -16,6 +16,8 @@ from smap_ros.cli.bags import report_folders
 from smap_ros.evaluation.common.scenes import VISIBLE
 from smap_ros.evaluation.virtual.truth import read_clip
 from tests.bag_messages import STORE as TRUTH_STORE
+from tests.bag_messages import body_array
+from tests.bag_messages import write_bag as write_messages
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types
@@ -325,3 +327,62 @@ def test_a_truth_that_begins_late_is_of_the_images_that_it_was_recorded_with(sma
     assert truth["recall"] == 1
     expected = 1000 * 0.05 * np.sqrt(2) * np.sqrt(8 / np.pi) * 14 / 15
     assert truth["before_smoothing"]["motion"]["mpjpe_mm"] == pytest.approx(expected, rel=0.15)
+
+
+def whole_people(stamp: float, frame: str, scene):
+    """The people of a scene with all of their joints."""
+    message = body_array(stamp, frame, [tuple(map(float, joints[2])) for joints in scene.joints])
+    point = TRUTH_STORE.types["geometry_msgs/msg/Point"]
+    for k, joints in enumerate(scene.joints):
+        message.bodies[k] = replace(
+            message.bodies[k],
+            joints=np.arange(15, dtype=np.uint8),
+            positions=[point(*map(float, place)) for place in joints],
+            pixels=scene.camera.project(joints).astype(np.float32).reshape(-1),
+            scores=np.ones(15, np.float32),
+        )
+    return message
+
+
+def two_cameras(path: Path, scene) -> Path:
+    """The left sees nobody, the right the scene, whose true people are on a topic."""
+
+    def messages():
+        for k in range(3):
+            for side, value in (("left", 0), ("right", 250)):
+                info, shown = camera_info(k, scene.camera, True), image(k, scene.image(value))
+                for message in (info, shown):
+                    message.header.frame_id = side
+                yield f"/{side}/camera_info", info
+                yield f"/{side}/image_raw", shown
+            yield "/right/true_people", whole_people(100 + k, "right", scene)
+
+    return write_messages(path, messages())
+
+
+@pytest.mark.parametrize("truth", ["/right/true_people", "true_people"])
+def test_people_are_found_in_the_camera_that_the_truth_is_of(
+    smap_ros, bundle, scene, tmp_path, truth
+):
+    two_cameras(tmp_path / "bag", scene)
+    words = (
+        "bag",
+        "bag",
+        "--bundle",
+        bundle,
+        *ENGINE,
+        "--truth-topic",
+        truth,
+        "--report",
+        "report",
+    )
+    done = smap_ros(*words)
+    assert done.returncode == 0, done.stderr
+    got = numbers(tmp_path / "report")
+    assert got["camera_from"].startswith("/right/image_raw: ")
+    truth = got["truth"]
+    assert (got["people"], truth["people"], truth["matched"], truth["false"]) == (9, 9, 9, 0)
+    for option in ("--image-topic", "--topic"):
+        done = smap_ros(*words, option, "/left/image_raw")
+        assert done.returncode == 2
+        assert "are of /right/image_raw, not of /left/image_raw; choose their" in done.stderr

@@ -20,8 +20,11 @@ from smap_ros.view.reel import LONGEST, PAUSE, frame_times, open_reel
 from smap_ros.view.spool import WIDTH, Spool
 from smap_ros.view.vitals import Level
 from smap_ros.viz.video import VideoWriter
+from tests.bag_messages import body_array, camera_info, raw_image
+from tests.bag_messages import write_bag as write_messages
 
 ROOT = Path(__file__).resolve().parents[2]
+INTRINSICS = (60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0)
 
 
 def picture(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
@@ -275,6 +278,24 @@ def test_a_bag_that_was_cut_off_is_played_as_far_as_it_goes(tmp_path, store, fra
     with open_reel(bag) as reel:
         assert 3 < len(reel.frames) < 20 and reel.name == "run"
     assert "damaged" in caplog.text
+
+
+def test_of_people_on_two_topics_those_nearest_to_the_images_are_played(tmp_path, caplog):
+    """And where a driver is stuck, each image has its own people."""
+
+    def messages():
+        for k, stamp in enumerate((100, 101, 101)):
+            yield "/robot/camera_info", camera_info(stamp, size=(64, 48), k=INTRINSICS)
+            yield "/robot/image_raw", raw_image(stamp, picture(k))
+            for topic, x in (("/a/bodies", 9.0), ("/robot/bodies", float(k))):
+                yield topic, body_array(stamp, "cam", [(x, 0.0, 4.0)])
+
+    with open_reel(write_messages(tmp_path / "run", messages())) as reel:
+        assert [round(float(one.bodies[0].root[0])) for one in reel.frames] == [0, 1, 2]
+        assert reel.spool.finish(20)
+        assert [number_of(reel.spool.picture(k)) for k in range(3)] == [0, 1, 2]
+    assert "people are on /a/bodies and /robot/bodies: showing /robot/bodies" in caplog.text
+    assert "2 images have stamps that others have too" in caplog.text
 
 
 def test_a_bag_without_people_says_how_to_find_them(tmp_path, store, frames):

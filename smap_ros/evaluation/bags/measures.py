@@ -284,6 +284,7 @@ def against_truth(
     *,
     raw: Sequence[BodyFrame] | None = None,
     measured: Sequence[BodyFrame] | None = None,
+    seen: Sequence[BodyFrame] | None = None,
     fixed_frame: str = "",
 ) -> Truth:
     """Errors and changed identities; frames are compared where their indices are equal.
@@ -298,6 +299,8 @@ def against_truth(
         raw: the people before they were smoothed, where ``frames`` are smooth already.
         measured: the people of ``frames`` that count as smoothed; None smooths (``raw``, or else
             ``frames``) with ``smoothing``.
+        seen: what is smoothed instead, where there are frames between those compared that the
+            truth says nothing of: all, in order; these have indices that aren't in the truth.
         fixed_frame: name of the frame that ``pose`` is told in.
 
     Raises:
@@ -305,7 +308,7 @@ def against_truth(
     """
     counts = counted or {}
     truth = {frame.index: frame for frame in true}
-    found = frames if raw is None else raw
+    found = seen or (frames if raw is None else raw)
     if measured is not None:
         smooth, smoother = [(frame, frame.bodies) for frame in measured], AS_RECORDED
     else:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.bags.people import RAW, SMOOTHED, last_part, matching
 from smap_ros.bags.reader import NANOSECONDS
-from smap_ros.bags.recording import BODIES, may_be_shown_again, read_recording
+from smap_ros.bags.recording import Recording, may_be_shown_again, read_recording
 from smap_ros.bags.stages import OF_STAGES, stage_latency
 from smap_ros.bags.transforms import CameraMotion
 from smap_ros.bodies import BodyFrame
@@ -31,9 +32,6 @@ from smap_ros.offline.results import Latency
 from smap_ros.sources import Frame
 from smap_ros.sources.bag import BagSource
 from smap_ros.temporal import SmootherConfig
-
-# Topics of the graph's people, their last parts.
-RAW, SMOOTHED = "bodies_raw", "bodies"
 
 
 def inspect_bag(path: Path, note: str = "") -> BagRun:
@@ -102,40 +100,40 @@ def recorded(
     topic: str | None = None,
     image_topic: str | None = None,
     rectified: str = "auto",
+    truth: str | None = None,
 ) -> None:
     """Take the people that were recorded with the images, and add them to a run.
 
     Args:
         run: what is filled in.
         path: the bag.
-        topic: of the people, its last part; None takes ``bodies``, or else ``bodies_raw``.
+        topic: of the people, or its last part; None takes ``bodies``, or else ``bodies_raw``.
         image_topic: of the images; None takes those that people were found in.
         rectified: whether they were rectified: ``auto``, ``yes`` or ``no``.
+        truth: topic of true people, or its last part, who are never taken.
 
     Raises:
-        InputError: if the bag has no images, no CameraInfo or no people.
+        InputError: if the bag has no images, no CameraInfo or no people, or those meant are the
+            true ones or can't be told from others.
     """
-    recording = read_recording(path, image_topic, rectified)
+    recording = read_recording(path, image_topic, rectified, topic)
     run.camera = f"{recording.topic}: {recording.camera_source}"
-    # A recorder may know of a topic that nothing came on.
-    there = sorted(topic for topic, people in recording.bodies.items() if people)
-    name = topic or next((name for name in ("bodies", *there) if name in there), "bodies")
-    if name not in there:
-        raise InputError(
-            f"bag {path} has no people on topic {name}; it has "
-            f"{', '.join(there) or f'no messages of type {BODIES}'}. Without --recorded they are "
-            "found anew"
-        )
+    true = "" if truth is None else recording.named(truth)
+    name = _chosen(recording, topic, true)
+    people = recording.people[name]
     run.mode = f"as recorded on {name}"
     run.images = len(recording.image_stamps)
     run.started = recording.image_stamps[0] / NANOSECONDS
     run.frames = [frame for _, frame in recording.frames(name)]
-    if name == SMOOTHED and RAW in there:
-        run.raw = [frame for _, frame in recording.frames(RAW)]
+    beside = people.topic.removesuffix(SMOOTHED) + RAW
+    raw = recording.named_topics.get(beside, "")
+    if people.kind == SMOOTHED and raw not in ("", true):
+        run.raw = [frame for _, frame in recording.frames(raw)]
         run.measured = [frame for _, frame in recording.frames(name, predicted=False)]
-    elif name == SMOOTHED:
+    elif people.kind == SMOOTHED:
         run.warnings.append(
-            f"the bag has no {RAW}: what is said of the people before smoothing is of smoothed ones"
+            f"the bag has no {RAW} beside {people.topic}: what is said of the people before "
+            "smoothing is of smoothed ones"
         )
     stages = stage_latency(recording.node("pose3d_node"))
     run.latency_note = OF_STAGES if stages else ""
@@ -143,11 +141,36 @@ def recorded(
     for arrival, milliseconds in recording.latency_ms.items():
         if milliseconds:
             run.latency[f"image to {arrival}"] = Latency.of(milliseconds)
-    lacking = sum(stamp not in recording.bodies[name] for stamp in recording.image_stamps)
+    lacking = run.images - len(people.bodies)
     run.unusable = run.images - lacking - len(run.frames)
+    lacking -= people.unclear
     if lacking:
         run.warnings.append(f"{lacking} of {run.images} images have no people message: dropped")
+    for other, one in recording.people.items():
+        run.warnings += one.problems if other != true else ()
     _say_undecodable(run)
+
+
+def _chosen(recording: Recording, wanted: str | None, truth: str) -> str:
+    """The name of the topic of the people asked for, or of those of the graph.
+
+    Args:
+        recording: of the bag.
+        wanted: topic or its last part.
+        truth: name of a topic that is not meant; empty: none.
+
+    Raises:
+        InputError: if there is none, or none but that, or several.
+    """
+    there = recording.named_topics
+    if wanted is not None and truth and matching(wanted, there) == [recording.people[truth].topic]:
+        raise InputError(
+            f"--topic {wanted} is the truth, {recording.people[truth].topic}: compared with itself "
+            "it has no errors; expected two topics"
+        )
+    others = {last_part(topic) for topic, name in there.items() if name != truth}
+    usual = [kind for kind in (SMOOTHED, RAW, *sorted(others)) if kind in others] or [SMOOTHED]
+    return recording.named(wanted or usual[0], truth)
 
 
 def judge(
@@ -176,6 +199,7 @@ def judge(
     if not run.frames:
         return
     true = [scene.frame for scene in scenes]
+    everybody = {frame.index: frame for frame in (*(run.raw or ()), *run.frames)}
     if numbered:
         places: Mapping[int, int] = {frame.index: frame.index for frame in true}
     else:
@@ -183,14 +207,16 @@ def judge(
         counted = [replace(frame, stamp=frame.stamp - start) for frame in run.frames]
         places = index_by_truth(counted, true, run.images, cut=cut)
 
-    def renamed(frames: Sequence[BodyFrame]) -> list[BodyFrame]:
-        return [
-            in_mpi15(replace(frame, index=places[frame.index]))
-            for frame in frames
-            if frame.index in places
-        ]
+    # Images that the truth says nothing of have numbers that it hasn't.
+    index = {k: places.get(k, -1 - k) for k in everybody}
 
-    when = {places.get(frame.index): run.started + frame.stamp for frame in run.frames}
+    def renamed(frames: Sequence[BodyFrame]) -> list[BodyFrame]:
+        return [in_mpi15(replace(frame, index=index[frame.index])) for frame in frames]
+
+    def labelled(frames: Sequence[BodyFrame]) -> list[BodyFrame]:
+        return renamed([frame for frame in frames if frame.index in places])
+
+    when = {index[k]: run.started + frame.stamp for k, frame in everybody.items()}
 
     def pose(frame: BodyFrame) -> NDArray[np.float64] | None:
         return None if motion is None else motion.pose(frame.frame_id, when[frame.index])
@@ -198,13 +224,14 @@ def judge(
     must = {scene.frame.index: scene.counted for scene in scenes}
     stated = smoothing not in (None, SmootherConfig())
     run.truth = against_truth(
-        renamed(run.frames),
+        labelled(run.frames),
         true,
         smoothing,
         pose,
         must,
-        raw=None if run.raw is None else renamed(run.raw),
-        measured=None if run.measured is None or stated else renamed(run.measured),
+        raw=None if run.raw is None else labelled(run.raw),
+        measured=None if run.measured is None or stated else labelled(run.measured),
+        seen=renamed(run.frames if run.raw is None else run.raw),
         fixed_frame="" if motion is None else motion.fixed_frame(run.frames[0].frame_id),
     )
     if motion is not None and motion.problem:

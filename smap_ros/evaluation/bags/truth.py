@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from smap_ros.bags.recording import BODIES, read_recording
+from smap_ros.bags.recording import read_recording
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.evaluation.common.predictions import in_mpi15
 from smap_ros.evaluation.common.scenes import VISIBLE, Scene
 from smap_ros.skeletons import MPI15
 
+LOG = logging.getLogger(__name__)
+
 _PACE = 0.03  # of the time between two frames, that other clocks and roundings may make
 
 
 def recorded_truth(
-    path: Path, topic: str, image_topic: str | None = None, rectified: str = "auto"
+    path: Path,
+    topic: str,
+    image_topic: str | None = None,
+    rectified: str = "auto",
+    tell: Callable[[str], None] = LOG.warning,
 ) -> list[Scene]:
     """The true people of a bag's images, from a topic of theirs.
 
@@ -27,21 +34,18 @@ def recorded_truth(
 
     Args:
         path: the bag.
-        topic: its last part.
+        topic: of the people, or its last part.
         image_topic: of the images; None takes those that the people are of.
         rectified: whether these were rectified: ``auto``, ``yes`` or ``no``.
+        tell: is told what can't be known of them, for people to read.
 
     Raises:
-        InputError: if there is no such topic.
+        InputError: if there is no such topic, or several end alike.
     """
-    recording = read_recording(path, image_topic, rectified)
-    name = topic.rpartition("/")[2]
-    if not recording.bodies.get(name):
-        there = sorted(name for name, people in recording.bodies.items() if people)
-        raise InputError(
-            f"bag {path} has no people on topic {topic}; it has "
-            f"{', '.join(there) or f'no messages of type {BODIES}'}"
-        )
+    recording = read_recording(path, image_topic, rectified, topic)
+    name = recording.named(topic)
+    for told in recording.people[name].problems:
+        tell(told)
     scenes = []
     for image, frame in recording.frames(name):
         frame = in_mpi15(frame)
@@ -68,7 +72,8 @@ def index_by_truth(
 
     A bag that was cut off has fewer images, and others may be missing inside. So its images are
     taken by number only where their times tell nothing: where they pass at another pace, as of a
-    clip that was played slowly, or agree with the truth's for few.
+    clip that was played slowly, or agree with the truth's for few. By time, a frame of the truth is
+    one image's, the nearest: a bag may have more images than were labelled.
 
     Args:
         frames: of the bag; stamps count from its first image, indices count its images.
@@ -84,10 +89,10 @@ def index_by_truth(
     """
     if images == len(true):
         return {frame.index: true[frame.index].index for frame in frames}
-    places = _by_time(frames, true)
-    few = 2 * len(places) < len(frames)
+    near = _near_in_time(frames, true)
+    few = 2 * len(near) < len(frames)
     # The first image agrees whatever the times are.
-    alone = not any(frame.index in places for frame in frames if frame.stamp)
+    alone = not any(frame.index in near for frame in frames if frame.stamp)
     if cut and images < len(true) and (few or alone or not _at_one_pace(frames, true)):
         return {frame.index: true[frame.index].index for frame in frames}
     if few:
@@ -95,7 +100,7 @@ def index_by_truth(
             f"the bag has {images} images, the truth {len(true)} frames, and their times don't "
             "agree either, so they can't be compared; is it the truth of this recording?"
         )
-    return places
+    return _nearest(near)
 
 
 def _at_one_pace(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> bool:
@@ -107,13 +112,27 @@ def _at_one_pace(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> bool
     return bool(abs(np.median(passed) - usual) <= _PACE * usual)
 
 
-def _by_time(frames: Sequence[BodyFrame], true: Sequence[BodyFrame]) -> dict[int, int]:
-    """Of the images that are near enough to a frame of the truth in time, its index."""
+def _near_in_time(
+    frames: Sequence[BodyFrame], true: Sequence[BodyFrame]
+) -> dict[int, tuple[int, float]]:
+    """Of images near enough to a true frame in time: its index, and seconds between the two."""
     stamps = np.array([frame.stamp for frame in true])
     half = float(np.median(np.diff(stamps))) / 2 if len(stamps) > 1 else 0.0
-    places = {}
+    near = {}
     for frame in frames:
-        nearest = int(np.abs(stamps - stamps[0] - frame.stamp).argmin())
-        if abs(stamps[nearest] - stamps[0] - frame.stamp) < half:
-            places[frame.index] = true[nearest].index
-    return places
+        apart = np.abs(stamps - stamps[0] - frame.stamp)
+        nearest = int(apart.argmin())
+        if apart[nearest] < half:
+            near[frame.index] = true[nearest].index, float(apart[nearest])
+    return near
+
+
+def _nearest(near: Mapping[int, tuple[int, float]]) -> dict[int, int]:
+    """Of images near to a frame of the truth its index, each only of the image nearest to it.
+
+    A bag has more images than its truth has frames where only some of them are labelled.
+    """
+    taken: dict[int, tuple[float, int]] = {}
+    for image, (index, apart) in near.items():
+        taken[index] = min(taken.get(index, (apart, image)), (apart, image))
+    return {image: index for index, (_, image) in sorted(taken.items())}

@@ -234,6 +234,30 @@ def test_a_clip_that_was_played_slowly_and_cut_off_goes_by_number(speed):
     assert index_by_truth(slow, true, 40, cut=True) == {k: k for k in range(40)}
 
 
+@pytest.mark.parametrize(("step", "images"), [(2, 40), (3, 40), (4, 21)])
+def test_a_frame_of_the_truth_is_one_image_s_the_nearest(step, images):
+    """A bag has more images than there are true frames."""
+    shown = [frame(k) for k in range(images)]
+    true = [replace(one, index=n) for n, one in enumerate(shown[::step])]
+    expected = {step * n: n for n in range(len(true))}
+    assert index_by_truth(shown, true, images, cut=False) == expected
+
+
+def test_the_smoother_sees_images_between_those_that_are_compared():
+    smoothing = SmootherConfig(smoother="one_euro")
+    shown = [frame(k, (1, 0.3 * (k % 2))) for k in range(40)]
+    true = [replace(one, bodies=frame(0, (1, 0.15)).bodies) for one in shown[::2]]
+    alone = against_truth(shown[::2], true, smoothing)
+    between = [one if one.index % 2 == 0 else replace(one, index=-one.index) for one in shown]
+    seen = against_truth(shown[::2], true, smoothing, seen=between)
+    assert seen.accuracy == alone.accuracy
+    assert seen.after.motion.poses == alone.after.motion.poses
+    assert seen.before == alone.before
+    # Who stands still in every second image, and is 0.3 m off in the others.
+    assert alone.after.motion.acceleration == pytest.approx(0, abs=0.1)
+    assert seen.after.motion.acceleration > 1
+
+
 def test_stages_add_up_to_the_total():
     frames = [frame(k, timings_ms={"network": 10.0 + k, "lifting": 1.0}) for k in range(3)]
     got = latencies(frames)

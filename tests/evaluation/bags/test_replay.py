@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin
 
 from smap_ros.bags.recording import read_recording
+from smap_ros.bags.transforms import CameraMotion
 from smap_ros.bodies import BodyFrame
 from smap_ros.calibration import CameraChoice
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import ModelInfo
 from smap_ros.evaluation.bags.measures import BagRun
 from smap_ros.evaluation.bags.replay import inspect_bag, judge, recorded, replay
 from smap_ros.evaluation.bags.truth import recorded_truth
 from smap_ros.evaluation.common.scenes import Scene
+from smap_ros.geometry.transforms import TransformTree
 from smap_ros.skeletons import MPI15
 from smap_ros.sources.bag import BagSource
 from tests.bag_messages import body_array, camera_info, raw_image, write_bag
@@ -200,3 +206,97 @@ def test_only_images_up_to_the_last_that_was_asked_for_are_counted(tmp_path):
     assert [value for value, _ in nobody.seen] == [0, 2, 3, 4]
     assert (run.images, run.unusable) == (5, 1)
     assert run.warnings == ["1 images can't be decoded and were left out"]
+
+
+def topics_of_one_camera(path: Path, *topics: str, count: int = 4, **words) -> Path:
+    """Images, and on the k-th topic somebody k metres off, in all but ``but`` (topic, image)."""
+    messages = []
+    for n in range(count):
+        stamp = 100 + n / 10
+        image = raw_image(stamp, np.full((SIZE[1], SIZE[0], 3), n, np.uint8))
+        messages += [("/cam/camera_info", camera_info(stamp, k=K, size=SIZE)), ("/cam/raw", image)]
+        for k, topic in enumerate(topics):
+            if (topic, n) not in words.get("but", ()):
+                messages.append((topic, body_array(stamp, "cam", [(float(k), 0.0, 4.0)])))
+    return write_bag(path, messages, words.get("plugin", StoragePlugin.MCAP))
+
+
+def places(frames: list[BodyFrame]) -> set[int]:
+    return {round(float(body.root[0])) for one in frames for body in one}
+
+
+@pytest.mark.parametrize("topic", [None, "bodies", "/robot/bodies"])
+def test_the_truth_is_never_taken_for_what_was_recorded(tmp_path, topic):
+    names = ("/sim/bodies", "/robot/bodies", "/sim/bodies_raw", "/robot/bodies_raw")
+    path = topics_of_one_camera(tmp_path / "bag", *names)
+    run = inspect_bag(path)
+    recorded(run, path, topic, truth="/sim/bodies")
+    assert places(run.frames) == {1}
+    assert run.raw is not None and places(run.raw) == {3}  # of its namespace
+    scenes = recorded_truth(path, "/sim/bodies")
+    assert places([scene.frame for scene in scenes]) == {0}
+
+
+def test_who_is_meant_is_asked_where_it_is_not_clear(tmp_path):
+    path = topics_of_one_camera(tmp_path / "bag", "/sim/bodies", "/robot/bodies", "/sim/bodies_raw")
+    run = inspect_bag(path)
+    with pytest.raises(InputError, match="2 topics bodies: /robot/bodies, /sim/bodies; state the"):
+        recorded(run, path)
+    with pytest.raises(InputError, match="2 topics bodies: /robot/bodies, /sim/bodies; state the"):
+        recorded_truth(path, "bodies")
+    for same in ("/sim/bodies", "sim/bodies"):
+        with pytest.raises(InputError, match=f"--topic {same} is the truth, /sim/bodies: compared"):
+            recorded(run, path, same, truth="/sim/bodies")
+    recorded(run, path, "/robot/bodies")
+    assert run.raw is None  # that of the simulator isn't of these
+    assert any("no bodies_raw beside /robot/bodies" in told for told in run.warnings)
+
+
+def test_only_the_truth_is_nobody_who_was_recorded(tmp_path):
+    path = topics_of_one_camera(tmp_path / "bag", "/bodies")
+    with pytest.raises(InputError, match="has no people on topic bodies besides /bodies"):
+        recorded(inspect_bag(path), path, truth="bodies")
+
+
+def test_images_with_people_before_smoothing_alone_have_their_moment_too(
+    tmp_path,
+):
+    names = ("/truth", "/bodies", "/bodies_raw")
+    path = topics_of_one_camera(tmp_path / "bag", *names, but=[("/bodies", 2)])
+    run = inspect_bag(path)
+    recorded(run, path, truth="truth")
+    motion = CameraMotion(TransformTree(memory=10.0), "odom")
+    judge(run, recorded_truth(path, "truth"), cut=False, numbered=True, motion=motion)
+    assert run.truth is not None and run.truth.accuracy.frames == 3
+
+
+def test_what_cannot_be_told_apart_is_said_in_the_report(tmp_path):
+    path = write(tmp_path / "bag", [(0, 100.0), (1, 100.1), (2, 100.1), (3, 100.2)], without=(2,))
+    run = inspect_bag(path)
+    recorded(run, path)
+    assert [one.index for one in run.frames] == [0, 3]
+    assert len(run.warnings) == 2  # none says that images have no message
+    assert "2 of them are left out" in run.warnings[1]
+
+
+def test_a_type_that_nothing_tells_of_spoils_no_table_of_topics(tmp_path):
+    path = topics_of_one_camera(tmp_path / "bag", "/bodies", "/own", plugin=StoragePlugin.SQLITE3)
+    kind = "own_msgs/msg/Battery"
+    (file,) = path.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE topics SET type = ? WHERE name = '/own'", (kind,))
+        our = "topic_type LIKE 'smap_ros%'"
+        database.execute(f"DELETE FROM message_definitions WHERE {our}")
+        database.execute("UPDATE topics SET type_description_hash = ''")
+    metadata = (path / "metadata.yaml").read_text()
+    begin = metadata.index("name: /own")
+    changed = metadata[begin:].replace("smap_ros/msg/BodyArray", kind, 1)
+    lines = [one for one in (metadata[:begin] + changed).splitlines() if "RIHS" not in one]
+    (path / "metadata.yaml").write_text("\n".join(lines))
+    run = inspect_bag(path)
+    assert run.warnings == []
+    assert {topic.name: topic.messages for topic in run.topics} == {
+        "/bodies": 4, "/own": 4, "/cam/camera_info": 4, "/cam/raw": 4,
+    }  # fmt: skip
+    recorded(run, path)
+    assert places(run.frames) == {0}
