@@ -50,13 +50,17 @@ class CameraInfos:
         self.newest = calibration
         return calibration
 
-    def calibration(self, frame: str, stamp: float, *, any_frame: bool = False) -> Calibration:
+    def calibration(
+        self, frame: str, stamp: float, *, any_frame: bool = False, live: bool = False
+    ) -> Calibration:
         """The calibration of an image.
 
         Args:
             frame: the image's.
             stamp: the image's, seconds; 0 where it has none.
             any_frame: whether the only calibration there is will do, whatever its frame.
+            live: whether images and messages are taken as they come: an image from long before
+                all that is known has the stamp of another clock, and is as new as what came last.
 
         Raises:
             CameraError: if there is none of that frame, or none is remembered of so long ago.
@@ -78,6 +82,8 @@ class CameraInfos:
                 f"changes of the calibration of frame {frame!r}: nobody knows its lens any more; "
                 "expected images within a second or so, or a lens that doesn't always change"
             )
+        if live and stamp < history[0][0] - RESTART:
+            return history[-1][1]
         # An image may come before its calibration, and a driver may start without any.
         later = (calibration for _, calibration in history if any(calibration.k))
         return next(later, history[0][1])

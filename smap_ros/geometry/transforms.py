@@ -26,6 +26,11 @@ MEMORY = 10.0  # seconds that moving frames are remembered
 # How much later than the newest transform a time may be: that one still holds then. Transforms
 # often come after the image; and how far a camera looks down changes slowly.
 HOLD = 0.5  # seconds
+# As long for who asks how a camera turns: 6 degrees at 1 radian/second. Who believes that it stood
+# still for longer loses everybody, which estimating from the people doesn't.
+HOLD_TURNING = 0.1  # seconds
+# Transforms in a row that are older than others, over so long, are no stragglers.
+STRAGGLING = 0.5  # seconds
 _ROUNDING = 1e-6  # seconds: stamps of today keep a quarter of it as floats
 # How those who want a mounting are told the world's frame, and what they can do without.
 WORLD_FRAME = "world_frame"
@@ -73,12 +78,18 @@ class TransformTree:
         memory: seconds that moving frames are remembered.
         parameter: names the world's frame, for what is said where TF doesn't tell.
         instead: what can be done without TF.
+        hold: seconds after the newest transform of a frame for which it holds.
     """
 
     def __init__(
-        self, memory: float = MEMORY, parameter: str = WORLD_FRAME, instead: str = STATE_MOUNTING
+        self,
+        memory: float = MEMORY,
+        parameter: str = WORLD_FRAME,
+        instead: str = STATE_MOUNTING,
+        hold: float = HOLD,
     ) -> None:
         self._memory, self._parameter, self._instead = memory, parameter, instead
+        self._hold = hold
         self._lock = threading.Lock()
         self._fixed: dict[str, Transform] = {}
         self._moving: dict[str, deque[tuple[float, Transform]]] = {}
@@ -105,7 +116,7 @@ class TransformTree:
             late = self._late.pop(frame, [])
             if history and stamp <= history[-1][0]:
                 late = [*(late if late and late[-1][0] < stamp else []), (stamp, transform)]
-                anew = stamp < history[-1][0] - MEMORY or stamp - late[0][0] >= HOLD
+                anew = stamp < history[-1][0] - MEMORY or stamp - late[0][0] >= STRAGGLING
                 if not anew:
                     self._late[frame] = late
                     return  # twice, or stragglers, so far
@@ -213,11 +224,15 @@ class TransformTree:
         if not history:
             return self._fixed.get(frame)
         first, last = history[0][0], history[-1][0]
-        if not first - _ROUNDING <= stamp <= last + HOLD:
-            side = f"{stamp - last:.2f} s newer than" if stamp > last else "older than all of"
+        if not first - _ROUNDING <= stamp <= last + self._hold + _ROUNDING:
+            side, most = "older than all of", ""
+            if stamp > last:
+                side = f"{stamp - last:.2f} s newer than"
+                most = f", which hold for {self._hold:g} s"
             raise CameraError(
-                f"the image is {side} the transforms of frame {frame!r} on TF; check that it is "
-                "still published, and that images and TF use the same clock (use_sim_time)"
+                f"the image is {side} the transforms of frame {frame!r} on TF{most}; check that it "
+                "is still published, and often enough, and that images and TF use the same clock "
+                "(use_sim_time)"
             )
         return _between(history, stamp)
 

@@ -21,6 +21,11 @@ MIN_INFOS, MIN_GAPS = 15, 5
 TOGETHER = 0.8
 # Share of the gaps that are the shortest usual one, or shorter.
 SHORTEST = 10.0  # percent
+# Nothing has come lately when it was so long ago, seconds, and so many times the usual.
+QUIET, QUIET_PERIODS = 1.0, 3
+# Gaps of so many periods, and of more than two that are all alike, aren't of images that got lost
+# but between bursts, as of a camera that sees something move; so many gaps tell.
+PAUSE, MIN_ALIKE, ALIKE = 10, 3, 0.1
 # The shortest gap may be a few periods itself. Gaps without a period are 0.25 off on average.
 PERIODS, OFF_PERIOD = (1, 2, 3), 0.1
 
@@ -82,8 +87,14 @@ class LossMeter:
 
     @property
     def info_rate(self) -> float:
-        """CameraInfo messages per second, by their stamps; 0 when there are too few."""
-        return _rate(self._recent(self._infos))
+        """CameraInfo messages per second, by their stamps; 0 when too few come, or no more."""
+        rate = _rate(self._recent(self._infos))
+        if not rate:
+            return 0.0
+        first, last = self._infos[0][0], self._infos[-1][0]
+        usual = (last - first) / (len(self._infos) - 1)
+        quiet = self._clock() - last > max(QUIET, QUIET_PERIODS * usual)
+        return 0.0 if quiet else rate
 
     def _add(self, stamps: deque[tuple[float, float]], stamp: float) -> None:
         if stamps and stamp < stamps[-1][1] - RESTART:
@@ -136,8 +147,19 @@ def _gap_loss(gaps: NDArray[np.float64]) -> Loss | None:
         multiples = np.maximum(1, np.round(gaps * periods / shortest))
         period = gaps.sum() / multiples.sum()
         if np.abs(gaps / period - multiples).mean() < OFF_PERIOD:
+            if _bursts(multiples):
+                return None
             return Loss(1 / period, len(gaps) / gaps.sum())
     return None
+
+
+def _bursts(periods: NDArray[np.float64]) -> bool:
+    """Whether gaps of so many periods are between images that a camera sends in bursts."""
+    long = periods[periods > 1]
+    if len(long) in (0, len(periods)):
+        return False  # nothing comes in a row
+    alike = len(long) >= MIN_ALIKE and np.ptp(long) <= max(1.0, ALIKE * long.max())
+    return bool(long.min() > PAUSE or (alike and long.min() > 2))
 
 
 def _rate(stamps: NDArray[np.float64]) -> float:

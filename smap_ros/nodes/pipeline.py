@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from std_msgs.msg import Header
 from smap_ros.bags.messages import image_from_message
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.calibration import RECTIFIED_INFO, CameraChoice, CameraInfos, rectification
+from smap_ros.calibration.calibration import Calibration
+from smap_ros.calibration.infos import RESTART
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError, unexpected
 from smap_ros.estimators import Estimator
@@ -56,28 +59,66 @@ class Arrival:
 class HeardInfos:
     """The CameraInfo messages of a topic, those that were said before we came among them.
 
-    Attributes:
-        known: what they say of the cameras.
+    Messages may come in one thread while another asks.
     """
 
     def __init__(self) -> None:
-        self.known = CameraInfos()
+        self._lock = threading.Lock()
+        self._known = CameraInfos()
         self._last: dict[str, float] = {}  # stamp of what came last, by frame
+        self._shown: dict[str, float] = {}  # stamp of the last image, by frame
+        # Of each frame the early one that is from before all that, as of a time that was set back.
+        self._aside: dict[str, CameraInfo] = {}
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The frames that have a calibration."""
+        return self._known.frames
 
     def take(self, info: CameraInfo) -> None:
         """One has arrived."""
-        self.known.take(info)
-        stamps = {**self._last, info.header.frame_id: seconds(info.header.stamp)}
-        self._last = {frame: stamps[frame] for frame in self.known.frames}
+        with self._lock:
+            self._take(info)
 
     def take_early(self, info: CameraInfo) -> None:
         """One that is kept for those who come late has arrived; what is newer than it wins.
 
-        A driver that is started anew, with another lens, says its calibration this way too.
+        A driver that is started anew, with another lens, says its calibration this way too. Where
+        its stamps began anew as well, as a simulation's, its images tell.
         """
-        stamp = seconds(info.header.stamp)
-        if not stamp or stamp >= self._last.get(info.header.frame_id, 0.0):
-            self.take(info)
+        frame, stamp = info.header.frame_id, seconds(info.header.stamp)
+        with self._lock:
+            if not stamp or stamp >= self._last.get(frame, 0.0):
+                self._take(info)
+            elif self._set_back(frame, stamp):
+                self._aside[frame] = info
+
+    def calibration(self, frame: str, stamp: float) -> Calibration:
+        """The calibration of an image that has arrived; arguments and errors of CameraInfos."""
+        with self._lock:
+            if stamp and self._set_back(frame, stamp) and (info := self._aside.pop(frame, None)):
+                self._take(info)
+            if frame in self._last:
+                self._shown[frame] = stamp
+        return self._known.calibration(frame, stamp, live=True)
+
+    def _take(self, info: CameraInfo) -> None:
+        frame, stamp = info.header.frame_id, seconds(info.header.stamp)
+        if self._set_back(frame, stamp):
+            self._forget(frame)
+        self._known.take(info)
+        self._last[frame] = stamp
+        for gone in self._last.keys() - set(self.frames):
+            del self._last[gone]
+            self._forget(gone)
+
+    def _forget(self, frame: str) -> None:
+        self._aside.pop(frame, None)
+        self._shown.pop(frame, None)
+
+    def _set_back(self, frame: str, stamp: float) -> bool:
+        """Whether who has that stamp began anew since the last message and image of a frame."""
+        return stamp < max(self._last.get(frame, 0.0), self._shown.get(frame, 0.0)) - RESTART
 
 
 class LiveCameras:
@@ -164,9 +205,9 @@ class LiveCameras:
             # From the field of view at hand, so that a change takes effect on the next image.
             self.source = f"fov_deg {self.fov_deg:g}"
             return CameraChoice(fov=math.radians(self.fov_deg)).camera(size)
-        rectified, infos = self._rectified_infos.known, self._infos.known
-        if self.rectification.rectified and frame_id in rectified.frames:
-            infos = rectified
+        infos = self._infos
+        if self.rectification.rectified and frame_id in self._rectified_infos.frames:
+            infos = self._rectified_infos
         try:
             calibration = infos.calibration(frame_id, stamp)
         except CameraError as error:

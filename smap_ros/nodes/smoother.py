@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from smap_ros.errors import CameraError, SmapError
+from smap_ros.geometry.transforms import HOLD_TURNING
 from smap_ros.graph.node_types import POSE3D_NODE, SMOOTHER_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
@@ -42,9 +43,7 @@ class SmootherNode(Node):
         self._settings = NodeParameters(self, SMOOTHER_NODE.parameters, accept=self._accept)
         self._smoother = BodySmoother(self._settings.options(SmootherConfig))
         self._problem = self._blind = ""  # what is wrong with people; with the camera's motion
-        fixed_frame = self._settings.text("fixed_frame")
-        without = "leave it empty; the camera's turning is estimated from the people then"
-        self._world = WorldFrame(self, fixed_frame, "fixed_frame", without) if fixed_frame else None
+        self._world = self._fixed_frame()
         self._statistics, self._waits = FrameStatistics(), Window()
         self._newest = 0.0  # seconds
         self._last: tuple[float, tuple[str, str]] | None = None  # stamp and view
@@ -55,6 +54,14 @@ class SmootherNode(Node):
         self._idle = self.create_timer(IDLE, self._flush, clock=STEADY)
         self._feed = Feed(self, "bodies_raw", POSE3D_NODE.name)
         self._diagnostics = Diagnostics(self, "smoothing", self._health)
+
+    def _fixed_frame(self) -> WorldFrame | None:
+        """What tells how the camera moves, if TF is to say so."""
+        name = self._settings.text("fixed_frame")
+        if not name:
+            return None
+        without = "leave it empty; the camera's turning is estimated from the people then"
+        return WorldFrame(self, name, "fixed_frame", without, HOLD_TURNING)
 
     def _on_bodies(self, message: BodyArray) -> None:
         started = time.perf_counter()

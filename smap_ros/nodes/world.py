@@ -11,6 +11,7 @@ from rclpy.node import Node
 from smap_ros.errors import InputError
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.geometry.transforms import (
+    HOLD,
     STATE_MOUNTING,
     WORLD_FRAME,
     Transform,
@@ -28,6 +29,7 @@ class WorldFrame:
         node: subscribes.
         name: of the world's frame; for a mounting level, z up, its origin on the floor.
         parameter: that names it; instead: what can be done without TF.
+        hold: seconds for which a frame's newest transform holds.
 
     Raises:
         InputError: if tf2_msgs isn't installed.
@@ -39,6 +41,7 @@ class WorldFrame:
         name: str,
         parameter: str = WORLD_FRAME,
         instead: str = STATE_MOUNTING,
+        hold: float = HOLD,
     ) -> None:
         if TFMessage is None:
             raise InputError(
@@ -46,7 +49,7 @@ class WorldFrame:
                 f"distribution (ros-jazzy-tf2-msgs), not from PyPI; without it {instead}"
             )
         self._node, self._name = node, name
-        self._tree = TransformTree(parameter=parameter, instead=instead)
+        self._tree = TransformTree(parameter=parameter, instead=instead, hold=hold)
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", self._take_moving, qos.TF),
             node.create_subscription(TFMessage, "/tf_static", self._take_fixed, qos.TF_STATIC),

@@ -49,6 +49,15 @@ def test_a_recording_that_begins_anew_forgets_what_comes_later():
     assert infos.calibration("cam", 200).k[0] == 600
 
 
+def test_a_live_image_from_long_before_all_is_of_another_clock_and_has_the_newest():
+    """Images stamped by the device's uptime, while its lens is changed."""
+    infos = take(*(camera_info(1000 + t, k=focal(500 + t)) for t in (0, 1)))
+    assert infos.calibration("cam", 60, live=True).k[0] == 501
+    assert infos.calibration("cam", 996, live=True).k[0] == 500  # just before its calibration
+    assert infos.calibration("cam", 60).k[0] == 500
+    assert infos.calibration("cam", 1000.5, live=True).k[0] == 500
+
+
 def test_each_frame_has_its_own():
     infos = take(camera_info(1, "left"), camera_info(1, "right", k=focal(500)))
     assert infos.calibration("right", 1).k[0] == 500

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from smap_ros.errors import CameraError
 from smap_ros.geometry.mounting import Mounting, level_pose
 from smap_ros.geometry.orientation import quaternion
-from smap_ros.geometry.transforms import HOLD, MEMORY, Transform, TransformTree
+from smap_ros.geometry.transforms import (
+    HOLD,
+    HOLD_TURNING,
+    MEMORY,
+    Transform,
+    TransformTree,
+)
 
 # Optical frame (x right, y down, z forward) in a body frame (x forward, y left, z up).
 OPTICAL = (-0.5, 0.5, -0.5, 0.5)
@@ -26,9 +32,9 @@ def about_y(angle: float) -> tuple[float, float, float, float]:
     return (0.0, math.sin(angle / 2), 0.0, math.cos(angle / 2))
 
 
-def robot(pitch: float = 0.3) -> TransformTree:
+def robot(pitch: float = 0.3, hold: float = HOLD) -> TransformTree:
     """A camera 1.1 m above base_footprint that looks down; the robot drives about in odom."""
-    tree = TransformTree()
+    tree = TransformTree(hold=hold)
     tree.add("base", Transform("base_footprint", (0.0, 0.0, 0.2), LEVEL), 0.0, fixed=True)
     tree.add("/camera", Transform("base", (0.1, 0.0, 0.9), about_y(pitch)), 0.0, fixed=True)
     tree.add("optical", Transform("camera", (0.0, 0.0, 0.0), OPTICAL), 0.0, fixed=True)
@@ -77,6 +83,15 @@ def test_the_world_may_hang_on_the_camera_and_frames_on_a_common_one():
 def test_between_messages_poses_are_interpolated_and_the_newest_is_held(stamp, x):
     pose = robot().pose("base", "odom", stamp)
     np.testing.assert_allclose(pose[:3, 3], (x, 0, 0.2), atol=1e-9)
+
+
+@pytest.mark.parametrize("hold", [HOLD_TURNING, HOLD])
+def test_who_asks_says_how_long_the_newest_holds(hold):
+    tree = robot(hold=hold)
+    assert tree.pose("base", "odom", 102.0 + hold)[0, 3] == 2
+    too_old = rf"{hold + 0.01:.2f} s newer than .*, which hold for {hold:g} s; .* often enough"
+    with pytest.raises(CameraError, match=too_old):
+        tree.pose("base", "odom", 102.01 + hold)
 
 
 def test_rotations_between_messages_stay_rotations():

@@ -117,6 +117,46 @@ def test_a_topic_that_is_throttled_on_purpose_loses_nothing():
     assert loss_of(sent[::4], sent) is None
 
 
+def meter_at(events):
+    """A meter that images and infos have come to at their times, and a way to let time pass."""
+    now = [0.0]
+    meter = LossMeter(clock=lambda: now[0])
+    for now[0], add in sorted(events, key=lambda event: event[0]):
+        getattr(meter, add)(now[0])
+
+    def wait(seconds):
+        now[0] += seconds
+
+    return meter, wait
+
+
+@pytest.mark.parametrize("rate", [2.0, 15.0, 30.0])
+def test_camera_infos_that_come_no_more_have_no_rate(rate):
+    """A camera that hangs sends neither; one whose images get lost goes on saying its lens."""
+    sent = stamps(rate, 12.0)
+    meter, wait = meter_at([(s, "info") for s in sent])
+    wait(1.2 / rate)
+    assert meter.info_rate == pytest.approx(rate)
+    wait(2.0 - 1.2 / rate)  # images are missed after so long
+    assert meter.info_rate == 0
+    wait(4.0)
+    assert meter.info_rate == 0
+
+
+@pytest.mark.parametrize(("images", "rate", "every"), [(3, 30.0, 1.0), (5, 30.0, 1.0),
+                                                      (3, 10.0, 1.0), (30, 30.0, 3.0)])  # fmt: skip
+def test_images_in_bursts_are_not_lost(images, rate, every):
+    """As of a camera that sends when something moves."""
+    bursts = 100 + np.arange(0, 12, every)
+    assert loss_of(np.concatenate([start + np.arange(images) / rate for start in bursts])) is None
+
+
+def test_a_link_that_loses_images_in_a_row_is_not_taken_for_bursts():
+    sent = stamps(15.0, 10.0)
+    lost = [k + j for k, row in ((20, 2), (50, 5), (90, 3), (120, 1)) for j in range(row)]
+    assert loss_of(np.delete(sent, lost)).sent == pytest.approx(15)
+
+
 def test_a_recording_that_begins_again_is_not_a_loss():
     first, again = stamps(), stamps(start=100.0)
     now = [0.0]

@@ -167,6 +167,54 @@ def test_rectified_images_whose_own_calibration_was_said_once_are_told_by_it(
     assert truth(driver.people(None), scene)
 
 
+@pytest.fixture
+def said(scene):
+    """Makes what a driver says of the scene's camera with another focal length, at a time."""
+
+    def info(stamp, focal):
+        header = Header(frame_id="eye", stamp=Time(sec=stamp))
+        return info_from_camera(replace(scene.camera, fx=focal, fy=focal), header, (1280, 720))
+
+    return info
+
+
+def focal_at(cameras, stamp):
+    return cameras.camera("eye", 1280, 720, stamp).fx
+
+
+def test_a_lens_that_is_said_once_by_a_driver_whose_stamps_began_anew_is_its_images(said):
+    cameras = LiveCameras()
+    cameras.take_early_info(said(1000, 700.0))
+    assert focal_at(cameras, 1001.0) == 700
+    cameras.take_early_info(said(5, 1400.0))
+    assert focal_at(cameras, 1001.5) == 700  # the first driver's still
+    assert focal_at(cameras, 5.2) == 1400
+    # However long it goes on.
+    assert focal_at(cameras, 999.0) == focal_at(cameras, 2000.0) == 1400
+    cameras.take_early_info(said(3, 900.0))  # again, as early as the one before
+    assert focal_at(cameras, 2001.0) == 1400
+    assert focal_at(cameras, 3.2) == focal_at(cameras, 2001.0) == 900
+
+
+def test_what_was_said_before_a_driver_that_goes_on_is_forgotten_with_its_time(said):
+    cameras = LiveCameras()
+    cameras.take_info(said(1000, 700.0))
+    cameras.take_early_info(said(997, 1400.0))  # a straggler
+    assert focal_at(cameras, 990.0) == 700
+    cameras.take_early_info(said(50, 1400.0))
+    cameras.take_info(said(7, 900.0))  # began anew by itself
+    cameras.take_info(said(300, 900.0))
+    assert focal_at(cameras, 52.0) == focal_at(cameras, 300.0) == 900
+
+
+def test_images_of_another_clock_have_the_newest_lens(said):
+    cameras = LiveCameras()
+    for second in range(20):
+        cameras.take_info(said(1000 + second, 700.0 if second < 10 else 1400.0))
+    assert focal_at(cameras, 500.0) == 1400  # seconds since the camera was switched on
+    assert focal_at(cameras, 1005.0) == focal_at(cameras, 999.0) == 700
+
+
 @pytest.mark.parametrize("rectified", [False, True])
 @pytest.mark.parametrize(
     ("first", "then", "wins"),

@@ -170,6 +170,33 @@ def test_a_person_keeps_the_id_while_the_camera_turns_as_tf_says(observer, start
     assert not any(body.predicted for m in out for body in m.bodies)
 
 
+def test_a_fixed_frame_is_unknown_soon_after_the_newest_transform(observer, start, with_tf2):
+    start("smoother_node", fixed_frame="odom")
+    raw = observer.publisher(BodyArray, "bodies_raw")
+    observer.wait(raw.get_subscription_count, "the node")
+    said = json.dumps(["odom", FRAME, [(100.0, (0.0, 0.0, 0.0, 1.0))]])
+    publisher = subprocess.Popen([sys.executable, "-c", MOVING, said])
+
+    def message_at(stamp, word):
+        # An image twice is told once; who is asked again is asked for the next microsecond.
+        def told():
+            header = Header(frame_id=FRAME, stamp=stamp_of(stamp + 1e-6 * next(again)))
+            raw.publish(body_array([(person((0.0, 0.0, 4.0)), False)], header, (1280, 720), MPI15))
+            time.sleep(0.2)
+            status = observer.status("smoother_node")
+            return status and word in status.message and status.message
+
+        again = iter(range(10_000))
+        return observer.wait(told, f"{word!r} at {stamp}")
+
+    try:
+        message_at(100.05, "running")
+        told = message_at(100.2, "0.20 s newer than")
+        assert "the camera's motion is unknown" in told and "which hold for 0.1 s" in told
+    finally:
+        end(publisher)
+
+
 def test_a_fixed_frame_that_tf_lacks_is_told_in_the_smoothers_own_words(observer, start, with_tf2):
     start("smoother_node", fixed_frame="odom")
     raw = observer.publisher(BodyArray, "bodies_raw")

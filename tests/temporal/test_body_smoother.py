@@ -9,7 +9,8 @@ import pytest
 
 from smap_ros.bodies import Body
 from smap_ros.bundles.bundle import load_bundle
-from smap_ros.errors import BundleError, InputError
+from smap_ros.errors import BundleError, CameraError, InputError
+from smap_ros.geometry.transforms import HOLD_TURNING, Transform, TransformTree
 from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
 from tests.temporal.people import STEP, identities, person
@@ -183,6 +184,30 @@ def test_who_is_lost_stays_where_they_are_while_the_camera_turns(name, delay):
         (lost,) = answer.people
         assert lost.predicted
         assert np.linalg.norm(lost.body.root - place) < 0.35
+
+
+@pytest.mark.parametrize("fastest", [1.0, 1.2, 1.5])  # radians/second
+def test_nobody_is_renamed_while_the_camera_turns_and_tf_comes_rarely(fastest):
+    """Where the newest transform is too old the people tell how the camera turned."""
+    tree, smoother = TransformTree(hold=HOLD_TURNING), BodySmoother()
+    named, unknown = [], 0
+    for k in range(30):
+        time = k / 15
+        yaw = 0.5 * np.sin(fastest / 0.5 * time)
+        c, s = np.cos(yaw), np.sin(yaw)
+        if k % 3 == 0:  # 5 hertz
+            turned = Transform("odom", (0.0, 0.0, 0.0), (0.0, np.sin(yaw / 2), 0, np.cos(yaw / 2)))
+            tree.add("cam", turned, time, fixed=False)
+        try:
+            pose = tree.pose("cam", "odom", time)
+        except CameraError:
+            pose, unknown = None, unknown + 1
+        pan = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        places = np.array([(0, 0, 3), (1.2, 0, 5), (-2, 0, 5.5)]) @ pan
+        answers = smoother.update([person(place) for place in places], time, pose=pose)
+        named.append(identities(people(answers)))
+    assert named == [[0, 1, 2]] * 30
+    assert unknown == 10
 
 
 def test_settings_that_contradict_each_other_are_refused():
