@@ -9,7 +9,7 @@ Examples:
     >>> from smap_ros import Camera, create_estimator, open_source
     >>> from smap_ros.paths import config_directory
     >>> frame = next(iter(open_source(str(config_directory() / "demo" / "clip.mp4"))))
-    >>> camera = Camera.for_image(frame.image, fov_deg=60)
+    >>> camera = Camera.for_image(frame.image, fov_deg=60, pixel_aspect=frame.pixel_aspect)
     >>> people = create_estimator("smap_lite").estimate(frame.image, camera, frame.stamp)
     >>> all(body.root[2] > 0 for body in people)
     True

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import CameraError
-from smap_ros.geometry.lenses import widest
+from smap_ros.geometry.lenses import fisheye_rays, widest
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.geometry.opening import check_field_of_view
 
@@ -37,6 +37,7 @@ _NO_LENS = re.compile(r"^$|^none$|brown|pinhole|perspective|no.?distortion|plumb
 
 # An undistorted pixel must project back to within this of where it came from.
 LENS_TOLERANCE_PX = 0.5
+_FISHEYE_TOLERANCE_PX = 1e-4  # what is farther is none of OpenCV's solutions, but where it gave up
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,21 @@ class Camera:
         return cls(width, height, focal, focal * pixel_aspect, *middle)
 
     @classmethod
-    def for_image(cls, image: NDArray[Any], *, fov_deg: float) -> Camera:
+    def for_image(cls, image: NDArray[Any], *, fov_deg: float, pixel_aspect: float = 1.0) -> Camera:
         """:meth:`from_fov` for an image [H, W, 3], with the angle in degrees.
+
+        Args:
+            image: of which the size is taken.
+            fov_deg: horizontal field of view in degrees.
+            pixel_aspect: how many times as wide as high a pixel is, ``frame.pixel_aspect`` of
+                what ``open_source`` gives; taken for square, people are placed wrongly.
 
         Raises:
             CameraError: if people can't be placed by it: an angle outside of 1.15 to 157.4 degrees.
         """
         check_field_of_view(math.radians(fov_deg))
         height, width = image.shape[:2]
-        return cls.from_fov(width, height, math.radians(fov_deg))
+        return cls.from_fov(width, height, math.radians(fov_deg), pixel_aspect)
 
     @classmethod
     def from_matrix(
@@ -277,12 +284,28 @@ class Camera:
             )
         ideal = np.asarray(done[:, 0], dtype=np.float64)
         # Where the iteration diverges OpenCV returns whatever it had: only believe solutions.
+        if self.distortion_model == "equidistant":
+            given_up = ~self._solved(ideal, pixels, _FISHEYE_TOLERANCE_PX)
+            ideal[given_up] = self._solve_fisheye(pixels[given_up])
+        ideal[~self._solved(ideal, pixels, LENS_TOLERANCE_PX)] = np.nan
+        return ideal
+
+    def _solved(
+        self, ideal: NDArray[np.float64], pixels: NDArray[np.float64], tolerance_px: float
+    ) -> NDArray[np.bool_]:
+        """Which ideal pixels [N, 2] the lens shows where they are."""
         xy = (ideal - (self.cx, self.cy)) / (self.fx, self.fy)
         again = self.project(np.concatenate([xy, np.ones((len(xy), 1))], axis=1))
-        wrong = ~(np.linalg.norm(again - pixels, axis=1) < LENS_TOLERANCE_PX)
-        wrong |= np.linalg.norm(xy, axis=1) > self.widest
-        ideal[wrong] = np.nan
-        return ideal
+        near = np.linalg.norm(again - pixels, axis=1) < tolerance_px
+        return np.asarray(near & (np.linalg.norm(xy, axis=1) <= self.widest))
+
+    def _solve_fisheye(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Ideal pixels of those that OpenCV has no solution for, float64 [N, 2]."""
+        centre, focal = np.array([self.cx, self.cy]), np.array([self.fx, self.fy])
+        bent = (pixels - centre) / focal
+        shown = np.maximum(np.linalg.norm(bent, axis=1), 1e-12)
+        rays = fisheye_rays(shown, self.distortion, self.widest)
+        return np.asarray(bent * (rays / shown)[:, None] * focal + centre)
 
     def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Pixels of 3D points, with distortion.

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLEFORMAT, ImageFileDirectory_v2
 
 from smap_ros.errors import InputError
 from smap_ros.images import (
@@ -36,6 +37,7 @@ HEIF_SUFFIXES = (".heic", ".heif")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _ORIENTATION = 0x0112  # EXIF
+_SAMPLE_FORMATS = {2: "signed ", 3: "floating-point ", 5: "complex ", 6: "complex "}  # of TIFF
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,34 @@ def _header(data: bytes, name: str) -> _Header:
     except PillowImage.DecompressionBombError as error:
         raise InputError(f"{name} is far too large to be decoded: {error}") from error
     except UnidentifiedImageError as error:
+        if samples := _tiff_samples(data):
+            raise InputError(
+                f"{name} is a TIFF of {samples}, which isn't read; expected a photo of 8 or 16 "
+                "bits (unsigned), grey or coloured, not measurements: convert it"
+            ) from error
         raise InputError(
-            f"{name} ({len(data)} bytes) isn't an image that can be read; expected jpg, png, bmp, "
-            "webp, tiff, avif, gif, ppm or pgm"
+            f"{name} ({len(data)} bytes) isn't an image that can be read; expected jpg, jp2, png, "
+            "bmp, webp, tiff, avif, gif, ppm or pgm"
         ) from error
     except Exception as error:  # Pillow's readers fail in many ways on damaged files
         raise InputError(f"{name} ({len(data)} bytes) is damaged: {error}") from error
+
+
+def _tiff_samples(data: bytes) -> str:
+    """What a pixel of a TIFF holds, for people; empty where it is none, or damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is missing is told by us
+            tags = ImageFileDirectory_v2(data[:8])
+            file = io.BytesIO(data)
+            file.seek(tags.next)
+            tags.load(file)
+        bits = tags[BITSPERSAMPLE]
+        kind = _SAMPLE_FORMATS.get(tags.get(SAMPLEFORMAT, (1,))[0], "")
+    except Exception:  # see above
+        return ""
+    widths = " and ".join(str(width) for width in sorted(set(bits)))
+    return f"{len(bits)} {kind}sample{'s' * (len(bits) > 1)} of {widths} bits a pixel"
 
 
 def _check_whole(data: bytes, header: _Header, name: str) -> None:
@@ -165,7 +189,12 @@ def _decode(data: bytes, name: str) -> Image:
     except cv2.error as error:
         raise InputError(f"{name} can't be decoded: {error.err or error}") from error
     if decoded is None:
-        raise InputError(f"{name} is damaged, or of a kind that OpenCV doesn't decode here")
+        samples = _tiff_samples(data)
+        kind = f": a TIFF of {samples}; expected 8 or 16 bits (unsigned), convert it"
+        raise InputError(
+            f"{name} is damaged, or of a kind that OpenCV doesn't decode here"
+            + (kind if samples else "")
+        )
     if decoded.dtype not in (np.uint8, np.uint16):
         raise InputError(
             f"{name} has {decoded.dtype} samples; expected a photo of 8 or 16 bits, not "

@@ -1,4 +1,4 @@
-"""A network camera: MJPEG over HTTP, that can stall, vanish and come back."""
+"""A network camera: MJPEG over HTTP, that can stall, fall silent, vanish and come back."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ import numpy as np
 from smap_ros.images import encode_compressed
 
 PERIOD = 0.05  # seconds
+LONGEST = 20.0  # that nothing is sent, so that no reader waits for ever
 
 
 class NetworkCamera:
-    """Serves ``/stream``, images that get brighter, and ``/film.mp4``, if there is one."""
+    """Serves ``/stream``, images that get brighter, ``/film.mp4`` and ``/live``, if there are any.
 
-    def __init__(self, size: tuple[int, int] = (64, 48), film: bytes = b"") -> None:
-        self.size, self.film = size, film
-        self.stalled = threading.Event()
+    Attributes:
+        stalled: no more images come; of a film its first half.
+        silent: who asks for anything is not answered.
+        live: a stream that goes on after its last byte without sending any.
+    """
+
+    def __init__(
+        self, size: tuple[int, int] = (64, 48), film: bytes = b"", live: bytes = b""
+    ) -> None:
+        self.size, self.film, self.live = size, film, live
+        self.stalled, self.silent = threading.Event(), threading.Event()
         self._vanished = threading.Event()
         self._sockets: list[socket.socket] = []
         self._port = 0
@@ -59,10 +68,18 @@ class NetworkCamera:
         self._sockets.clear()
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        if self.silent.is_set():
+            self._vanished.wait(LONGEST)
+            return
         if request.path.partition("?")[0] == "/film.mp4":
             self._send_film(request)
             return
         request.send_response(200)
+        if request.path == "/live":
+            request.end_headers()
+            request.wfile.write(self.live)
+            self._vanished.wait(LONGEST)
+            return
         request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=part")
         request.end_headers()
         count = 0
@@ -84,4 +101,8 @@ class NetworkCamera:
         request.send_header("Content-Range", f"bytes {first}-{size - 1}/{size}")
         request.send_header("Content-Length", str(size - first))
         request.end_headers()
+        if self.stalled.is_set() and first < size // 2:  # else its index is asked for
+            request.wfile.write(self.film[first : size // 2])
+            self._vanished.wait(LONGEST)
+            return
         request.wfile.write(self.film[first:])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError
+from smap_ros.geometry.lenses import fisheye_rays, widest
 
 LENSES = {
     "none": ((), "plumb_bob"),
@@ -179,6 +180,18 @@ def test_openings_that_place_nobody_are_refused_for_images(degrees):
     assert math.degrees(Camera.for_image(image, fov_deg=150).fov) == pytest.approx(150)
 
 
+def test_pixels_of_an_image_may_be_wider_than_high():
+    """A film of 576x432 px that is shown in 768x432 has the camera of that, and its distances."""
+    stored, shown = np.zeros((432, 576, 3), np.uint8), np.zeros((432, 768, 3), np.uint8)
+    view = Camera.for_image(stored, fov_deg=60, pixel_aspect=4 / 3)
+    square = Camera.for_image(shown, fov_deg=60)
+    assert view.fov == pytest.approx(square.fov)
+    assert (view.fx, view.fy) == pytest.approx((square.fx * 3 / 4, square.fy))
+    for aspect in (0, -1, math.nan):
+        with pytest.raises(CameraError, match="positive focal"):
+            Camera.for_image(stored, fov_deg=60, pixel_aspect=aspect)
+
+
 BENT = {
     "webcam": ((-0.34, 0.13, 0.001, -0.001, -0.023), "plumb_bob"),  # turns back at 57 degrees
     "rational": ((0.1, -0.4, 0.0, 0.0, 0.02, 0.3, 0.05, 0.01), "rational_polynomial"),
@@ -235,3 +248,31 @@ def test_coefficients_may_be_a_list():
     one, other = (Camera(640, 480, 500, 500, 320, 240, d) for d in ([0.1] * 5, (0.1,) * 5))
     point = np.array([0.2, -0.1, 1.0])
     np.testing.assert_array_equal(one.project(point), other.project(point))
+
+
+@pytest.mark.parametrize("lens", [(0.1, 0.02, 0.0, 0.0), (0.05, 0.0, 0.0, 0.0), (0.3, 0, 0, 0)])
+def test_a_fisheye_that_shows_rays_far_from_the_middle_knows_them(lens):
+    """OpenCV takes nothing to be farther than a quarter of a turn by the focal length."""
+    view = Camera(1280, 960, 300, 290, 639.5, 479.5, lens, "equidistant")
+    angle, turn = np.meshgrid(np.radians(np.linspace(0.0, 89.0, 90)), np.radians([0, 50, 200]))
+    rays = np.stack(
+        [np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.cos(angle)], axis=-1
+    )
+    pixels = view.project(rays)
+    np.testing.assert_allclose(view.back_project(pixels, rays[..., 2]), rays, atol=1e-6)
+    # What is beyond half a sphere is on no plane.
+    assert np.isnan(view.undistort(np.array([4000.0, 479.5]))).all()
+
+
+@given(lens=st.tuples(*[st.floats(-0.3, 0.3)] * 4), seed=st.integers(0, 99))
+def test_fisheye_rays_are_those_of_opencv_wherever_it_has_some(lens, seed):
+    limit = widest(True, lens)
+    angles = np.random.default_rng(seed).uniform(0.01, min(math.atan(limit), 1.3), 20)
+    shown = angles * np.polynomial.polynomial.polyval(angles**2, (1.0, *lens))
+    ours = fisheye_rays(shown, lens, limit)
+    pixels = np.stack([shown, np.zeros_like(shown)], axis=-1)[:, None]
+    theirs = cv2.fisheye.undistortPoints(pixels, np.eye(3), np.array(lens))[:, 0, 0]
+    there = np.arctan(theirs)
+    solved = np.abs(there * np.polynomial.polynomial.polyval(there**2, (1.0, *lens)) - shown) < 1e-9
+    solved &= (theirs >= 0) & (theirs < 0.99 * limit)
+    np.testing.assert_allclose(np.arctan(ours)[solved], there[solved], atol=1e-6)

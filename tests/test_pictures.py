@@ -183,6 +183,26 @@ def test_broken_pictures_are_refused_with_a_reason(tmp_path, name):
     assert name in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("samples", "shape", "said"),
+    [
+        (np.float32, (4, 4, 3), "is a TIFF of 3 floating-point samples of 32 bits a pixel"),
+        (np.float64, (4, 4, 3), "is a TIFF of 3 floating-point samples of 64 bits a pixel"),
+        (np.int32, (4, 4, 3), "is a TIFF of 3 signed samples of 32 bits a pixel"),
+        (np.float32, (4, 4), "a TIFF of 1 floating-point sample of 32 bits a pixel"),
+    ],
+)
+def test_of_a_tiff_that_is_no_photo_its_samples_are_told(tmp_path, samples, shape, said):
+    """TIFF is among what is read, so that "expected tiff" would help nobody."""
+    path = tmp_path / "measured.tif"
+    path.write_bytes(cv2.imencode(".tiff", np.ones(shape, samples))[1].tobytes())
+    with pytest.raises(
+        InputError, match=rf"{said}.*expected .*8 or 16 bits.*convert it"
+    ) as refusal:
+        read_picture(path)
+    assert "isn't an image" not in str(refusal.value)
+
+
 def test_a_folder_never_loses_its_other_pictures(tmp_path, caplog):
     for name, (data, _) in broken_files().items():
         (tmp_path / name).write_bytes(data)

@@ -1,5 +1,6 @@
 """Videos turned and mirrored, of uneven rates, and with names that are no text."""
 
+import io
 import os
 import threading
 from fractions import Fraction
@@ -8,11 +9,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from smap_ros.errors import InputError
 from smap_ros.sources import open_source
 from smap_ros.sources.video import VideoSource
 from tests.test_sources import shade, write_video
+
+# Bright in one corner, so that each way of turning and mirroring makes another picture.
+CORNER = np.zeros((48, 64, 3), np.uint8)
+CORNER[:16, :24] = 100
 
 
 def with_matrix(path: Path, a: float, b: float, c: float, d: float) -> Path:
@@ -44,6 +50,48 @@ def test_a_video_is_turned_and_mirrored_as_the_file_says(tmp_path, matrix, shown
     image = next(iter(open_source(str(with_matrix(path, *matrix))))).image
     np.testing.assert_array_equal(image, shown(plain))
     assert VideoSource(path).survey().size == image.shape[1::-1]
+    assert not caplog.text
+
+
+def with_exif(image: np.ndarray, orientation: int) -> bytes:
+    """A camera's JPEG, which says how it was held."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(image[..., ::-1])).save(
+        file, "JPEG", exif=exif, quality=95
+    )
+    return file.getvalue()
+
+
+def write_jpegs(path: Path, jpegs: list[bytes]) -> Path:
+    """A film of JPEGs as they are: an AVI, or one after the other."""
+    if path.suffix == ".mjpeg":
+        path.write_bytes(b"".join(jpegs))
+        return path
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for k, jpeg in enumerate(jpegs):
+            packet = av.Packet(jpeg)
+            packet.stream, packet.pts, packet.dts = stream, k, k
+            packet.time_base = Fraction(1, 10)
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mjpeg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_film_of_jpegs_is_turned_and_mirrored_as_their_exif_says(
+    tmp_path, suffix, orientation, caplog
+):
+    jpeg = with_exif(shade(1) // 2 + CORNER, orientation)
+    path = write_jpegs(tmp_path / f"a{suffix}", [jpeg] * 3)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(jpeg)))
+    upright = np.asarray(turned.convert("RGB"))[..., ::-1].astype(int)
+    images = [frame.image for frame in VideoSource(path)]
+    assert [image.shape for image in images] == [upright.shape] * 3
+    assert all(np.abs(image - upright).mean() < 4 for image in images)
+    assert VideoSource(path).survey().size == upright.shape[1::-1]
     assert not caplog.text
 
 

@@ -101,8 +101,9 @@ def _time(asked: Asked, bundle: Bundle, network: Any) -> None:
         False,
     )  # fmt: skip
     assert frame is not None
-    image = next(iter(open_source("config/demo/clip.mp4"))).image
-    camera = Camera.for_image(image, fov_deg=60)
+    shown = next(iter(open_source("config/demo/clip.mp4")))
+    image = shown.image
+    camera = Camera.for_image(image, fov_deg=60, pixel_aspect=shown.pixel_aspect)
     spec = bundle.manifest.input  # type: ignore[attr-defined]
     letterbox = Letterbox(camera.width, camera.height, spec.width, spec.height, spec.resize)
     for name in traffic:

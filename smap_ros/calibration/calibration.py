@@ -6,6 +6,7 @@ rectified images and impossible numbers are dealt with here and nowhere else.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from smap_ros.calibration.plausible import check_intrinsics, check_lens
+from smap_ros.calibration.plausible import check_intrinsics, check_lens, check_unsized
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError
+
+LOG = logging.getLogger(__name__)
 
 # Names of lens models in the wild -> ours. What is in none of them is refused by Camera.
 LENS_MODELS = {
@@ -40,7 +43,8 @@ class Calibration:
 
     Attributes:
         width, height: size in pixels of the image that was calibrated in, before any window and
-            binning; both 0 when that isn't stated: the size of the image at hand.
+            binning; both 0 when that isn't stated: the size of the image at hand, if the principal
+            point is near its middle.
         k: intrinsic matrix, 9 numbers, row-major; for raw (distorted) images.
         d: coefficients of the lens.
         model: of the lens, as :class:`smap_ros.camera.Camera` names it.
@@ -136,10 +140,18 @@ def _camera(
     matrix = _projection(stated) if rectified else stated.k
     lens = () if rectified else stated.d
     camera = Camera.from_matrix(width, height, matrix, lens, "" if rectified else stated.model)
-    # Where only the window's size is stated, the middle of the sensor isn't known.
-    check_intrinsics(camera, "P" if rectified else "K", matrix, centred=_middle_known(stated))
+    unsized = not (stated.width or stated.height or _window(stated))
+    # Where only the window's size is stated, the middle of the sensor isn't known; without any
+    # size K has to be nearer to it, which is checked below.
+    centred = _middle_known(stated) and (rectified or not unsized)
+    check_intrinsics(camera, "P" if rectified else "K", matrix, centred)
+    if unsized:
+        calibrated = len(stated.k) == 9 and any(stated.k)
+        check_unsized(camera, stated.k if calibrated else matrix)
     camera = _windowed(camera, stated)
     check_lens(camera)
+    if unsized:
+        LOG.warning("a calibration states no size; taken for %dx%d px, the image's", width, height)
     scaled = scaled and _window(stated) is None
     return camera if size is None else fitted(camera, size, scaled)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from smap_ros.calibration.calibration import Calibration, lens_model
-from smap_ros.calibration.lens_fields import coefficients, floats, matrix_data, named_fisheye
+from smap_ros.calibration.lens_fields import coefficients, floats, matrix_data
+from smap_ros.calibration.lens_models import named_model, stated_model
 from smap_ros.calibration.opencv_storage import calibration_from_storage, is_storage
 from smap_ros.errors import CameraError
 from smap_ros.markup import whole_number, yaml_documents
@@ -117,10 +118,12 @@ def _from_camera_calibration(content: Mapping[str, Any]) -> Calibration:
 
 def _stated_lens(content: Mapping[str, Any], lens: tuple[float, ...]) -> str:
     """The lens model; older calibrators say `camera_model: fisheye` beside, or instead."""
-    model = lens_model(content.get("distortion_model", ""))
-    field = named_fisheye(content)
-    if field is None:
+    model = lens_model(stated_model(content))
+    field, named = named_model(content)
+    if not field:
         return model
+    if named != "equidistant":  # refused by Camera, but where Brown's bends nothing
+        return model if "brown" in named and not any(lens) else named
     if model not in ("plumb_bob", "equidistant") or len(lens) != 4:
         raise CameraError(
             f"{field} is {content[field]!r}, but the distortion is {model} with "
@@ -176,12 +179,13 @@ def _from_kalibr(content: Mapping[str, Any]) -> Calibration:
         )
     fx, fy, cx, cy = map(float, content["intrinsics"])
     width, height = content["resolution"]
+    lens = coefficients(content)
     return Calibration(
         whole_number(width),
         whole_number(height),
         (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0),
-        coefficients(content),
-        lens_model(content.get("distortion_model", "none")),
+        lens,
+        _stated_lens(content, lens),
     )
 
 
@@ -191,7 +195,7 @@ def _from_intrinsics(content: Mapping[str, Any]) -> Calibration:
     k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
     lens = coefficients(content, one_by_one=True)
     model = _stated_lens(content, lens)
-    if len(lens) > 5 and "distortion_model" not in content:
+    if len(lens) > 5 and model == "plumb_bob" and not stated_model(content):
         model = "rational_polynomial"
     return Calibration(*_plain_size(content), k, lens, model)
 

@@ -12,8 +12,14 @@ from contextlib import suppress
 from typing import Any
 
 from smap_ros.calibration.calibration import lens_model
+from smap_ros.calibration.lens_models import (
+    named_model,
+    plain_name,
+    refuse_other_cameras,
+    stated_model,
+)
 from smap_ros.camera import DISTORTION_MODELS
-from smap_ros.errors import CameraError
+from smap_ros.errors import CameraError, shortened
 
 # Names that programs give the coefficients, without case and underscores; the samples' own first.
 LENS_NAMES = (
@@ -24,15 +30,11 @@ _READ = "distortion_coefficients, distortion_coeffs, dist_coeffs, dist_coeff, di
 # One by one, in OpenCV's order: of its usual lens, its rational one, and a fisheye.
 _PLAIN, _RATIONAL = ("k1", "k2", "p1", "p2", "k3"), ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 _FISHEYE = ("k1", "k2", "k3", "k4")
-_LIKE_LISTS = re.compile("(?<!un)dist(?!ance)|coef")
+_LIKE_LISTS = re.compile("(?<!un)dist(?!ance)|coef|radial|tangential|fisheye")
 _LIKE_NUMBERS = re.compile(r"^[kp]\d$")
+_MAYBE_DISTANCE = ("d", "dist")
 _NO_MODEL = ("", "none")
-MAYBE_PRODUCT = ("lensmodel", "cameramodel", "modeltype", "model")
-
-
-def plain_name(name: str) -> str:
-    """A field's name without what programs spell differently."""
-    return name.lower().replace("_", "")
+_DIGITS = re.compile(r"(?<!\w)[-+]?\.?\d")  # not those of a word: kannala_brandt4
 
 
 def coefficients(content: Mapping[str, Any], *, one_by_one: bool = False) -> tuple[float, ...]:
@@ -44,13 +46,15 @@ def coefficients(content: Mapping[str, Any], *, one_by_one: bool = False) -> tup
 
     Raises:
         CameraError: if it states two different ones, has fields that look like coefficients and
-            aren't read, or states a lens model without coefficients.
+            aren't read, states a lens model without coefficients, or is for another kind of camera.
     """
+    refuse_other_cameras(content)
     fields = {name: value for name, value in content.items() if value is not None}
+    _refuse_text(fields)
     stated = [
         floats(_stated(str(name), value))
         for name, value in fields.items()
-        # A number or a word is something else: a distance, the name of a model.
+        # A word is something else: the name of a model.
         if plain_name(str(name)) in LENS_NAMES and isinstance(value, list | tuple | Mapping)
     ]
     if one_by_one and (single := _one_by_one(fields)):
@@ -64,6 +68,17 @@ def coefficients(content: Mapping[str, Any], *, one_by_one: bool = False) -> tup
     if not stated:
         _refuse_bare_model(fields)
     return max(stated, key=len, default=())
+
+
+def _refuse_text(fields: Mapping[str, Any]) -> None:
+    """Coefficients without their brackets are a text to YAML."""
+    for name, value in fields.items():
+        named = plain_name(str(name)) in LENS_NAMES and isinstance(value, str)
+        if named and _DIGITS.search(value):
+            raise CameraError(
+                f"{name} is the text {shortened(value)}; expected a list of coefficients in "
+                "OpenCV's order. Put them in brackets, with commas: [-0.1, 0.01, 0, 0, 0]"
+            )
 
 
 def _stated(name: str, value: Any) -> Any:
@@ -104,31 +119,19 @@ def floats(values: Any) -> tuple[float, ...]:
 def _one_by_one(fields: Mapping[str, Any]) -> tuple[float, ...]:
     """Coefficients that have a field each; what is left out of the usual lens is 0."""
     single = {name: value for name, value in fields.items() if _LIKE_NUMBERS.search(str(name))}
-    stated = lens_model(fields.get("distortion_model", ""))
-    fisheye = stated == "equidistant" or named_fisheye(fields) is not None
+    stated = lens_model(stated_model(fields))
+    fisheye = "equidistant" in (stated, named_model(fields)[1])
     for names, whole in ((_FISHEYE, True),) if fisheye else ((_PLAIN, False), (_RATIONAL, True)):
         if set(single) <= set(names) and (len(single) == len(names) or not whole):
             return floats([single.get(name, 0.0) for name in names]) if single else ()
     return ()
 
 
-def named_fisheye(content: Mapping[str, Any]) -> str | None:
-    """The field beside, or instead of, distortion_model that says fisheye; None without any.
-
-    What is called a model of the camera or lens may also be the name of a product.
-    """
-    for name, value in content.items():
-        named = isinstance(value, str) and plain_name(str(name)) in MAYBE_PRODUCT
-        if named and lens_model(value) == "equidistant":
-            return str(name)
-    return None
-
-
 def _refuse_unread(fields: Mapping[str, Any], one_by_one: bool) -> None:
-    fisheye = named_fisheye(fields) is not None
+    fisheye = named_model(fields)[1] == "equidistant"
     unread = [
         str(name)
-        for name, value in fields.items()
+        for name, value in ((name, _untexted(value)) for name, value in fields.items())
         if _like_a_lens(str(name), value) and (fisheye or not _is_zero(value))
     ]
     if unread:
@@ -138,6 +141,16 @@ def _refuse_unread(fields: Mapping[str, Any], one_by_one: bool) -> None:
             f"the coefficients in OpenCV's order as one of {_READ}{more}. Rename them, or take "
             "them out if there is no lens to undo"
         )
+
+
+def _untexted(value: Any) -> Any:
+    """Numbers that are a text, as PyYAML reads 1e-3 and what has no brackets, as numbers."""
+    if isinstance(value, str):
+        words = [word for word in re.split(r"[\s,;()\[\]{}]+", value) if word]
+        with suppress(ValueError):
+            numbers = [float(word) for word in words]
+            return numbers[0] if len(numbers) == 1 else numbers
+    return value
 
 
 def _is_zero(value: Any) -> bool:
@@ -151,7 +164,9 @@ def _like_a_lens(name: str, value: Any) -> bool:
     if isinstance(value, list | tuple | Mapping):
         return bool(value) and bool(_LIKE_LISTS.search(plain_name(name)))
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and bool(_LIKE_NUMBERS.search(plain_name(name)))
+    plain = plain_name(name)
+    lens = plain in LENS_NAMES and plain not in _MAYBE_DISTANCE
+    return number and (lens or bool(_LIKE_NUMBERS.search(plain)))
 
 
 def _refuse_bare_model(fields: Mapping[str, Any]) -> None:

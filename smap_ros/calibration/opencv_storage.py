@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 
 from smap_ros.calibration.calibration import Calibration, lens_model
-from smap_ros.calibration.lens_fields import MAYBE_PRODUCT, coefficients, plain_name
+from smap_ros.calibration.lens_fields import coefficients
+from smap_ros.calibration.lens_models import named_model, plain_name, stated_model
 from smap_ros.errors import CameraError
 from smap_ros.markup import whole_number
 
@@ -16,8 +17,6 @@ from smap_ros.markup import whole_number
 _MATRIX = ("cameramatrix", "intrinsicmatrix", "intrinsics", "mtx", "k", "m")
 _WIDTH, _HEIGHT = ("imagewidth", "width"), ("imageheight", "height")
 _SIZE = ("imagesize", "size", "resolution")
-_FISHEYE = ("fisheyemodel", "fisheye", "isfisheye")
-_LENS_MODEL = ("distortionmodel",)
 # OpenCV's usual model: the number of coefficients tells which of both.
 _PLAIN_MODELS = (
     "plumb_bob", "pinhole", "perspective", "opencv", "opencv5", "standard",
@@ -62,15 +61,12 @@ def calibration_from_storage(text: str) -> Calibration:
 
 def _model(nodes: dict[str, tuple[str, Any]]) -> str:
     """The lens model that is stated; empty where none is but OpenCV's usual one."""
-
-    def named(keys: tuple[str, ...]) -> list[str]:
-        values = (nodes.get(key, ("", None))[1] for key in keys)
-        return [lens_model(value) for value in values if isinstance(value, str)]
-
-    fisheye = any(_is_true(nodes[key][1]) for key in _FISHEYE if key in nodes)
-    if fisheye or "equidistant" in named(MAYBE_PRODUCT):
-        return "equidistant"
-    return next((name for name in named(_LENS_MODEL) if name not in _PLAIN_MODELS), "")
+    fields = dict(nodes.values())
+    if named := named_model(fields)[1]:
+        return named
+    value = stated_model(fields)
+    model = lens_model(value) if isinstance(value, str) else ""
+    return "" if model in _PLAIN_MODELS else model
 
 
 def _nodes(text: str) -> dict[str, tuple[str, Any]]:
@@ -125,7 +121,3 @@ def _size(nodes: dict[str, tuple[str, Any]]) -> tuple[int, int]:
         for keys in (_WIDTH, _HEIGHT)
     ]
     return found[0], found[1]
-
-
-def _is_true(value: Any) -> bool:
-    return str(value).strip().lower() in ("1", "1.0", "true", "yes")

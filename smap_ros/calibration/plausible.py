@@ -16,6 +16,9 @@ PIXEL_ASPECT_RANGE = 0.4, 2.5
 # Farthest that the principal point may be from the middle, by the size of the image. The K of an
 # image twice as large has it at 0.5.
 OFF_CENTRE = 0.45
+# And where nobody says for which size a matrix is: the K of an image two thirds or one and a half
+# times as large has it at 0.17 and 0.25.
+OFF_CENTRE_UNSIZED = 0.08
 SKEW = 0.01  # largest share of fx; our cameras have none
 # Where a lens must be a lens: out to this share of the way from the middle to the edges. A
 # fisheye may see more than half a sphere, which no plane shows.
@@ -53,9 +56,7 @@ def check_intrinsics(
             f"{name} is impossible: fx is {camera.fx:g} px and fy {camera.fy:g} px, so a pixel "
             f"would be {camera.fy / camera.fx:.3g} times as wide as high. Calibrate the camera"
         )
-    middle = (camera.width - 1) / 2, (camera.height - 1) / 2
-    off = abs(camera.cx - middle[0]) / camera.width, abs(camera.cy - middle[1]) / camera.height
-    if centred and max(off) > OFF_CENTRE:
+    if centred and _off_centre(camera, camera.cx, camera.cy) > OFF_CENTRE:
         raise CameraError(
             f"{name} is impossible: its principal point ({camera.cx:.6g}, {camera.cy:.6g}) is not "
             f"near the middle of an image of {camera.width}x{camera.height} px. It may be for "
@@ -68,6 +69,25 @@ def check_intrinsics(
     if not abs(matrix[1]) <= SKEW * camera.fx:  # NaN, too
         raise CameraError(
             f"{name} has a skew of {matrix[1]:g} px, which is not supported; calibrate without"
+        )
+
+
+def check_unsized(camera: Camera, matrix: Sequence[float]) -> None:
+    """Refuse the size of an image for a calibration that states none, where it can't be that.
+
+    Args:
+        camera: at the size of the image's sensor.
+        matrix: K, 9 numbers, row-major.
+
+    Raises:
+        CameraError: saying for which size it looks made.
+    """
+    cx, cy = matrix[2], matrix[5]
+    if not _off_centre(camera, cx, cy) <= OFF_CENTRE_UNSIZED:
+        raise CameraError(
+            f"the calibration states no size, and its principal point ({cx:.6g}, {cy:.6g}) is not "
+            f"near the middle of an image of {camera.width}x{camera.height} px: it looks made for "
+            f"about {2 * cx:.0f}x{2 * cy:.0f} px. State the width and height that it is for"
         )
 
 
@@ -103,6 +123,12 @@ def check_lens(camera: Camera) -> None:
         "points far away. Check the order of the coefficients and the lens model, or calibrate "
         "again with the board in all corners"
     )
+
+
+def _off_centre(camera: Camera, cx: float, cy: float) -> float:
+    """How far a principal point is from the middle of the image, by its size."""
+    across = abs(cx - (camera.width - 1) / 2) / camera.width
+    return max(across, abs(cy - (camera.height - 1) / 2) / camera.height)
 
 
 def _degrees(size: int, focal: float) -> str:

@@ -207,8 +207,9 @@ def _views(options: EvaluateOptions) -> Measurement:
         raise InputError("--protocol views is measured by this process; leave --jobs and --ray out")
     photos = read_labelled(options.truth)[-count:]
     found = _open(options, [])
+    unused = views.left_out(photos)
     return Measurement(
-        len(photos), found, lambda step: views_report(views.evaluate(found, photos, step))
+        len(photos), found, lambda step: views_report(views.evaluate(found, photos, step), unused)
     )
 
 

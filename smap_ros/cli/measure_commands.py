@@ -160,7 +160,7 @@ def bag(
         typer.Option("--image-topic", help="Image topic, where the bag holds several cameras."),
     ] = None,
     topic: Annotated[
-        str | None, typer.Option("--topic", help="With --recorded: bodies or bodies_raw.")
+        str | None, typer.Option("--topic", help="With --recorded: topic of people; else bodies.")
     ] = None,
     rectified: str = "auto",
     smoothing: str = "auto",

@@ -258,7 +258,7 @@ def _nvidia() -> list[Check]:
     checks = [
         Check("GPU driver", bool(drivers), drivers[0] if drivers else "none", get_driver, True),
         Check("TensorRT", bool(version), version or "not installed", get_tensorrt, True),
-        _cuda_layer(),
+        _cuda_layer(bool(drivers)),
     ]
     try:
         tensorrt.import_tensorrt()
@@ -273,10 +273,11 @@ def _nvidia() -> list[Check]:
     return checks
 
 
-def _cuda_layer() -> Check:
+def _cuda_layer(driver: bool) -> Check:
     try:
         found = installed_layer().name
-        return Check("CUDA package", True, f"{found} talks to the driver", optional=True)
+        detail = f"{found} talks to the driver" + ("" if driver else " once there is one")
+        return Check("CUDA package", True, detail, optional=True)
     except SmapError as error:
         return Check("CUDA package", False, str(error), optional=True)
 

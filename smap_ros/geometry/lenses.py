@@ -13,6 +13,7 @@ Double = NDArray[np.float64]
 
 _STEEPEST = math.radians(89.5)
 _STEPS = 4000
+_NEWTON_STEPS = 30
 # Rational models of real lenses (Luxonis' OAK) have poles inside the image, each nearly cancelled
 # by a zero beside it: within this angle nothing is told of the lens, beyond it is one again.
 _AROUND_POLE = math.radians(5)
@@ -41,6 +42,35 @@ def widest(fisheye: bool, coefficients: tuple[float, ...]) -> float:
         turned &= np.abs(angles[:-1] - angles[pole]) > _AROUND_POLE
     (back,) = turned.nonzero()
     return float(rays[back[0]]) if len(back) else math.inf
+
+
+def fisheye_rays(shown: Double, coefficients: Sequence[float], limit: float) -> Double:
+    """Rays that a fisheye shows at distances from the middle, by Newton's method on their angles.
+
+    OpenCV's own iteration knows no distance beyond a quarter of a turn, which lenses whose
+    coefficients are positive have well within the image.
+
+    Args:
+        shown: distances from the middle, in focal lengths, float64 [N].
+        coefficients: of ``equidistant``.
+        limit: tangent of the angle to which it is a lens, see :func:`widest`.
+
+    Returns:
+        Tangents of the angles from the axis, float64 [N], up to the limit: whether they are shown
+        there is for the caller to see.
+    """
+    shown_of = np.polynomial.Polynomial((0.0, *np.ravel([(k, 0.0) for k in (1.0, *coefficients)])))
+    slope_of = shown_of.deriv()
+    low, high = np.zeros_like(shown), np.full_like(shown, min(math.atan(limit), _STEEPEST))
+    angles = np.minimum(shown, high)
+    for _ in range(_NEWTON_STEPS):
+        error = shown_of(angles) - shown
+        low, high = np.where(error < 0, angles, low), np.where(error > 0, angles, high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            better = angles - error / slope_of(angles)
+        # What leaves the interval that the angle is in would wander off: halve that instead.
+        angles = np.where((low <= better) & (better <= high), better, (low + high) / 2)
+    return np.tan(angles)
 
 
 def _fisheye(rays: Double, coefficients: Sequence[float]) -> tuple[Double, Double]:

@@ -46,7 +46,8 @@ def picture_name(source: str) -> str:
 
 def video_name(source: str) -> str:
     """Name of a source's annotated video where there are several, without suffix."""
-    return f"{VIDEO}_{Path(source.partition(':')[0]).stem}"
+    # Of a bag (bag:/topic) its own name; a film may be called 12:30.mp4.
+    return f"{VIDEO}_{Path(source.partition(':/')[0]).stem}"
 
 
 def written(frames: Iterable[BodyFrame]) -> list[str]:

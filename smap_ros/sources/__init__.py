@@ -83,7 +83,7 @@ def open_source(
             0.001 to 10000.
         mode: what a V4L2 device is asked for.
         patience: seconds that a live camera may give no image before reading it fails; None
-            waits, and opens it again, for ever.
+            waits, and opens it again, for ever. A film behind a URL ends after them, or 10.
 
     Raises:
         InputError: if there is no such input, or it can't be opened.

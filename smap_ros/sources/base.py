@@ -118,6 +118,14 @@ class Source(Protocol):
         """
 
 
+# How cameras have a password in a path: /user=admin&password=secret&channel=1, also with _ for &.
+_PASSWORD = re.compile(
+    r"(?<![a-z])(pass(?:word|wd|phrase)?|pwd)=.*?(?=[&_;/][a-z]+=|$)", re.IGNORECASE | re.DOTALL
+)
+# A password may hold @ and, though it shouldn't, a slash; a number before one is a port.
+_CREDENTIALS = re.compile(r"://(?:[^/]*@|[^/@:]*:(?!\d+/)[^@]*@)")
+
+
 def public_name(spec: str) -> str:
     """An input as it is told in logs and results: a URL's secrets are nobody's business.
 
@@ -126,7 +134,10 @@ def public_name(spec: str) -> str:
     Examples:
         >>> public_name("rtsp://admin:secret@10.0.0.7/stream?token=1")
         'rtsp://10.0.0.7/stream'
+        >>> public_name("rtsp://10.0.0.7/user=admin&password=secret&channel=1")
+        'rtsp://10.0.0.7/user=admin&password=***&channel=1'
     """
     if "://" not in spec:
         return spec
-    return re.sub(r"[?#].*", "", re.sub(r"://[^/]*@", "://", spec), flags=re.DOTALL)
+    place = re.sub(r"[?#].*", "", _CREDENTIALS.sub("://", spec), flags=re.DOTALL)
+    return _PASSWORD.sub(r"\1=***", place)

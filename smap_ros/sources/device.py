@@ -14,9 +14,9 @@ import av
 import cv2
 import numpy as np
 
-from smap_ros.errors import InputError, reason
+from smap_ros.errors import InputError
 from smap_ros.sources.base import Frame, Mode, Source, public_name
-from smap_ros.sources.video import VideoSource
+from smap_ros.sources.video import VideoSource, film_reason
 
 LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def open_camera(spec: str, mode: Mode, patience: float | None = None) -> Source:
     Args:
         spec: index, device file or a link to one, or URL.
         mode: what a device is asked for.
-        patience: see :class:`DeviceSource`.
+        patience: see :class:`DeviceSource`, and :class:`VideoSource` of a film.
 
     Raises:
         InputError: if it can't be opened, or a URL is asked for what only devices can give.
@@ -53,7 +53,7 @@ def open_camera(spec: str, mode: Mode, patience: float | None = None) -> Source:
     # Of a live stream FFmpeg knows no number, or a negative one.
     if "://" in spec and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         capture.release()
-        return VideoSource(spec)
+        return VideoSource(spec, patience=patience)
     return DeviceSource(spec, mode, capture, patience)
 
 
@@ -116,8 +116,8 @@ class DeviceSource:
                 if self.problem:
                     LOG.warning("camera %s gives images again", self.name)
                     self.problem = ""
-                stamp, image = taken
-                yield Frame(image, None, stamp, index, self.name)
+                stamp, image, aspect = taken
+                yield Frame(image, None, stamp, index, self.name, pixel_aspect=aspect)
                 index += 1
         finally:
             reader.stop()
@@ -160,13 +160,13 @@ class _Reader:
         self._name = public_name(spec)
         self.lost = self.refusal = ""
         self.stopped = False
-        self._newest: tuple[float, np.ndarray] | None = None
+        self._newest: tuple[float, np.ndarray, float] | None = None
         self._changed = threading.Condition()
         # Not waited for at the end: it may be inside a read that blocks.
         threading.Thread(target=self._run, name=f"camera {self._name}", daemon=True).start()
 
-    def take(self, patience: float) -> tuple[float, np.ndarray] | None:
-        """Time and image that came last and weren't taken; None after so many seconds."""
+    def take(self, patience: float) -> tuple[float, np.ndarray, float] | None:
+        """Time, image and pixel aspect that came last, untaken; None after so many seconds."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self.stopped or self.refusal or self._newest is not None, patience
@@ -196,14 +196,14 @@ class _Reader:
 
     def _read(self, capture: cv2.VideoCapture) -> int:
         """Hand on images until there are none; how many there were."""
-        count = 0
+        count, aspect = 0, _pixel_aspect(capture)
         while not self.stopped:
             done, image = capture.read()
             if not done or image is None:
                 break
             count += 1
             with self._changed:
-                self._newest = time.time(), image.astype(np.uint8, copy=False)
+                self._newest = time.time(), image.astype(np.uint8, copy=False), aspect
                 self.lost = ""
                 self._changed.notify_all()
         return count
@@ -232,12 +232,18 @@ class _Reader:
             self._changed.notify_all()
 
 
+def _pixel_aspect(capture: cv2.VideoCapture) -> float:
+    """How many times as wide as high the pixels are; 1 where the stream doesn't say."""
+    across, down = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    return across / down if across > 0 and down > 0 else 1.0
+
+
 def _refusal(url: str) -> str:
     """Why a stream can't be opened, which OpenCV doesn't tell."""
     try:
         av.open(url, timeout=TIMEOUT / 1e3).close()
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        return reason(error)
+        return film_reason(error, TIMEOUT / 1e3)
     return "it holds no pictures"
 
 

@@ -16,7 +16,8 @@ LOG = logging.getLogger(__name__)
 
 # HEIF is named, so that a folder's HEIC pictures are skipped with a reason.
 IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".png", ".bmp", ".webp", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pnm", ".avif",
     *HEIF_SUFFIXES,
 )  # fmt: skip
 # Pictures to their users, films to us, which a video's reader shows.

@@ -22,6 +22,9 @@ from smap_ros.sources.display import Display
 
 LOG = logging.getLogger(__name__)
 
+# Seconds that a film behind a URL may send nothing. While FFmpeg waits, no signal is heeded.
+TIMEOUT = 10.0
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -46,6 +49,8 @@ class VideoSource:
         path: the file, or a URL that has one; any container and codec that FFmpeg reads.
         repeatable: give the same frames each time, of damaged files too. Else several are decoded
             at once, and how many of the last before a damage are given is a matter of luck.
+        patience: seconds after which a film behind a URL that sends nothing is taken for cut off;
+            None: 10.
 
     Raises:
         InputError: if the file isn't a video that can be opened.
@@ -57,8 +62,11 @@ class VideoSource:
     camera_source = ""
     problem = ""
 
-    def __init__(self, path: Path | str, *, repeatable: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, repeatable: bool = False, patience: float | None = None
+    ) -> None:
         self._path = str(path)
+        self._timeout = TIMEOUT if patience is None else patience
         self._told = printable(public_name(self._path))
         self.name = printable(Path(public_name(self._path)).name)
         self._threads = "SLICE" if repeatable else "AUTO"
@@ -100,7 +108,7 @@ class VideoSource:
         base, count = stream.time_base, 0
         first = end = 0.0
         damage: list[str] = []
-        with container, closing(_decode(container, stream, damage)) as frames:
+        with container, closing(_decode(container, stream, damage, self._timeout)) as frames:
             for frame in frames:
                 # Not frame.time: frames that a damaged decoder gives back have no time base of
                 # their own.
@@ -138,13 +146,16 @@ class VideoSource:
         return Frame(upright, None, stamp, index, self.name, pixel_aspect=aspect)
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
-        remote = "://" in self._path
         try:
-            # In full, as FFmpeg takes what stands before a colon for a protocol: 12:30.mp4.
-            container = av.open(self._path if remote else str(Path(self._path).absolute()))
+            if "://" in self._path:
+                container = av.open(self._path, timeout=self._timeout)
+            else:
+                # In full, as FFmpeg takes what stands before a colon for a protocol: 12:30.mp4.
+                container = av.open(str(Path(self._path).absolute()))
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            why = film_reason(error, self._timeout)
             raise InputError(
-                f"{self._told} can't be opened as a video: {reason(error)}. If it was being "
+                f"{self._told} can't be opened as a video: {why}. If it was being "
                 "recorded, the recording may not have been closed"
             ) from error
         if not container.streams.video:
@@ -190,7 +201,7 @@ class VideoSource:
 
 
 def _decode(
-    container: InputContainer, stream: VideoStream, damage: list[str]
+    container: InputContainer, stream: VideoStream, damage: list[str], timeout: float
 ) -> Generator[VideoFrame]:
     """Frames up to the first damage, whose description is then put into the list."""
     packets = container.demux(stream)
@@ -202,7 +213,7 @@ def _decode(
                 return
             frames = packet.decode()
         except (av.error.FFmpegError, ValueError) as error:
-            damage.append(reason(error))
+            damage.append(film_reason(error, timeout))
             # Good frames before the damage are still under way in the decoder's threads.
             with suppress(av.error.FFmpegError):
                 frames = stream.codec_context.decode(None)
@@ -211,6 +222,18 @@ def _decode(
                 damage.append("a frame is damaged")
                 return
             yield frame
+
+
+def film_reason(error: Exception, timeout: float) -> str:
+    """What is wrong with a film, for people.
+
+    Args:
+        error: of PyAV.
+        timeout: seconds that it was opened with.
+    """
+    if isinstance(error, av.error.ExitError):  # "Immediate exit requested", by the timeout
+        return f"nothing came for {timeout:g} s"
+    return reason(error)
 
 
 def _expected_frames(container: InputContainer, stream: VideoStream) -> int | None:

@@ -93,6 +93,32 @@ def test_a_size_that_is_not_stated_is_that_of_the_image():
         camera_from_info(camera_info(1, size=(0, 432)), SIZE)
 
 
+WIDE = (900.0, 0, 641, 0, 900.0, 358, 0, 0, 1.0)  # of 1280x720
+
+
+@pytest.mark.parametrize(
+    "size", [(1920, 1080), (960, 540), (800, 450), (640, 360), (1280, 960), (1600, 720)]
+)
+@pytest.mark.parametrize("binning", [1, 2])
+@pytest.mark.parametrize("rectified", [False, True])
+def test_without_a_size_the_matrix_of_another_is_refused(size, binning, rectified):
+    info = camera_info(1, size=(0, 0), k=WIDE, p=P, binning=(binning, binning))
+    size = size[0] // binning, size[1] // binning
+    with pytest.raises(CameraError, match=r"states no size, .* made for about 1282x716 px\. State"):
+        camera_from_info(info, size, rectified)
+
+
+def test_without_a_size_it_is_told_once_which_one_is_taken(caplog):
+    for _ in range(3):
+        assert Calibration(0, 0, WIDE).camera((1280, 720), scaled=True).fx == 900
+    assert caplog.messages == ["a calibration states no size; taken for 1280x720 px, the image's"]
+    # An uncommonly far one: 7.5 % of the width.
+    assert Calibration(0, 0, (900.0, 0, 735, *WIDE[3:])).camera((1280, 720)).cx == 735
+    with pytest.raises(CameraError, match="about 1490x716"):
+        Calibration(0, 0, (900.0, 0, 745, *WIDE[3:])).camera((1280, 720))
+    assert Calibration(1280, 720, (900.0, 0, 745, *WIDE[3:])).camera((1280, 720)).cx == 745
+
+
 IMPOSSIBLE = {
     "not calibrated": ({"k": (0,) * 9}, "K is all zeros"),
     "normalised": ({"k": (0.8, 0, 0.5, 0, 1.4, 0.5, 0, 0, 1)}, "normalised by the image's size"),

@@ -174,3 +174,102 @@ def test_the_same_lens_may_be_stated_twice(tmp_path):
 def test_fields_of_a_lens_that_are_no_list_are_named(tmp_path):
     with pytest.raises(CameraError, match="distortion has fields k1, k2; expected a list"):
         read(tmp_path, "CameraInfo", distortion={"k1": 0, "k2": 0})
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"xi": 1.2},
+        {"xi": 1.2, "distortion_coefficients": FOUR},
+        {"xi": 0.9, "alpha": 0.6, "D": FISH, "fisheye": 1},
+        {"alpha": 0.6, "beta": 1.1, "distortion_coefficients": FOUR},
+        {"mirror_parameters": [0.9], "dist_coeffs": FOUR},
+    ],
+)
+def test_omnidirectional_cameras_are_refused_whatever_stands_beside(tmp_path, form, fields):
+    """OpenCV's own calibrator of them writes xi beside a camera_matrix and four coefficients."""
+    with pytest.raises(CameraError, match=r"it states (xi|alpha and beta|mirror_p\w+), of an omni"):
+        read(tmp_path, form, **fields)
+    # alpha alone is how much of an image was kept.
+    assert read(tmp_path, form, alpha=0.5, dist_coeffs=FOUR) == RADTAN
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize("name", ["dist_coeffs", "distortion_coefficients", "D", "distortion"])
+@pytest.mark.parametrize(
+    "text",
+    ["-0.35, 0.12, 0.0, 0.0, 0.0", "(-0.35, 0.12, 0, 0)", ".35 .12 0 0", "k1: -0.35, k2: 0", "0.1"],
+)
+def test_coefficients_that_are_a_text_are_refused(tmp_path, form, name, text):
+    """YAML takes them for one where the brackets were forgotten."""
+    with pytest.raises(CameraError, match=rf"{name} is the text .*; expected a list .* brackets"):
+        read(tmp_path, form, **{name: text})
+    # The name of a model may hold a digit.
+    assert read(tmp_path, form, **{name: "brown5", "dist_coeff": FOUR}) == RADTAN
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"coeffs": "-0.35, 0.12, 0, 0"}, {"k1": "-1e-1"}, {"dist_coeffs": -0.35}, {"radial": FOUR}],
+)
+def test_other_lenses_that_are_not_read_are_refused(tmp_path, fields):
+    with pytest.raises(CameraError, match=rf"{next(iter(fields))} may be of the lens"):
+        read(tmp_path, "ROS", **fields)
+    assert read(tmp_path, "ROS", coeffs="2024-01-05", k1="0", radial=[0, 0]) == BARE
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fisheye": True},
+        {"fisheye": "yes"},
+        {"fisheye_model": 1},
+        {"is_fisheye": 1},
+        {"lens_type": "fisheye"},
+        {"projection": "Fisheye"},
+        {"type": "equidistant"},
+        {"model": "distortion.kannala_brandt4"},
+        {"distortion": "fisheye"},
+        {"distortionModel": "equidistant"},
+    ],
+)
+def test_a_fisheye_is_one_whichever_field_says_so(tmp_path, form, fields):
+    # FileStorage has no truth values.
+    stated = {name: int(v) if v is True else v for name, v in fields.items()}
+    assert read(tmp_path, form, **stated, dist_coeffs=FISH) == FISHEYE
+    assert read(tmp_path, form, fisheye=0, camera_name="fisheye", dist_coeffs=FOUR) == RADTAN
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_fisheye_of_yaml_s_truth_is_one_and_needs_four_coefficients(tmp_path, form):
+    assert read(tmp_path, form, fisheye=True, D=FISH) == FISHEYE
+    with pytest.raises(CameraError, match=r"fisheye is True, but .* 5 coefficients; expected equi"):
+        read(tmp_path, form, fisheye=True, D=FIVE)
+    assert read(tmp_path, form, fisheye=False, D=FIVE) == PLAIN
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize(
+    "model",
+    ["inverse_brown_conrady", "distortion.inverse_brown_conrady", "RADIAL_FISHEYE", "mei", "EUCM"],
+)
+def test_a_lens_model_that_we_have_not_is_refused_whichever_field_names_it(tmp_path, form, model):
+    for name in ("model", "lens_type"):
+        with pytest.raises(CameraError, match=r"distortion model '.*' is unknown"):
+            read(tmp_path, form, **{name: model}, dist_coeffs=FOUR)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+def test_an_inverse_lens_of_zeros_is_none(tmp_path, form):
+    """As librealsense tells of its colour cameras."""
+    assert read(tmp_path, form, model="inverse_brown_conrady", D=[0.0] * 5) == BARE
+
+
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+def test_what_may_be_a_fisheye_or_a_product_has_to_be_told(tmp_path, form):
+    with pytest.raises(CameraError, match=r"model is 'Acme Fisheye 180', which may .* state dis"):
+        read(tmp_path, form, model="Acme Fisheye 180", dist_coeffs=FOUR)
+    stated = {"model": "Acme Fisheye 180", "dist_coeffs": FOUR, "distortion_model": "plumb_bob"}
+    assert read(tmp_path, form, **stated) == RADTAN

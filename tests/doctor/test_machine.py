@@ -49,6 +49,16 @@ def test_what_is_missing_comes_with_a_way_to_get_it(report):
         assert check.name in printed
 
 
+@pytest.mark.parametrize("driver", [True, False])
+def test_the_package_for_cuda_talks_to_no_driver_where_there_is_none(monkeypatch, driver):
+    monkeypatch.setattr(Path, "is_file", lambda _: driver)
+    monkeypatch.setattr(Path, "read_text", lambda _: "NVRM version: 580")
+    checks = {check.name: check for check in doctor._nvidia()}
+    assert checks["GPU driver"].ok == driver
+    told = checks["CUDA package"].detail
+    assert told.endswith("talks to the driver" if driver else "once there is one")
+
+
 def test_ros_that_can_not_be_imported_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "_ROS_PROBE", "import os; os.abort()")
     (section,) = (s for s in doctor.report() if s.title == "ROS 2")

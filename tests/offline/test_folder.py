@@ -13,7 +13,7 @@ import pytest
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.offline.bodies_file import BodiesFile
-from smap_ros.offline.earlier import written
+from smap_ros.offline.earlier import Names, written
 from smap_ros.offline.folder import OutputFolder
 from smap_ros.offline.results import ResultWriter, read_bodies
 
@@ -46,6 +46,7 @@ CASES = {
     "a film": lambda f: [film(f, "clip.mp4")],
     "the same film twice": lambda f: [film(f, "clip.mp4"), film(f, "clip.mp4")],
     "films of equal names": lambda f: [film(f, n) for n in ("x.mp4", "c.mp4", "c.mkv", "c_2.mp4")],
+    "films named by the time": lambda f: [film(f, f"12:{k}.mp4") for k in (15, 30, 45)],
     "bags": lambda f: [film(f, "bag:/a/image"), film(f, "bag:/b/image"), film(f, "bag:/c/image")],
     "a bag with a late image": lambda f: [film(f, "bag:/image", (0.0, 0.2, 0.1))],
     "pictures": lambda f: [pictures(f, "a.png", "b.png"), pictures(f, "a.jpg", "a_2.png")],
@@ -87,6 +88,15 @@ def test_a_run_removes_only_what_an_earlier_one_wrote(tmp_path, frame, case):
     write(tmp_path, [pictures(frame, "new.png")])
     assert files(tmp_path) == {*mine, "annotated/new.jpg", "bodies.json", *SHOWN}
     assert all((tmp_path / name).read_text() == "mine" for name in mine)
+
+
+def test_annotated_films_are_called_as_theirs_and_those_of_bags_as_the_bag():
+    names = Names()
+    sources = ("12:30.mp4", "12:45.mp4", "bag:/a/image", "b:1.mcap:/a/image", "rtsp://10.0.0.7/x")
+    assert [names.video(source, first=False) for source in sources] == [
+        "annotated_12:30.mp4", "annotated_12:45.mp4", "annotated_bag.mp4", "annotated_b:1.mp4",
+        "annotated_rtsp.mp4",
+    ]  # fmt: skip
 
 
 def test_a_film_of_one_picture_with_identities_left_no_picture(frame):

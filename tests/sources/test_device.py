@@ -6,13 +6,16 @@ import os
 import threading
 import time
 from contextlib import contextmanager
+from fractions import Fraction
 
+import av
 import cv2
+import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
 from smap_ros.paths import config_directory
-from smap_ros.sources import Mode, is_camera, open_source
+from smap_ros.sources import Mode, device, is_camera, open_source
 from smap_ros.sources.base import public_name
 from smap_ros.sources.device import request
 from tests.mjpeg_server import NetworkCamera
@@ -103,6 +106,56 @@ def test_a_film_behind_a_url_is_a_film_with_an_end(camera):
     assert sum(1 for _ in source) == 90
 
 
+def test_a_film_that_stalls_ends_like_one_that_was_cut_off(camera, caplog):
+    source = open_source(f"{camera.url}/film.mp4", patience=1.0)
+    camera.stalled.set()
+    with watching(source) as (frames, thread):
+        wait(lambda: not thread.is_alive(), "the end")
+    assert 0 < len(frames) < 90
+    (told,) = caplog.messages
+    assert told.startswith(f"film.mp4 is damaged after {len(frames)} of 90 frames (nothing came ")
+    assert "(nothing came for 1 s)" in told
+
+
+def test_a_server_that_says_nothing_is_told(camera, monkeypatch):
+    monkeypatch.setattr(device, "TIMEOUT", 500)
+    source = open_source(f"{camera.url}/film.mp4", patience=0.5)
+    camera.silent.set()
+    with pytest.raises(InputError, match=r"can't be opened as a video: nothing came for 0\.5 s"):
+        list(source)
+    with pytest.raises(InputError, match=r"film.mp4 can't be opened: nothing came for 0\.5 s; che"):
+        open_source(f"{camera.url}/film.mp4")
+
+
+def transport_stream(path, pixel_aspect: Fraction) -> bytes:
+    """A second of grey, whose pixels have that shape."""
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
+        stream.codec_context.gop_size = 5
+        for _ in range(25):
+            grey = np.full((48, 64, 3), 90, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def test_the_pixels_of_a_stream_have_the_shape_that_it_states(camera, tmp_path):
+    """720x576 of digital television, say, is shown as 1024x576."""
+    camera.live = transport_stream(tmp_path / "wide.ts", Fraction(64, 45))
+    source = open_source(f"{camera.url}/live")
+    assert source.live
+    with watching(source) as (frames, _):
+        wait(lambda: frames, "images")
+        camera.vanish()  # and opened again, it states another shape
+        camera.live = transport_stream(tmp_path / "square.ts", Fraction(1))
+        camera.appear()
+        wait(lambda: frames[-1].pixel_aspect == 1, "square pixels")
+    assert frames[0].pixel_aspect == pytest.approx(64 / 45)
+    assert next(iter(open_source(tmp_path / "wide.ts"))).pixel_aspect == frames[0].pixel_aspect
+
+
 def test_what_is_no_camera_is_refused(camera):
     url = f"{camera.url}/stream"
     camera.vanish()
@@ -172,6 +225,16 @@ def test_what_a_url_keeps_secret_is_in_no_result_and_no_error(camera, caplog):
         ("http://10.0.0.7/a.mp4?x=1", "http://10.0.0.7/a.mp4"),
         ("rtsp://me:a@b@cam/1/2#secret", "rtsp://cam/1/2"),
         ("rtsp://me:p?w@cam/1", "rtsp://cam/1"),
+        ("rtsp://cam/user=a&password=s3cret&channel=1", "rtsp://cam/user=a&password=***&channel=1"),
+        (
+            "rtsp://cam/user=a_password=s3_ret_channel=1_s=0.sdp?real",
+            "rtsp://cam/user=a_password=***_channel=1_s=0.sdp",
+        ),
+        ("http://cam:80/Passwd=s3/cret", "http://cam:80/Passwd=***"),
+        ("http://cam/a/pwd=s3cret/b=1", "http://cam/a/pwd=***/b=1"),
+        ("http://cam/my_compass=3", "http://cam/my_compass=3"),
+        ("rtsp://me:s3/cret@cam:554/x", "rtsp://cam:554/x"),
+        ("http://cam:8080/a@2x.mp4", "http://cam:8080/a@2x.mp4"),
         ("clip?#1@2.mp4", "clip?#1@2.mp4"),
         ("/dev/video0", "/dev/video0"),
     ],

@@ -21,6 +21,20 @@ def test_films_among_a_folders_pictures_are_left_out_aloud(tmp_path, caplog):
     assert caplog.messages == [f"left out: 2.GIF of {tmp_path}: a film; give it by itself"]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [("jpe", "jpg"), ("jfif", "jpg"), ("JFIF", "jpg"), ("jp2",) * 2, ("j2k", "jp2"), ("pnm",) * 2],
+)
+def test_pictures_of_rarer_suffixes_are_pictures_alone_and_in_a_folder(tmp_path, suffix, kind):
+    encoded = cv2.imencode(f".{kind}", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+    path = tmp_path / f"2.{suffix}"
+    path.write_bytes(encoded)
+    alone = open_source(path)
+    assert not alone.moving and next(iter(alone)).image.shape == (48, 64, 3)
+    assert cv2.imwrite(str(tmp_path / "1.png"), np.full((48, 64, 3), 90, np.uint8))
+    assert [frame.source for frame in open_source(tmp_path)] == ["1.png", path.name]
+
+
 def test_of_a_folder_of_films_alone_a_few_are_named(tmp_path, caplog):
     for k in range(12):
         (tmp_path / f"{k}.gif").write_bytes(b"GIF89a")

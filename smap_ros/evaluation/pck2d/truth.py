@@ -6,6 +6,7 @@ The archive is a zip file, or a folder, of ``images/`` and ``annotations.json``:
 
 from __future__ import annotations
 
+import logging
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from smap_ros.evaluation.common.views import guessed_camera
 from smap_ros.images import decode_compressed
 from smap_ros.markup import json_value
 from smap_ros.skeletons import MPI15
+
+LOG = logging.getLogger(__name__)
 
 ANNOTATIONS = "annotations.json"
 MIN_JOINTS = 9  # labelled ones, of the 15; fewer don't make a useful person
@@ -142,7 +145,17 @@ def read_lspet(path: Path) -> list[Photo]:
             f"{ANNOTATIONS} of {path} labels nobody well enough: of {len(photos)} photos, expected "
             f"some with at least {MIN_JOINTS} labelled joints"
         )
+    tell_of_unknown(len(photos) - len(known), len(photos), path)
     return known
+
+
+def tell_of_unknown(few: int, photos: int, source: Path) -> None:
+    """Say how many of the photos are left out, as fewer than :data:`MIN_JOINTS` are labelled."""
+    if few:
+        LOG.info(
+            "left out: %d of %d photos of %s: fewer than %d joints are labelled",
+            few, photos, source, MIN_JOINTS,
+        )  # fmt: skip
 
 
 def check_names(keys: Sequence[str], source: str) -> None:

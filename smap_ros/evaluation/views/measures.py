@@ -94,7 +94,7 @@ def evaluate(
     photos: Iterable[Labelled],
     on_photo: Callable[[], None] = lambda: None,
 ) -> Mapping[str, Tally]:
-    """Look at all views of the photos whose person is upright.
+    """Look at all views of the photos whose person is upright; see also :func:`left_out`.
 
     Raises:
         InputError: if nobody is, or the predictions have none of the views.
@@ -115,6 +115,11 @@ def evaluate(
             "labelled from head to ankles and upright"
         )
     return dict(tallies)
+
+
+def left_out(photos: Iterable[Labelled]) -> int:
+    """How many photos no views are made of, as nobody in them is known to be upright."""
+    return sum(not upright(photo.joints_2d) for photo in photos)
 
 
 def _torso(view: View) -> float:

@@ -12,8 +12,13 @@ from smap_ros.evaluation.views.measures import FOUND, PCK_SHARE, Tally
 _COLUMNS = ("view", "recall %", "PCK %", "similarity", "others", "seen outside")
 
 
-def report(tallies: Mapping[str, Tally]) -> MeasuresReport:
-    """Tables, numbers and figure."""
+def report(tallies: Mapping[str, Tally], not_upright: int = 0) -> MeasuresReport:
+    """Tables, numbers and figure.
+
+    Args:
+        tallies: by view.
+        not_upright: photos that no views are made of, as ``measures.left_out`` counts them.
+    """
     recall = {name: tally.recall_percent for name, tally in tallies.items()}
     pck = {name: tally.pck_percent for name, tally in tallies.items()}
     rows = {
@@ -42,10 +47,11 @@ def report(tallies: Mapping[str, Tally]) -> MeasuresReport:
         note=f"found: similarity of at least {FOUND:g}; PCK at {PCK_SHARE:g} of the torso",
         summary={
             "photos": str(max(tally.people for tally in tallies.values())),
+            "left out, nobody upright and labelled from head to ankles": str(not_upright),
             "recall, mean of the views": f"{shown(mean(list(recall.values())))} %",
             "PCK, mean of the views": f"{shown(mean(list(pck.values())))} %",
         },
         details=(Details("by view", _COLUMNS, rows),),
-        values={"views": values},
+        values={"views": values, "images_not_upright": not_upright},
         panels=(Panel("Recall", "%", recall), Panel("PCK", "%", pck)),
     )

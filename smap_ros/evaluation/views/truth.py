@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.errors import DAMAGED_ARRAYS, InputError
-from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, PhotoFiles, check_names, read_lspet
+from smap_ros.evaluation.pck2d.truth import (
+    MIN_JOINTS,
+    PhotoFiles,
+    check_names,
+    read_lspet,
+    tell_of_unknown,
+)
 from smap_ros.images import decode_compressed
 from smap_ros.skeletons import MPI15
 
@@ -116,6 +122,7 @@ def read_labelled(path: Path) -> list[Labelled]:
             f"{path} labels nobody well enough: of {len(names)} photos, expected some with at "
             f"least {MIN_JOINTS} joints of visibility over {MIN_VISIBILITY:g}"
         )
+    tell_of_unknown(len(names) - len(known), len(names), path)
     files, prefix = _photos(path.parent, names)
     return [Labelled(prefix + name, points, files) for name, points in known]
 

@@ -13,7 +13,7 @@ import pytest
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.evaluation.views.making import VIEWS, View, upright, views_of
-from smap_ros.evaluation.views.measures import Tally, evaluate
+from smap_ros.evaluation.views.measures import Tally, evaluate, left_out
 from smap_ros.evaluation.views.report import report
 from smap_ros.evaluation.views.truth import from_blaze, read_labelled
 from smap_ros.skeletons import MPI15
@@ -206,6 +206,34 @@ def test_landmarks_and_their_photos_become_a_report(tmp_path: Path) -> None:
     assert numbers["turned by 90 degrees"]["recall_percent"] == 0
     json.dumps(outcome.numbers())
     assert outcome.summary["photos"] == "2" and len(outcome.tables()) == 2
+
+
+def test_photos_that_no_views_are_made_of_are_told(tmp_path: Path) -> None:
+    standing, other = read_labelled(archive(tmp_path))
+    lying = type(other)(other.name, other.joints_2d[:, ::-1].copy(), other.files)
+    headless = type(other)(other.name, other.joints_2d.copy(), other.files)
+    headless.joints_2d[INDEX("head_top")] = np.nan
+    photos = [standing, lying, headless]
+    assert (left_out([standing]), left_out(photos)) == (0, 2)
+    outcome = report(evaluate(Perfect(), photos), left_out(photos))
+    why = "left out, nobody upright and labelled from head to ankles"
+    assert (outcome.summary[why], outcome.summary["photos"]) == ("2", "1")
+    assert outcome.numbers()["images_not_upright"] == 2
+
+
+def test_photos_with_too_few_labels_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = archive(tmp_path)
+    with np.load(labels) as stored:
+        names, landmarks = stored["names"], stored["landmarks"]
+    landmarks[1, :, 2] = 0.4
+    np.savez(labels, names=names, landmarks=landmarks)
+    caplog.set_level("INFO")
+    assert [photo.name for photo in read_labelled(labels)] == ["people/a.png"]
+    assert caplog.messages == [
+        f"left out: 1 of 2 photos of {labels}: fewer than 9 joints are labelled"
+    ]
 
 
 def test_unseen_landmarks_are_unknown() -> None:
