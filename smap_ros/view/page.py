@@ -21,7 +21,7 @@ from smap_ros.bodies import Mesh
 from smap_ros.camera import Camera
 from smap_ros.view import scene
 from smap_ros.view.access import LOOPBACK
-from smap_ros.view.scene import View
+from smap_ros.view.scene import FIELD_OF_VIEW, View
 from smap_ros.view.server import Server
 from smap_ros.viz.colors import BACKGROUND, GRID, MUTED, mix, person_color
 
@@ -31,7 +31,6 @@ DEFAULT_PORT = 8080
 PICTURE_WIDTH = 640  # pixels that are sent of a picture
 JPEG_QUALITY = 75
 JOINT_RADIUS, LIMB_RADIUS = 0.045, 0.026  # metres
-FIELD_OF_VIEW = math.radians(45)  # of the browser's own camera, vertical
 _LOT = 64  # balls and rods are made so many at a time; those of no use have no size
 _CELLS, _SECTIONS = mix(GRID, BACKGROUND, 0.5), GRID
 
@@ -70,6 +69,7 @@ class Page:
         self._view: View | None = None
         self._aimed_at: int | None = None
         self._camera: Camera | None = None
+        self._image: NDArray[np.uint8] | None = None  # the last, shown or not
         self._picture: viser.ImageHandle | None = None
         self._labels: list[viser.LabelHandle] = []
         self._surfaces: dict[int, viser.MeshHandle] = {}
@@ -117,21 +117,8 @@ class Page:
             image: uint8 [H, W, 3], bgr; None for none.
         """
         with self._lock:
-            if image is None or self._camera is None or not self.wants("picture"):
-                if self._picture is not None:
-                    self._picture.visible = False
-                return
-            rgb = _shrunk(image)
-            if self._picture is None:
-                pyramid = scene.frustum(self._camera)
-                self._picture = self._server.scene.add_image(
-                    "/camera/picture", rgb, *pyramid.size,
-                    position=pyramid.centre, format="jpeg", jpeg_quality=JPEG_QUALITY,
-                    cast_shadow=False, receive_shadow=False,
-                )  # fmt: skip
-                return
-            self._picture.image = rgb
-            self._picture.visible = True
+            self._image = image
+            self._put_picture()
 
     def show_surfaces(self, meshes: Mapping[int, Mesh]) -> None:
         """Show the surfaces of people, by id, and no others."""
@@ -189,6 +176,24 @@ class Page:
                 self._picture.remove()
                 self._picture = None
         self._frustum.visible = self._camera is not None and self.wants("picture")
+
+    def _put_picture(self) -> None:
+        """Put the last picture into the frustum, or hide it where nobody wants it."""
+        if self._image is None or self._camera is None or not self.wants("picture"):
+            if self._picture is not None:
+                self._picture.visible = False
+            return
+        rgb = _shrunk(self._image)
+        if self._picture is None:
+            pyramid = scene.frustum(self._camera)
+            self._picture = self._server.scene.add_image(
+                "/camera/picture", rgb, *pyramid.size,
+                position=pyramid.centre, format="jpeg", jpeg_quality=JPEG_QUALITY,
+                cast_shadow=False, receive_shadow=False,
+            )  # fmt: skip
+            return
+        self._picture.image = rgb
+        self._picture.visible = True
 
     def _show_people(self, view: View) -> None:
         people = scene.people_of(view.bodies, view.predicted)
@@ -252,6 +257,8 @@ class Page:
                 self._server.scene.configure_default_lights(cast_shadow=self.wants("shadows"))
                 if self._view is not None:
                     self.show(self._view)
+                with self._lock:
+                    self._put_picture()  # though it is paused
                 changed()
 
     def _look(self, client: viser.ClientHandle, how: str) -> None:

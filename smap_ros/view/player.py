@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 
 import viser
@@ -11,7 +12,7 @@ import viser
 from smap_ros.bodies import BodyFrame
 from smap_ros.view.floor import Floor, guess_floor, stated_floor
 from smap_ros.view.page import Page
-from smap_ros.view.reel import Reel
+from smap_ros.view.reel import Reel, Take
 from smap_ros.view.scene import View, trails
 from smap_ros.view.vitals import latency, panel
 
@@ -29,14 +30,15 @@ class Player:
         page: where.
         reel: what.
         floor: where people stand, if stated; None takes it from the camera where that knows, or
-            guesses it from all frames.
+            guesses it, of each film from all its frames.
     """
 
     _slider: viser.GuiSliderHandle[int]
 
     def __init__(self, page: Page, reel: Reel, floor: Floor | None = None) -> None:
         self._page, self._reel = page, reel
-        self._floor = floor if floor is not None else _floor(reel.frames)
+        self._stated = floor
+        self._floors = {} if floor is not None else _floors(reel)
         self._changed = threading.Condition()
         self._wanted: int | None = 0  # a frame to show now, playing or not
         self._stopping = False
@@ -98,7 +100,8 @@ class Player:
         reel = self._reel
         frame = reel.frames[number]
         ways = trails(reel.before(number, TRAIL))
-        self._page.show(View(frame.bodies, self._floor, frame.camera, trails=ways))
+        floor, predicted = self._floor(number), reel.predicted_at(number)
+        self._page.show(View(frame.bodies, floor, frame.camera, predicted, ways))
         self._show_picture(number)
         self.shown = number
         self._moving = True
@@ -113,14 +116,18 @@ class Player:
         self._picture_shown = image is not None
         self._page.show_picture(image)
 
+    def _floor(self, number: int) -> Floor:
+        """Where the people of a frame stand."""
+        return self._stated or self._floors[self._reel.takes[number]]
+
     def _facts(self, frame: BodyFrame, number: int) -> dict[str, str]:
-        height = self._floor.mounting.height
+        floor = self._floor(number)
         return {
             "recording": self._reel.name,
             "frame": f"{number + 1} of {len(self._reel.frames)}",
-            "time": f"{self._reel.times[number]:.2f} s",
+            "time": f"{self._reel.time_at(number):.2f} s",
             "people": str(len(frame)),
-            "camera height": f"{height:.2f} m, {self._floor.known.value}",
+            "camera height": f"{floor.mounting.height:.2f} m, {floor.known.value}",
         }
 
     def _make_controls(self, gui: viser.GuiApi) -> None:
@@ -153,6 +160,14 @@ class Player:
             return self._changed.wait_for(
                 lambda: self._stopping or self._wanted is not None, seconds
             )
+
+
+def _floors(reel: Reel) -> dict[Take, Floor]:
+    """The floor of each film, as each has a camera of its own."""
+    taken: defaultdict[Take, list[BodyFrame]] = defaultdict(list)
+    for take, frame in zip(reel.takes, reel.frames, strict=True):
+        taken[take].append(frame)
+    return {take: _floor(frames) for take, frames in taken.items()}
 
 
 def _floor(frames: Sequence[BodyFrame]) -> Floor:

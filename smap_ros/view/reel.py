@@ -19,6 +19,7 @@ from smap_ros.bags.recording import Recording, health_of, read_recording
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.bags.topics import shared_parts
 from smap_ros.bodies import BodyFrame
+from smap_ros.camera import Camera
 from smap_ros.errors import InputError
 from smap_ros.offline.earlier import by_source, of_picture, with_files
 from smap_ros.offline.results import read_bodies
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds that a frame is shown whose stamp doesn't tell when the next one comes
 LONGEST = 5.0  # seconds; a longer gap in a recording isn't waited for
+# By how much width to height of a picture may differ from its camera's: a wide film that is kept
+# squeezed (16:9 in 4:3 or 5:4) is the same film still, an upright one is not.
+SQUEEZED = 1.5
 
 # What a frame was taken from: the name of the source, and the frame that it begins with, as two
 # films may have one name.
@@ -43,9 +47,13 @@ class Reel:
     Attributes:
         name: of the recording.
         frames: in order; at least one.
-        times: float64 [n], seconds from the first frame, ascending.
+        times: float64 [n], when each is shown, seconds from the first frame, ascending; long gaps
+            are left out.
         spool: their pictures, by number of the frame.
-        vitals: of the graph, as (seconds, node by node), ascending; empty where not recorded.
+        vitals: of the graph, as (seconds on the clock of the frames' stamps, node by node),
+            ascending; empty where not recorded.
+        predicted: of each person of each frame, whether they were only predicted; empty where not
+            recorded.
     """
 
     name: str
@@ -53,18 +61,29 @@ class Reel:
     times: NDArray[np.float64]
     spool: Spool
     vitals: Sequence[tuple[float, Vitals]] = field(default=())
+    predicted: Sequence[Sequence[bool]] = ()
 
     @cached_property
     def takes(self) -> Sequence[Take]:
         """Of each frame, what it was taken from."""
         return takes(self.frames)
 
+    def time_at(self, number: int) -> float:
+        """Seconds into its film that a frame was taken at; of a single picture, as it is shown."""
+        frame = self.frames[number]
+        single = of_picture(frame.source) and self.takes.count(self.takes[number]) == 1
+        return float(self.times[number]) if single else frame.stamp
+
+    def predicted_at(self, number: int) -> Sequence[bool]:
+        """Of each person of a frame, whether they were only predicted; () for nobody."""
+        return self.predicted[number] if self.predicted else ()
+
     def vitals_at(self, number: int) -> list[Vitals]:
         """What each node last said of itself before a frame, or first, by name."""
         first: dict[str, Vitals] = {}
         for _, vitals in self.vitals:
             first.setdefault(vitals.node, vitals)
-        end = bisect_right([time for time, _ in self.vitals], float(self.times[number]))
+        end = bisect_right([time for time, _ in self.vitals], self.frames[number].stamp)
         last = {vitals.node: vitals for _, vitals in self.vitals[:end]}
         return [(first | last)[node] for node in sorted(first)]
 
@@ -158,7 +177,8 @@ def _bag_reel(path: Path, name: str, image_topic: str | None) -> Reel:
         ]
     number = {index: k for k, index in enumerate(counted)}
     pictures = ((number[frame.index], image) for image, frame in recording.frames(topic))
-    return Reel(name, frames, frame_times(frames), Spool(pictures), vitals)
+    predicted = [recording.people[topic].predicted[index] for index in counted]
+    return Reel(name, frames, frame_times(frames), Spool(pictures), vitals, predicted)
 
 
 def _published(recording: Recording) -> str | None:
@@ -229,7 +249,12 @@ def _of_name(
     if original is not None:
         # Without it, a bag of several cameras would give the pictures of any of them.
         topic = topic or _topic_in(original, _bag_topic(name)[1])
-        yield from _of_source(original, {frame.index: k for k, frame in members}, topic)
+        yield from _of_source(original, _by_index(members), topic)
+
+
+def _by_index(members: Sequence[tuple[int, BodyFrame]]) -> dict[int, tuple[int, Camera]]:
+    """By their index in the film: number and camera of the frames."""
+    return {frame.index: (number, frame.camera) for number, frame in members}
 
 
 def _bag_topic(name: str) -> tuple[str, str]:
@@ -250,7 +275,8 @@ def _topic_in(path: Path, topic: str) -> str | None:
 def _annotated(members: Sequence[tuple[int, BodyFrame]], left: Path) -> Iterator[tuple[int, Image]]:
     """The pictures that a run left of the frames of a film."""
     if left.suffix == ".mp4" and left.is_file():
-        yield from _of_source(left, {k: number for k, (number, _) in enumerate(members)})
+        counted = {k: (number, frame.camera) for k, (number, frame) in enumerate(members)}
+        yield from _of_source(left, counted)
 
 
 def _beside(name: str, folder: Path) -> Path | None:
@@ -277,16 +303,36 @@ def _places(name: str, folder: Path) -> list[Path]:
 
 
 def _of_source(
-    path: Path, members: Mapping[int, int], topic: str | None = None
+    path: Path, members: Mapping[int, tuple[int, Camera]], topic: str | None = None
 ) -> Iterator[tuple[int, Image]]:
-    """The pictures of a video, folder or bag, by the number of the frame that has its index."""
+    """The pictures of a video, folder or bag, by the number of the frame that has its index.
+
+    None of another film: of one whose pictures can't be of the frames' camera.
+    """
     last = max(members)
     with closing(open_source(str(path), topic=topic if is_bag(path) else None)) as source:
         for frame in source:
             if frame.index in members:
-                yield members[frame.index], frame.image
+                number, camera = members[frame.index]
+                if not _fits(frame.image, camera, path):
+                    return
+                yield number, frame.image
             if frame.index >= last:
                 break
+
+
+def _fits(image: Image, camera: Camera, path: Path) -> bool:
+    """Whether a picture may be of a camera, by its shape; a warning says so if not."""
+    height, width = image.shape[:2]
+    ratio = width / height / (camera.width / camera.height)
+    if 1 / SQUEEZED < ratio < SQUEEZED:
+        return True
+    log.warning(
+        "pictures of %s are not shown: they are %dx%d, the camera's are %dx%d; state the film that "
+        "people were found in with --images",
+        *(path, width, height, camera.width, camera.height),
+    )
+    return False
 
 
 def _singles(
@@ -298,7 +344,7 @@ def _singles(
 ) -> Iterator[tuple[int, Image]]:
     """The pictures of frames that each name a file, or else the one that their run left."""
     if images is not None and (is_bag(images) or images.is_file()) and not of_picture(images.name):
-        yield from _of_source(images, {frame.index: k for k, frame in members}, topic)
+        yield from _of_source(images, _by_index(members), topic)
         return
     for number, frame in members:
         place = _single(frame.source, folder, images, left)
@@ -309,7 +355,8 @@ def _singles(
         except InputError as error:  # which leaves the others
             log.warning("the picture of frame %d is not shown: %s", number, error)
             continue
-        yield from ((number, picture.image) for picture in shown)
+        fitting = (one.image for one in shown if _fits(one.image, frame.camera, place))
+        yield from ((number, image) for image in fitting)
 
 
 def _single(name: str, folder: Path, images: Path | None, left: Path) -> Path | None:

@@ -30,6 +30,8 @@ PREDICTED_SHADE = 0.6  # share of the background in the colour of who wasn't see
 FRUSTUM_DEPTH = 1.0  # metres from the camera to its picture
 TRAIL_ABOVE = 0.01  # metres over the floor, so that the grid doesn't hide it
 BESIDE = 0.12  # of the distance: how far right of the people an overview looks
+FIELD_OF_VIEW = math.radians(45)  # of the browser's own camera, vertical
+NOBODY = (-4.0, 0.0)  # where people may come, metres in the world
 _UP_MARK = 0.12  # height of the mark on the picture's upper edge, as a share of its width
 
 
@@ -240,21 +242,27 @@ class Viewpoint:
 
 def overview(bodies: Sequence[Body], floor: Floor) -> Viewpoint:
     """From behind, beside and above the camera to the middle of the people."""
-    rotation, position = camera_pose(floor.mounting)
-    roots = np.array([body.root for body in bodies if np.isfinite(body.root).all()])
-    if len(roots):
-        places = roots.astype(np.float64) @ rotation.T + position
+    position = camera_pose(floor.mounting)[1]
+    places = _places(bodies, floor)
+    if len(places):
         x, y, _ = np.median(places, axis=0)
         # From the camera to the farthest of them, and what they spread.
         reach = float(np.abs(places - [0, 0, position[2]]).max())
     else:
-        x, y, reach = -4.0, 0.0, 4.0
+        (x, y), reach = NOBODY, 4.0
     eye = np.array([0.25 * reach + 0.4, y + 0.62 * reach, position[2] + 0.28 * reach])
     target = np.array([0.65 * x, y, 0.75])
     ahead = target - eye
     # The panel covers the right: look a little beside the people, so that they stand left of it.
     right = np.cross(ahead, [0.0, 0.0, 1.0]) * BESIDE
     return Viewpoint(_triple(eye), _triple(target + right))
+
+
+def _places(bodies: Sequence[Body], floor: Floor) -> Float64:
+    """Where the roots of people are, float64 [n, 3], metres in the world."""
+    rotation, position = camera_pose(floor.mounting)
+    roots = [body.root for body in bodies if np.isfinite(body.root).all()]
+    return np.array(roots, np.float64).reshape(-1, 3) @ rotation.T + position
 
 
 def _triple(values: Float64) -> tuple[float, float, float]:
@@ -273,7 +281,11 @@ def through_camera(camera: Camera, floor: Floor) -> tuple[Viewpoint, float]:
 
 def from_above(bodies: Sequence[Body], floor: Floor) -> Viewpoint:
     """Straight down on the people and the camera."""
-    view = overview(bodies, floor)
-    x, y, _ = view.target
-    height = 2.0 + 1.6 * max(2.0, abs(x))
+    places = _places(bodies, floor)[:, :2]
+    # The camera stands at (0, 0).
+    box = np.concatenate([places if len(places) else [NOBODY], [(0.0, 0.0)]])
+    x, y = (float(v) for v in (box.min(axis=0) + box.max(axis=0)) / 2)
+    span = float(np.ptp(box, axis=0).max())
+    # Above the heads so high that the box and a margin of a tenth on each side are seen.
+    height = 2.0 + 0.6 * span / math.tan(FIELD_OF_VIEW / 2)
     return Viewpoint((x + 0.01, y, height), (x, y, 0.0))

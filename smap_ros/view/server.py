@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
 _POLICY_VIOLATION = 1008  # why a websocket is closed (RFC 6455)
+MAX_ORIGINS = 20  # that are told of; a page that is turned away tries again and again
 
 
 class Server(viser.ViserServer):
@@ -34,6 +35,7 @@ class Server(viser.ViserServer):
     def __init__(self, host: str, port: int) -> None:
         check_address(host, port)
         self._host = host
+        self._told: set[str] = set()  # origins whose pages were turned away
         with _quiet():
             super().__init__(host=host, port=port, verbose=False)
         if port not in (0, self.get_port()):
@@ -56,8 +58,17 @@ class Server(viser.ViserServer):
         headers = websocket.request.headers if websocket.request is not None else {}
         origin = headers.get("Origin")
         if not origin_allowed(origin, headers.get("Host"), self._host):
-            log.warning("a page of %s tried to look at the viewer and was turned away", origin)
+            self._tell(str(origin))
             await websocket.close(_POLICY_VIOLATION, "not from this page")
+
+    def _tell(self, origin: str) -> None:
+        """Warn of a page that was turned away, once per origin."""
+        if origin in self._told or len(self._told) >= MAX_ORIGINS:
+            return
+        self._told.add(origin)
+        log.warning("a page of %s tried to look at the viewer and was turned away", origin)
+        if len(self._told) == MAX_ORIGINS:
+            log.warning("pages of still other origins that are turned away are not told of")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ from smap_ros.view.page import Page
 from smap_ros.view.player import Player
 from smap_ros.view.reel import Reel, frame_times
 from smap_ros.view.scene import View
+from smap_ros.view.server import MAX_ORIGINS
 from smap_ros.view.spool import Spool
 from smap_ros.viz.colors import person_color
 from tests.browser import PATIENCE, Browser, Tab, colored
@@ -192,6 +194,45 @@ def test_only_our_own_page_is_told_anything(page, frames):
         with pytest.raises(ConnectionClosed) as refused:
             hello(page, Origin=origin)
         assert refused.value.rcvd is not None and refused.value.rcvd.code == 1008
+
+
+def test_a_page_that_is_turned_away_is_told_of_once(page, caplog):
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            with pytest.raises(ConnectionClosed):
+                hello(page, Origin="https://evil.example")
+    assert caplog.text.count("https://evil.example") == 1
+
+
+def test_of_origins_without_end_no_more_than_some_are_told_of(page, caplog):
+    with caplog.at_level(logging.WARNING):
+        for k in range(3 * MAX_ORIGINS):
+            page._server._tell(f"https://{k}.example")
+    assert caplog.text.count(".example") == MAX_ORIGINS == len(page._server._told)
+    assert caplog.text.count("still other origins") == 1
+
+
+def test_the_box_of_the_picture_hides_and_shows_it_though_nothing_moves(page, frames):
+    def shown(expected: bool) -> bool:
+        """Whether frustum and picture come to be so."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            picture = page._picture is not None and page._picture.visible
+            if picture == page._frustum.visible == expected:
+                return True
+            time.sleep(0.01)
+        return False
+
+    page.show(View(frames[0].bodies, FLOOR, frames[0].camera))
+    page.show_picture(np.full((90, 160, 3), 9, np.uint8))
+    for ticked in (False, True, False):
+        page._boxes["picture"].value = ticked
+        assert shown(ticked)
+    # One that came while nobody wanted it.
+    page.show_picture(np.full((90, 160, 3), 200, np.uint8))
+    assert shown(False)
+    page._boxes["picture"].value = True
+    assert shown(True) and page._picture.image.mean() > 190
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [(-500, 0), (19, 19), (10**6, 19)])

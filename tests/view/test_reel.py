@@ -190,7 +190,8 @@ def write_bag(path: Path, store, frames, plugin, topics=("image", "bodies", "inf
     types = store.types
 
     def header(k: int):
-        stamp = types["builtin_interfaces/msg/Time"](100, round(frames[k].stamp * 1e9))
+        after, nanoseconds = divmod(round(frames[k].stamp * 1e9), 10**9)
+        stamp = types["builtin_interfaces/msg/Time"](100 + after, nanoseconds)
         return types["std_msgs/msg/Header"](stamp, "eye")
 
     def point(values):
@@ -296,6 +297,29 @@ def test_of_people_on_two_topics_those_nearest_to_the_images_are_played(tmp_path
         assert [number_of(reel.spool.picture(k)) for k in range(3)] == [0, 1, 2]
     assert "people are on /a/bodies and /robot/bodies: showing /robot/bodies" in caplog.text
     assert "2 images have stamps that others have too" in caplog.text
+
+
+def test_after_a_gap_a_bag_tells_the_state_of_that_time(tmp_path, store, frames):
+    """Though the gap itself isn't waited for."""
+    late = [replace(frame, stamp=frame.stamp + 60 * (frame.index > 9)) for frame in frames]
+    with open_reel(write_bag(tmp_path / "run", store, late, StoragePlugin.MCAP)) as reel:
+        assert reel.times[10] == pytest.approx(0.9 + LONGEST)
+        assert [reel.vitals_at(k)[0].rate_in for k in (9, 10, 15)] == [8.0, 9.0, 14.0]
+        assert reel.time_at(15) == pytest.approx(61.5)
+
+
+def test_a_bag_tells_who_was_only_predicted(tmp_path):
+    def messages():
+        for k in range(3):
+            yield "/camera_info", camera_info(100 + k, size=(64, 48), k=INTRINSICS)
+            yield "/image_raw", raw_image(100 + k, picture(k))
+            people = body_array(100 + k, "cam", [(0.0, 0.0, 4.0), (1.0, 0.0, 4.0)])
+            people.bodies[1].predicted = k == 2
+            yield "/bodies", people
+
+    with open_reel(write_messages(tmp_path / "run", messages())) as reel:
+        expected = [(False, False), (False, False), (False, True)]
+        assert [reel.predicted_at(k) for k in range(3)] == expected
 
 
 def test_a_bag_without_people_says_how_to_find_them(tmp_path, store, frames):

@@ -274,3 +274,38 @@ def test_of_a_film_that_is_gone_no_other_one_is_shown(tmp_path, frames):
     with open_reel(tmp_path / "out") as reel:
         assert reel.spool.finish(20)
         assert [reel.spool.picture(k) is None for k in range(4)] == [True, True, False, False]
+
+
+# --- other films ---------------------------------------------------------------------------------
+
+
+def test_an_upright_film_of_that_name_is_not_shown_behind_a_wide_cameras_people(
+    tmp_path, frames, caplog
+):
+    folder = tmp_path / "walk.mp4"
+    folder.mkdir()
+    for k in range(4):
+        cv2.imwrite(str(folder / f"{k:03d}.png"), picture(k, (36, 64)))
+    file = write_json(tmp_path / "bodies.json", people_of("walk.mp4", frames))
+    assert shown(file) == [None] * 4 and shown(file, folder) == [None] * 4
+    assert "they are 36x64, the camera's are 640x360" in caplog.text
+    assert caplog.text.count("--images") == 2
+
+
+def test_an_upright_picture_of_that_name_is_not_shown_either(tmp_path, frames, caplog):
+    file = write_json(tmp_path / "bodies.json", [replace(f, stamp=0.0) for f in film(frames)])
+    for k in range(4):
+        cv2.imwrite(str(tmp_path / f"{k:03d}.png"), picture(k, (36, 64) if k == 1 else (64, 36)))
+    assert shown(file) == [0, None, 2, 3]
+    assert "001.png are not shown" in caplog.text
+
+
+def test_instead_of_another_film_what_the_run_left_is_shown(tmp_path, frames):
+    out = tmp_path / "out"
+    left_by(out, frames, ["clip.mp4"], moving=True)
+    (out / "clip.mp4").mkdir()
+    for k in range(2):
+        cv2.imwrite(str(out / "clip.mp4" / f"{k}.png"), picture(k, (36, 64)))
+    with open_reel(out) as reel:
+        assert reel.spool.finish(20) and len(reel.spool) == 2
+        assert reel.spool.picture(0).shape == (360, 640, 3)

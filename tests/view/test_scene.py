@@ -15,6 +15,7 @@ from smap_ros.geometry.mounting import Mounting
 from smap_ros.geometry.transforms import Transform
 from smap_ros.view.floor import stated_floor
 from smap_ros.view.scene import (
+    FIELD_OF_VIEW,
     camera_pose,
     from_above,
     frustum,
@@ -161,3 +162,19 @@ def test_an_overview_of_nobody_is_finite_and_the_cameras_view_is_its_own():
     np.testing.assert_allclose(view.position, position)
     np.testing.assert_allclose(np.subtract(view.target, position), rotation @ [0, 0, 4])
     assert opening == pytest.approx(2 * math.atan(180 / camera.fy))
+
+
+@pytest.mark.parametrize(
+    "places", [[], [[1.5, 0.0]], [[3.0, -4.0], [3.0, 4.0]], [[2.0, -1.0], [14.0, 1.0]]]
+)
+def test_from_above_everybody_and_the_camera_are_seen(places):
+    bodies = standing(np.array(places).reshape(-1, 2))
+    view = from_above(bodies, FLOOR)
+    rotation, position = camera_pose(MOUNTING)
+    points = [
+        position,
+        *(joint for body in bodies for joint in body.joints_3d @ rotation.T + position),
+    ]
+    below = view.position[2] - np.array(points)[:, 2]
+    aside = np.abs(np.array(points)[:, :2] - view.target[:2]).max(axis=1)
+    assert (below > 0).all() and (aside < below * math.tan(FIELD_OF_VIEW / 2)).all()
