@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,8 @@ def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
         return
 
     def command(context: typer.Context) -> object:
-        found = getattr(importlib.import_module(module), function)
+        with _needed_packages():
+            found = getattr(importlib.import_module(module), function)
         if isinstance(found, typer.Typer):
             inner = found
         else:
@@ -48,11 +50,24 @@ def add_lazily(app: typer.Typer, name: str, target: str, summary: str) -> None:
 
 
 def _exists(module: str) -> bool:
-    """Whether a module can be imported, without importing it."""
+    """Whether a module of this package is there, without importing what it needs."""
+    folder = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    return folder.is_dir() or folder.with_suffix(".py").is_file()
+
+
+@contextmanager
+def _needed_packages() -> Iterator[None]:
+    """Says what to install where a package is missing that training needs."""
     try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # its package is missing
-        return False
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "smap_ros", "smap_train"):
+            raise
+        raise InputError(
+            f"this needs the package {package!r}, which isn't installed: "
+            "pip install 'smap-ros[train]' (in a checkout: pip install -e '.[train]')"
+        ) from error
 
 
 app = typer.Typer(
@@ -127,7 +142,8 @@ def convert(
 
     Example: smap-train convert smap SMAP.pth smap.pth
     """
-    from smap_train import convert as conversion  # torch takes a second to import
+    with _needed_packages():
+        from smap_train import convert as conversion  # torch takes a second to import
 
     options = parse_settings(setting)
     if backbone is None:

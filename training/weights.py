@@ -69,6 +69,12 @@ def find_weights(
         notes.append(f"took {', '.join(map(repr, sorted(stripped)))} off the weights' names")
     if place is None and _is_average(chosen):
         notes.append(f"took the averaged weights under {chosen!r}; the file holds no others")
+    rivals = _rivals(places, names, chosen) if place is None else []
+    if rivals:
+        notes.append(
+            f"took the weights under {chosen!r}; there are others that fit as well: --from "
+            f"{' or '.join(rivals)} takes those"
+        )
     others = [name for name in places if _is_average(name)]
     if place is None and others and not _is_average(chosen):
         notes.append(f"the file also holds averaged weights: --from {others[0]} takes those")
@@ -104,9 +110,31 @@ def _state_dicts(content: object, path: str = "", depth: int = 0) -> Iterator[tu
 
 def _best(places: Mapping[str, Mapping[str, Tensor]], expected: frozenset[str]) -> str:
     """The place with most of the expected names, averages behind others, else the first."""
-    hits = {name: len(expected & {_plain(k, expected)[0] for k in places[name]}) for name in places}
+    hits = _hits(places, expected)
     ranked = [(hits[name] > 0, not _is_average(name), hits[name]) for name in places]
     return list(places)[ranked.index(max(ranked))]
+
+
+def _rivals(
+    places: Mapping[str, Mapping[str, Tensor]], expected: frozenset[str], chosen: str
+) -> list[str]:
+    """Other places, of no averages, with as many of the expected names and other weights."""
+    hits = _hits(places, expected)
+    return [
+        name
+        for name, weights in places.items()
+        if name != chosen and not _is_average(name) and hits[name] == hits[chosen] > 0
+        if not _same(weights, places[chosen])
+    ]
+
+
+def _hits(places: Mapping[str, Mapping[str, Tensor]], expected: frozenset[str]) -> dict[str, int]:
+    """How many of the expected names are in each place."""
+    return {name: len(expected & {_plain(k, expected)[0] for k in places[name]}) for name in places}
+
+
+def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def _plain_names(

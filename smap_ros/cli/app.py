@@ -97,7 +97,7 @@ def estimate(
         typer.Option(
             "--camera-timeout",
             min=1,
-            help="Give up on a live camera, or a URL's film, that gives nothing for so many seconds.",
+            help="Give up on a live camera, or a URL's film, that is silent for so many seconds.",
             show_default="waits for ever",
         ),
     ] = None,

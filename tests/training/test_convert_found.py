@@ -70,6 +70,11 @@ READ = {
         lambda w: {"state_dict_ema": {k: v * 0 for k, v in w.items()}, "state_dict": w},
         "the file also holds averaged weights: --from state_dict_ema takes those",
     ),
+    "two that fit": (
+        lambda w: {"student": w, "teacher": {k: v * 0 for k, v in w.items()}},
+        "took the weights under 'student'; there are others that fit as well: --from teacher takes",
+    ),
+    "twice the same": (lambda w: {"model": w, "best_model": dict(w)}, ""),
     "torch's averages": (
         lambda w: {"swa": {"n_averaged": torch.tensor(3), **named("module.", w)}},
         "took the averaged weights under 'swa'",

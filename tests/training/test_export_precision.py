@@ -104,6 +104,12 @@ def test_numbers_beyond_fp16_have_no_tolerance():
         require_half(float("nan"), 1.0, "smap")
 
 
+def test_a_network_without_a_tolerance_wants_one_stated(network, tmp_path):
+    with pytest.raises(InputError, match=r"'other' by .* state --half-tolerance"):
+        write_parts([part(network, tmp_path / "a.onnx", "other")], half=True, tolerance=None)
+    write_parts([part(network, tmp_path / "b.onnx", "other")], half=True, tolerance=0.5)
+
+
 def test_every_network_that_is_stored_as_fp16_has_a_tolerance():
     kept = {"virtualpose"}  # small beside its backbone, and full of coordinates
     assert {name.removesuffix("'s roots") for name in HALF_TOLERANCES} == set(GRAPHS) - kept

@@ -91,3 +91,13 @@ def test_numbers_measured_with_other_scores_do_not_stay(tmp_path, monkeypatch):
     made = load_bundle(mine.folder).manifest
     assert made.person_score != mine.manifest.person_score and not made.provenance.metrics
     assert made.provenance.data == mine.manifest.provenance.data
+
+
+def test_the_weight_of_presence_that_a_bundle_has_stays(tmp_path, monkeypatch):
+    mine = change_bundle(load_bundle("smap_lite"), {}, tmp_path / "mine")
+    true = PersonScore(bias=-4.0, joint_score=6.0, share_seen=1.0, depth_doubt=-0.8, size=0.7)
+    monkeypatch.setattr(person_score, "measured", lambda *given: drawn(true, 2000))
+    run(mine.folder, [])
+    assert load_bundle(mine.folder).manifest.person_score.presence == 0.3
+    run(mine.folder, [], presence=0.0)
+    assert load_bundle(mine.folder).manifest.person_score.presence == 0

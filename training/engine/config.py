@@ -37,7 +37,10 @@ class RunConfig(BaseModel):
         16, gt=0, le=10**7, description="samples a step, over all devices together"
     )
     accumulate: int = Field(
-        1, gt=0, description="parts that a device computes its share of a step in, one by one"
+        1,
+        gt=0,
+        description="parts that a device computes its share of a step in, one by one; losses are "
+        "means over the people of a part",
     )
     learning_rate: float = Field(1e-3, gt=0, description="at the peak")
     weight_decay: float = Field(1e-4, ge=0, description="factor on the weights")

@@ -109,14 +109,15 @@ def run(
         ),
     ],
     presence: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             max=10,
-            help="Weight of the second look's presence, of bundles that have one. It can't be "
-            "measured here: a landmark network isn't as sure of virtual people as of real ones.",
+            help="Weight of the second look's presence, of bundles that have one; by default what "
+            "the bundle says. It can't be measured here: a landmark network isn't as sure of "
+            "virtual people as of real ones.",
         ),
-    ] = 0.0,
+    ] = None,
     engine: Annotated[str, typer.Option(help="Inference runtime.")] = "auto",
 ) -> None:
     """Measure how certain the people of a bundle are, so that their scores are probabilities.
@@ -125,6 +126,8 @@ def run(
     """
     loaded = load_bundle(bundle)
     manifest = manifest_of(loaded, SmapManifest)  # or it is refused
+    if presence is None:
+        presence = 0.0 if manifest.person_score is None else manifest.person_score.presence
     if presence and manifest.second_look is None:
         raise InputError(
             f"presence is {presence}, but bundle {loaded.name!r} has no second look that tells it; "

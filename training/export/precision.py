@@ -92,7 +92,12 @@ def _write(part: Part, half: bool, tolerance: float | None) -> float:
         return exact
     store_half(part.path, part.least_axes)
     rounded = error()
-    limit = HALF_TOLERANCES[part.model] if tolerance is None else tolerance
+    limit = HALF_TOLERANCES.get(part.model) if tolerance is None else tolerance
+    if limit is None:
+        raise InputError(
+            f"--half moves the outputs of {part.model!r} by {rounded:.1e} of their range; nobody "
+            "has said how much is too much for it: state --half-tolerance"
+        )
     require_half(rounded, limit, part.model)
     return rounded
 

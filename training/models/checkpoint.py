@@ -8,6 +8,7 @@ can run any code.
 from __future__ import annotations
 
 import argparse
+import io
 import pickle
 import re
 import warnings
@@ -69,8 +70,10 @@ def save_checkpoint(
         content["source_sha256"] = source_sha256
     if input_size is not None:
         content["input_size"] = input_size
+    whole = io.BytesIO()  # torch's own words for a full disk aren't those of the system
+    torch.save(content, whole)
     with whole_file(path, "checkpoint") as file:
-        torch.save(content, file)
+        file.write(whole.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
