@@ -193,6 +193,18 @@ def test_missing_unexpected_and_wrongly_shaped_keys_are_named(
     assert not (tmp_path / "o.pth").exists()
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.complex64])
+def test_numbers_that_are_no_weights_are_named(tmp_path, weights, kind):
+    unfit = {**weights, "block.layer5.bias": torch.zeros(45, dtype=kind)}
+    torch.save({"model": unfit}, tmp_path / "official.pth")
+    words = rf"1 no weights:\n  block.layer5.bias: got {kind}, expected torch.float32"
+    with pytest.raises(InputError, match=words):
+        convert("refinenet", tmp_path / "official.pth", tmp_path / "o.pth")
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    torch.save({"model": halves}, tmp_path / "halves.pth")
+    convert("refinenet", tmp_path / "halves.pth", tmp_path / "o.pth")
+
+
 def test_a_long_list_of_keys_is_cut_and_counted(tmp_path, weights):
     torch.save({"model": weights}, tmp_path / "official.pth")
     with pytest.raises(InputError, match=r"1876 missing:\n(.*\n){40}  \.\.\. and 1836 more") as got:

@@ -20,6 +20,7 @@ from smap_ros.estimators import create_estimator
 from smap_ros.skeletons import H36M18, MPI15, convert
 from smap_train.cli import app
 from smap_train.export import ExportOptions, export_topdown_kind
+from smap_train.export.exporters import export
 from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.golden import GOLDENS, Golden
@@ -201,3 +202,14 @@ def test_the_commands_convert_and_export_a_variant(tmp_path):
 )
 def test_wrong_settings_write_nothing(checkpoint, tmp_path, options, words):
     assert_refused(checkpoint, tmp_path / "bundle", options, words)
+
+
+def test_a_first_stage_that_is_nowhere_is_told(checkpoint, tmp_path, caplog):
+    def exported(first_stage: str) -> str:
+        caplog.clear()
+        options = ExportOptions(settings={"first_stage": first_stage})
+        export(checkpoint, tmp_path / f"by_{first_stage}", options)
+        return caplog.text
+
+    assert "by_nothing finds nobody until bundle nothing, its first_stage" in exported("nothing")
+    assert "finds nobody" not in exported("smap_lite")

@@ -8,7 +8,6 @@ SMAP's normalised root depth (ECCV 2020, section 3.2), so no focal length has to
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import InputError, reason
+from smap_ros.errors import DAMAGED_ZIP, InputError, reason
 from smap_ros.evaluation.pck2d.truth import MIN_JOINTS, read_lspet
 from smap_ros.evaluation.views.truth import from_blaze
 from smap_ros.images import check_complete
@@ -173,7 +172,7 @@ def _readable(path: Path, expected: str) -> Iterator[None]:
     """Refuse a file of data that is missing, damaged or something else."""
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_ZIP as error:
         raise InputError(
             f"{path} can't be read ({reason(error)}); expected {expected}. Fetch or make it again"
         ) from error

@@ -153,6 +153,11 @@ def steps_done(checkpoint: Path) -> int:
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
             f"the state of the run, {checkpoint}, is damaged ({error}); put back a copy, or "
-            "choose another `out` to begin anew. Weights kept along the way are in "
-            f"{checkpoint.parent / STEPS}"
+            f"choose another `out` to begin anew{_kept_weights(checkpoint.parent)}"
         ) from error
+
+
+def _kept_weights(out: Path) -> str:
+    """Where a run's weights are when its state is lost; empty where none are."""
+    kept = [*out.glob("*.pth"), *(out / STEPS).glob("*.pth")]
+    return f". Its weights are in {', '.join(str(path) for path in sorted(kept))}" if kept else ""

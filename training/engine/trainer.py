@@ -149,6 +149,12 @@ def require_measures(recipe: Recipe[Any]) -> None:
             f"validate_every is {every}, but {why}: nothing would be measured, and no best weights "
             "kept"
         )
+    if every and (both := recipe.also_learned()):
+        LOG.warning(
+            "%d of the files of held_out are learned from as well, as %s: what they measure "
+            "flatters the run, and the best weights are those that know them by heart",
+            len(both), both[0],
+        )  # fmt: skip
 
 
 def _trainer(config: RunConfig, **settings: Any) -> lightning.Trainer:

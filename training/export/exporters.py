@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from smap_ros.bundles.bundle import Bundle
-from smap_ros.errors import InputError
+from smap_ros.errors import BundleError, InputError
+from smap_ros.estimators.persons.second_stage import first_stage_bundle
 from smap_train.export.common import Exporter, ExportOptions
 from smap_train.export.fusing import export_fusing
 from smap_train.export.maed import export_video_kind
@@ -17,6 +19,8 @@ from smap_train.export.smoother import export_smoother_kind
 from smap_train.export.topdown import export_topdown_kind
 from smap_train.export.virtualpose import export_virtualpose_kind
 from smap_train.models.checkpoint import load_checkpoint
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,4 +71,20 @@ def export(checkpoint: Path, bundle: Path, options: ExportOptions) -> tuple[Bund
         if getattr(options, name) and name not in chosen.takes:
             takers = ", ".join(known for known, entry in EXPORTERS.items() if name in entry.takes)
             raise InputError(f"{word} is of no use for a {model}; leave it out (for: {takers})")
-    return chosen.export(checkpoint, bundle, options)
+    made, error = chosen.export(checkpoint, bundle, options)
+    _tell_of_first_stage(made)
+    return made, error
+
+
+def _tell_of_first_stage(bundle: Bundle) -> None:
+    """Warn of a bundle that needs another one to find the people, where there is none yet."""
+    name = getattr(bundle.manifest, "first_stage", None)
+    if name is None:
+        return
+    try:
+        first_stage_bundle(bundle, name, None)
+    except BundleError as error:
+        LOG.warning(
+            "%s finds nobody until bundle %s, its first_stage, lies beside it: %s",
+            bundle.folder, name, error,
+        )  # fmt: skip

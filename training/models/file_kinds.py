@@ -11,6 +11,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from smap_ros.errors import DAMAGED_ZIP
+
 _HEAD = 600  # bytes; a web page's title lies within
 _TAR_MAGIC = slice(257, 262)
 _LEAST_TEXT = 12
@@ -101,7 +103,7 @@ def _zip_kind(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except DAMAGED_ZIP:
         return ""  # cut off: torch says more
     if any(name.endswith("/constants.pkl") or name == "constants.pkl" for name in names):
         return (

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from smap_ros.errors import InputError
+from smap_train.data.shards import shard_files
 from smap_train.engine.config import RunConfig
 from smap_train.engine.sampling import SKIPPED, Mixture, Source
 from smap_train.models.checkpoint import (
@@ -126,6 +128,12 @@ class Recipe(ABC, Generic[Config]):
             return "held_out names nothing; set held_out to records of its own, or validate_every=0"
         return ""
 
+    def also_learned(self) -> list[Path]:
+        """Files of ``held_out`` that the run learns from, too: what they measure flatters it."""
+        held = _data_files({"held_out": getattr(self.config, "held_out", None)})
+        others = _data_files({name: v for name, v in self.config if name != "held_out"})
+        return sorted(held & others)
+
     @classmethod
     def model_of(cls, config: Config) -> str:
         """Name in the registry of models of what a configuration trains."""
@@ -163,6 +171,23 @@ class Recipe(ABC, Generic[Config]):
             f"warmup, and look at the data; the state of the last checkpoint in {self.config.out} "
             "is whole"
         )
+
+
+def _data_files(settings: Mapping[str, Any]) -> set[Path]:
+    """The files, and the shards of the folders, that settings name."""
+    named: list[Any] = list(settings.values())
+    paths: list[Path] = []
+    while named:
+        value = named.pop()
+        if isinstance(value, BaseModel):
+            value = dict(value)
+        if isinstance(value, Path):
+            paths.append(value)
+        elif isinstance(value, Mapping):
+            named += value.values()
+        elif isinstance(value, list | tuple):
+            named += value
+    return {path.resolve() for path in shard_files(paths)}
 
 
 def bundle_name(config: RunConfig) -> str:

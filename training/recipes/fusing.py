@@ -31,6 +31,7 @@ from smap_train.models.fusing import (
 )
 from smap_train.recipes.base import Recipe
 from smap_train.refining.both import LookedAt, read_looked_at
+from smap_train.refining.origin import require_one_bundle
 
 _MM = 1000.0
 _NEAR_M = 0.1  # joints in the picture nearer to the truth than that are right
@@ -44,7 +45,7 @@ class FusingConfig(RunConfig):
     FREE: ClassVar[frozenset[str]] = RunConfig.FREE | {"bundle"}
 
     recipe: Literal["fusing"] = Field("fusing", description="this recipe")
-    bundle: str | None = Field(None, description="whose looks these are, for the export alone")
+    bundle: str | None = Field(None, description="whose looks these are, and who gets the network")
     people: list[Path] = Field([], description="files of `smap-train looks`")
     group: int = Field(64, gt=1, description="people of a sample")
     photo_share: float = Field(
@@ -95,6 +96,8 @@ class FusingRecipe(Recipe[FusingConfig]):
             raise InputError("no training data: set people to what `smap-train looks` wrote")
         self.options = {"hidden": list(config.hidden), "dropout": config.dropout}
         files = [read_looked_at(path) for path in config.people]
+        found_by = {path: f.found_by for path, f in zip(config.people, files, strict=True)}
+        require_one_bundle(found_by, config.bundle)
         self.held_out, self.learnt = [], []
         for real in (False, True):
             kind = [people[people.photo == real] for people in files]

@@ -31,6 +31,7 @@ from smap_train.models.refinenet import RefineNet
 from smap_train.recipes.base import Recipe
 from smap_train.refining.errors import ErrorModel, half_mirrored, view
 from smap_train.refining.found import FoundPeople, read_found
+from smap_train.refining.origin import require_one_bundle
 from smap_train.virtual.pose_pool import sample_poses
 
 ROOT = MPI15.root
@@ -45,7 +46,7 @@ class RefineLiteConfig(RunConfig):
     FREE: ClassVar[frozenset[str]] = RunConfig.FREE | {"bundle"}
 
     recipe: Literal["refine_lite"] = Field("refine_lite", description="this recipe")
-    bundle: str | None = Field(None, description="whose people these are, for the export alone")
+    bundle: str | None = Field(None, description="whose people these are, and who gets the network")
     pairs: Path | None = Field(
         None, description="people as the bundle finds them: NAME.npz of `smap-train pairs`"
     )
@@ -93,6 +94,7 @@ class RefineLiteRecipe(Recipe[RefineLiteConfig]):
         if config.pairs is None:
             raise InputError("no training data: set pairs to what `smap-train pairs` wrote")
         self.people = people = read_found(config.pairs)
+        require_one_bundle({config.pairs: people.found_by}, config.bundle)
         if len(people) < 2:
             raise InputError(f"{config.pairs} holds one person; expected at least two")
         self.options = {

@@ -35,6 +35,7 @@ from smap_ros.skeletons import MPI15
 from smap_train.data.people import PhotoPerson
 from smap_train.data.photo_people import PhotoData, open_photos
 from smap_train.files import read_arrays, whole_file
+from smap_train.refining.origin import who_found
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -55,6 +56,7 @@ class LookedAt:
             the one that it was given; NaN where unknown.
         points: float32 [M, 15, 2], of the joints in the picture, on the plane; NaN where unknown.
         photo: bool [M], who is from a photo.
+        found_by: hash of the bundle's network that sees the image; empty where unknown.
     """
 
     given: Float
@@ -62,18 +64,19 @@ class LookedAt:
     places: Float
     points: Float
     photo: NDArray[np.bool_]
+    found_by: str = ""
 
     def __len__(self) -> int:
         return len(self.given)
 
     def __getitem__(self, rows: NDArray[Any]) -> LookedAt:
-        return LookedAt(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
     @classmethod
     def join(cls, parts: Sequence[LookedAt]) -> LookedAt:
-        """All people of several."""
-        columns = ([getattr(part, field.name) for part in parts] for field in fields(cls))
-        return cls(*(np.concatenate(column) for column in columns))
+        """All people of several, of the same bundle."""
+        columns = ([getattr(part, name) for part in parts] for name in _COLUMNS)
+        return cls(*(np.concatenate(column) for column in columns), found_by=parts[0].found_by)
 
     def save(self, path: Path) -> None:
         """Write a file that :func:`read_looked_at` reads.
@@ -81,11 +84,12 @@ class LookedAt:
         Raises:
             InputError: if it can't be written.
         """
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        columns = {name: getattr(self, name) for name in _COLUMNS}
         with whole_file(path, "the people") as file:
-            np.savez_compressed(file, format=_FORMAT, **columns)
+            np.savez_compressed(file, format=_FORMAT, found_by=np.array([self.found_by]), **columns)
 
 
+_COLUMNS = tuple(field.name for field in fields(LookedAt) if field.name != "found_by")
 _SHAPES = {"given": (INPUTS,), "poses": (JOINTS, 3), "places": (3,), "points": (JOINTS, 2)}
 
 
@@ -112,7 +116,7 @@ def read_looked_at(path: Path) -> LookedAt:
     if not np.isfinite(data["given"]).all():
         row = int(np.argwhere(~np.isfinite(data["given"]))[0, 0])
         raise InputError(f"{path}: given of person {row} is no number; write the file anew")
-    return LookedAt(**{name: data[name] for name in wanted})
+    return LookedAt(**{name: data[name] for name in wanted}, found_by=who_found(data))
 
 
 def look(
@@ -165,7 +169,7 @@ def look(
         raise InputError(
             f"{bundle} finds nobody at whom to look twice in the {len(some)} pictures; give others"
         )
-    return LookedAt.join(found)
+    return replace(LookedAt.join(found), found_by=loaded.model_hash)
 
 
 def _of_scene(estimator: SmapEstimator, scene: Scene) -> LookedAt | None:

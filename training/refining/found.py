@@ -15,6 +15,7 @@ from smap_ros.estimators.smap.lifting import CM_PER_M, Lifted
 from smap_ros.estimators.smap.refining import refine_input
 from smap_ros.skeletons import MPI15
 from smap_train.files import read_arrays, whole_file
+from smap_train.refining.origin import who_found
 
 Float = NDArray[np.float32]
 ROOT = MPI15.root
@@ -42,6 +43,7 @@ class FoundPeople:
         size: width and height of the network's input.
         poses: float32 [M, 15, 3], as in :class:`~smap_ros.estimators.smap.lifting.Lifted`; None
             from a bundle that tells none.
+        found_by: hash of the bundle's network that sees the image; empty where unknown.
     """
 
     found: Float
@@ -52,6 +54,7 @@ class FoundPeople:
     focal: Float
     size: tuple[int, int]
     poses: Float | None = None
+    found_by: str = ""
 
     def __len__(self) -> int:
         return len(self.found)
@@ -102,8 +105,12 @@ class FoundPeople:
         """
         with whole_file(path, "the people") as file:
             np.savez_compressed(
-                file, format=_FORMAT, size=np.array(self.size), **self._columns()
-            )  # fmt: skip
+                file,
+                format=_FORMAT,
+                size=np.array(self.size),
+                found_by=np.array([self.found_by]),
+                **self._columns(),
+            )
 
 
 def read_found(path: Path) -> FoundPeople:
@@ -150,7 +157,9 @@ def _checked(path: Path, data: Mapping[str, NDArray[Any]], expected: str) -> Fou
             )
     width, height = (int(n) for n in size)
     return FoundPeople(
-        **{name: data[name] for name in _SHAPES if name in data}, size=(width, height)
+        **{name: data[name] for name in _SHAPES if name in data},
+        size=(width, height),
+        found_by=who_found(data),
     )
 
 

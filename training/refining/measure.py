@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,7 +96,7 @@ def measure(
         estimator.close()
     if not found:
         raise InputError(f"{bundle} finds nobody in the {len(scenes)} pictures; train it first")
-    return FoundPeople.join(found)
+    return replace(FoundPeople.join(found), found_by=loaded.model_hash)
 
 
 def _people(

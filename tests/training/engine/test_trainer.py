@@ -143,6 +143,18 @@ def test_a_damaged_state_is_told_in_one_line(tmp_path):
         train(toy(tmp_path))
 
 
+def test_weights_are_named_where_a_damaged_state_leaves_some(tmp_path):
+    (tmp_path / LAST).write_bytes(b"no state")
+    with pytest.raises(InputError, match=r"to begin anew$"):
+        steps_done(tmp_path / LAST)
+    kept = [tmp_path / "best.pth", tmp_path / "steps" / "000010.pth"]
+    kept[1].parent.mkdir()
+    for path in kept:
+        path.touch()
+    with pytest.raises(InputError, match=rf"Its weights are in {kept[0]}, {kept[1]}$"):
+        steps_done(tmp_path / LAST)
+
+
 def test_bad_records(tmp_path):
     with pytest.raises(InputError, match=r"numbers.txt, record 3: value is nan; on_bad=skip"):
         train(toy(tmp_path / "stop", bad=3))

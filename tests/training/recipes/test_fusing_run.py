@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,22 @@ def test_held_out_people_are_not_learnt_from(tmp_path: Path) -> None:
     assert [len(p) for p in recipe.held_out] == [10, 5]
     held = {row.tobytes() for part in recipe.held_out for row in part.given}
     assert not held & {row.tobytes() for part in recipe.learnt for row in part.given}
+
+
+def test_people_of_another_bundle_are_refused_before_training(tmp_path: Path) -> None:
+    known = load_bundle("smap_lite").model_hash
+    mine, others, unsaid = (tmp_path / f"{name}.npz" for name in ("mine", "others", "unsaid"))
+    replace(looked_at(300, 0), found_by=known).save(mine)
+    replace(looked_at(300, 1), found_by="ab" * 32).save(others)
+    looked_at(300, 2).save(unsaid)  # as files of earlier versions
+
+    def opened(*people: Path, bundle: str = "smap_lite"):
+        names = ",".join(map(str, people))
+        return open_recipe(CONFIGS / "fusing.yaml", [f"people=[{names}]", f"bundle={bundle}"])
+
+    assert len(LookedAt.join(opened(mine, unsaid).learnt)) == 570
+    opened(others, bundle=str(tmp_path / "not_here"))  # where the export is another machine's
+    with pytest.raises(InputError, match=rf"{others}.* network abababababab.*mine.npz.*same one"):
+        opened(mine, others)
+    with pytest.raises(InputError, match=rf"{others}.*abababababab.*smap_lite is {known[:12]}"):
+        opened(others)

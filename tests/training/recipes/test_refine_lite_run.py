@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,11 @@ def test_a_network_of_other_widths_is_refused(run: Path, tmp_path: Path) -> None
     other = [*settings(tmp_path), f"initial={run / 'refinenet.pth'}", "hidden=[64]"]
     with pytest.raises(InputError, match=r"doesn't fit this RefineNet of 135 inputs"):
         open_recipe(CONFIGS / "refine_lite.yaml", other).network()
+
+
+def test_people_of_another_bundle_are_refused_before_training(tmp_path):
+    replace(shrunken(60, 0), found_by="ab" * 32).save(tmp_path / "pairs.npz")
+    words = [f"pairs={tmp_path / 'pairs.npz'}", "poses=50"]
+    with pytest.raises(InputError, match=r"pairs.npz.* network abababababab.*smap_lite is "):
+        open_recipe(CONFIGS / "refine_lite.yaml", [*words, "bundle=smap_lite"])
+    assert len(open_recipe(CONFIGS / "refine_lite.yaml", [*words, "bundle=null"]).people) == 60

@@ -36,7 +36,7 @@ from smap_train.data.looked_at import (
 )
 from smap_train.data.people import PhotoPerson
 from smap_train.engine.sampling import BadRecordError
-from smap_train.engine.trainer import train
+from smap_train.engine.trainer import require_measures, train
 from smap_train.export.second_look import (
     _difference,
     add_second_look,
@@ -265,6 +265,17 @@ def test_held_out_people_are_measured(tmp_path, shipped):
     with torch.no_grad():
         measures = recipe.evaluate(shipped, 6)
     assert 50 < measures["mpjpe_mm"] < 1000 and 0 <= measures["pck_percent"] <= 100
+
+
+def test_held_out_people_that_are_learned_from_are_told(tmp_path, caplog):
+    own = shards(tmp_path)
+    recipe = tiny("second_look", tmp_path, held_out=[own], virtual=[own], validate_every=5)
+    assert recipe.also_learned() == sorted(own.resolve().glob("*.tar"))
+    require_measures(recipe)
+    assert "of the files of held_out are learned from as well" in caplog.text
+    elsewhere = shutil.copytree(own, tmp_path / "elsewhere")
+    recipe = tiny("second_look", tmp_path, held_out=[elsewhere], virtual=[own], validate_every=5)
+    assert recipe.also_learned() == []
 
 
 def test_a_source_without_a_share_is_named(tmp_path):

@@ -138,6 +138,7 @@ def test_people_of_scenes_and_photos_are_looked_at_twice(bundle, people, tmp_pat
     again = read_looked_at(tmp_path / "people.npz")
     for name in ("given", "poses", "places", "points", "photo"):
         np.testing.assert_array_equal(getattr(again, name), getattr(told, name))
+    assert again.found_by == told[np.arange(2)].found_by == load_bundle(bundle).model_hash
     estimator = SmapEstimator.create(load_bundle(bundle), "onnxruntime")
     assert estimator.both_looks(people.image(128), people.camera) is None
 

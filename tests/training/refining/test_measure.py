@@ -51,7 +51,7 @@ def labelled(scene: Any, value: int) -> Scene:
 
 
 def test_people_are_paired_with_the_true_ones_in_network_pixels(
-    scene_maker: Callable[..., Any], make_bundle: Callable[..., Any]
+    scene_maker: Callable[..., Any], make_bundle: Callable[..., Any], tmp_path: Path
 ) -> None:
     scene = scene_maker(ROOTS)
     bundle = str(make_bundle(scene).folder)
@@ -64,6 +64,8 @@ def test_people_are_paired_with_the_true_ones_in_network_pixels(
     expected = fit.to_network(scene.camera.project(scene.joints))
     np.testing.assert_allclose(pairs.true_pixels[order], expected, atol=1e-3)
     np.testing.assert_allclose(pairs.pixels, pairs.true_pixels, atol=0.5)
+    pairs.save(tmp_path / "pairs.npz")
+    assert read_found(tmp_path / "pairs.npz").found_by == load_bundle(Path(bundle)).model_hash
 
 
 def test_a_bundle_that_finds_nobody_is_told(
