@@ -19,7 +19,7 @@ import sqlite3
 import struct
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -79,6 +79,7 @@ class ReadableBag:
         note: what was lost or converted, for people; empty for a bag that is as it should be.
         damaged: whether messages were lost.
         missing: parts of a split recording that aren't there; the loss may be amid the others.
+        begins: whether its first messages are there; else its times count from a later one.
 
     Raises:
         InputError: if it is no bag, or nothing could be saved.
@@ -87,6 +88,7 @@ class ReadableBag:
     def __init__(self, path: Path) -> None:
         self.path, self.note, self.damaged = path, "", False
         self.missing: tuple[str, ...] = ()
+        self.begins = True
         damage: InputError | None = None
         source = path
         try:
@@ -108,6 +110,7 @@ class ReadableBag:
             return
         self.missing = _missing(path)
         self.damaged = not copied.complete or bool(self.missing)
+        self.begins = copied.begins and not _lacks_first(source)
         self.note = _note(path, copied, self.missing)
 
     def close(self) -> None:
@@ -118,11 +121,15 @@ class ReadableBag:
 
 @dataclass
 class _Copied:
-    """What was written to a copy: messages, those of them of ROS 1, and whether that is all."""
+    """What was written to a copy: messages, those of them of ROS 1, and whether that is all.
+
+    ``begins``: whether nothing was lost before the first of them.
+    """
 
     messages: int = 0
     ros1: int = 0
     complete: bool = True
+    begins: bool = True
 
 
 def _note(path: Path, copied: _Copied, missing: tuple[str, ...]) -> str:
@@ -148,15 +155,28 @@ def _note(path: Path, copied: _Copied, missing: tuple[str, ...]) -> str:
 
 def _missing(path: Path) -> tuple[str, ...]:
     """The files of a bag that its metadata names and that aren't in its folder."""
-    try:
-        metadata = yaml.safe_load((path / _METADATA).read_text(encoding="utf-8"))
-        files = metadata["rosbag2_bagfile_information"]["relative_file_paths"]
-        names = [Path(file).name for file in files]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):  # none, or damaged
-        return ()
+    names = _named_files(path)
     # People decompress files that were recorded compressed.
-    there = {file.name.removesuffix(".zstd") for file in path.iterdir()}
+    there = {file.name.removesuffix(".zstd") for file in path.iterdir()} if names else ()
     return tuple(name for name in names if name.removesuffix(".zstd") not in there)
+
+
+def _lacks_first(path: Path) -> bool:
+    """Whether the metadata name a file before those that are read: all of a folder, or one."""
+    if path.is_dir():
+        return _missing(path)[:1] == tuple(_named_files(path)[:1]) != ()
+    names = [name.removesuffix(".zstd") for name in _named_files(path.parent)]
+    return path.name.removesuffix(".zstd") in names[1:]
+
+
+def _named_files(folder: Path) -> list[str]:
+    """The files that the metadata of a bag name, in order; empty without metadata."""
+    try:
+        metadata = yaml.safe_load((folder / _METADATA).read_text(encoding="utf-8"))
+        files = metadata["rosbag2_bagfile_information"]["relative_file_paths"]
+        return [Path(file).name for file in files]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):  # none, or damaged
+        return []
 
 
 def _copy(path: Path, out: Path) -> _Copied:
@@ -167,11 +187,11 @@ def _copy(path: Path, out: Path) -> _Copied:
         False: get_typestore(Stores.ROS2_JAZZY),
         True: get_typestore(Stores.ROS1_NOETIC),
     }
-    copied = _Copied(complete=all(_ends(file) for file in files))
+    copied = _Copied()
     connections: dict[str, Connection | None] = {}
     try:
         with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-            for message in (m for file in files for m in _messages(file, copied)):
+            for message in _messages_of(files, copied):
                 store = stores[message.ros1]
                 if message.topic not in connections:
                     connections[message.topic] = _connection(writer, store, message)
@@ -188,6 +208,8 @@ def _copy(path: Path, out: Path) -> _Copied:
                     data = bytes(store.serialize_cdr(content, message.kind))
                     copied.ros1 += 1
                 writer.write(connection, message.time, data)
+                if not copied.messages:
+                    copied.begins = copied.complete
                 copied.messages += 1
     except (WriterError, TypesysError, SerdeError, OSError, ValueError, struct.error) as error:
         raise InputError(f"what is left of {path} can't be copied to {out}: {error}") from error
@@ -222,12 +244,21 @@ def _ends(path: Path) -> bool:
     return path.suffix != ".bag"
 
 
+def _messages_of(files: Iterable[Path], copied: _Copied) -> Iterator[Message]:
+    """The messages of files in order; ``copied`` is told of each loss when it is come to."""
+    for file in files:
+        yield from _messages(file, copied)
+        copied.complete &= _ends(file)
+
+
 def _messages(path: Path, copied: _Copied) -> Iterator[Message]:
     """The messages of a file; ``copied`` is told where some of them are lost."""
     if path.suffix == ".mcap":
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) == _MAGIC:
                 yield from _Mcap(copied).messages(file)
+            else:
+                copied.complete = False
     elif path.suffix == ".db3":
         try:
             yield from starmap(Message, databases.rows(path))
@@ -236,8 +267,9 @@ def _messages(path: Path, copied: _Copied) -> Iterator[Message]:
     elif path.suffix == ".zstd":  # a whole file that was compressed when it was closed
         with tempfile.TemporaryDirectory(prefix="smap_ros_bag_") as folder:
             bag = Path(folder) / path.stem
-            copied.complete &= _decompress_file(path, bag) and _ends(bag)
+            whole = _decompress_file(path, bag)
             yield from _messages(bag, copied)
+            copied.complete &= whole and _ends(bag)
 
 
 def _decompress_file(path: Path, out: Path) -> bool:

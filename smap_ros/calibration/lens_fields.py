@@ -119,12 +119,15 @@ def floats(values: Any) -> tuple[float, ...]:
 def _one_by_one(fields: Mapping[str, Any]) -> tuple[float, ...]:
     """Coefficients that have a field each; what is left out of the usual lens is 0."""
     single = {name: value for name, value in fields.items() if _LIKE_NUMBERS.search(str(name))}
-    stated = lens_model(stated_model(fields))
-    fisheye = "equidistant" in (stated, named_model(fields)[1])
-    for names, whole in ((_FISHEYE, True),) if fisheye else ((_PLAIN, False), (_RATIONAL, True)):
+    orders = ((_FISHEYE, True),) if _is_fisheye(fields) else ((_PLAIN, False), (_RATIONAL, True))
+    for names, whole in orders:
         if set(single) <= set(names) and (len(single) == len(names) or not whole):
             return floats([single.get(name, 0.0) for name in names]) if single else ()
     return ()
+
+
+def _is_fisheye(fields: Mapping[str, Any]) -> bool:
+    return "equidistant" in (lens_model(stated_model(fields)), named_model(fields)[1])
 
 
 def _refuse_unread(fields: Mapping[str, Any], one_by_one: bool) -> None:
@@ -134,6 +137,13 @@ def _refuse_unread(fields: Mapping[str, Any], one_by_one: bool) -> None:
         for name, value in ((name, _untexted(value)) for name, value in fields.items())
         if _like_a_lens(str(name), value) and (fisheye or not _is_zero(value))
     ]
+    if unread and one_by_one and _is_fisheye(fields) and all(map(_LIKE_NUMBERS.search, unread)):
+        who = named_model(fields)[0] or "distortion_model"
+        single = [name for name in map(str, fields) if _LIKE_NUMBERS.search(name)]
+        raise CameraError(
+            f"{', '.join(single)} may be of the lens, but {who} says that it is a fisheye; "
+            f"expected all of {', '.join(_FISHEYE)}. Correct {who} if it is no fisheye"
+        )
     if unread:
         more = " (or k1, k2, p1, p2, k3, ... of a known order)" if one_by_one else ""
         raise CameraError(

@@ -10,8 +10,11 @@ from smap_ros.calibration.calibration import lens_model
 from smap_ros.errors import CameraError
 
 # Fields that tell of the lens, without case and underscores. What is called a model of the camera
-# or lens may also be the name of a product; a camera_name is never anything else.
+# or lens may also be the name of a product; a camera_name is never anything else. Where a
+# distortion_model is stated the others only describe the camera: older calibrators write plumb_bob
+# beside the model that they mean, and nothing else overrules it but the flags.
 _ABOUT_LENS = re.compile("model|type|lens|projection|fisheye|(?<!un)dist(?!ance)")
+_OVERRULING = ("cameramodel", "lensmodel", "modeltype", "model")
 _FLAGS = ("fisheyemodel", "fisheye", "isfisheye", "usefisheye", "fisheyelens")
 # Models of other programs that none of ours is.
 _OTHER_MODELS = frozenset({
@@ -41,6 +44,8 @@ def stated_model(content: Mapping[str, Any]) -> Any:
 def named_model(content: Mapping[str, Any]) -> tuple[str, str]:
     """The field beside, or instead of, distortion_model that names a lens model; and which.
 
+    One that is stated is overruled by a flag, or by what is called a model of the camera or lens.
+
     Returns:
         Its name, and ``equidistant`` or a model that we don't have; both empty where none names one
         but OpenCV's usual.
@@ -48,17 +53,19 @@ def named_model(content: Mapping[str, Any]) -> tuple[str, str]:
     Raises:
         CameraError: if it may name a fisheye, and nothing says whether it does.
     """
+    stated = stated_model(content)
+    is_stated = isinstance(stated, str) and bool(stated.strip())
     for name, value in content.items():
         plain = plain_name(str(name))
         if plain in _FLAGS and is_true(value):
             return str(name), "equidistant"
-        told = isinstance(value, str) and bool(_ABOUT_LENS.search(plain))
-        if plain == _DISTORTION_MODEL or not told:
+        tells = plain in _OVERRULING if is_stated else bool(_ABOUT_LENS.search(plain))
+        if plain == _DISTORTION_MODEL or not tells or not isinstance(value, str):
             continue
         model = lens_model(value.rpartition(".")[2])  # librealsense: distortion.brown_conrady
         if model == "equidistant" or model in _OTHER_MODELS:
             return str(name), model
-        if "fisheye" in model and not stated_model(content):
+        if "fisheye" in model and not stated:
             raise CameraError(
                 f"{name} is {value!r}, which may be a lens model or the name of a product; state "
                 "distortion_model: equidistant (OpenCV's fisheye), or plumb_bob"

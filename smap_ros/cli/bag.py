@@ -133,6 +133,8 @@ def run(options: BagOptions) -> None:
     claim_folder(options.report)
     stop: Stopped | None = None
     bag = ReadableBag(options.bag)
+    if options.truth is not None:
+        _require_beginning(bag, options)
     problems: list[str] = []
     images = options.image_topic or (None if options.recorded else options.topic)
     if options.truth_topic is not None:
@@ -177,6 +179,22 @@ def run(options: BagOptions) -> None:
         raise stop
     if not measured.frames:
         raise InputError(f"no image of {options.bag} could be worked on; see {options.report}")
+
+
+def _require_beginning(bag: ReadableBag, options: BagOptions) -> None:
+    """The frames of a truth in a file are told by the time since the recording began.
+
+    Raises:
+        InputError: if the bag lacks that.
+    """
+    if not bag.begins:
+        why = f" ({bag.note})" if bag.note else ""
+        raise InputError(
+            f"{options.bag} lacks its first part{why}, so which frame of {options.truth} its first "
+            "image is can't be told; give the whole bag, or true people that were recorded in it "
+            "(--truth-topic). If the truth begins with what is left, give that a metadata.yaml of "
+            "its own (`ros2 bag reindex`)"
+        )
 
 
 def _replay(

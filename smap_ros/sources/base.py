@@ -122,8 +122,13 @@ class Source(Protocol):
 _PASSWORD = re.compile(
     r"(?<![a-z])(pass(?:word|wd|phrase)?|pwd)=.*?(?=[&_;/][a-z]+=|$)", re.IGNORECASE | re.DOTALL
 )
-# A password may hold @ and, though it shouldn't, a slash; a number before one is a port.
-_CREDENTIALS = re.compile(r"://(?:[^/]*@|[^/@:]*:(?!\d+/)[^@]*@)")
+# A host, or an address of IPv6, with its port if any: nobody's name and password. A number before
+# a slash is a port.
+_HOST = re.compile(
+    r"\[(?=[^]]*:[^]]*:)[\da-f:.]+(?:%[^]/@]*)?\](?::\d+)?(?=[/?#]|$)|[^/@:?#]*(?::\d+)?(?=/|$)",
+    re.IGNORECASE,
+)
+_HIDDEN = "***"
 
 
 def public_name(spec: str) -> str:
@@ -139,5 +144,24 @@ def public_name(spec: str) -> str:
     """
     if "://" not in spec:
         return spec
-    place = re.sub(r"[?#].*", "", _CREDENTIALS.sub("://", spec), flags=re.DOTALL)
-    return _PASSWORD.sub(r"\1=***", place)
+    place = re.sub(r"[?#].*", "", _without_credentials(spec), flags=re.DOTALL)
+    return _PASSWORD.sub(rf"\1={_HIDDEN}", place)
+
+
+def _without_credentials(text: str) -> str:
+    """A text without what stands between :// and the last @, where that isn't a host.
+
+    A password may hold @ and, though it shouldn't, a slash or a question mark. So what follows an
+    earlier @ may still be of it; rather the host is hidden where it had one and the path an @.
+    """
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        return text
+    if "@" not in rest or _HOST.match(rest):  # other URLs may follow
+        return scheme + mark + _without_credentials(rest)
+    before, _, after = rest.rpartition("@")
+    query = re.search("[?#]", before)
+    # user:password? and else nothing is a password for certain; or a query may follow that holds @.
+    if query and not re.match(r"[^/@:?#]*:(?!\d+[/?#])[^@]*$", before):
+        return scheme + mark + _HIDDEN
+    return scheme + mark + after

@@ -1,5 +1,6 @@
 """Bags that were cut off: what was whole is saved, what wasn't is not made up."""
 
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -25,12 +26,13 @@ def store():
     return store
 
 
-def write(path: Path, store, plugin: StoragePlugin, compressed: bool) -> Path:
+def write(path: Path, store, plugin: StoragePlugin, compressed: bool | CompressionMode) -> Path:
     """Messages of a type of our own, each with 5 kB that don't compress."""
     kind = store.types["own_msgs/msg/Numbered"]
     writer = Writer(path, version=9, storage_plugin=plugin)
     if compressed:
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        mode = CompressionMode.STORAGE if compressed is True else compressed
+        writer.set_compression(mode, CompressionFormat.ZSTD)
     rng = np.random.default_rng(0)
     with writer:
         connection = writer.add_connection("/numbers", kind.__msgtype__, typestore=store)
@@ -216,6 +218,42 @@ def test_a_part_that_is_missing_is_named(tmp_path, store, plugin):
         f"{bag} is damaged: it lacks {part.name}, which metadata.yaml names; the {2 * MESSAGES} "
         "messages of its other parts were saved"
     )
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    ("lost", "begins"), [((0,), False), ((0, 1), False), ((1,), True), ((2,), True)]
+)
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_recording_without_its_first_part_does_not_begin(
+    tmp_path, store, plugin, lost, begins, emptied
+):
+    bag = split(tmp_path / "bag", store, plugin)
+    assert ReadableBag(bag).begins
+    for k in lost:
+        (part,) = bag.glob(f"part_{k}*")
+        part.write_bytes(b"")
+        if not emptied:
+            part.unlink()
+    assert ReadableBag(bag).begins is begins
+    # Of one part that is given alone the others aren't read.
+    if not emptied:
+        assert not ReadableBag(next(bag.glob(f"part_{2 if lost != (2,) else 1}*"))).begins
+
+
+@pytest.mark.parametrize(("damaged", "begins"), [(0, False), (1, True), (MESSAGES - 1, True)])
+def test_a_bag_whose_first_message_is_damaged_does_not_begin(tmp_path, store, damaged, begins):
+    whole = write(tmp_path / "whole", store, StoragePlugin.MCAP, CompressionMode.MESSAGE)
+    (file,) = whole.glob("*.mcap")
+    content = file.read_bytes()
+    places = [found.start() for found in re.finditer(re.escape(b"\x28\xb5\x2f\xfd"), content)]
+    assert len(places) == MESSAGES
+    head = places[damaged] + 4
+    # Cut off, too, or it would be read as it is.
+    file.write_bytes(content[:head] + b"\xff" * 20 + content[head + 20 : -10])
+    saved = ReadableBag(file)
+    assert numbers(saved.path) == [k for k in range(MESSAGES) if k != damaged]
+    assert (saved.damaged, saved.begins) == (True, begins)
 
 
 def without_definitions(bag: Path) -> Path:

@@ -242,6 +242,51 @@ def test_a_fisheye_is_one_whichever_field_says_so(tmp_path, form, fields):
     assert read(tmp_path, form, fisheye=0, camera_name="fisheye", dist_coeffs=FOUR) == RADTAN
 
 
+@pytest.mark.parametrize("form", [*FORMS, "storage"])
+@pytest.mark.parametrize("stated", ["plumb_bob", "rational_polynomial", "equidistant"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({name: "fisheye"} for name in ("lens_type", "lens", "camera_type", "type", "projection")),
+        {"projection": "orthographic"},
+        {"camera_type": "omni"},
+        {"distortion": "fisheye"},
+        {"calibration_type": "Acme Fisheye 180"},
+    ],
+)
+def test_what_describes_the_camera_overrules_no_stated_model(tmp_path, form, stated, said):
+    lens = {"plumb_bob": FIVE, "rational_polynomial": [*FIVE, 0.01, 0, 0], "equidistant": FISH}
+    camera = read(tmp_path, form, **said, distortion_model=stated, D=lens[stated])
+    assert (camera.distortion_model, camera.distortion) == (stated, tuple(lens[stated]))
+    if stated == "plumb_bob":
+        assert read(tmp_path, form, **said, distortion_model=stated, D=FOUR) == RADTAN
+
+
+@pytest.mark.parametrize("form", ["ROS", "CameraInfo", "flat", "flat, ROS", "storage"])
+@pytest.mark.parametrize("name", ["camera_model", "lens_model", "model_type", "model", "fisheye"])
+def test_flags_and_the_model_of_a_camera_overrule_a_stated_one(tmp_path, form, name):
+    says = {name: 1 if name == "fisheye" else "fisheye"}
+    assert read(tmp_path, form, **says, distortion_model="plumb_bob", D=FISH) == FISHEYE
+
+
+@pytest.mark.parametrize(
+    ("says", "who"),
+    [
+        ({"distortion_model": "equidistant"}, "distortion_model"),
+        ({"distortion_model": "plumb_bob", "camera_model": "fisheye"}, "camera_model"),
+        ({"lens_type": "fisheye"}, "lens_type"),
+    ],
+)
+def test_a_fisheye_with_the_coefficients_of_another_lens_is_told_who_says_so(tmp_path, says, who):
+    plain = dict(zip(("k1", "k2", "p1", "p2"), FOUR, strict=True))
+    message = rf"k1, k2, p1, p2 may .* {who} says that it is a fisheye; .* k1, k2, k3, k4\. Corr"
+    with pytest.raises(CameraError, match=message):
+        read(tmp_path, "flat", **plain, **says)
+    # What describes the camera is no such word where the model is stated.
+    camera = read(tmp_path, "flat", **plain, lens="fisheye", distortion_model="plumb_bob")
+    assert (camera.distortion_model, camera.distortion[:4]) == ("plumb_bob", tuple(FOUR))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_fisheye_of_yaml_s_truth_is_one_and_needs_four_coefficients(tmp_path, form):
     assert read(tmp_path, form, fisheye=True, D=FISH) == FISHEYE

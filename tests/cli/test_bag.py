@@ -329,6 +329,32 @@ def test_a_truth_that_begins_late_is_of_the_images_that_it_was_recorded_with(sma
     assert truth["before_smoothing"]["motion"]["mpjpe_mm"] == pytest.approx(expected, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("files", "truth", "told"),
+    [
+        (("lost.db3", "bag.db3"), ("--truth", ROBOT / "truth.json"), "(--truth-topic)"),
+        (("lost.db3", "bag.db3"), ("--truth-topic", "/truth"), ""),
+        (("bag.db3", "lost.db3"), ("--truth", ROBOT / "truth.json"), ""),
+    ],
+)
+def test_a_bag_without_its_first_part_is_compared_with_no_truth_of_a_file(
+    smap_ros, tmp_path, files, truth, told
+):
+    bag = with_truth_on_a_topic(ROBOT, tmp_path / "bag", ("bodies_raw",))
+    metadata = bag / "metadata.yaml"
+    listed = "\n".join(f"  - {file}" for file in files)
+    metadata.write_text(metadata.read_text().replace("  - bag.db3", listed))
+    done = smap_ros("bag", bag, "--recorded", *truth, "--report", "report")
+    assert "lacks lost.db3" in done.stderr
+    if told:
+        assert done.returncode == 2 and told in done.stderr
+        assert "lacks its first part" in done.stderr and "can't be told; give" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    else:
+        assert done.returncode == 0, done.stderr
+        assert numbers(tmp_path / "report")["truth"]["recall"] == 1
+
+
 def whole_people(stamp: float, frame: str, scene):
     """The people of a scene with all of their joints."""
     message = body_array(stamp, frame, [tuple(map(float, joints[2])) for joints in scene.joints])
