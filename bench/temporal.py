@@ -90,7 +90,7 @@ def run(films: Sequence[Film], config: SmootherConfig, *, predicted: bool = Fals
         for answer in answers:
             true, counted = film.truth(answer.note), film.counted[film.true_frame == answer.note]
             seen: list[Body] = [p.body for p in answer.people if not p.predicted]
-            collector.add(answer.time, seen, true, counted)
+            collector.add(answer.time, seen, true, counted, answer.note)
             shown = [p.body for p in answer.people] if predicted else seen
             identities.add(shown, true, counted)
         tracks.append(collector.tracks())
@@ -196,11 +196,16 @@ def cost_table(
     return table
 
 
+def _way(places: np.ndarray) -> float:
+    """How far somebody got along the axes, of places [T, 3] that may be NaN."""
+    return float((np.nanmax(places, axis=0) - np.nanmin(places, axis=0)).sum())
+
+
 def plot(outcomes: dict[tuple[str, int], Outcome], path: Path) -> None:
     """Left wrist across the view and pelvis' depth of the person who walks farthest."""
     raw = outcomes["none", 0].tracks
     ways = [
-        (np.ptp(track.true[:, MPI15.root], axis=0).sum() * np.isfinite(track.found).mean(), f, k)
+        (_way(track.true[:, MPI15.root]) * np.isfinite(track.found).mean(), f, k)
         for f, film in enumerate(raw)
         for k, track in enumerate(film)
     ]

@@ -6,15 +6,26 @@ not one of these is a bug in smap_ros.
 
 from __future__ import annotations
 
+import struct
 import tokenize
 import zipfile
 import zlib
 
-# What numpy, zipfile and zlib raise of files that are no archive of arrays, or were damaged.
-DAMAGED_ARRAYS = (
-    OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile,
-    zlib.error, tokenize.TokenError,
+try:
+    import lzma
+
+    _OF_LZMA: tuple[type[Exception], ...] = (lzma.LZMAError,)
+except ImportError:  # Python was built without, and unpacks none
+    _OF_LZMA = ()
+
+# What zipfile and those that unpack for it raise of archives that are damaged, encrypted, packed
+# in a way that they don't know, or no archives.
+DAMAGED_ZIP: tuple[type[Exception], ...] = (
+    OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile,
+    zlib.error, *_OF_LZMA,
 )  # fmt: skip
+# What numpy raises as well of files that are no archive of arrays, or were damaged.
+DAMAGED_ARRAYS: tuple[type[Exception], ...] = (*DAMAGED_ZIP, TypeError, tokenize.TokenError)
 
 
 class SmapError(Exception):

@@ -254,6 +254,7 @@ def _show(
             ("joint error (MPJPE, pelvis aligned)", f"{accuracy.mpjpe_mm:.0f} mm"),
             ("joint error (PA-MPJPE)", f"{accuracy.pa_mpjpe_mm:.0f} mm"),
             ("distance error (median)", f"{accuracy.root_depth_percent:.1f} %"),
+            ("joints of the found", f"{accuracy.joints_percent:.1f} %"),
             ("identity switches", str(switches)),
         ]
     screen = tables.console()

@@ -1,11 +1,19 @@
 """`smap-ros demo` before and after the graph, without running it: what it removes and when."""
 
+import re
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from smap_ros.cli import demo
 from smap_ros.errors import SmapError
+from smap_ros.evaluation.common.metrics import compare
+from smap_ros.evaluation.virtual.truth import read_truth
+from smap_ros.offline.results import Summary
+from smap_ros.paths import config_directory
 
 EARLIER = ("bag/bag.mcap", "bag/metadata.yaml", "logs/recorder_node.log")
 
@@ -58,3 +66,19 @@ def test_somebody_elses_bag_is_refused(smap_ros, out):
 def test_an_earlier_demos_bag_and_logs_make_room(smap_ros, out):
     done = smap_ros("demo", "--out", "out")
     assert done.returncode == 2 and "played with []" in done.stderr
+
+
+def test_what_came_of_the_shipped_clip_says_how_many_joints_were_found(tmp_path, capsys):
+    """The errors are of these alone."""
+    truth = read_truth(config_directory() / "demo" / "truth.json")
+    found = []
+    for frame in truth[:3]:
+        bodies = [replace(body, joints_3d=body.joints_3d.copy()) for body in frame]
+        for body in bodies:
+            body.joints_3d[[5, 8, 11]] = np.nan
+        found.append(replace(frame, bodies=tuple(bodies)))
+    recording = SimpleNamespace(
+        image_stamps=(0, 1, 2), processed=(0, 1, 2), seconds=0.2, latency_ms={}, node=lambda _: {}
+    )
+    demo._show(tmp_path, recording, Summary(3, 3, 9, 3, {}, ()), (compare(found, truth), 0))
+    assert re.search(r"joints of the found +80\.0 %", capsys.readouterr().out)

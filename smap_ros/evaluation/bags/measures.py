@@ -101,11 +101,14 @@ class OverTime:
     Attributes:
         identities: None as well where nobody found or nobody true has one.
         world: of joints in the frame that stands still, where the bag's TF tells it.
+        stride: frames of the truth from one that is compared to the next, as usual. Two that are
+            so far apart follow one another, and are the step that motion is measured in.
     """
 
     motion: MotionNumbers
     identities: IdentityNumbers | None
     world: WorldNumbers | None = None
+    stride: int = 1
 
 
 @dataclass(frozen=True)
@@ -351,7 +354,7 @@ def _over_time(
         there = truth.get(frame.index)
         if there is not None:
             counted = counts.get(frame.index, np.ones(len(there), np.bool_))
-            tracks.add(there.stamp, people, there.bodies, counted)
+            tracks.add(there.stamp, people, there.bodies, counted, there.index)
             identities.add(people, there.bodies, counted)
             if (camera := pose(frame)) is not None:
                 poses[there.stamp] = camera
@@ -359,4 +362,5 @@ def _over_time(
         motion_numbers(tracks.tracks()),
         identity_numbers([identities]) if named and has_trackeval() else None,
         world_numbers(tracks.tracks(), poses, fixed_frame),
+        tracks.stride,
     )

@@ -21,6 +21,7 @@ from smap_ros.evaluation.bags.measures import (
     handovers,
     tracks,
 )
+from smap_ros.evaluation.common.identities import INSTALL, has_trackeval
 from smap_ros.evaluation.common.measures_report import Details
 from smap_ros.evaluation.common.report import PLOTS, number_table, shown
 
@@ -168,6 +169,7 @@ class BagReport:
                     f"{shown(accuracy.mpjpe_mm)} / {shown(accuracy.pa_mpjpe_mm)} mm"
                 ),
                 "distance error, median": f"{shown(accuracy.root_depth_percent)} %",
+                "joints of the found": f"{shown(accuracy.joints_percent)} %",
                 "changes of identity against the truth": shown(run.truth.switches, 0),
                 "as reported, over time"
                 if run.raw is None
@@ -178,6 +180,8 @@ class BagReport:
                     run.truth.after, run.truth
                 ),
             }
+            if run.truth.switches is not None and not has_trackeval():
+                rows["HOTA, MOTA, IDF1"] = INSTALL
         return rows
 
 
@@ -195,6 +199,8 @@ def _told(numbers: OverTime, truth: Truth) -> str:
             f"; in {world.frame}: MPJPE {shown(world.mpjpe_mm)} mm, acceleration error "
             f"{shown(world.acceleration)} mm/frame², jerk {shown(world.jerk, 2)} of the truth's"
         )
+    if numbers.stride > 1:
+        told += f"; a frame here is {numbers.stride} of the truth's"
     if who is None:
         return told
     return (

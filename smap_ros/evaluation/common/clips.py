@@ -1,16 +1,22 @@
-"""The frames of video files by their number."""
+"""The frames of video files by their number, and whether people are of the same file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
 from smap_ros.sources import Frame
 from smap_ros.sources.video import VideoSource
+
+LOG = logging.getLogger(__name__)
+
+VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 
 
 class Clip:
@@ -48,3 +54,19 @@ class Clip:
         if not self.path.is_file():
             raise InputError(f"the pictures {self.path} are missing beside the clip's truth")
         return iter(VideoSource(self.path, repeatable=True))
+
+
+def warn_of_another_film(frames: Iterable[BodyFrame], clip: str, labels: str) -> None:
+    """Say so where people were found in a video of another name: numbers fit any video.
+
+    Args:
+        frames: the people, with the sources that they were found in.
+        clip: name of the file that is labelled; empty where that is none.
+        labels: name of the labels, for people to read.
+    """
+    videos = {frame.source for frame in frames if frame.source.lower().endswith(VIDEOS)}
+    if clip and (others := sorted(videos - {clip})):
+        LOG.warning(
+            "people were found in %s, and the labels of %s are of %s: are they the same film?",
+            ", ".join(others), labels, clip,
+        )  # fmt: skip

@@ -24,6 +24,7 @@ from smap_ros.temporal.assignment import assign
 
 Float = NDArray[np.float64]
 
+OWN = "the predictions' own identities"
 INSTALL = "pip install --no-deps trackeval tabulate scipy"
 _NAMELESS = -1
 

@@ -142,6 +142,8 @@ class Accuracy:
         mpjpe_mm: mean joint error of matched people, pelvises aligned, millimetres.
         pa_mpjpe_mm: the same after the best similarity transform.
         root_depth_percent: median of |error of the pelvis' depth| / true depth, percent.
+        joints_percent: of the true joints of matched people, those that were found; the others are
+            in no error.
     """
 
     frames: int
@@ -151,6 +153,7 @@ class Accuracy:
     mpjpe_mm: float
     pa_mpjpe_mm: float
     root_depth_percent: float
+    joints_percent: float
 
     @property
     def recall(self) -> float:
@@ -187,7 +190,7 @@ def compare(
     if not pairs:
         raise InputError("predictions and truth share no frame index; are they of one video?")
     joint, aligned, depth = [], [], []
-    matched = false = people = 0
+    matched = false = people = present = joints = 0
     for ours, theirs in pairs:
         counts = (counted or {}).get(theirs.index, np.ones(len(theirs), np.bool_))
         pairs_here = match_by_pelvis(ours.bodies, theirs.bodies)
@@ -200,6 +203,9 @@ def compare(
             joint.append(mpjpe(a.joints_3d, b.joints_3d, a.skeleton.root))
             aligned.append(pa_mpjpe(a.joints_3d, b.joints_3d))
             depth.append(abs(float(a.root[2] - b.root[2])) / float(b.root[2]))
+            there = np.isfinite(b.joints_3d).all(axis=1)
+            joints += int(there.sum())
+            present += int((np.isfinite(a.joints_3d).all(axis=1) & there).sum())
     return Accuracy(
         frames=len(pairs),
         people=people,
@@ -208,6 +214,7 @@ def compare(
         mpjpe_mm=1000 * _mean(joint),
         pa_mpjpe_mm=1000 * _mean(aligned),
         root_depth_percent=100 * _median(depth),
+        joints_percent=100 * present / joints if joints else float("nan"),
     )
 
 

@@ -6,9 +6,12 @@ nothing to measure.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +26,17 @@ Float = NDArray[np.float64]
 WALKING = 0.5  # metres/second of the pelvis over a film, above which lag is measured
 _MAX_LAG = 6  # pictures
 _SPAN = 5  # pictures over which the way of a pelvis is taken, so that noise counts for little
+_LONGEST_GAP = 2 * (_SPAN + _MAX_LAG)  # pictures; no measure reaches across it
 
 
 @dataclass(frozen=True)
 class Track:
-    """A true person over T pictures.
+    """A true person over T pictures that follow one another, a step apart.
 
     Attributes:
         true: float64 [T, 15, 3], metres; NaN where they don't count.
         found: float64 [T, 15, 3], what was reported of them; NaN where missing.
+            A picture that wasn't looked at, or where the person wasn't, is a row of NaN in both.
         ids: int64 [T], identity of who was reported; -1 where nobody was, or without one.
         stamps: float64 [T], seconds.
     """
@@ -50,7 +55,8 @@ class MotionNumbers:
         people: tracks; poses: pictures of people who were found.
         mpjpe_mm, pa_mpjpe_mm: mean joint error, pelvises aligned, and after Procrustes.
         acceleration: mean error of p[t+1] - 2 p[t] + p[t-1] of joints where they are, millimetres
-            per picture squared; relative_acceleration: about the pelvis.
+            per picture squared; relative_acceleration: about the pelvis. Of pictures that follow
+            one another only, as is jerk.
         jerk: mean third difference of the joints about the pelvis as a share of the truth's; 1 is
             as lively.
         bones_percent: standard deviation of a bone's length over a track, as a share of it.
@@ -95,7 +101,14 @@ class TrackCollector:
 
     def __init__(self) -> None:
         self._pairing = Pairing()
-        self._rows: dict[int, list[tuple[float, Float, Float, int]]] = {}
+        self._numbers: list[int] = []
+        self._rows: dict[int, list[_Row]] = {}
+
+    @property
+    def stride(self) -> int:
+        """Pictures of the film from one that was taken to the next, as usual: a step of tracks."""
+        steps = Counter(b - a for a, b in itertools.pairwise(self._numbers) if b > a)
+        return min(steps, key=lambda step: (-steps[step], step), default=1)
 
     def add(
         self,
@@ -103,6 +116,7 @@ class TrackCollector:
         found: Sequence[Body],
         true: Sequence[Body],
         counted: NDArray[np.bool_],
+        number: int | None = None,
     ) -> None:
         """Take a picture.
 
@@ -111,7 +125,11 @@ class TrackCollector:
             found: who was reported, mpi15.
             true: who is there, with identities.
             counted: bool [true], whose errors count.
+            number: of the picture in its film; without, it is the one after the last taken.
         """
+        if number is None:
+            number = self._numbers[-1] + 1 if self._numbers else 0
+        self._numbers.append(number)
         partner = {t: found[p] for p, t in self._pairing.bodies(found, true)}
         for k, person in enumerate(true):
             if person.id is None:
@@ -119,18 +137,47 @@ class TrackCollector:
             body = partner.get(k) if counted[k] else None
             joints = np.full((len(MPI15), 3), np.nan) if body is None else body.joints_3d
             identity = -1 if body is None or body.id is None else body.id
-            row = (stamp, person.joints_3d.astype(np.float64), joints.astype(np.float64), identity)
+            row = _Row(
+                number,
+                stamp,
+                person.joints_3d.astype(np.float64),
+                joints.astype(np.float64),
+                identity,
+            )
             self._rows.setdefault(person.id, []).append(row)
 
     def tracks(self) -> list[Track]:
         """The tracks of all true people."""
-        made = []
-        for rows in self._rows.values():
-            stamps, true, found, ids = zip(*rows, strict=True)
-            made.append(
-                Track(np.stack(true), np.stack(found), np.array(ids, np.int64), np.array(stamps))
-            )
-        return made
+        return [_laid_out(rows, self.stride) for rows in self._rows.values()]
+
+
+class _Row(NamedTuple):
+    """A true person in one picture, as :class:`Track` has them."""
+
+    number: int
+    stamp: float
+    true: Float
+    found: Float
+    id: int
+
+
+def _laid_out(rows: Sequence[_Row], stride: int) -> Track:
+    """A track of which pictures a stride apart are neighbours, and others have a gap between."""
+    numbers, stamps, true, found, ids = zip(*rows, strict=True)
+    apart = np.diff(numbers)
+    steps = np.where(apart == stride, 1, np.clip(np.rint(apart / stride), 2, _LONGEST_GAP))
+    places = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
+    length = int(places[-1]) + 1
+    unknown = np.full((length, len(MPI15), 3), np.nan)
+    track = Track(
+        true=unknown,
+        found=unknown.copy(),
+        ids=np.full(length, -1, np.int64),
+        stamps=np.interp(np.arange(length), places, stamps),
+    )
+    track.true[places], track.found[places], track.ids[places] = true, found, ids
+    track.stamps[places] = stamps  # exactly, as poses of the camera are looked up by them
+    return track
 
 
 def identity_switches(
@@ -227,10 +274,12 @@ def lag(track: Track) -> float:
     root = MPI15.root
     true, depth = track.true[:, root, :2], track.true[:, root, 2:]
     found = track.found[:, root, :2] / track.found[:, root, 2:] * depth
-    duration = track.stamps[-1] - track.stamps[0]
+    way = np.linalg.norm(np.diff(true, axis=0), axis=1)
+    known = np.isfinite(way)
+    duration = np.diff(track.stamps)[known].sum()
     if np.isfinite(found).all(axis=1).sum() < 4 * _MAX_LAG or duration <= 0:
         return math.nan
-    if np.nansum(np.linalg.norm(np.diff(true, axis=0), axis=1)) / duration < WALKING:
+    if way[known].sum() / duration < WALKING:
         return math.nan
     ways = [points[_SPAN:] - points[:-_SPAN] for points in (true, found)]
     shifts = np.arange(-_MAX_LAG, _MAX_LAG + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -21,6 +22,8 @@ from smap_ros.estimators.base import Estimator, flush
 from smap_ros.estimators.options import ImageUp
 from smap_ros.offline.results import BODIES, read_bodies
 from smap_ros.skeletons import MPI15, convert
+
+LOG = logging.getLogger(__name__)
 
 _ROUNDING = 1e-5  # of scores: float32 of others sums up to a little more than 1
 
@@ -85,6 +88,15 @@ class FilmPredictions(Protocol):
 
     def film(self, pictures: Iterable[Picture], fps: float) -> None:
         """See :meth:`BundlePredictions.film`."""
+
+
+@runtime_checkable
+class StoredPredictions(Protocol):
+    """Predictions that were made before, and may be of more than is asked for."""
+
+    @property
+    def not_asked_for(self) -> int:
+        """Frames that no picture asked for so far."""
 
 
 class BundlePredictions:
@@ -153,6 +165,7 @@ class FilePredictions:
         self.description = str(path)
         self._by_stem: dict[str, list[BodyFrame]] = defaultdict(list)
         self._by_index: dict[int, list[BodyFrame]] = defaultdict(list)
+        self._asked: set[int] = set()  # ids of frames, which stay
         for frame in (replace(read, detector=detector) for read in read_bodies(path)):
             checked = _with_scores_in_range(frame, self.description)
             self._by_stem[Path(frame.source).stem].append(checked)
@@ -180,7 +193,13 @@ class FilePredictions:
                 "Evaluate the result of one input at a time"
             )
         _check_size(frames[0].camera, picture, self.description)
+        self._asked.add(id(frames[0]))
         return frames[0]
+
+    @property
+    def not_asked_for(self) -> int:
+        """See :class:`StoredPredictions`."""
+        return sum(map(len, self._by_stem.values())) - len(self._asked)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -231,6 +250,11 @@ class FolderPredictions:
             )
         return found[0] if found else None
 
+    @property
+    def not_asked_for(self) -> int:
+        """See :class:`StoredPredictions`."""
+        return sum(file.not_asked_for for file in self._by_sequence.values())
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -279,6 +303,17 @@ def open_predictions(
             ) from error
         raise
     return BundlePredictions(estimator)
+
+
+def beyond_the_truth(predictions: Predictions) -> int:
+    """Count the frames that no picture asked for, and say so; to call when all have been."""
+    count = predictions.not_asked_for if isinstance(predictions, StoredPredictions) else 0
+    if count:
+        LOG.warning(
+            "%d frames of %s are of no picture of the truth and don't count: are they of the same "
+            "data?", count, predictions.description,
+        )  # fmt: skip
+    return count
 
 
 def in_mpi15(frame: BodyFrame) -> BodyFrame:

@@ -38,6 +38,7 @@ class Scene:
         boxes: float64 [people, 4]: x, y, width, height of the body within the picture, pixels.
         read: gives the picture, uint8 [H, W, 3] bgr.
         sequence: name of the film that it is a picture of, in order; None for a still.
+        clip: name of that film's file; empty where there is none, or it isn't known.
     """
 
     key: str | int
@@ -46,6 +47,7 @@ class Scene:
     boxes: NDArray[np.float64]
     read: Callable[[], Image]
     sequence: str | None = None
+    clip: str = ""
 
     @property
     def camera(self) -> Camera:
@@ -94,6 +96,7 @@ def make_scene(
     stamp: float = 0.0,
     floor: Mapping[str, Any] | None = None,
     sequence: str | None = None,
+    clip: str = "",
 ) -> Scene:
     """A scene from its labels.
 
@@ -108,7 +111,7 @@ def make_scene(
         index, source, stamp: of the frame.
         floor: ``normal`` [x, y, z], upwards, and ``distance`` from the camera, metres, in the
             optical frame; the camera's mounting follows from it.
-        sequence: see :class:`Scene`.
+        sequence, clip: see :class:`Scene`.
 
     Raises:
         InputError: if a field is missing, malformed or no number, or two people have one id.
@@ -127,6 +130,7 @@ def make_scene(
             boxes=boxes.reshape(len(bodies), 4),
             read=read,
             sequence=sequence,
+            clip=clip,
         )
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, SmapError) as error:
         raise InputError(

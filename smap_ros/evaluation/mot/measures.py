@@ -12,7 +12,6 @@ with those.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, BodyFrame
+from smap_ros.evaluation.common.clips import warn_of_another_film
 from smap_ros.evaluation.common.identities import (
     IdentityCollector,
     IdentityNumbers,
@@ -34,12 +34,10 @@ from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions
 from smap_ros.evaluation.common.report import percent
 from smap_ros.evaluation.common.views import Coverage
 from smap_ros.evaluation.mot.likeness import corners, likeness, within
-from smap_ros.evaluation.mot.shown import is_video
 from smap_ros.evaluation.mot.truth import MotPicture, MotSequence
 from smap_ros.temporal import BodySmoother
 
 Float = NDArray[np.float64]
-LOG = logging.getLogger(__name__)
 
 FOUND = 0.5  # likeness from which on somebody is found
 BORDER_PX = 2.0  # a label as near to the picture's border as that is cut by it
@@ -190,7 +188,7 @@ def evaluate(
             if frame is not None:
                 frames.append((k, frame))
         if frames:
-            _warn_of_another_film(sequence, frames)
+            warn_of_another_film((frame for _, frame in frames), sequence.clip, sequence.name)
             films.append(_film(sequence, frames))
     coverage.finish(predictions.description)
     there = {film.name for film in films}
@@ -200,16 +198,6 @@ def evaluate(
         tuple(s.name for s in sequences if s.name not in there),
         _identities(films),
     )
-
-
-def _warn_of_another_film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> None:
-    """Say so where people were found in a video of another name: numbers fit any video."""
-    others = sorted({f.source for _, f in frames if is_video(f.source)} - {sequence.clip})
-    if sequence.clip and others:
-        LOG.warning(
-            "people were found in %s, and the labels of %s are of %s: are they the same film?",
-            ", ".join(others), sequence.name, sequence.clip,
-        )  # fmt: skip
 
 
 def _film(sequence: MotSequence, frames: Sequence[tuple[int, BodyFrame]]) -> Film:

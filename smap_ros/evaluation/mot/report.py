@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smap_ros.evaluation.common.identities import IdentityNumbers
+from smap_ros.evaluation.common.identities import INSTALL, OWN
 from smap_ros.evaluation.common.measures_report import Details, MeasuresReport
 from smap_ros.evaluation.common.panels import Panel
 from smap_ros.evaluation.common.report import label, percent, shown
@@ -21,7 +21,6 @@ from smap_ros.evaluation.mot.measures import (
 )
 
 _CUT, _WHOLE = "cut by the border", "whole in the picture"
-_GIVEN = "the predictions' own identities"
 
 
 def report(outcome: MotOutcome) -> MeasuresReport:
@@ -144,19 +143,29 @@ def _over_time(outcome: MotOutcome, whole: Numbers) -> Details:
             "ghosts per picture": [shown(n.ghosts_per_picture, 3) for n in pairs],
             "pictures with a ghost %": [shown(n.ghost_pictures_percent) for n in pairs],
             "identity switches": ["", "-" if changes is None else str(changes)],
-            **_identity_rows(outcome.identities),
+            **_identity_rows(outcome),
         },
     )
 
 
-def _identity_rows(who: IdentityNumbers | None) -> Mapping[str, Sequence[str]]:
+def _identity_rows(outcome: MotOutcome) -> Mapping[str, Sequence[str]]:
+    who = outcome.identities
     if who is None:
-        return {}
+        return {"HOTA, MOTA, IDF1": ["", _why_none(outcome)]}
     return {
         "HOTA (DetA, AssA)": ["", f"{shown(who.hota)} ({shown(who.deta)}, {shown(who.assa)})"],
         "MOTA, IDF1": ["", f"{shown(who.mota)}, {shown(who.idf1)}"],
         "fragments": ["", str(who.fragments)],
     }
+
+
+def _why_none(outcome: MotOutcome) -> str:
+    """Why there are no measures of identities."""
+    pictures = [picture for film in outcome.films for picture in film.tracked]
+    named = [person.id >= 0 for picture in pictures for person in picture.people]
+    if all(named):
+        return INSTALL if named else "nobody is labelled"
+    return "some labels have no identity" if any(named) else "labels have no identities"
 
 
 def _tracked(outcome: MotOutcome) -> Numbers:
@@ -170,7 +179,7 @@ def _switches(outcome: MotOutcome) -> int | None:
 
 
 def _named_by(outcome: MotOutcome) -> str:
-    return ", ".join(sorted({film.smoother or _GIVEN for film in outcome.films}))
+    return ", ".join(sorted({film.smoother or OWN for film in outcome.films}))
 
 
 def _panels(

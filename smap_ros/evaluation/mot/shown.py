@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smap_ros.errors import InputError
+from smap_ros.evaluation.common.clips import VIDEOS
 from smap_ros.pictures import read_picture
 from smap_ros.sources import IMAGE_SUFFIXES
 from smap_ros.sources.files import image_files
@@ -18,7 +19,6 @@ from smap_ros.sources.video import VideoSource
 LOG = logging.getLogger(__name__)
 
 PICTURES = "img1"
-_VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def pictures_of(folder: Path, pictures: str, suffix: str) -> Shown:
         _check_names(files)
         height, width = read_picture(files[0]).shape[:2]
         return Shown(files, None, len(files), (width, height))
-    clips = image_files(folder, _VIDEOS)
+    clips = image_files(folder, VIDEOS)
     if not clips:
         raise InputError(
             f"{folder} has no pictures; expected {pictures}/000001{suffix or '.jpg'} and so on, or "
@@ -81,12 +81,7 @@ def pictures_of(folder: Path, pictures: str, suffix: str) -> Shown:
 
 def has_pictures(folder: Path) -> bool:
     """Whether a folder looks like a sequence's."""
-    return (folder / PICTURES).is_dir() or bool(image_files(folder, _VIDEOS))
-
-
-def is_video(name: str) -> bool:
-    """Whether a file of that name is taken for a video."""
-    return name.lower().endswith(_VIDEOS)
+    return (folder / PICTURES).is_dir() or bool(image_files(folder, VIDEOS))
 
 
 def _check_names(files: Sequence[Path]) -> None:

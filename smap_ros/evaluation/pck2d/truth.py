@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
-from smap_ros.errors import InputError, reason
+from smap_ros.errors import DAMAGED_ZIP, InputError, reason
 from smap_ros.evaluation.common.repeats import repeated
 from smap_ros.evaluation.common.views import guessed_camera
 from smap_ros.images import decode_compressed
@@ -47,7 +46,7 @@ class PhotoFiles:
             return
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except DAMAGED_ZIP as error:
             raise InputError(
                 f"can't open {path}: {getattr(error, 'strerror', None) or error}; expected a zip "
                 f"file or a folder of images/ and {ANNOTATIONS}"
@@ -68,14 +67,19 @@ class PhotoFiles:
         """Content of a file.
 
         Raises:
-            InputError: if it is missing or damaged.
+            InputError: if it is missing, damaged or encrypted.
         """
         try:
             if self._zip is not None:
                 return self._zip.read(name)
             return (self._path / name).read_bytes()
-        except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, KeyError) as error:
             raise InputError(f"can't read {name} of {self._path}: {error}") from error
+        except DAMAGED_ZIP as error:
+            raise InputError(
+                f"can't read {name} of {self._path}: {reason(error)}; expected a whole archive "
+                "without a password. Fetch it again, or give the folder that you unpack it into"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,30 @@ class Photo:
         Raises:
             InputError: if it is missing or damaged, or hasn't the size that its labels say.
         """
-        try:
-            image = decode_compressed(self.encoded())
-        except InputError as error:
-            raise InputError(f"photo {self.name}: {error}") from error
-        if image.shape[1::-1] != (self.width, self.height):
-            raise InputError(
-                f"photo {self.name} is {image.shape[1]}x{image.shape[0]} px, but its labels say "
-                f"{self.width}x{self.height} px; copy the data again"
-            )
-        return image
+        return decoded(self.files, self.name, (self.width, self.height))
+
+
+def decoded(files: PhotoFiles, name: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """A photo, uint8 [H, W, 3] bgr.
+
+    Args:
+        files: the archive that has it.
+        name: of its file there.
+        size: width and height that its labels are for; None where they don't say.
+
+    Raises:
+        InputError: if it is missing or damaged, or has another size.
+    """
+    try:
+        image = decode_compressed(files.read(name))
+    except InputError as error:
+        raise InputError(f"photo {name}: {error}") from error
+    if size is not None and image.shape[1::-1] != size:
+        raise InputError(
+            f"photo {name} is {image.shape[1]}x{image.shape[0]} px, but its labels say "
+            f"{size[0]}x{size[1]} px; copy the data again"
+        )
+    return image
 
 
 def read_lspet(path: Path) -> list[Photo]:

@@ -13,7 +13,7 @@ from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, 
 from smap_ros.evaluation.common.metrics import joint_errors, match_by_pelvis
 from smap_ros.evaluation.common.panels import Panel
 from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions
-from smap_ros.evaluation.common.report import shown
+from smap_ros.evaluation.common.report import percent, shown
 from smap_ros.evaluation.common.views import Coverage, View
 from smap_ros.evaluation.threedpw import measures as threedpw
 from smap_ros.evaluation.threedpw.measures import HIPS, JOINTS
@@ -27,6 +27,8 @@ FRAME_RATE = 30.0  # images a second of the data set
 
 _NOBODY = np.full((len(JOINTS), 3), np.nan)
 _ROWS = [MPI15.index(name) for name in JOINTS]
+# What the measures are called in report.json, in the order of the table.
+_KEYS = ("mpjpe_mm", "pa_mpjpe_mm", "acceleration_mm", "acceleration_error_mm", "mpvpe_mm")
 
 
 @dataclass
@@ -160,13 +162,11 @@ def report(outcome: ThreedpwOutcome) -> MeasuresReport:
     found = 1000 * np.array([pose for track in outcome.tracks for pose in track.found])
     true, found = true.reshape(-1, len(JOINTS), 3), found.reshape(-1, len(JOINTS), 3)
     people, seen = (int(np.isfinite(poses).any(axis=(1, 2)).sum()) for poses in (true, found))
-    measures = {
-        "MPJPE mm": mean(threedpw.mpjpe(found, true)),
-        "PA-MPJPE mm": mean(threedpw.pa_mpjpe(found, true)),
-        "acceleration mm/frame^2": mean(threedpw.acceleration(found)),
-        "acceleration error mm/frame^2": mean(threedpw.acceleration_error(found, true)),
-        "MPVPE mm, pelvises aligned": 1000 * mean([v for t in outcome.tracks for v in t.vertices]),
-    }
+    vertices = 1000 * np.array([v for track in outcome.tracks for v in track.vertices])
+    measured = _measured(found, true, vertices)
+    measures = {name: mean(values) for name, values in measured.items()}
+    counts = {name: int(np.isfinite(values).sum()) for name, values in measured.items()}
+    share = _joints_percent(found, true)
     errors = joint_errors(threedpw.centred(found), threedpw.centred(true))
     by_joint = named([mean(column) for column in errors.T], JOINTS)
     by_sequence = _by_sequence(outcome)
@@ -180,9 +180,15 @@ def report(outcome: ThreedpwOutcome) -> MeasuresReport:
             "images": f"{outcome.images}, {outcome.skipped} not in the predictions",
             "people": f"{people} over all images, {seen} found",
             "joints": joints,
+            "joints of the found": f"{shown(share)} %",
             **{name: shown(value) for name, value in measures.items()},
         },
         details=(
+            Details(
+                "people measured, of those found",
+                ("measure", "people"),
+                {name: (str(count),) for name, count in counts.items()},
+            ),
             Details("by joint", ("joint", "MPJPE mm"), _rows(by_joint)),
             Details("by sequence", ("sequence", "MPJPE mm"), _rows(by_sequence)),
         ),
@@ -192,11 +198,9 @@ def report(outcome: ThreedpwOutcome) -> MeasuresReport:
             "people": people,
             "people_found": seen,
             "official_joints": outcome.regressed,
-            "mpjpe_mm": measures["MPJPE mm"],
-            "pa_mpjpe_mm": measures["PA-MPJPE mm"],
-            "acceleration_mm": measures["acceleration mm/frame^2"],
-            "acceleration_error_mm": measures["acceleration error mm/frame^2"],
-            "mpvpe_mm": measures["MPVPE mm, pelvises aligned"],
+            **dict(zip(_KEYS, measures.values(), strict=True)),
+            "joints_percent": share,
+            "people_measured": dict(zip(_KEYS, counts.values(), strict=True)),
             "by_joint_mm": by_joint,
             "by_sequence_mm": by_sequence,
         },
@@ -205,6 +209,25 @@ def report(outcome: ThreedpwOutcome) -> MeasuresReport:
             Panel("Error by sequence", "mean [mm]", by_sequence),
         ),
     )
+
+
+def _measured(found: Float, true: Float, vertices: Float) -> dict[str, Float]:
+    """What is measured of each person, joints [P, 14, 3] in millimetres; NaN where it can't be."""
+    return {
+        "MPJPE mm": threedpw.mpjpe(found, true),
+        "PA-MPJPE mm": threedpw.pa_mpjpe(found, true),
+        "acceleration mm/frame^2": threedpw.acceleration(found),
+        "acceleration error mm/frame^2": threedpw.acceleration_error(found, true),
+        "MPVPE mm, pelvises aligned": vertices,
+    }
+
+
+def _joints_percent(found: Float, true: Float) -> float:
+    """Of the true joints [P, 14, 3] of the people found, those that were; no error has others."""
+    seen = np.isfinite(found).any(axis=(1, 2))
+    there = np.isfinite(true[seen]).all(axis=2)
+    both = np.isfinite(found[seen]).all(axis=2) & there
+    return percent(int(both.sum()), int(there.sum()))
 
 
 def _by_sequence(outcome: ThreedpwOutcome) -> dict[str, float]:

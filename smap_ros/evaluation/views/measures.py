@@ -28,12 +28,14 @@ class Tally:
 
     Attributes:
         people: labelled people with joints in it; found: those that were found.
+        few: people with fewer than :data:`MIN_INSIDE` joints in it, who count nowhere else.
         joints, right: their joints in it, and those closer than 0.2 of the torso.
         others: people found beside them: bystanders, or nobody.
         measured_outside: joints said to be seen of the people found, that are out of the picture.
     """
 
     people: int = 0
+    few: int = 0
     found: int = 0
     joints: int = 0
     right: int = 0
@@ -56,6 +58,7 @@ class Tally:
         inside = view.inside
         inside[MPI15.root] = False  # the middle of two joints, which count themselves
         if inside.sum() < MIN_INSIDE:
+            self.few += 1
             return
         people = list(bodies)
         likeness = [similarity(body, view.joints_2d, inside, torso) for body in people]

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from smap_ros.evaluation.common.measures_report import Details, MeasuresReport, mean
 from smap_ros.evaluation.common.panels import Panel
 from smap_ros.evaluation.common.report import shown
-from smap_ros.evaluation.views.measures import FOUND, PCK_SHARE, Tally
+from smap_ros.evaluation.views.measures import FOUND, MIN_INSIDE, PCK_SHARE, Tally
 
-_COLUMNS = ("view", "recall %", "PCK %", "similarity", "others", "seen outside")
+_COLUMNS = (
+    "view", "people", "too few joints", "recall %", "PCK %", "similarity", "others", "seen outside",
+)  # fmt: skip
 
 
 def report(tallies: Mapping[str, Tally], not_upright: int = 0) -> MeasuresReport:
@@ -21,8 +23,13 @@ def report(tallies: Mapping[str, Tally], not_upright: int = 0) -> MeasuresReport
     """
     recall = {name: tally.recall_percent for name, tally in tallies.items()}
     pck = {name: tally.pck_percent for name, tally in tallies.items()}
+    photos = max(tally.people for tally in tallies.values())
+    few = tallies["whole"].few if "whole" in tallies else 0
+    means = mean(list(recall.values())), mean(list(pck.values()))
     rows = {
         name: (
+            str(tally.people),
+            str(tally.few),
             shown(tally.recall_percent),
             shown(tally.pck_percent),
             shown(mean(tally.similarities), 2),
@@ -37,6 +44,7 @@ def report(tallies: Mapping[str, Tally], not_upright: int = 0) -> MeasuresReport
             "pck_percent": tally.pck_percent,
             "similarity": mean(tally.similarities),
             "people": tally.people,
+            "people_with_too_few_joints": tally.few,
             "others": tally.others,
             "seen_outside": tally.measured_outside,
         }
@@ -46,12 +54,20 @@ def report(tallies: Mapping[str, Tally], not_upright: int = 0) -> MeasuresReport
         title="views",
         note=f"found: similarity of at least {FOUND:g}; PCK at {PCK_SHARE:g} of the torso",
         summary={
-            "photos": str(max(tally.people for tally in tallies.values())),
+            "photos": str(photos),
             "left out, nobody upright and labelled from head to ankles": str(not_upright),
-            "recall, mean of the views": f"{shown(mean(list(recall.values())))} %",
-            "PCK, mean of the views": f"{shown(mean(list(pck.values())))} %",
+            f"left out, fewer than {MIN_INSIDE} labelled joints in the photo": str(few),
+            "recall, mean of the views": f"{shown(means[0])} %",
+            "PCK, mean of the views": f"{shown(means[1])} %",
         },
         details=(Details("by view", _COLUMNS, rows),),
-        values={"views": values, "images_not_upright": not_upright},
+        values={
+            "images": photos,
+            "images_not_upright": not_upright,
+            "images_with_too_few_joints": few,
+            "recall_percent": means[0],
+            "pck_percent": means[1],
+            "views": values,
+        },
         panels=(Panel("Recall", "%", recall), Panel("PCK", "%", pck)),
     )

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.errors import DAMAGED_ARRAYS, InputError
+from smap_ros.errors import DAMAGED_ARRAYS, DAMAGED_ZIP, InputError
 from smap_ros.evaluation.pck2d.truth import (
     MIN_JOINTS,
     PhotoFiles,
     check_names,
+    decoded,
     read_lspet,
     tell_of_unknown,
 )
-from smap_ros.images import decode_compressed
 from smap_ros.skeletons import MPI15
 
 Float = NDArray[np.float32]
@@ -56,22 +56,21 @@ class Labelled:
         name: of the file.
         joints_2d: float32 [15, 2], pixels; NaN where not known.
         files: has it.
+        size: width and height that its labels are for, pixels; None where they don't say.
     """
 
     name: str
     joints_2d: Float
     files: PhotoFiles
+    size: tuple[int, int] | None = None
 
     def image(self) -> NDArray[np.uint8]:
         """The photo, uint8 [H, W, 3] bgr.
 
         Raises:
-            InputError: if it is missing or damaged.
+            InputError: if it is missing or damaged, or hasn't the size that its labels say.
         """
-        try:
-            return decode_compressed(self.files.read(self.name))
-        except InputError as error:
-            raise InputError(f"photo {self.name}: {error}") from error
+        return decoded(self.files, self.name, self.size)
 
 
 def from_blaze(points: Float, visibility: Float) -> Float:
@@ -99,7 +98,10 @@ def read_labelled(path: Path) -> list[Labelled]:
             labelled well enough.
     """
     if path.suffix != ".npz":
-        return [Labelled(photo.name, photo.joints_2d, photo.files) for photo in read_lspet(path)]
+        return [
+            Labelled(photo.name, photo.joints_2d, photo.files, (photo.width, photo.height))
+            for photo in read_lspet(path)
+        ]
     try:
         with np.load(path) as labels:
             names = [str(name) for name in labels["names"]]
@@ -133,7 +135,7 @@ def _photos(folder: Path, names: Sequence[str]) -> tuple[PhotoFiles, str]:
         try:
             with zipfile.ZipFile(archive) as content:
                 members = content.namelist()
-        except (OSError, zipfile.BadZipFile):
+        except DAMAGED_ZIP:
             continue
         for member in members:
             if names and member.endswith(names[0]):

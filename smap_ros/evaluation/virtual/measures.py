@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.errors import InputError
+from smap_ros.evaluation.common.clips import warn_of_another_film
 from smap_ros.evaluation.common.identities import (
+    OWN,
     IdentityCollector,
     IdentityNumbers,
     Pairing,
@@ -27,12 +29,12 @@ from smap_ros.evaluation.common.identities import (
     identity_numbers,
 )
 from smap_ros.evaluation.common.metrics import joint_errors, mpjpe, pa_mpjpe
-from smap_ros.evaluation.common.predictions import Predictions
+from smap_ros.evaluation.common.predictions import Predictions, beyond_the_truth
 from smap_ros.evaluation.common.report import label
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.reliability import Told
 from smap_ros.skeletons import MPI15
-from smap_ros.temporal import Answer, BodySmoother
+from smap_ros.temporal import BodySmoother
 
 LOG = logging.getLogger(__name__)
 
@@ -106,10 +108,12 @@ class Outcome:
         excused: people too small or hidden to count.
         excused_found: predictions that match one of them.
         told: all predictions, by score.
-        tracked: the same pictures after tracker and filter as shipped, where they are sequences;
-            the identities found are in ``people``. None for stills.
+        tracked: the same pictures with the people who have identities, where they are sequences:
+            those of the predictions as they are, or else as tracker and filter as shipped give
+            them; the identities are in ``people``. None for stills.
         identities: of ``tracked``, where trackeval is installed.
-        smoother: the one that made ``tracked``.
+        smoother: the one that made ``tracked``; :data:`~.identities.OWN` where nothing did.
+        not_asked_for: frames of the predictions that are of no picture of the truth.
     """
 
     people: tuple[Person, ...]
@@ -122,6 +126,7 @@ class Outcome:
     tracked: Outcome | None = None
     identities: IdentityNumbers | None = None
     smoother: str = ""
+    not_asked_for: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,10 +189,7 @@ def evaluate(
         SmapError: if a picture or the predictions can't be used.
     """
     compared: list[Outcome] = []
-    tracked: list[Outcome] = []
-    smoothers: dict[str, BodySmoother] = {}
-    identities: dict[str, IdentityCollector] = defaultdict(IdentityCollector)
-    pairings: dict[str, Pairing] = defaultdict(Pairing)
+    films: dict[str, list[tuple[Scene, BodyFrame]]] = defaultdict(list)
     other_focal = 0
     for scene in scenes:
         frame = predictions.of(scene)
@@ -197,12 +199,7 @@ def evaluate(
         other_focal += abs(frame.camera.fx / scene.camera.fx - 1) > _SAME_FOCAL
         compared.append(compare_scene(scene, frame.bodies))
         if scene.sequence is not None:
-            smoother = smoothers.setdefault(scene.sequence, BodySmoother(detector=frame.detector))
-            answers = smoother.update(frame.bodies, scene.frame.stamp, scene)
-            film = scene.sequence
-            tracked += _compared(answers, identities[film], pairings[film])
-    for film, smoother in smoothers.items():
-        tracked += _compared(smoother.flush(), identities[film], pairings[film])
+            films[scene.sequence].append((scene, frame))
     if not compared:
         raise InputError(
             f"{predictions.description} has none of the {len(scenes)} pictures of the truth (the "
@@ -213,26 +210,56 @@ def evaluate(
             "%d of %d pictures were estimated with another focal length than they were made with: "
             "their distances can't agree", other_focal, len(compared),
         )  # fmt: skip
-    over_time = _together(tracked, 0) if tracked else None
-    if over_time is not None:
-        names = sorted({smoother.smoother for smoother in smoothers.values()})
-        over_time = replace(over_time, smoother=", ".join(names))
-    if over_time is not None and has_trackeval():
-        over_time = replace(over_time, identities=identity_numbers(list(identities.values())))
-    return replace(_together(compared, len(scenes) - len(compared)), tracked=over_time)
+    for film, pictures in films.items():
+        warn_of_another_film((frame for _, frame in pictures), pictures[0][0].clip, film)
+    return replace(
+        _together(compared, len(scenes) - len(compared)),
+        tracked=_over_time(list(films.values())),
+        not_asked_for=beyond_the_truth(predictions),
+    )
 
 
-def _compared(
-    answers: Iterable[Answer], identities: IdentityCollector, pairing: Pairing
-) -> list[Outcome]:
-    """Smooth people against the truth; those who are only predicted were not found."""
-    outcomes = []
-    for answer in answers:
-        scene: Scene = answer.note
-        found = [person.body for person in answer.people if not person.predicted]
-        outcomes.append(compare_scene(scene, found, pairing))
-        identities.add(found, scene.frame.bodies, scene.counted)
-    return outcomes
+def _over_time(films: Sequence[Sequence[tuple[Scene, BodyFrame]]]) -> Outcome | None:
+    """People who have identities against the truth; None without films."""
+    if not films:
+        return None
+    tracked: list[Outcome] = []
+    collectors, names = [], set()
+    for pictures in films:
+        people, name = _named(pictures)
+        pairing, identities = Pairing(), IdentityCollector()
+        for scene, found in people:
+            tracked.append(compare_scene(scene, found, pairing))
+            identities.add(found, scene.frame.bodies, scene.counted)
+        collectors.append(identities)
+        names.add(name)
+    return replace(
+        _together(tracked, 0),
+        identities=identity_numbers(collectors) if has_trackeval() else None,
+        smoother=", ".join(sorted(names)),
+    )
+
+
+def _named(
+    pictures: Sequence[tuple[Scene, BodyFrame]],
+) -> tuple[list[tuple[Scene, Sequence[Body]]], str]:
+    """A film's people with identities, and who gave them these.
+
+    Those that the predictions have stay as they are. Who is only predicted was not found.
+    """
+    if any(body.id is not None for _, frame in pictures for body in frame):
+        return [(scene, frame.bodies) for scene, frame in pictures], OWN
+    smoother = BodySmoother(detector=pictures[0][1].detector)
+    answers = [
+        answer
+        for scene, frame in pictures
+        for answer in smoother.update(frame.bodies, scene.frame.stamp, scene)
+    ]
+    people: list[tuple[Scene, Sequence[Body]]] = [
+        (answer.note, [person.body for person in answer.people if not person.predicted])
+        for answer in [*answers, *smoother.flush()]
+    ]
+    return people, smoother.smoother
 
 
 def _together(outcomes: Sequence[Outcome], skipped: int) -> Outcome:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from smap_ros.evaluation.common.gallery import Case, gallery, take_turns
-from smap_ros.evaluation.common.identities import INSTALL, IdentityNumbers
+from smap_ros.evaluation.common.identities import INSTALL, OWN, IdentityNumbers
 from smap_ros.evaluation.common.report import label, number_table, shown
 from smap_ros.evaluation.virtual.measures import (
     Ghost,
@@ -31,7 +31,6 @@ _GROUP_COLUMNS = (
     "people", "recall %", "precision %", "MPJPE mm", "PA-MPJPE mm", "root depth %", "PCK 250 mm %",
 )  # fmt: skip
 _SCORE_COLUMNS = ("told", "mean score %", "there %")
-_TIME_COLUMNS = ("measure", "each picture", "tracked and smooth")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class VirtualReport:
         ]
         if outcome.tracked is not None:
             rows = _time_rows(outcome, outcome.tracked)
-            tables.append(number_table("over time", _TIME_COLUMNS, rows))
+            second = "with identities" if OWN in outcome.tracked.smoother else "tracked and smooth"
+            tables.append(number_table("over time", ("measure", "each picture", second), rows))
         for title, groups in by_group(outcome).items():
             cells = {name: _cells(numbers) for name, numbers in groups.items() if numbers.people}
             tables.append(number_table(f"by {title}", (title, *_GROUP_COLUMNS), cells))
@@ -78,6 +78,7 @@ class VirtualReport:
         return {
             "images": outcome.scenes,
             "images_skipped": outcome.skipped,
+            "frames_not_in_truth": outcome.not_asked_for,
             "people_excused": outcome.excused,
             "excused_found": outcome.excused_found,
             "summary": numbers_json(whole),
@@ -145,10 +146,14 @@ def _ghost_case(ghost: Ghost, what: str) -> Case:
 
 
 def _summary_rows(outcome: Outcome, whole: Numbers) -> dict[str, tuple[str]]:
-    skipped = f", {outcome.skipped} not in the predictions" if outcome.skipped else ""
+    images = f"{outcome.scenes}"
+    if outcome.skipped:
+        images += f", {outcome.skipped} not in the predictions"
+    if outcome.not_asked_for:
+        images += f"; {outcome.not_asked_for} more predicted, not in the truth"
     excused = f"{outcome.excused} too small or hidden, {outcome.excused_found} found all the same"
     return {
-        "images": (f"{outcome.scenes}{skipped}",),
+        "images": (images,),
         "people": (f"{whole.people}, {whole.found} found, {whole.ghosts} ghosts",),
         "excused": (excused,),
         "recall / precision": (

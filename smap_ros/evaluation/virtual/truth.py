@@ -63,6 +63,7 @@ def _read_clip(path: Path) -> list[Scene]:
                 source=path.name,
                 stamp=float(frame["stamp"]),
                 sequence=path.name,
+                clip=CLIP,
             )
             for frame in data["frames"]
         ]

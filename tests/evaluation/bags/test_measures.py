@@ -9,6 +9,7 @@ import pytest
 from smap_ros.bodies import BodyFrame
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.errors import InputError
+from smap_ros.evaluation.bags import measures, report
 from smap_ros.evaluation.bags.measures import (
     BagRun,
     against_truth,
@@ -19,7 +20,7 @@ from smap_ros.evaluation.bags.measures import (
 )
 from smap_ros.evaluation.bags.report import BagReport, markdown, page
 from smap_ros.evaluation.bags.truth import index_by_truth
-from smap_ros.evaluation.common.identities import has_trackeval
+from smap_ros.evaluation.common.identities import INSTALL, has_trackeval
 from smap_ros.offline.results import Latency
 from smap_ros.skeletons import MPI15
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig, smooth_frames
@@ -125,6 +126,18 @@ def test_a_truth_that_does_not_say_who_is_who_measures_no_identities():
     text = markdown(BagReport(run), "smap-ros bag")
     assert "| changes of identity against the truth | - |" in text
     assert text.count(" - switches") == 2
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_without_trackeval_it_is_said_what_is_left_out(monkeypatch, installed):
+    for module in (measures, report):
+        monkeypatch.setattr(module, "has_trackeval", lambda: installed)
+    monkeypatch.setattr(measures, "identity_numbers", lambda films: None)
+    true = [frame(k, (0, 0), (1, 2)) for k in range(5)]
+    text = markdown(told_of(true, true), "smap-ros bag")
+    assert (f"| HOTA, MOTA, IDF1 | {INSTALL} |" in text) == (not installed)
+    nameless = [frame(k, (None, 0), (None, 2)) for k in range(5)]
+    assert INSTALL not in markdown(told_of(true, nameless), "smap-ros bag")
 
 
 def test_who_need_not_be_found_counts_nowhere():
@@ -256,6 +269,48 @@ def test_the_smoother_sees_images_between_those_that_are_compared():
     # Who stands still in every second image, and is 0.3 m off in the others.
     assert alone.after.motion.acceleration == pytest.approx(0, abs=0.1)
     assert seen.after.motion.acceleration > 1
+
+
+def told_of(found, true):
+    run = BagRun("a bag", "as recorded", 1.0, (), frames=found)
+    run.truth = against_truth(found, true)
+    return BagReport(run)
+
+
+def test_joints_that_were_not_found_are_told_with_the_errors():
+    true = [frame(k, (0, 0.0)) for k in range(3)]
+    found = [frame(k, (5, 0.0)) for k in range(3)]
+    for one in found:
+        one.bodies[0].joints_3d[[5, 8, 11]] = np.nan
+    told = told_of(found, true)
+    assert told.numbers()["truth"]["joints_percent"] == pytest.approx(80)
+    assert "| joints of the found | 80.0 % |" in markdown(told, "smap-ros bag")
+
+
+def test_pictures_that_were_lost_make_nobody_smoother():
+    """Somebody stands who is found 0.1 m to and fro; every third picture is lost."""
+    true = [frame(k, (0, 0.0)) for k in range(40)]
+    found = [frame(k, (5, 0.1 * (k % 2))) for k in range(40)]
+    whole = told_of(found, true).numbers()["truth"]["before_smoothing"]
+    assert whole["motion"]["acceleration"] == pytest.approx(200, rel=1e-3)
+    lossy = told_of([one for one in found if one.index % 3], true)
+    before = lossy.numbers()["truth"]["before_smoothing"]
+    assert math.isnan(before["motion"]["acceleration"]) and before["stride"] == 1
+    assert "acceleration error - (- about the pelvis)" in markdown(lossy, "smap-ros bag")
+    one_gap = told_of([one for one in found if one.index not in (20, 21)], true)
+    motion = one_gap.numbers()["truth"]["before_smoothing"]["motion"]
+    assert motion["acceleration"] == pytest.approx(200, rel=1e-3)
+
+
+def test_people_of_every_second_picture_move_by_steps_of_two_and_that_is_said():
+    true = [frame(k, (0, 0.1 * k)) for k in range(40)]
+    halved = told_of([frame(k, (5, 0.1 * k)) for k in range(0, 40, 2)], true)
+    before = halved.numbers()["truth"]["before_smoothing"]
+    assert before["stride"] == 2
+    assert before["motion"]["acceleration"] == pytest.approx(0, abs=1e-2)
+    told = "a frame here is 2 of the truth's"
+    assert markdown(halved, "smap-ros bag").count(told) == 2
+    assert told not in markdown(told_of(true, true), "smap-ros bag")
 
 
 def test_stages_add_up_to_the_total():

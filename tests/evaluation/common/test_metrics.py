@@ -147,6 +147,18 @@ def test_accuracy_counts_found_missed_and_false(scene):
     assert accuracy.root_depth_percent == pytest.approx(7.5, abs=1e-4)
 
 
+def test_joints_that_were_not_found_are_told(scene):
+    """They are in no error, so who leaves the hard ones out has smaller errors."""
+    camera = scene.camera
+    lacking, unlabelled = body(100), body(300)
+    lacking.joints_3d[3:6] = np.nan
+    unlabelled.joints_3d[0:5] = np.nan
+    truth = [frame(0, body(100), unlabelled, body(500), camera=camera)]
+    accuracy = compare([frame(0, lacking, body(300), camera=camera)], truth)
+    assert accuracy.joints_percent == pytest.approx(100 * (12 + 10) / (15 + 10))
+    assert np.isnan(compare([frame(0, camera=camera)], truth).joints_percent)
+
+
 def test_who_need_not_be_found_is_no_miss_and_no_ghost(scene):
     camera = scene.camera
     truth = [frame(k, body(100), body(300), camera=camera) for k in range(2)]

@@ -18,6 +18,7 @@ from smap_ros.evaluation.common.motion import (
     lag,
     motion_numbers,
 )
+from smap_ros.skeletons import MPI15
 from tests.temporal.people import CAMERA, SHAPE, person
 
 T = 60
@@ -187,3 +188,63 @@ def test_collected_tracks_are_of_true_people_and_leave_out_who_does_not_count():
     first, second = collector.tracks()
     assert first.ids.tolist() == [8] * 4 and second.ids.tolist() == [7, 7, -1, -1]
     assert np.isfinite(first.found).all() and np.isnan(second.found[2:]).all()
+
+
+def taken(numbers, found):
+    """The only track of pictures of those numbers, and the step between its rows."""
+    collector = TrackCollector()
+    for k in numbers:
+        there = replace(person(WALK[k]), id=1)
+        seen = replace(there, joints_3d=found[k].astype(np.float32))
+        collector.add(STAMPS[k], [seen], [there], np.ones(1, np.bool_), k)
+    (one,) = collector.tracks()
+    return one, collector.stride
+
+
+@pytest.mark.parametrize("lost", [[20], [20, 21], range(20, 50), [9, 20, 33, 47]])
+def test_motion_is_measured_only_over_pictures_that_follow_one_another(lost):
+    noise = np.random.default_rng(0).normal(0, 0.02, TRUE.shape)
+    noise[:, MPI15.root] = 0
+    kept = [k for k in range(T) if k not in lost]
+    whole, stride = taken(kept, TRUE + noise)
+    pieces = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
+    apart = [np.diff(noise[piece], 2, axis=0) for piece in pieces]
+    expected = 1000 * np.linalg.norm(np.concatenate(apart), axis=2).mean()
+    assert stride == 1
+    assert motion_numbers([whole]).acceleration == pytest.approx(expected, rel=1e-4)
+    assert np.isfinite(whole.found).all(axis=(1, 2)).sum() == len(kept)
+
+
+def test_of_pairs_of_pictures_there_is_no_acceleration_or_jerk():
+    numbers = motion_numbers([taken([k for k in range(T) if k % 3], TRUE)[0]])
+    assert np.isnan([numbers.acceleration, numbers.relative_acceleration, numbers.jerk]).all()
+    assert numbers.mpjpe_mm == pytest.approx(0, abs=1e-3)
+
+
+def test_where_every_second_picture_is_taken_that_is_the_step():
+    track_of_all, stride = taken(range(0, T, 2), TRUE)
+    assert (stride, len(track_of_all.true)) == (2, T // 2)
+    assert motion_numbers([track_of_all]).acceleration == pytest.approx(0, abs=1e-2)
+    with_gap, stride = taken([k for k in range(0, T, 2) if k not in (20, 22)], TRUE)
+    assert (stride, len(with_gap.true)) == (2, T // 2)
+    assert np.isnan(with_gap.found[[10, 11]]).all()
+
+
+def test_a_gap_makes_nobody_who_walks_stand():
+    """0.6 metres a second, in the pictures that there are."""
+    turns = 0.2 * np.sin(2.5 * STAMPS)
+    true = SHAPE + np.stack([0.6 * STAMPS + turns, 0 * STAMPS, 4 + 0 * STAMPS], axis=1)[:, None]
+    late = np.concatenate([true[:2], true[:-2]])
+    numbers = [Track(true.copy(), late.copy(), np.zeros(T, np.int64), STAMPS) for _ in range(2)]
+    for joints in (numbers[1].true, numbers[1].found):
+        joints[24:39] = np.nan
+    assert [lag(one) for one in numbers] == pytest.approx([2, 2], abs=0.2)
+
+
+def test_somebody_who_comes_back_after_an_hour_takes_no_memory_for_it():
+    collector = TrackCollector()
+    for k in (*range(5), *range(10**9, 10**9 + 5)):
+        there = replace(person((0, 0, 4)), id=1)
+        collector.add(k / 15, [there], [there], np.ones(1, np.bool_), k)
+    (one,) = collector.tracks()
+    assert len(one.true) < 100 and one.stamps[-1] == (10**9 + 4) / 15

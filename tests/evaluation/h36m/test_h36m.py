@@ -158,6 +158,27 @@ def test_of_our_people_the_one_at_the_pelvis_is_compared_by_15_joints(folder):
     assert "without spine, nose" in report(outcome).summary["joints"]
 
 
+def test_the_report_has_the_mean_of_the_actions(folder):
+    images = read_h36m(folder, P2)[:3]  # two of one action, one of the other
+
+    class Shifted(Given):
+        """A wrist is 150 mm off, in the first image alone."""
+
+        def of(self, picture):
+            moved = body(0, 5)
+            if picture.key == images[0].view.key:
+                moved.joints_3d[MPI15.index("l_wrist")] += np.float32([0, 0.15, 0])
+            return BodyFrame((moved,), CAMERA)
+
+    made = report(evaluate(Shifted(), images, P2))
+    numbers = made.numbers()
+    means = list(numbers["by_action_mm"].values())
+    assert len(means) == 2 and max(means) > 4
+    assert numbers["mean_of_actions_mm"] == pytest.approx(np.mean(means))
+    assert numbers["mean_of_actions_mm"] != pytest.approx(numbers["error_mm"], rel=0.1)
+    assert made.summary["mean of the actions"] == f"{numbers['mean_of_actions_mm']:.1f} mm"
+
+
 def test_nobody_found_is_told(folder):
     outcome = evaluate(Given(), read_h36m(folder, P1), P1)
     numbers = report(outcome).numbers()

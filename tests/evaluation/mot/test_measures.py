@@ -8,8 +8,9 @@ import pytest
 
 from smap_ros.bodies import BodyFrame
 from smap_ros.errors import InputError
-from smap_ros.evaluation.common.identities import has_trackeval
+from smap_ros.evaluation.common.identities import INSTALL, has_trackeval
 from smap_ros.evaluation.common.predictions import open_predictions
+from smap_ros.evaluation.mot import measures
 from smap_ros.evaluation.mot.measures import compare, count, evaluate, switches
 from smap_ros.evaluation.mot.report import report
 from smap_ros.evaluation.mot.truth import read_mot
@@ -207,6 +208,28 @@ def test_the_reference_code_counts_the_same_ghosts_misses_and_switches(sequence,
     # A ghost, a miss and a switch on four labels.
     assert who.mota == pytest.approx(25) and who.switches == switches(outcome.films[0]) == 1
     assert who.idf1 == pytest.approx(100 * 2 * 2 / (4 + 4))
+
+
+@pytest.mark.parametrize(
+    ("identities", "installed", "why"),
+    [
+        ((1, 2), False, INSTALL),
+        ((-1, -1), True, "labels have no identities"),
+        ((1, -1), False, "some labels have no identity"),
+        ((), True, "nobody is labelled"),
+    ],
+)
+def test_why_identities_are_not_measured_is_said(
+    sequence, tmp_path, monkeypatch, identities, installed, why
+):
+    monkeypatch.setattr(measures, "has_trackeval", lambda: installed)
+    boxes = (LEFT, RIGHT)[: len(identities)]
+    gt = lines(*(person(1, i, box) for i, box in zip(identities, boxes, strict=True)))
+    folder = sequence(gt, clip="a.mp4")
+    outcome = evaluate(found(tmp_path, frame(0, boxed(LEFT, identity=5))), read_mot(folder))
+    assert outcome.identities is None
+    (table,) = (d for d in report(outcome).details if d.title == "over time")
+    assert table.rows["HOTA, MOTA, IDF1"] == ["", why]
 
 
 def test_who_are_before_each_other_exchange_nothing(sequence, tmp_path):

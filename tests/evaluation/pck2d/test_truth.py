@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from smap_ros.errors import InputError
 from smap_ros.evaluation.pck2d.truth import mpi15_joints, read_lspet
+from smap_ros.evaluation.views.truth import read_labelled
 from smap_ros.skeletons import MPI15
 from tests.evaluation.conftest import UPRIGHT
 
@@ -103,6 +105,55 @@ def test_malformed_annotations_are_refused(tmp_path, content):
     (tmp_path / "annotations.json").write_text(content)
     with pytest.raises(InputError, match=r"annotations\.json of .* is malformed"):
         read_lspet(tmp_path)
+
+
+def listed_as(archive: Path, place: int, value: int) -> None:
+    """Set a byte of what the list of the archive says of its first file, the labels."""
+    content = bytearray(archive.read_bytes())
+    content[content.find(b"PK\x01\x02") + place] = value
+    archive.write_bytes(content)
+
+
+ENCRYPTED = partial(listed_as, place=8, value=1)
+PACKED_ANEW = partial(listed_as, place=10, value=99)
+MADE_FOR_LATER = partial(listed_as, place=6, value=99)
+
+
+def damaged_lzma(archive: Path) -> None:
+    pytest.importorskip("lzma", exc_type=ImportError)
+    with zipfile.ZipFile(archive) as files:
+        content = files.read("annotations.json")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as files:
+        files.writestr("annotations.json", content)
+    stored = bytearray(archive.read_bytes())
+    stored[70:110] = b"\xff" * 40
+    archive.write_bytes(stored)
+
+
+def too_short(archive: Path) -> None:
+    """Its list says that more is packed than there is."""
+    content = bytearray(archive.read_bytes())
+    place = content.find(b"PK\x01\x02") + 20
+    content[place : place + 8] = 2 * (10**6).to_bytes(4, "little")
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (ENCRYPTED, "can't read annotations.json .* is encrypted, .*without a password"),
+        (PACKED_ANEW, "can't read annotations.json .*not supported; expected a whole"),
+        (damaged_lzma, "can't read annotations.json .*Corrupt input data; expected a whole"),
+        (too_short, "can't read annotations.json .*(ends too early|Overlap).*; expected a whole"),
+        (MADE_FOR_LATER, "can't open .*9.9; expected a zip file or a folder"),
+    ],
+)
+def test_archives_that_can_not_be_unpacked_are_refused(lspet, damage, message):
+    archive = lspet([UPRIGHT])
+    damage(archive)
+    for read in (read_lspet, read_labelled):
+        with pytest.raises(InputError, match=message):
+            read(archive)
 
 
 def test_missing_damaged_and_resized_photos_are_named_when_read(lspet, tmp_path):

@@ -180,6 +180,31 @@ def test_without_a_body_model_smpls_own_joints_are_compared(data_set):
     assert report(outcome).plots().shape[1] == 1920
 
 
+def test_joints_that_were_not_found_and_people_who_were_not_measured_are_told(data_set):
+    """The first has no wrists in one picture, the second no hip, so no origin, in another."""
+    (walk,) = read_threedpw(data_set / "sequenceFiles" / "test" / "walk_00.pkl")
+    given = {}
+    for k in range(FRAMES):
+        poses = [labelled(actor, k) for actor in walk.actors]
+        if k == 1:
+            poses[0][[threedpw.JOINTS.index(name) for name in ("l_wrist", "r_wrist")]] = np.nan
+        people = [predicted(pose) for pose in poses]
+        if k == 2:
+            people[1].joints_3d[MPI15.index("l_hip")] = np.nan
+        given[f"image_{k:05d}"] = people
+    made = report(evaluate(Given(given), [walk]))
+    numbers = made.numbers()
+    assert numbers["people_found"] == 9
+    assert numbers["joints_percent"] == pytest.approx(100 * (9 * 13 - 3) / (9 * 13))
+    assert made.summary["joints of the found"] == "97.4 %"
+    assert numbers["people_measured"] == {
+        "mpjpe_mm": 8, "pa_mpjpe_mm": 9, "acceleration_mm": 5, "acceleration_error_mm": 5,
+        "mpvpe_mm": 0,
+    }  # fmt: skip
+    (table,) = (d for d in made.details if d.title == "people measured, of those found")
+    assert table.rows["MPJPE mm"] == ("8",) and table.rows["PA-MPJPE mm"] == ("9",)
+
+
 def test_with_a_body_model_meshes_are_compared(data_set, body_folder):
     body = smpl.read_body_model(body_folder)
     (walk,) = read_threedpw(data_set / "sequenceFiles" / "test" / "walk_00.pkl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from smap_ros.evaluation.views.measures import Tally, evaluate, left_out
 from smap_ros.evaluation.views.report import report
 from smap_ros.evaluation.views.truth import from_blaze, read_labelled
 from smap_ros.skeletons import MPI15
+from tests.evaluation.conftest import UPRIGHT, jpeg
 
 # Somebody standing in a photo of 240 x 400, facing the camera; on integer pixels.
 STANDING = np.array(
@@ -219,6 +221,46 @@ def test_photos_that_no_views_are_made_of_are_told(tmp_path: Path) -> None:
     why = "left out, nobody upright and labelled from head to ankles"
     assert (outcome.summary[why], outcome.summary["photos"]) == ("2", "1")
     assert outcome.numbers()["images_not_upright"] == 2
+
+
+def test_people_of_each_view_and_photos_of_too_few_joints_are_told(tmp_path: Path) -> None:
+    good, bad = read_labelled(archive(tmp_path))
+    # Two shoulders are in the photo, all else is labelled above it; nothing of it is in its cuts.
+    above = type(bad)(bad.name, bad.joints_2d - np.float32([0, 1000]), bad.files)
+    above.joints_2d[[INDEX("l_ankle"), INDEX("r_ankle")]] += np.float32([0, 1000])
+    outcome = report(evaluate(Perfect(), [good, above]))
+    assert outcome.summary["photos"] == "1"
+    assert outcome.summary["left out, fewer than 3 labelled joints in the photo"] == "1"
+    numbers = outcome.numbers()
+    assert (numbers["images"], numbers["images_with_too_few_joints"]) == (1, 1)
+    whole = numbers["views"]["whole"]
+    assert (whole["people"], whole["people_with_too_few_joints"]) == (1, 1)
+    (table,) = outcome.details
+    columns = dict(zip(table.columns[1:], table.rows["whole"], strict=True))
+    assert (columns["people"], columns["too few joints"]) == ("1", "1")
+
+
+def test_the_report_has_all_numbers_of_its_table(tmp_path: Path) -> None:
+    outcome = report(evaluate(Perfect(), read_labelled(archive(tmp_path))))
+    numbers = outcome.numbers()
+    turned = sum("turned" in name for name in VIEWS)
+    assert numbers["images"] == 2
+    assert numbers["recall_percent"] == pytest.approx(100 * (1 - turned / len(VIEWS)))
+    assert numbers["pck_percent"] == pytest.approx(100 * (1 - turned / len(VIEWS)))
+
+
+def test_a_photo_of_another_size_than_its_labels_is_refused(
+    lspet: Callable[..., Path], tmp_path: Path
+) -> None:
+    (photo,) = read_labelled(lspet([UPRIGHT]))
+    assert photo.image().shape == (200, 120, 3)
+    folder = tmp_path / "small"
+    with zipfile.ZipFile(tmp_path / "lspet.zip") as files:
+        files.extractall(folder)
+    (folder / "images" / "00000.jpg").write_bytes(jpeg(60, 100))
+    message = "images/00000.jpg is 60x100 px, but its labels say 120x200 px; copy"
+    with pytest.raises(InputError, match=message):
+        evaluate(Perfect(), read_labelled(folder))
 
 
 def test_photos_with_too_few_labels_are_told(

@@ -120,6 +120,50 @@ def test_sequences_are_also_measured_after_tracker_and_filter(tmp_path):
     assert numbers["tracked_summary"]["recall_percent"] == pytest.approx(100)
 
 
+class Named(Trembling):
+    """Everybody, with the identities that a function gives them: picture, person -> identity."""
+
+    def __init__(self, identity):
+        super().__init__()
+        self._identity = identity
+
+    def of(self, picture):
+        frame, k = super().of(picture), picture.frame.index
+        named = [
+            replace(body, id=self._identity(k, true.id))
+            for body, true in zip(frame.bodies, picture.frame.bodies, strict=True)
+        ]
+        return replace(frame, bodies=tuple(named))
+
+
+@pytest.mark.parametrize(
+    ("identity", "switches"),
+    [
+        (lambda k, who: 5 + who, 0),
+        (lambda k, who: 10 * k + who, 18),
+        (lambda k, who: 5 + who if k > 7 else None, 0),  # a tracker that took its time
+    ],
+)
+def test_identities_and_joints_of_the_predictions_are_judged_as_they_are(identity, switches):
+    outcome = evaluate(Named(identity), film(*[[(-1.0, 4.0), (1.0, 5.0)]] * 10))
+    raw, own = over_time(outcome.people), over_time(outcome.tracked.people)
+    assert outcome.tracked.smoother == "the predictions' own identities"
+    assert own.switches == switches
+    assert own.motion.acceleration == raw.motion.acceleration
+    report = VirtualReport(outcome)
+    assert report.numbers()["over_time"]["smoother"] == outcome.tracked.smoother
+    [table] = [table for table in report.tables() if table.title == "over time"]
+    assert [column.header for column in table.columns][1:] == ["each picture", "with identities"]
+    assert next(iter(table.columns[2].cells)) == outcome.tracked.smoother
+
+
+def test_each_film_is_judged_by_its_own_identities_or_tracked():
+    scenes = film([(0, 4)], [(0, 4)]) + film([(0, 4)], [(0, 4)], sequence="1", first=2)
+    outcome = evaluate(Named(lambda k, who: 7 if k < 2 else None), scenes)
+    assert outcome.tracked.smoother == "split, the predictions' own identities"
+    assert outcome.tracked.scenes == 4
+
+
 def test_what_nobody_gives_is_a_dash(tmp_path):
     class Nobody(Trembling):
         def of(self, picture):

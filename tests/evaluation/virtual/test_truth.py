@@ -2,11 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from smap_ros.errors import InputError
+from smap_ros.evaluation.common.predictions import FilePredictions, FolderPredictions
+from smap_ros.evaluation.virtual.measures import evaluate
+from smap_ros.evaluation.virtual.report import VirtualReport
 from smap_ros.evaluation.virtual.truth import open_scenes, read_clip, read_truth
 from smap_ros.paths import config_directory
 from smap_ros.sources import open_source
@@ -100,6 +104,42 @@ def test_frames_without_a_place_in_time_are_refused(tmp_path, change, message):
     path.write_text(json.dumps(data))
     with pytest.raises(InputError, match=message):
         read_clip(path)
+
+
+def found(path, indices, source):
+    frame = read_truth(DEMO)[0]
+    frames = [replace(frame, source=source, index=k).to_json() for k in indices]
+    path.write_text(json.dumps({"frames": frames}))
+    return FilePredictions(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("clip.mp4", False), ("other.mp4", True), ("000001.jpg", False)]
+)
+def test_people_of_another_film_are_told(tmp_path, caplog, source, told):
+    with caplog.at_level("WARNING"):
+        evaluate(found(tmp_path / "b.json", range(3), source), read_clip(DEMO))
+    words = "found in other.mp4, and the labels of truth.json are of clip.mp4: are they the same"
+    assert any(words in text for text in caplog.messages) == told
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, 0), (90, 0), (95, 5)])
+def test_frames_that_the_truth_does_not_have_are_counted_and_told(tmp_path, caplog, count, more):
+    with caplog.at_level("WARNING"):
+        outcome = evaluate(found(tmp_path / "b.json", range(count), "clip.mp4"), read_clip(DEMO))
+    report = VirtualReport(outcome)
+    assert report.numbers()["frames_not_in_truth"] == more
+    shown = next(iter(report.tables()[0].columns[1].cells))
+    assert ("5 more predicted, not in the truth" in shown) == bool(more)
+    assert any("5 frames of" in text for text in caplog.messages) == bool(more)
+
+
+def test_of_a_folder_of_results_frames_not_asked_for_are_of_all_files(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    found(tmp_path / "a" / "bodies.json", range(4), "clip.mp4")
+    found(tmp_path / "b" / "bodies.json", range(90, 92), "clip.mp4")
+    assert evaluate(FolderPredictions(tmp_path), read_clip(DEMO)[:3]).not_asked_for == 3
 
 
 def test_a_truth_is_a_folder_of_shards_or_a_file(shards, tmp_path):
