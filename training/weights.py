@@ -124,7 +124,7 @@ def _rivals(
         name
         for name, weights in places.items()
         if name != chosen and not _is_average(name) and hits[name] == hits[chosen] > 0
-        if not _same(weights, places[chosen])
+        if not _same(_named(weights, expected), _named(places[chosen], expected))
     ]
 
 
@@ -133,8 +133,22 @@ def _hits(places: Mapping[str, Mapping[str, Tensor]], expected: frozenset[str]) 
     return {name: len(expected & {_plain(k, expected)[0] for k in places[name]}) for name in places}
 
 
+def _named(weights: Mapping[str, Tensor], expected: frozenset[str]) -> dict[str, Tensor]:
+    """Weights by the names that they have without the prefixes of wrappers."""
+    return {_plain(key, expected)[0]: value for key, value in weights.items()}
+
+
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    """Whether weights are the same to the last bit, NaN alike."""
+    return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    # As bytes: torch compares no float8, and NaN is never equal to itself.
+    first, second = (tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))
+    return torch.equal(first, second)
 
 
 def _plain_names(

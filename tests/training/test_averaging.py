@@ -116,3 +116,14 @@ def test_a_wheel_that_was_damaged_on_the_way_is_refused(tmp_path: Path) -> None:
     wheel.write_bytes(data)
     with pytest.raises(InputError, match="expected the wheel, from pip download"):
         opened(wheel)
+
+
+def test_a_wheel_that_is_encrypted_is_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / "mediapipe.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(MEMBER, b"a network")
+    data = bytearray(wheel.read_bytes())
+    data[data.find(b"PK\x01\x02") + 8] = 1
+    wheel.write_bytes(data)
+    with pytest.raises(InputError, match=r"is encrypted.*expected the wheel, from pip download"):
+        opened(wheel)

@@ -217,6 +217,19 @@ def test_damaged_photos_or_pseudo_labels_are_refused_in_one_line(pseudo_labelled
     assert "\n" not in str(caught.value)
 
 
+def encrypted(data):
+    changed = bytearray(data)
+    changed[changed.find(b"PK\x01\x02") + 8] |= 1  # what the archive's list says of its first file
+    return bytes(changed)
+
+
+def test_photos_that_are_encrypted_are_refused(pseudo_labelled):
+    photos, _ = pseudo_labelled
+    photos.write_bytes(encrypted(photos.read_bytes()))
+    with pytest.raises(InputError, match=rf"{photos} can't be read .*is encrypted.* expected"):
+        load_ccp(*pseudo_labelled)
+
+
 def test_pseudo_labels_of_another_form_are_refused(pseudo_labelled):
     photos, labels = pseudo_labelled
     stored = dict(np.load(labels))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import tarfile
 import zipfile
 from pathlib import Path
@@ -22,6 +23,8 @@ from smap_train.cli import app
 from smap_train.convert import convert, convert_virtualpose
 from smap_train.models import create
 from smap_train.models.checkpoint import load_checkpoint, load_model
+from smap_train.models.file_kinds import foreign_kind
+from smap_train.weights import find_weights
 
 Weights = dict[str, torch.Tensor]
 
@@ -75,6 +78,10 @@ READ = {
         "took the weights under 'student'; there are others that fit as well: --from teacher takes",
     ),
     "twice the same": (lambda w: {"model": w, "best_model": dict(w)}, ""),
+    "twice the same, once wrapped": (
+        lambda w: {"model": w, "state_dict": named("module.", w)},
+        "",
+    ),
     "torch's averages": (
         lambda w: {"swa": {"n_averaged": torch.tensor(3), **named("module.", w)}},
         "took the averaged weights under 'swa'",
@@ -179,6 +186,15 @@ FOREIGN = {
     "text": (lambda p: p.write_text("Error 403: quota exceeded"), "a text, which begins with 'Err"),
     "nothing": (lambda p: p.write_bytes(b""), "is empty"),
 }
+
+
+def test_an_archive_that_python_cannot_list_is_refused(tmp_path, weights):
+    path = tmp_path / "official.pth"
+    torch.save(weights, path)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"PK\x01\x02") + 6] = 99  # the version that it takes to unpack it
+    path.write_bytes(content)
+    assert foreign_kind(path) == ""
 
 
 @pytest.mark.parametrize(("write", "words"), FOREIGN.values(), ids=FOREIGN.keys())
@@ -369,3 +385,14 @@ def test_panoptics_settings_are_taken(tmp_path):
     assert backbone["state_dict"]["final_layer.weight"].shape[0] == 15
     for written in tmp_path.iterdir():
         written.unlink()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float8_e4m3fn])
+def test_the_same_weights_in_two_places_are_no_others(kind):
+    """Of any type, and also where some of them are no numbers."""
+    one = {"a": torch.tensor([1.0, math.nan]).to(kind), "b": torch.ones((), dtype=kind)}
+    twin = {"module." + key: value.clone() for key, value in one.items()}
+    other = {**one, "b": torch.zeros((), dtype=kind)}
+    for second, told in ((twin, False), (other, True), ({**one, "b": torch.ones(1)}, True)):
+        notes = find_weights({"model": one, "state_dict": second}, Path("x.pth"), one).notes
+        assert any("others that fit as well" in note for note in notes) is told

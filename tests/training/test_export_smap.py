@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.engines import create_engine
+from smap_train.export import ExportOptions, export_smap_kind
 from smap_train.models import create
 from smap_train.models.checkpoint import save_checkpoint
 
@@ -75,3 +76,22 @@ def poisoned(name: str, value: Tensor) -> tuple[str, Tensor]:
 def test_weights_that_cannot_be_exported_are_refused_by_name(tmp_path, change, words):
     save_checkpoint(tmp_path / "smap_lite.pth", "smap_lite", changed(change))
     assert_refused(tmp_path / "smap_lite.pth", tmp_path / "bundle", [], words)
+
+
+@pytest.mark.parametrize("necks", [False, True])
+def test_how_sure_depths_are_is_not_taken_from_a_bundle_whose_depths_tell_it_otherwise(
+    tmp_path, caplog, necks
+):
+    """Networks with necks tell a spread; what was measured of it is of another unit."""
+    shipped, options = load_bundle("smap_lite").manifest, {"necks": necks, "backbone": "movenet"}
+    path = tmp_path / "smap_lite.pth"
+    save_checkpoint(path, "smap_lite", create("smap_lite", **options).state_dict(), **options)
+    got = export_smap_kind(path, tmp_path / "out", ExportOptions(like="smap_lite"))[0].manifest
+    assert got.second_look == shipped.second_look
+    assert ("depth_error is 0.095 and scores are no probabil" in caplog.text) is not necks
+    if necks:
+        assert (got.depth_error, got.min_score) == (shipped.depth_error, shipped.min_score)
+        assert got.person_score == shipped.person_score
+    else:
+        assert got.depth_error == 0.095 and got.person_score is None
+        assert got.min_score == type(got).model_fields["min_score"].default < shipped.min_score

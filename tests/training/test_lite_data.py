@@ -152,6 +152,19 @@ def test_samples_depend_on_seed_and_index_only(scene: VirtualScene) -> None:
     assert any((first[i]["image"] != other[i]["image"]).any() for i in range(8))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("ordinary_share", [0.0, 0.5])
+def test_of_scenes_alone_all_pictures_are(
+    scene: VirtualScene, share: float, ordinary_share: float
+) -> None:
+    """Whatever share of them is asked for, and where none are ordinary ones."""
+    dataset = MixedDataset(
+        [], [], [scene], size=(96, 64), length=8, seed=0, virtual_share=share,
+        ordinary_share=ordinary_share,
+    )  # fmt: skip
+    assert all(bool((dataset[k]["roots"][:, 2] > 0).any()) for k in range(8))
+
+
 def test_no_data_is_an_error() -> None:
     with pytest.raises(InputError, match="no training data"):
         MixedDataset([], [], [], size=(64, 64), length=1, seed=0, virtual_share=0.5)

@@ -178,7 +178,8 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         self.cutouts = [person for person in street if person.mask is not None]
         self.scenes = scenes
         self.size, self.length, self.seed = size, length, seed
-        self.virtual_share = virtual_share if scenes else 0.0
+        photos = bool(sports or street)
+        self.virtual_share = (virtual_share if photos else 1.0) if scenes else 0.0
         self.paste_share, self.sports_share = paste_share, sports_share
         self.two_rows, self.more = two_rows, more
         if not street and not scenes:
@@ -205,6 +206,8 @@ class MixedDataset(Dataset[dict[str, Tensor]]):
         """One composed picture before degradation."""
         width, height = self.size
         more, scenes = (NONE, self.ordinary) if ordinary else (self.more, self.scenes)
+        if not any(self.photos):
+            scenes = scenes or self.scenes
         if rng.random() < self.virtual_share and scenes:
             picture = scenes[rng.integers(len(scenes))].picture(rng, width, height, more)
             if self.cutouts and rng.random() < 0.2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,8 @@ from smap_train.models.checkpoint import load_checkpoint, load_model
 from smap_train.models.deployment import Export
 from smap_train.models.refinenet import RefineNet
 from smap_train.models.smap import MEAN_BGR, STD_BGR
+
+LOG = logging.getLogger(__name__)
 
 # What a manifest says of each exportable network beside its shapes. SMAP's units are those of
 # the official code: heatmaps times 255, affinities times 127, centimetres.
@@ -130,6 +133,8 @@ def export_smap_kind(
     }
     if like is not None:
         manifest |= _chosen_for(like)
+        if ("depth_spread" in like.manifest.outputs) != ("depth_spread" in outputs):
+            _forget_certainty(manifest, facts["depth_error"]["depth_spread" in outputs], like)
     refining = None
     if refine is not None:
         refining = load_network(refine, RefineNet, "refinenet")
@@ -165,6 +170,22 @@ def _chosen_for(like: Bundle) -> dict[str, Any]:
         raise InputError(f"bundle {like.name} is of kind {like.kind}; expected one of kind smap")
     stated = like.manifest.model_dump(mode="json", exclude_none=True)
     return {name: value for name, value in stated.items() if name not in _OF_THE_NETWORK}
+
+
+def _forget_certainty(manifest: dict[str, Any], depth_error: float, like: Bundle) -> None:
+    """Drop what was measured of how sure a bundle is: of depths with a spread, or of those without.
+
+    What is left is as of a network that nothing was measured of; the least score was one of the
+    probabilities that went.
+    """
+    manifest["depth_error"] = depth_error
+    if manifest.pop("person_score", None) is not None:
+        manifest.pop("min_score", None)
+    LOG.warning(
+        "only one of this network and bundle %s tells a spread of its depths: depth_error is %g "
+        "and scores are no probabilities until they are measured (smap-train distances, smap-train "
+        "person-score)", like.name, depth_error,
+    )  # fmt: skip
 
 
 def further_networks(

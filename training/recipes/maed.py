@@ -94,8 +94,10 @@ class MaedRecipe(Recipe[MaedConfig]):
 
     @classmethod
     def export_options(cls, config: MaedConfig) -> dict[str, Any]:
-        """The body that it was trained with."""
-        return {"smpl": config.smpl, "stand_in": config.smpl is None}
+        """The body and the number of images that it was trained with."""
+        window = 1 if config.mode == "vanilla" else config.frames
+        settings = {"window": window}
+        return {"smpl": config.smpl, "stand_in": config.smpl is None, "settings": settings}
 
     def __init__(self, config: MaedConfig) -> None:
         super().__init__(config)

@@ -38,6 +38,7 @@ from smap_train.engine.config import Drops, RunConfig
 from smap_train.engine.sampling import SKIPPED, Source
 from smap_train.losses.axes import axis_loss
 from smap_train.models import create
+from smap_train.models.checkpoint import load_checkpoint
 from smap_train.models.finished import bundle_of, is_checkpoint, weights_file
 from smap_train.models.mobilehuman import (
     BACKBONES,
@@ -130,6 +131,11 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
     model = "mobilehuman"
     bundle_kind = "topdown"
 
+    @classmethod
+    def export_options(cls, config: MobileHumanConfig) -> dict[str, Any]:
+        """Crops as large as they were in training."""
+        return {"settings": {"box_margin": config.margin}}
+
     def __init__(self, config: MobileHumanConfig) -> None:
         super().__init__(config)
         self.skeleton = JOINT_SETS[config.joints]
@@ -154,20 +160,18 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         if config.movenet is not None:
             known = read_movenet_lightning(config.movenet, config.pixel_range)
             start_from_mobilenet(network.backbone, known)
+        if config.initial is not None:
+            self._check_pixels(config.initial)
         if config.initial is None or is_checkpoint(config.initial):
             start_from(network, config.initial)
         else:
-            self._check_pixels(config.initial)
             start_from_exported(network, config.initial, self.dataset())
         return network.train().to(memory_format=torch.channels_last)
 
     def _check_pixels(self, initial: Path) -> None:
-        """Refuse a bundle whose network saw pixels of another range."""
-        bundle = bundle_of(initial)
-        if bundle is None or not isinstance(bundle.manifest, TopdownManifest):
-            return  # nothing says it, or the weights won't fit
-        given, ours = bundle.manifest.input.pixel_range, self.config.pixel_range
-        if given != ours:
+        """Refuse weights that saw pixels of another range."""
+        given, ours = _pixel_range(initial), self.config.pixel_range
+        if given not in (None, ours):
             raise InputError(
                 f"{initial} saw pixels of 0 to {given}, and this run's are 0 to {ours}; "
                 f"set pixel_range={given}"
@@ -291,3 +295,13 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
         wanted = person.placed & (np.arange(len(points)) != root)
         relative = points - points[root] - (person.points - person.points[root])
         return np.linalg.norm(relative, axis=1)[wanted]
+
+
+def _pixel_range(weights: Path) -> int | None:
+    """The largest pixel that weights saw; None where nothing says it, or they won't fit."""
+    if is_checkpoint(weights):
+        return int(load_checkpoint(weights)["options"].get("pixel_range", 255))  # officially
+    bundle = bundle_of(weights)
+    if bundle is None or not isinstance(bundle.manifest, TopdownManifest):
+        return None
+    return bundle.manifest.input.pixel_range

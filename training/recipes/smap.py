@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from smap_ros.skeletons import MPI15
-from smap_train.data.layouts.bodies import COCO, BodiesRecord
+from smap_train.data.layouts.bodies import CAMERA_Z, COCO, SEEN, BodiesRecord, X, Y
 from smap_train.data.layouts.smap_json import open_smap_json
 from smap_train.data.layouts.virtual import open_virtual
 from smap_train.data.shards import shard_files
@@ -31,10 +31,10 @@ _FIRST_RATE = 0.1  # factor on the rate at the first step
 # all depths. Heatmaps come first, then x and y of each limb, then the limbs' depths.
 _HEAD_TOP = MPI15.index("head_top")
 _HEAD_LIMB = next(k for k, limb in enumerate(MPI15.limbs) if _HEAD_TOP in limb)
-_COCO_ZEROS = [
-    _HEAD_TOP, KEYPOINTS + 2 * _HEAD_LIMB, KEYPOINTS + 2 * _HEAD_LIMB + 1,
-    *range(MAPS_2D, MAPS_2D + LIMBS),
+_HEAD_ZEROS = [
+    _HEAD_TOP, KEYPOINTS + 2 * _HEAD_LIMB, KEYPOINTS + 2 * _HEAD_LIMB + 1, MAPS_2D + _HEAD_LIMB,
 ]  # fmt: skip
+_COCO_ZEROS = [*_HEAD_ZEROS[:3], *range(MAPS_2D, MAPS_2D + LIMBS)]
 
 
 class AnnotatedPictures(BaseModel):
@@ -126,7 +126,7 @@ class SmapRecipe(Recipe[SmapConfig]):
                 f"{record.place}: img_width, img_height: {record.width}x{record.height} can't be "
                 "brought to the network's size"
             ) from error
-        return tensors(seen, coco=coco)
+        return tensors(seen, coco=coco, heads=_heads_known(record))
 
     def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """See :func:`smap_train.losses.smap.smap_loss`."""
@@ -150,12 +150,21 @@ class SmapRecipe(Recipe[SmapConfig]):
         return [data.annotations for data in self.config.data] + shards
 
 
-def tensors(seen: WholeImage, *, coco: bool) -> dict[str, Tensor]:
+def _heads_known(record: BodiesRecord) -> bool:
+    """Whether the head top of somebody has a place, be it outside of the picture.
+
+    Panoptic and 3DPW label none: that a map of it is empty says nothing then.
+    """
+    return bool(record.bodies[:, _HEAD_TOP, [X, Y, SEEN, CAMERA_Z]].any())
+
+
+def tensors(seen: WholeImage, *, coco: bool, heads: bool = True) -> dict[str, Tensor]:
     """A sample for the network and its loss.
 
     Args:
         seen: what the network sees.
         coco: no head top and no depths are labelled.
+        heads: head tops are labelled.
 
     Returns:
         ``image`` float32 [3, H, W], ``labels`` float32 [5, 57, H/4, W/4], ``valid`` float32 [57],
@@ -167,6 +176,8 @@ def tensors(seen: WholeImage, *, coco: bool) -> dict[str, Tensor]:
     valid = torch.ones(MAPS_2D + LIMBS)
     if coco:
         valid[_COCO_ZEROS] = 0
+    elif not heads:
+        valid[_HEAD_ZEROS] = 0
     return {
         "image": to_tensor(seen.image),
         "labels": torch.from_numpy(label_maps(people, grid)),

@@ -70,6 +70,14 @@ def test_other_3d_sets(make, dataset, people, tmp_path):
     assert list(records.problems()) == []
 
 
+def test_people_of_a_3d_set_whose_depths_are_not_told_have_none(tmp_path):
+    """3DCrowdNet's file of 3DPW has poses of SMPL, and joints in the picture alone."""
+    out = tmp_path / "out.json"
+    run("convert", "smap", published.threedpw_json(tmp_path), out)
+    (record,) = open_smap_json(out, tmp_path)
+    assert record.dataset == "COCO" and not record.bodies[..., [2, 4, 5, 6]].any()
+
+
 def test_photos_have_no_depths(tmp_path):
     out = tmp_path / "out.json"
     run("convert", "smap", coco_file(tmp_path, coco_person(1, 9)), out, "--validation")

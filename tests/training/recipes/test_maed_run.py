@@ -175,6 +175,14 @@ def test_the_configurations_are_accepted(name):
     assert (config.mode == "vanilla") == (name == "maed")
 
 
+@pytest.mark.parametrize(
+    ("words", "window"), [(["frames=4"], 4), (["frames=4", "mode=vanilla"], 1)]
+)
+def test_the_bundle_looks_at_as_many_images_as_were_learned_from(words, window):
+    made = open_recipe(CONFIGS / "maed_tiny.yaml", words)
+    assert made.export_options(made.config)["settings"] == {"window": window}
+
+
 def test_held_out_people_are_measured(tmp_path):
     made = tiny("maed", tmp_path, held_out=[tmp_path / "virtual"])
     network = made.network().eval()

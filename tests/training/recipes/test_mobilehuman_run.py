@@ -15,7 +15,8 @@ from smap_ros.errors import InputError
 from smap_ros.skeletons import H36M18
 from smap_train.data.person_crop import View, cut, person_crop
 from smap_train.engine.trainer import train
-from smap_train.models.checkpoint import load_model
+from smap_train.export import ExportOptions, export_topdown_kind
+from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.mobilehuman import coordinate_loss
 from smap_train.recipes.registry import open_recipe
 
@@ -228,3 +229,23 @@ def test_the_shipped_bundle_is_trained_on(tmp_path):
         tiny("mobilehuman", tmp_path, **{**started, "pixel_range": 255}).network()
     with pytest.raises(InputError, match=r"start from smap_lite: .* and \d+ more have no"):
         tiny("mobilehuman", tmp_path, initial=Path("smap_lite")).network()
+
+
+def test_the_bundle_has_the_crops_of_the_run(tmp_path):
+    made = tiny("mobilehuman", tmp_path, margin=1.6)
+    options = made.export_options(made.config)
+    save_checkpoint(tmp_path / "m.pth", "mobilehuman", made.network().state_dict(), **made.options)
+    bundle, _ = export_topdown_kind(tmp_path / "m.pth", tmp_path / "mine", ExportOptions(**options))
+    assert bundle.manifest.box_margin == 1.6
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_weights_that_saw_pixels_of_another_range_are_no_start(tmp_path, stated):
+    made = tiny("mobilehuman", tmp_path, pixel_range=1)
+    given = 1 if stated else 255  # as official ones, where nothing is said
+    options = {k: v for k, v in made.options.items() if stated or k != "pixel_range"}
+    save_checkpoint(tmp_path / "m.pth", "mobilehuman", made.network().state_dict(), **options)
+    start = {"initial": tmp_path / "m.pth"}
+    tiny("mobilehuman", tmp_path, **start, pixel_range=given).network()
+    with pytest.raises(InputError, match=rf"m.pth saw pixels of 0 to {given}, .*_range={given}"):
+        tiny("mobilehuman", tmp_path, **start, pixel_range=256 - given).network()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from smap_train.recipes.registry import RECIPES, open_recipe
 from smap_train.recipes.smap import SmapConfig, SmapRecipe, tensors
 from smap_train.targets.smap import label_maps, root_depth_rows
 
-from ..data.bodies import body, picture, scene, write_set, write_shard
+from ..data.bodies import body, entry, picture, scene, write_set, write_shard
 
 GOLDEN = Path(__file__).with_name("smap_step.json")
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
@@ -70,6 +71,25 @@ def test_head_top_and_depths_of_coco_are_not_valid():
     seen = view_of(picture(bodies), bodies, View(), (160, 128))
     zeros = torch.nonzero(tensors(seen, coco=True)["valid"] == 0)[:, 0].tolist()
     assert zeros == [1, 15, 16, *range(43, 57)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "zeros"),
+    [(range(7), [1, 15, 16, 43]), ([3], []), ([0, 1, 3], []), ([0, 1, 2, 3, 4, 5], [])],
+)
+def test_head_tops_that_nobody_has_teach_nothing(tmp_path, columns, zeros):
+    """As of Panoptic and 3DPW; one that is outside of the picture has a place."""
+    bodies = np.stack([body(-0.5), body(0.5)])
+    bodies[:, 1, columns] = 0
+    folder = tmp_path / "cmup"
+    records = [entry(bodies, dataset="CMUP", img_paths="a.png")]
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), picture(body()[None]))
+    (folder / "a.json").write_text(json.dumps({"root": records}))
+    settings = [f"data=[{{annotations: {folder / 'a.json'}, images: {folder}}}]"]
+    made = open_recipe(CONFIGS / "smap.yaml", [*settings, "width=160", "height=128"])
+    valid = made.dataset()[0]["valid"]
+    assert torch.nonzero(valid == 0)[:, 0].tolist() == zeros
 
 
 def test_only_pictures_of_coco_are_scaled(tmp_path, monkeypatch):

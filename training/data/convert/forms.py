@@ -37,7 +37,8 @@ from smap_train.data.records import CENTIMETRES
 from smap_train.engine.sampling import BadRecordError
 from smap_train.files import whole_file
 
-# layout -> what SMAP's file calls the data set; the others have no depths and follow COCO's rules.
+# layout -> what SMAP's file calls the data set; the others, and pictures of people whose depths
+# aren't known, follow COCO's rules.
 DATASETS = {
     "muco": "MuCo", "mupots": "MuCo", "mpi_inf_3dhp": "MuCo", "panoptic": "CMUP", "h36m": "H36M",
     "3dpw": "H36M",
@@ -69,7 +70,7 @@ def bodies_of(data: PeopleData, *, validation: bool = False, bad: Bad = stop_at)
         InputError: if the labels can't be read.
     """
     pictures: PictureRecords = data.open_pictures()
-    dataset = DATASETS.get(data.layout, COCO)
+    named = DATASETS.get(data.layout, COCO)
     for number in range(len(pictures)):
         try:
             people = pictures[number]
@@ -77,6 +78,7 @@ def bodies_of(data: PeopleData, *, validation: bool = False, bad: Bad = stop_at)
             bad(error)
             continue
         first = people[0]
+        dataset = named if any(person.has_depth for person in people) else COCO
         yield BodiesRecord(
             first.image.relative_to(data.images), first.width, first.height, dataset,
             np.array([_body(person) for person in people]), int(validation), place=first.place,
