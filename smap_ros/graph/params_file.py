@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ from smap_ros.errors import InputError, shortened
 from smap_ros.graph.node_types import NodeType
 from smap_ros.markup import yaml_value
 from smap_ros.settings import Setting
+
+LOG = logging.getLogger(__name__)
 
 # What every ROS node has beside its own; names with a dot belong to ROS as well.
 _OF_ROS = ("use_sim_time", "start_type_description_service")
@@ -20,46 +25,61 @@ _COPIED = 0.8
 _Parameters = dict[str, Any]
 
 
-def stated_in(path: Path, node: str) -> dict[str, Any]:
-    """The parameters that a file states for a node, in whatever namespace it may run.
+@dataclass(frozen=True)
+class ParamsFile:
+    """A file that was checked.
 
-    Raises:
-        InputError: if it is missing, or not such a file.
+    Attributes:
+        path: of the file.
+        namespace: where the nodes run, as the graph's argument; where that isn't stated, a launch
+            file around ours may have put them anywhere.
     """
-    stated: dict[str, Any] = {}
-    for section, parameters in _sections(path):
-        if _meant(section, node):
-            stated |= parameters
-    return stated
 
+    path: Path
+    namespace: str = ""
 
-def wished_in(path: Path, node: NodeType) -> dict[str, Any]:
-    """The parameters of a node that a file states, and doesn't just hold.
+    def stated(self, node: NodeType) -> dict[str, Any]:
+        """The parameters that the file states for a node.
 
-    Of a copy of all parameters (``smap-ros parameters --yaml``) those at their defaults are no
-    wish: a graph that sets one by itself would do otherwise with the copy than without.
-
-    Raises:
-        InputError: if it is missing, or not such a file.
-    """
-    stated = stated_in(path, node.name)
-    defaults = {one.name: one.default for one in node.parameters}
-    if len(defaults.keys() & stated.keys()) < _COPIED * len(defaults):
+        Raises:
+            InputError: if it is missing by now, or no such file any more.
+        """
+        stated: dict[str, Any] = {}
+        for section, parameters in _sections(self.path):
+            if _reaches(section, node.name, self.namespace):
+                stated |= parameters
         return stated
-    return {k: v for k, v in stated.items() if k not in defaults or v != defaults[k]}
+
+    def wished(self, node: NodeType) -> dict[str, Any]:
+        """The parameters of a node that the file states, and doesn't just hold.
+
+        Of a copy of all parameters (``smap-ros parameters --yaml``) those at their defaults are no
+        wish: a graph that sets one by itself would do otherwise with the copy than without.
+
+        Raises:
+            InputError: as :meth:`stated`.
+        """
+        stated = self.stated(node)
+        defaults = {one.name: one.default for one in node.parameters}
+        if len(defaults.keys() & stated.keys()) < _COPIED * len(defaults):
+            return stated
+        return {k: v for k, v in stated.items() if k not in defaults or v != defaults[k]}
 
 
-def check(path: Path, running: Iterable[NodeType], of_graph: Sequence[str]) -> None:
+def checked(
+    path: Path, running: Iterable[NodeType], of_graph: Sequence[str], namespace: str
+) -> ParamsFile:
     """Refuse a file that says something wrong to a graph's nodes, or nothing.
 
     Args:
         path: the file.
         running: the nodes that are to run.
         of_graph: names of all nodes that the graph may run.
+        namespace: of the nodes, see :class:`ParamsFile`.
 
     Raises:
         InputError: if a value is refused, a section of a node names what it doesn't have, or all
-            sections are of other nodes.
+            sections are of other nodes, or of nodes in other namespaces.
     """
     sections = _sections(path)
     named = [section for section, _ in sections]
@@ -68,10 +88,12 @@ def check(path: Path, running: Iterable[NodeType], of_graph: Sequence[str]) -> N
             f"params_file {path}: it has sections of {shortened(', '.join(named))} alone; "
             f"expected one of a node that may run, {', '.join(of_graph)}, like /**/{of_graph[0]}"
         )
+    _check_namespaces(path, named, of_graph, namespace)
     for node in running:
         for section, parameters in sections:
             if _meant(section, node.name):
                 _check_section(node, section, parameters, path)
+    return ParamsFile(path, namespace)
 
 
 def _check_section(node: NodeType, section: str, parameters: _Parameters, path: Path) -> None:
@@ -95,8 +117,66 @@ def _check_value(one: Setting, value: Any, where: str) -> None:
         raise InputError(f"{where}: {error}") from None
 
 
+def _check_namespaces(
+    path: Path, named: Sequence[str], of_graph: Sequence[str], namespace: str
+) -> None:
+    """Refuse sections of our nodes of which none reaches them where they run.
+
+    A file may be for several robots; a name without a namespace, though, is as a rule one that
+    somebody took for a name in any.
+    """
+    ours = [(section, _last(section)) for section in named if _last(section) in of_graph]
+    outside = [
+        (section, node) for section, node in ours if not _may_reach(section, node, namespace)
+    ]
+    for section, node in outside:
+        told = (
+            f"params_file {path}: section {section} is of a node of that name alone, and this one "
+            f"is {_full_name(node, namespace)}; write /**/{node}"
+        )
+        if not any(_may_reach(other, one, namespace) for other in named for one in of_graph):
+            raise InputError(told)
+        if section == f"/{node}":
+            LOG.warning("%s", told)
+
+
 def _meant(section: str, node: str) -> bool:
     return _last(section) in (node, "*", "**")
+
+
+def _full_name(node: str, namespace: str) -> str:
+    return f"/{namespace.strip('/')}/{node}" if namespace.strip("/") else f"/{node}"
+
+
+def _reaches(section: str, node: str, namespace: str) -> bool:
+    """Whether ROS gives a section's parameters to a node: by its whole name, as rcl compares it.
+
+    A namespace without a slash before it may be below another that isn't known here.
+    """
+    if not namespace:
+        return _meant(section, node)
+    name = _full_name(node, namespace)
+    below = not namespace.startswith("/") and section.endswith(name)
+    return below or _matches(section, name)
+
+
+def _may_reach(section: str, node: str, namespace: str) -> bool:
+    """As :func:`_reaches`, also where wildcards may stand for a namespace that isn't known here."""
+    if _reaches(section, node, namespace):
+        return True
+    if namespace.startswith("/"):
+        return False
+    parts = section.strip("/").split("/")
+    outer = ["".join(f"/{part.replace('*', 'x')}" for part in parts[:k]) for k in range(len(parts))]
+    return any(_matches(section, around + _full_name(node, namespace)) for around in outer)
+
+
+def _matches(section: str, name: str) -> bool:
+    """Whether a section is of a node of that whole name; * is a part of names, ** any number."""
+    wild = {"**": r"(/\w+)*", "*": r"/\w+"}
+    parts = section.strip("/").split("/")
+    pattern = "".join(wild.get(part, f"/{re.escape(part)}") for part in parts)
+    return re.fullmatch(pattern, name) is not None
 
 
 def _last(section: str) -> str:

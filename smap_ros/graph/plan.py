@@ -15,7 +15,7 @@ from pathlib import Path
 
 from smap_ros.errors import InputError
 from smap_ros.geometry.transforms import WORLD_FRAME
-from smap_ros.graph import floor, params_file
+from smap_ros.graph import floor
 from smap_ros.graph.checks import TOPICS, check, namespace_of
 from smap_ros.graph.node_types import (
     CAMERA_NODE,
@@ -31,6 +31,7 @@ from smap_ros.graph.node_types import (
     NodeType,
 )
 from smap_ros.graph.parameters import GraphOptions
+from smap_ros.graph.params_file import ParamsFile, checked
 from smap_ros.paths import config_directory, user_path
 from smap_ros.settings import Setting, Value, settings_of
 
@@ -250,7 +251,7 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     typed = {argument.name: argument.value.default for argument in graph.arguments} | given
     check(typed)
     members = [m.type for m in graph.members if not m.enabled or typed[m.enabled]]
-    file = _parameter_file(str(typed["params_file"]), graph, members)
+    file = _parameter_file(str(typed["params_file"]), graph, members, namespace_of(typed))
     if CAMERA_NODE in members and not _source_stated(given, file):
         given = _shipped_clip(given)
     if CAMERA_NODE in members and POSE3D_NODE in members:
@@ -264,7 +265,7 @@ def plan(graph: Graph, values: Mapping[str, str | Value | None] | None = None) -
     groups += [[node] for node in members if node not in together]
     common = {
         "namespace": namespace_of(typed),
-        "parameter_file": file or config_directory() / "pose3d.yaml",
+        "parameter_file": file.path if file else config_directory() / "pose3d.yaml",
         "log_level": str(typed["log_level"]),
     }
     processes = [
@@ -289,7 +290,9 @@ def _typed(value: Setting, given: str | Value | None) -> Value | None:
     return value.parse(given) if isinstance(given, str) else value.accept(given)
 
 
-def _parameter_file(path: str, graph: Graph, members: list[NodeType]) -> Path | None:
+def _parameter_file(
+    path: str, graph: Graph, members: list[NodeType], namespace: str
+) -> ParamsFile | None:
     """The user's file of parameters, checked; None where there is none."""
     if not path:
         return None
@@ -297,17 +300,13 @@ def _parameter_file(path: str, graph: Graph, members: list[NodeType]) -> Path | 
     if not file.is_file():
         raise InputError(f"params_file {path!r} doesn't exist; expected a YAML file of parameters")
     others = [] if "rviz" in graph.without else [RVIZ_NAME]
-    params_file.check(file, members, [*(member.type.name for member in graph.members), *others])
-    return file
+    return checked(file, members, [*(m.type.name for m in graph.members), *others], namespace)
 
 
-def _source_stated(given: Mapping[str, Value | None], file: Path | None) -> bool:
-    if given.get("source"):
-        return True
+def _source_stated(given: Mapping[str, Value | None], file: ParamsFile | None) -> bool:
     # An empty source on the command line wins over the file's.
-    return "source" not in given and bool(
-        file and params_file.stated_in(file, CAMERA_NODE.name).get("source")
-    )
+    of_file = file.stated(CAMERA_NODE) if file else {}
+    return bool({**of_file, **given}.get("source"))
 
 
 def _shipped_clip(given: Mapping[str, Value | None]) -> dict[str, Value | None]:
@@ -318,21 +317,23 @@ def _shipped_clip(given: Mapping[str, Value | None]) -> dict[str, Value | None]:
     return {**given, "source": str(demo / "clip.mp4"), **calibration}
 
 
-def _awaited(given: Mapping[str, Value | None], file: Path | None) -> dict[str, Value | None]:
+def _awaited(given: Mapping[str, Value | None], file: ParamsFile | None) -> dict[str, Value | None]:
     """The arguments with a first image that waits for the pose node, unless they say otherwise.
 
     On a busy machine it can take longer to come up than a camera waits for a sign of anybody.
     """
-    if file and "subscribers" in params_file.wished_in(file, CAMERA_NODE):
+    if file and "subscribers" in file.wished(CAMERA_NODE):
         return dict(given)
     return {"subscribers": 1, **given}
 
 
-def _unhurried(given: Mapping[str, Value | None], file: Path | None) -> dict[str, Value | None]:
+def _unhurried(
+    given: Mapping[str, Value | None], file: ParamsFile | None
+) -> dict[str, Value | None]:
     """The arguments with a pose node that knows whether the camera's images wait for it."""
-    if file and "images_wait" in params_file.wished_in(file, POSE3D_NODE):
+    if file and "images_wait" in file.wished(POSE3D_NODE):
         return dict(given)
-    camera = (params_file.stated_in(file, CAMERA_NODE.name) if file else {}) | dict(given)
+    camera = (file.stated(CAMERA_NODE) if file else {}) | dict(given)
     if camera.get("pacing") != "as_consumed":
         return dict(given)
     from smap_ros.sources import is_camera  # OpenCV comes with it: only where it is needed
@@ -354,11 +355,11 @@ def _parameters(
     return {**parameters, **_clock(given)}
 
 
-def _of_the_model(parameters: dict[str, Value], file: Path | None) -> dict[str, Value]:
+def _of_the_model(parameters: dict[str, Value], file: ParamsFile | None) -> dict[str, Value]:
     """The pose node's parameters without what is said of the floor for the viewer alone."""
     if parameters.keys().isdisjoint({WORLD_FRAME, *floor.MOUNTING}):
         return parameters
-    stated = params_file.stated_in(file, POSE3D_NODE.name) if file else {}
+    stated = file.stated(POSE3D_NODE) if file else {}
     left = floor.of_the_viewer_alone(stated | parameters)
     return {name: value for name, value in parameters.items() if name not in left}
 

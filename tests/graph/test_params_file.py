@@ -103,3 +103,58 @@ def test_files_that_rcl_takes_and_that_may_say_something_are_taken(tmp_path, tex
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     assert plan(REPLAY, {"params_file": str(file)}).processes[0].parameter_file == file
+
+
+NAMES = ("/front/pose3d_node", "/**/pose3d_node", "/*/pose3d_node", "/**", "/front/*", "/front/**")
+
+
+@pytest.mark.parametrize("section", NAMES)
+@pytest.mark.parametrize("namespace", ["front", "/front", "front/"])
+def test_sections_of_nodes_where_they_run_reach_them(tmp_path, section, namespace, caplog):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{section}: {{ros__parameters: {{fov_deg: 60}}}}")
+    planned = plan(LIVE, {"params_file": str(file), "namespace": namespace})
+    assert planned.processes[0].parameter_file == file and not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("section", "namespace"),
+    [
+        ("pose3d_node", "front"), ("/pose3d_node", "/front"), ("/rear/pose3d_node", "front"),
+        ("/*/pose3d_node", "robot/front"), ("/front/pose3d_node", "/robot/front"),
+        ("/front/pose3d_node", "/front/left"),
+    ],
+)  # fmt: skip
+def test_sections_that_reach_no_node_where_it_runs_are_refused(tmp_path, section, namespace):
+    """To rcl a name without a namespace is of the node at the root, not of one in any."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{section}: {{ros__parameters: {{fov_deg: 60}}}}")
+    name = f"/{namespace.strip('/')}/pose3d_node"
+    with pytest.raises(InputError, match=rf"this one is {name}; write /\*\*/pose3d_node"):
+        plan(LIVE, {"params_file": str(file), "namespace": namespace})
+
+
+def test_a_section_at_the_root_beside_others_is_told(tmp_path, caplog):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "/front/pose3d_node: {ros__parameters: {fov_deg: 60}}\n"
+        "/rear/pose3d_node: {ros__parameters: {fov_deg: 90}}\n"
+        "smoother_node: {ros__parameters: {delay: 3}}\n"
+    )
+    plan(LIVE, {"params_file": str(file), "namespace": "front"})
+    (told,) = caplog.messages
+    assert "section /smoother_node is of" in told and "this one is /front/smoother_node" in told
+
+
+@pytest.mark.parametrize(("namespace", "waits"), [("rear", True), ("/rear", True), ("front", False),
+                                                  ("robot/rear", False), ("", True)])  # fmt: skip
+def test_of_a_file_for_two_robots_each_graph_takes_its_own(tmp_path, namespace, waits):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "/**/pose3d_node: {ros__parameters: {fov_deg: 60}}\n"
+        "/rear/camera_node: {ros__parameters: {pacing: as_consumed, source: a.mp4}}\n"
+    )
+    planned = plan(REPLAY, {"params_file": str(file), "namespace": namespace})
+    parameters = {k: v for p in planned.processes for k, v in p.parameters.items()}
+    assert parameters["pose3d_node"].get("images_wait", False) is waits
+    assert ("source" in parameters["camera_node"]) is not waits  # the shipped clip
