@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smap_ros.bodies import Body, were_seen
 from smap_ros.temporal.egomotion import Motion
-from smap_ros.temporal.smoothers.base import FARTHEST_PX, believable
+from smap_ros.temporal.smoothers.base import FARTHEST_PX, LEAST_DEPTH, believable
 
 Float = NDArray[np.float64]
 
@@ -105,6 +105,7 @@ class Tracks:
         self.fading = np.zeros(0, np.bool_)
         self.doubt, self.usual, self.lost = np.zeros(0), np.zeros(0), np.zeros(0)
         self._lens = np.zeros((2, 2))  # weight, and weighted focal length, by axis
+        self._middle = np.zeros((3, 2))  # weight, and weighted means of rays and pixels, by axis
 
     def __len__(self) -> int:
         return len(self.id)
@@ -112,7 +113,7 @@ class Tracks:
     def copy(self) -> Tracks:
         """The same, which stays as it is when these move on."""
         out = object.__new__(Tracks)
-        for name in (*_COLUMNS, "_lens"):
+        for name in (*_COLUMNS, "_lens", "_middle"):
             setattr(out, name, getattr(self, name).copy())
         out.body = list(self.body)
         return out
@@ -170,14 +171,28 @@ class Tracks:
 
     def move(self, moved: Motion) -> None:
         """The camera moved: everything is seen from elsewhere."""
-        weight, focal = self._lens
-        before = self.position[:, :2] / np.maximum(self.position[:, 2:], 1e-6)
+        before = self._shown()
         self.position, self.last = moved.points(self.position), moved.points(self.last)
         self.velocity = moved.vectors(self.velocity)
         self.joints = moved.points(self.joints)
-        if (weight > 0).all():
-            now = self.position[:, :2] / np.maximum(self.position[:, 2:], 1e-6)
-            self.pixels += ((now - before) * focal / weight)[:, None]
+        now = self._shown()
+        if now is None or before is None:
+            return
+        # Each joint by its own way in the picture; who comes from behind the camera has no other
+        # place there than where a pinhole shows them.
+        pixels = self.pixels + (now - before)
+        self.pixels = np.where(np.isfinite(pixels), pixels, now)
+
+    def _shown(self) -> Float | None:
+        """Where a pinhole camera as learnt shows the joints, [N, J, 2] pixels; NaN behind it."""
+        weight, focal = self._lens
+        if not (weight > 0).all():
+            return None
+        count, rays, pixels = self._middle
+        centre = (pixels - focal / weight * rays) / count
+        ahead = np.where(self.joints[..., 2:] > LEAST_DEPTH, self.joints[..., 2:], np.nan)
+        shown: Float = self.joints[..., :2] / ahead * focal / weight + centre
+        return shown
 
     def see(self, rows: NDArray[np.intp], found: Found, time: float) -> None:
         """Those of ``rows`` were seen."""
@@ -259,18 +274,23 @@ class Tracks:
         self.drift[lost[close]] = self.drift[seen[nearest[close]]]
 
     def learn_lens(self, found: Found) -> None:
-        """Focal length from where joints are in space and in the image."""
+        """Focal length and middle of the lens from where joints are in space and in the image."""
         depth = found.joints[..., 2:]
         rays = found.joints[..., :2] / np.where(depth > 0, depth, np.nan)
-        there = np.isfinite(rays + found.pixels).all(axis=2, keepdims=True)
+        there = np.isfinite(rays + found.pixels).all(axis=2)[..., None]
         if there.sum() < 3:
             return
         count = np.maximum(there.sum(axis=1, keepdims=True), 1)
-        rays, seen = (
-            np.where(
-                there, points - np.where(there, points, 0.0).sum(axis=1, keepdims=True) / count, 0
-            )
+        means = [
+            np.where(there, points, 0.0).sum(axis=1, keepdims=True) / count
             for points in (rays, found.pixels)
+        ]  # 0 of who has none
+        self._middle *= _LENS_MEMORY
+        self._middle[0] += np.count_nonzero(there.any(axis=1))
+        self._middle[1:] += [mean.sum(axis=(0, 1)) for mean in means]
+        rays, seen = (
+            np.where(there, points - mean, 0.0)
+            for points, mean in zip((rays, found.pixels), means, strict=True)
         )
         self._lens *= _LENS_MEMORY
         self._lens[0] += (rays**2).sum(axis=(0, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from smap_ros.errors import BundleError, CameraError, InputError
 from smap_ros.geometry.transforms import HOLD_TURNING, Transform, TransformTree
 from smap_ros.skeletons import get_skeleton
 from smap_ros.temporal import BodySmoother, SmootherConfig, TrackerConfig
-from tests.temporal.people import STEP, identities, person
+from tests.temporal.people import CAMERA, STEP, identities, person
 from tests.video_bundle import write_video_bundle
 
 
@@ -296,3 +297,27 @@ def test_each_image_is_answered_though_one_has_a_wrong_stamp(wrong, delay):
         (someone,) = answer.people
         assert (someone.body.id == 0) == (answer.note != 10) or wrong == 2.0
         assert someone.body.root[0] == pytest.approx(0.02 * answer.note, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["rts", "one_euro", "maed"])
+@pytest.mark.parametrize(("rate", "hidden"), [(10.0, 0.7), (10.0, 1.2), (30.0, 0.7)])
+def test_who_was_hidden_for_long_keeps_their_size_and_place_when_looking_ahead(name, rate, hidden):
+    """What a filter would go on to is nobody's place, nor a pose."""
+    delay = 0 if name == "one_euro" else 4
+    smoother = BodySmoother(SmootherConfig(smoother=name, delay=delay))
+    limb, answers = np.array([0.0, 0.5, 0.0]), []
+    for k in range(int(4 * rate)):
+        time = k / rate
+        swing = 1.2 * np.sin(2 * np.pi * 0.9 * time)
+        one = person((0.3 * time, 0, 4))
+        joints = one.joints_3d.copy()
+        joints[8] = joints[7] + [limb[1] * np.sin(swing), limb[1] * np.cos(swing), 0]
+        pixels = CAMERA.project(joints).astype(np.float32)
+        people = [] if 2 < time < 2 + hidden else [replace(one, joints_3d=joints, joints_2d=pixels)]
+        answers += smoother.update(people, time)
+    answers += smoother.flush()
+    predicted = [p.body for answer in answers for p in answer.people if p.predicted]
+    assert len(predicted) >= int(hidden * rate) - 1
+    for body in predicted:
+        assert np.linalg.norm(body.joints_3d[8] - body.joints_3d[7]) < 0.6
+        assert np.abs(body.root[1:] - [0, 4]).max() < 0.3

@@ -16,7 +16,7 @@ from smap_ros.temporal import Tracker, TrackerConfig
 from smap_ros.temporal.assignment import assign
 from smap_ros.temporal.egomotion import Motion
 from smap_ros.temporal.smoothers.base import LEAST_DEPTH
-from tests.temporal.people import STEP, identities, person
+from tests.temporal.people import CAMERA, STEP, identities, person
 
 # --- assignment ---------------------------------------------------------------------------------
 
@@ -525,3 +525,47 @@ def test_nobody_behind_a_camera_that_turns_is_told_of_in_its_pictures():
             assert np.isnan(someone.body.joints_2d[behind]).all()
     # The camera turns back: it is the same person.
     assert identities(tracker.update([person((0, 0, 3))], 2.0, turn(-yaw))) == [0]
+
+
+@pytest.mark.parametrize("way", ["full turn", "half a turn and back"])
+@pytest.mark.parametrize("rate", [5.0, 10.0, 30.0])
+def test_pictures_of_who_was_behind_the_camera_are_where_they_are_in_space(way, rate):
+    """Told while somebody is expected, and learned from when they are seen again."""
+    tracker = Tracker(TrackerConfig(fill_time=3.0, death_time=5.0))
+    standing, before, told = np.array([[0.1, 0.1, 4.0], [-0.8, 0.0, 5.0]]), 0.0, []
+    for k in range(int(7 * rate)):
+        time = k / rate
+        yaw = 2.8 * np.clip(time - 1, 0, 2.2440) if way == "full turn" else 0.0
+        if way != "full turn":
+            yaw = 2.5 * np.clip(min(time - 1, 3 - time), 0, 1)
+        if way == "full turn" and yaw > np.pi:  # seen again as soon as they are in the picture
+            yaw -= 2 * np.pi
+        places = turn(yaw).points(standing)
+        hidden = 4.5 < time < 5.5
+        seen = [person(p) for p in places if p[2] > 1 and abs(p[0]) < 0.6 * p[2] and not hidden]
+        told += tracker.update(seen, time, turn(yaw - before) if k else None)
+        before = yaw
+    predicted = [one for one in told if one.predicted]
+    assert len(predicted) > rate and {one.body.id for one in told} == {0, 1}
+    for one in predicted:
+        shown = CAMERA.project(one.body.joints_3d.astype(np.float64))
+        away = np.linalg.norm(one.body.joints_2d - shown, axis=1)
+        inside = (np.abs(shown - [640, 360]) < [900, 600]).all(axis=1)
+        assert not (away[inside] > 40).any(), (one.body.root, away)
+        assert one.body.root[2] < 3 or np.isfinite(one.body.joints_2d).all()
+
+
+def test_who_is_driven_at_or_rolls_keeps_the_picture_of_their_place():
+    """People look larger from nearer, and turn with the camera's roll."""
+    c, s = np.cos(0.1), np.sin(0.1)
+    for moved in (
+        Motion(np.eye(3), np.array([0.0, 0.0, -0.2])),
+        Motion(np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]), np.zeros(3)),
+    ):
+        tracker = Tracker(TrackerConfig(fill_time=3.0, death_time=5.0))
+        for k in range(5):
+            tracker.update([person((0.5, 0, 6))], k * STEP)
+        for k in range(5, 20):
+            (one,) = tracker.update([], k * STEP, moved)
+        shown = CAMERA.project(one.body.joints_3d.astype(np.float64))
+        assert one.predicted and np.linalg.norm(one.body.joints_2d - shown, axis=1).max() < 3

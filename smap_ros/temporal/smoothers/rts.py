@@ -64,6 +64,7 @@ class _Moment:
         spread: float64 [3, N, C], variances and covariance (pp, pv, vv).
         expected, expected_spread: the same before the measurement.
         step: seconds since the picture before.
+        present: bool [N, C], seen in this picture.
         anew: bool [N, C], started at this picture.
         started: bool [N, C], has a state at all.
     """
@@ -74,6 +75,7 @@ class _Moment:
     expected: Float
     expected_spread: Float
     step: float
+    present: NDArray[np.bool_]
     anew: NDArray[np.bool_]
     started: NDArray[np.bool_]
 
@@ -148,7 +150,7 @@ class RtsSmoother:
         spread = np.where(anew, np.stack([noise, np.zeros(shape), unknown]), spread)
         self._seen = np.where(present, seen.time, was_seen)
         return _Moment(
-            seen.ids, mean, spread, expected, expected_spread, step, anew, started | anew
+            seen.ids, mean, spread, expected, expected_spread, step, present, anew, started | anew
         )
 
     def _measured(self, seen: Seen) -> tuple[Float, Float]:
@@ -191,12 +193,22 @@ class RtsSmoother:
     def _smoothed(self, count: int) -> list[Float]:
         """Joints of the oldest pictures given all, oldest first: ``count`` before the newest."""
         moments = list(self._moments)
-        later = moments[-1].mean
-        answers = [self._joined(moments[-1], later)]
+        later, tied = moments[-1].mean, moments[-1].present
+        answers = [self._joined(moments[-1], later, tied)]
         for now, then in zip(moments[-2::-1], moments[:0:-1], strict=True):
             later = self._looked_back(now, then, later)
-            answers.append(self._joined(now, later))
+            tied = now.present | self._linked(now, then, tied)
+            answers.append(self._joined(now, later, tied))
         return answers[::-1]
+
+    @staticmethod
+    def _linked(now: _Moment, then: _Moment, tied: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What is tied to something seen by way of the next picture."""
+        if not len(then.ids):
+            return np.zeros_like(now.present)
+        rows = rows_before(now.ids, then.ids)
+        linked: NDArray[np.bool_] = tied[rows] & ~then.anew[rows] & (rows >= 0)[:, None]
+        return linked
 
     def _looked_back(self, now: _Moment, then: _Moment, later: Float) -> Float:
         """What the smoothed state of the next picture says of this one: the RTS step."""
@@ -214,8 +226,12 @@ class RtsSmoother:
         y = (a * off[1] - b * off[0]) / determinant
         return np.stack([now.mean[0] + first * x + pv * y, now.mean[1] + second * x + vv * y])
 
-    def _joined(self, moment: _Moment, mean: Float) -> Float:
-        position = np.where(moment.started, mean[0], np.nan)
+    def _joined(self, moment: _Moment, mean: Float, tied: NDArray[np.bool_]) -> Float:
+        """Joints as asked for; NaN of what wasn't seen then and isn't tied to what was later.
+
+        Who is hidden for long isn't where a filter would go on to.
+        """
+        position = np.where(moment.started & tied, mean[0], np.nan)
         people = len(moment.ids)
         return joined_position(
             position[:, None, :2],
