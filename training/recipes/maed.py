@@ -95,8 +95,8 @@ class MaedRecipe(Recipe[MaedConfig]):
     @classmethod
     def export_options(cls, config: MaedConfig) -> dict[str, Any]:
         """The body and the number of images that it was trained with."""
-        window = 1 if config.mode == "vanilla" else config.frames
-        settings = {"window": window}
+        mode = config.network.get("mode", config.mode)
+        settings = {"window": 1 if mode == "vanilla" else config.frames}
         return {"smpl": config.smpl, "stand_in": config.smpl is None, "settings": settings}
 
     def __init__(self, config: MaedConfig) -> None:

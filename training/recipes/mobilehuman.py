@@ -300,7 +300,10 @@ class MobileHumanRecipe(PeopleRecipe[MobileHumanConfig]):
 def _pixel_range(weights: Path) -> int | None:
     """The largest pixel that weights saw; None where nothing says it, or they won't fit."""
     if is_checkpoint(weights):
-        return int(load_checkpoint(weights)["options"].get("pixel_range", 255))  # officially
+        content = load_checkpoint(weights)
+        if content["model"] != MobileHumanRecipe.model:
+            return None
+        return int(content["options"].get("pixel_range", 255))  # officially
     bundle = bundle_of(weights)
     if bundle is None or not isinstance(bundle.manifest, TopdownManifest):
         return None

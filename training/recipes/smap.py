@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from smap_ros.skeletons import MPI15
-from smap_train.data.layouts.bodies import CAMERA_Z, COCO, SEEN, BodiesRecord, X, Y
+from smap_train.data.layouts.bodies import CAMERA_Z, COCO, DEPTH, SEEN, BodiesRecord, X, Y
 from smap_train.data.layouts.smap_json import open_smap_json
 from smap_train.data.layouts.virtual import open_virtual
 from smap_train.data.shards import shard_files
@@ -31,10 +32,10 @@ _FIRST_RATE = 0.1  # factor on the rate at the first step
 # all depths. Heatmaps come first, then x and y of each limb, then the limbs' depths.
 _HEAD_TOP = MPI15.index("head_top")
 _HEAD_LIMB = next(k for k, limb in enumerate(MPI15.limbs) if _HEAD_TOP in limb)
-_HEAD_ZEROS = [
-    _HEAD_TOP, KEYPOINTS + 2 * _HEAD_LIMB, KEYPOINTS + 2 * _HEAD_LIMB + 1, MAPS_2D + _HEAD_LIMB,
+_COCO_ZEROS = [
+    _HEAD_TOP, KEYPOINTS + 2 * _HEAD_LIMB, KEYPOINTS + 2 * _HEAD_LIMB + 1,
+    *range(MAPS_2D, MAPS_2D + LIMBS),
 ]  # fmt: skip
-_COCO_ZEROS = [*_HEAD_ZEROS[:3], *range(MAPS_2D, MAPS_2D + LIMBS)]
 
 
 class AnnotatedPictures(BaseModel):
@@ -126,7 +127,7 @@ class SmapRecipe(Recipe[SmapConfig]):
                 f"{record.place}: img_width, img_height: {record.width}x{record.height} can't be "
                 "brought to the network's size"
             ) from error
-        return tensors(seen, coco=coco, heads=_heads_known(record))
+        return tensors(seen, coco=coco, placed=_placed(record.bodies, mirrored=view.flip))
 
     def losses(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """See :func:`smap_train.losses.smap.smap_loss`."""
@@ -150,21 +151,15 @@ class SmapRecipe(Recipe[SmapConfig]):
         return [data.annotations for data in self.config.data] + shards
 
 
-def _heads_known(record: BodiesRecord) -> bool:
-    """Whether the head top of somebody has a place, be it outside of the picture.
-
-    Panoptic and 3DPW label none: that a map of it is empty says nothing then.
-    """
-    return bool(record.bodies[:, _HEAD_TOP, [X, Y, SEEN, CAMERA_Z]].any())
-
-
-def tensors(seen: WholeImage, *, coco: bool, heads: bool = True) -> dict[str, Tensor]:
+def tensors(
+    seen: WholeImage, *, coco: bool, placed: NDArray[np.bool_] | None = None
+) -> dict[str, Tensor]:
     """A sample for the network and its loss.
 
     Args:
         seen: what the network sees.
         coco: no head top and no depths are labelled.
-        heads: head tops are labelled.
+        placed: bool [N, 15], whose joints have a place, be it outside of the picture; all if None.
 
     Returns:
         ``image`` float32 [3, H, W], ``labels`` float32 [5, 57, H/4, W/4], ``valid`` float32 [57],
@@ -173,17 +168,41 @@ def tensors(seen: WholeImage, *, coco: bool, heads: bool = True) -> dict[str, Te
     people = seen.people()
     grid = (seen.image.shape[0] // STRIDE, seen.image.shape[1] // STRIDE)
     roots = root_depth_rows(people, seen.focal_px(), grid)
-    valid = torch.ones(MAPS_2D + LIMBS)
     if coco:
+        valid = torch.ones(MAPS_2D + LIMBS)
         valid[_COCO_ZEROS] = 0
-    elif not heads:
-        valid[_HEAD_ZEROS] = 0
+    else:
+        placed = np.ones((len(people), KEYPOINTS), bool) if placed is None else placed
+        valid = torch.from_numpy(_valid(seen, placed).astype(np.float32))
     return {
         "image": to_tensor(seen.image),
         "labels": torch.from_numpy(label_maps(people, grid)),
         "valid": valid,
         "roots": torch.from_numpy(roots),
     }
+
+
+def _placed(bodies: NDArray[np.float64], *, mirrored: bool) -> NDArray[np.bool_]:
+    """Which joints of a record have a place, visible or not, bool [N, 15]."""
+    placed: NDArray[np.bool_] = bodies[..., [X, Y, SEEN, CAMERA_Z]].any(axis=-1)
+    return placed[:, MPI15.flip] if mirrored else placed
+
+
+def _valid(seen: WholeImage, placed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the 57 channels teach what they hold, of pictures with depths, bool [57].
+
+    The map of a joint, or limb, that nobody there has a place of says nothing by being empty:
+    Panoptic and 3DPW label no head tops. Nor do the depths of a limb that is drawn for somebody
+    whose depths aren't known, 0. Of a picture without people every map is empty, and true.
+    """
+    first, second = np.array(MPI15.limbs).T
+    anybody = len(placed) > 0
+    limbs = (placed[:, first] & placed[:, second]).any(axis=0) | (not anybody)
+    drawn = seen.bodies[..., SEEN] > 0
+    flat = drawn & (seen.bodies[..., DEPTH] == 0)
+    unknown = drawn[:, first] & drawn[:, second] & (flat[:, first] | flat[:, second])
+    joints = placed.any(axis=0) | (not anybody)
+    return np.concatenate([joints, limbs.repeat(2), limbs & ~unknown.any(axis=0)])
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -36,7 +36,9 @@ class SmapLiteConfig(RunConfig):
     sports: PhotoData | None = Field(None, description="Leeds Sports Pose Extended")
     street: PhotoData | None = Field(None, description="Clothing Co-Parsing photos")
     virtual: list[Path] = Field([], description="folders of shards from `smap-train synth`")
-    virtual_share: float = Field(0.5, ge=0, le=1, description="share of pictures from them")
+    virtual_share: float = Field(
+        0.5, ge=0, le=1, description="share of pictures from them; without photos all are"
+    )
     paste_share: float = Field(
         0.3, ge=0, le=1, description="share of the photos that are masked people, pasted"
     )

@@ -183,6 +183,16 @@ def test_the_bundle_looks_at_as_many_images_as_were_learned_from(words, window):
     assert made.export_options(made.config)["settings"] == {"window": window}
 
 
+@pytest.mark.parametrize(("mode", "window"), [("parallel", 4), ("vanilla", 1)])
+def test_options_of_the_network_say_how_many_images_it_looks_at(mode, window):
+    """They come before the recipe's own ``mode``, as they do where the network is built."""
+    other = {"parallel": "vanilla", "vanilla": "parallel"}[mode]
+    words = ["frames=4", f"mode={other}", f"network.mode={mode}"]
+    made = open_recipe(CONFIGS / "maed_tiny.yaml", words)
+    assert made.options["mode"] == mode
+    assert made.export_options(made.config)["settings"] == {"window": window}
+
+
 def test_held_out_people_are_measured(tmp_path):
     made = tiny("maed", tmp_path, held_out=[tmp_path / "virtual"])
     network = made.network().eval()

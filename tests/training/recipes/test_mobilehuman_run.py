@@ -16,6 +16,7 @@ from smap_ros.skeletons import H36M18
 from smap_train.data.person_crop import View, cut, person_crop
 from smap_train.engine.trainer import train
 from smap_train.export import ExportOptions, export_topdown_kind
+from smap_train.models import create
 from smap_train.models.checkpoint import load_model, save_checkpoint
 from smap_train.models.mobilehuman import coordinate_loss
 from smap_train.recipes.registry import open_recipe
@@ -249,3 +250,10 @@ def test_weights_that_saw_pixels_of_another_range_are_no_start(tmp_path, stated)
     tiny("mobilehuman", tmp_path, **start, pixel_range=given).network()
     with pytest.raises(InputError, match=rf"m.pth saw pixels of 0 to {given}, .*_range={given}"):
         tiny("mobilehuman", tmp_path, **start, pixel_range=256 - given).network()
+
+
+def test_weights_of_another_network_are_told_as_such(tmp_path):
+    """Not that they saw other pixels, which setting pixel_range wouldn't mend."""
+    save_checkpoint(tmp_path / "o.pth", "refinenet", create("refinenet").state_dict())
+    with pytest.raises(InputError, match=r"o.pth doesn't fit this network"):
+        tiny("mobilehuman", tmp_path, pixel_range=1, initial=tmp_path / "o.pth").network()

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from smap_ros.errors import InputError
+from smap_ros.skeletons import MPI15
 from smap_train.data.whole_image import View, view_of
 from smap_train.engine.sampling import BadRecordError
 from smap_train.engine.trainer import train
@@ -90,6 +91,52 @@ def test_head_tops_that_nobody_has_teach_nothing(tmp_path, columns, zeros):
     made = open_recipe(CONFIGS / "smap.yaml", [*settings, "width=160", "height=128"])
     valid = made.dataset()[0]["valid"]
     assert torch.nonzero(valid == 0)[:, 0].tolist() == zeros
+
+
+def untaught(folder: Path, bodies: np.ndarray, *, flip: bool = False) -> list[int]:
+    """Numbers of the maps that teach nothing, of a picture with depths."""
+    write_set(folder / "data", 1)
+    path = folder / "data" / "annotations.json"
+    path.write_text(json.dumps({"root": [entry(bodies, img_paths="images/000000.png")]}))
+    made = recipe(folder)
+    seed = next(k for k in range(99) if drawn_view(k).flip == flip)
+    record = made.dataset().groups[0][0].records[0]
+    valid = made.sample(record, np.random.default_rng(seed))["valid"]
+    return torch.nonzero(valid == 0)[:, 0].tolist()
+
+
+def drawn_view(seed: int) -> View:
+    return View.draw(np.random.default_rng(seed), scaled=False)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_joint_that_nobody_has_teaches_nothing_on_its_own_side(tmp_path, flip):
+    bodies = np.stack([body(-0.5), body(0.5)])
+    wrist = MPI15.index("l_wrist")
+    bodies[:, wrist, :7] = 0
+    side = MPI15.flip[wrist] if flip else wrist
+    limb = next(k for k, limb in enumerate(MPI15.limbs) if side in limb)
+    expected = [side, 15 + 2 * limb, 16 + 2 * limb, 43 + limb]
+    assert untaught(tmp_path, bodies, flip=flip) == expected
+
+
+def test_depths_are_not_taught_where_somebody_drawn_has_none(tmp_path):
+    """A depth of 0 is none; the maps of the picture's plane are true all the same."""
+    deep, flat = body(-0.3), body(0.3)
+    flat[:, [2, 4, 5, 6]] = 0
+    assert untaught(tmp_path / "a", np.stack([deep, flat])) == [*range(43, 57)]
+    half = body(0.3)
+    half[MPI15.index("head_top"), [2, 4, 5, 6]] = 0
+    assert untaught(tmp_path / "b", np.stack([deep, half])) == [43]
+    flat[:, 3] = 0  # whose limbs aren't drawn
+    assert untaught(tmp_path / "c", np.stack([deep, flat])) == []
+
+
+def test_a_scene_without_anybody_teaches_that_nobody_is_there(tmp_path):
+    labels = scene(body()[None])
+    write_shard(tmp_path / "shards", [({**labels, "people": []}, picture(body()[None]))])
+    sample = recipe(tmp_path, data=[], virtual=[tmp_path / "shards"]).dataset()[0]
+    assert sample["valid"].all() and not sample["labels"].any()
 
 
 def test_only_pictures_of_coco_are_scaled(tmp_path, monkeypatch):
