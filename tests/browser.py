@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,51 @@ class Browser:
             self._process.kill()
             self._process.wait()
         self._profile.cleanup()
+
+
+class Visitor:
+    """What a browser says to the page's server, and whatever else somebody may say."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def say(self, kind: str, **fields: Any) -> None:
+        """Send a message."""
+        import msgspec  # comes with viser
+
+        self._connection.send(msgspec.msgpack.encode({"type": kind, **fields}))
+
+    def show_itself(self, **camera: Any) -> None:
+        """Tell a camera, from when on it is one of the page's clients."""
+        usual = {
+            "wxyz": [1.0, 0.0, 0.0, 0.0], "position": [0.0, 0.0, 0.0], "look_at": [1.0, 0.0, 0.0],
+            "up_direction": [0.0, 0.0, 1.0], "fov": 1.0, "near": 0.1, "far": 10.0,
+            "image_width": 600, "image_height": 400,
+        }  # fmt: skip
+        self.say("ViewerCameraMessage", **{**usual, **camera})
+
+
+@contextmanager
+def visitor(port: int, **camera: Any) -> Iterator[Visitor]:
+    """A client of the page that draws nothing, until the end of the block.
+
+    Args:
+        port: of the page.
+        camera: fields of what it tells of its camera, for the usual ones.
+    """
+    import viser
+    from websockets.sync.client import connect
+
+    with connect(
+        f"ws://127.0.0.1:{port}",
+        subprotocols=[f"viser-v{viser.__version__}"],  # type: ignore[list-item]
+        max_size=None,
+        max_queue=None,  # nobody reads what the page says
+        proxy=None,
+    ) as connection:
+        visitor = Visitor(connection)
+        visitor.show_itself(**camera)
+        yield visitor
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,10 @@ read where they lie in the message, a millisecond.
 
 from __future__ import annotations
 
+import math
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +30,14 @@ class Surfaces:
         corners: by marker id: float32 [3 T, 3], metres, three in a row a triangle.
         gone: ids of those that vanished.
         all_gone: whether all that were there before did.
+        lifetimes: by marker id: seconds after which a surface that isn't said again vanishes;
+            infinite where it stays.
     """
 
     corners: dict[int, NDArray[np.float32]]
     gone: tuple[int, ...] = ()
     all_gone: bool = False
+    lifetimes: Mapping[int, float] = field(default_factory=dict)
 
 
 def surfaces_from_markers(data: bytes) -> Surfaces:
@@ -86,26 +91,29 @@ class Welder:
 
 def _read(cdr: _Cdr) -> Surfaces:
     corners: dict[int, NDArray[np.float32]] = {}
+    lifetimes: dict[int, float] = {}
     gone: list[int] = []
     all_gone = False
     for _ in range(cdr.number()):
-        identity, kind, action, points = _marker(cdr)
+        identity, kind, action, lifetime, points = _marker(cdr)
         if action == DELETE_ALL:
             all_gone = True
         elif action == DELETE:
             gone.append(identity)
         elif kind == TRIANGLE_LIST:
             corners[identity] = points[: len(points) // 3 * 3]
-    return Surfaces(corners, tuple(gone), all_gone)
+            lifetimes[identity] = lifetime if lifetime > 0 else math.inf
+    return Surfaces(corners, tuple(gone), all_gone, lifetimes)
 
 
-def _marker(cdr: _Cdr) -> tuple[int, int, int, NDArray[np.float32]]:
-    """Id, type, action and points of the next marker."""
+def _marker(cdr: _Cdr) -> tuple[int, int, int, float, NDArray[np.float32]]:
+    """Id, type, action, lifetime in seconds and points of the next marker."""
     _header(cdr)
     cdr.text()  # ns
     identity, kind, action = cdr.number(), cdr.number(), cdr.number()
     cdr.skip(8, 7 + 3)  # pose, scale
-    cdr.skip(4, 4 + 2)  # color, lifetime
+    cdr.skip(4, 4)  # color
+    lifetime = cdr.number() + cdr.number() / 1e9
     cdr.skip(1, 1)  # frame_locked
     points = cdr.points()
     cdr.skip(4, 4 * cdr.number())  # colors
@@ -119,7 +127,7 @@ def _marker(cdr: _Cdr) -> tuple[int, int, int, NDArray[np.float32]]:
     cdr.text()  # mesh_file
     cdr.skip(1, cdr.number())
     cdr.skip(1, 1)  # mesh_use_embedded_materials
-    return identity, kind, action, points
+    return identity, kind, action, lifetime, points
 
 
 def _header(cdr: _Cdr) -> None:

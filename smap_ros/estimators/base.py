@@ -132,6 +132,17 @@ class Delayed(Protocol):
         """
 
 
+@runtime_checkable
+class Restarting(Delayed, Protocol):
+    """A delayed estimator to which some times of an image mean that another video begins.
+
+    An image of such a time makes ``estimate`` forget what it owes.
+    """
+
+    def flush_before(self, stamp: float) -> list[BodyFrame]:
+        """What ``flush`` gives if an image of that time begins another video, else nothing."""
+
+
 def check_view(image: Any, camera: Camera) -> Image:
     """An image and its camera, refused when they can't be used.
 
@@ -219,3 +230,8 @@ def network_ms(timings_ms: Mapping[str, float]) -> float:
 def flush(estimator: Estimator) -> list[BodyFrame]:
     """What an estimator that reports late still owes, in order; nothing of the others."""
     return estimator.flush() if isinstance(estimator, Delayed) else []
+
+
+def flush_before(estimator: Estimator, stamp: float) -> list[BodyFrame]:
+    """What an estimator owes of a video that ends as an image of that time, seconds, comes."""
+    return estimator.flush_before(stamp) if isinstance(estimator, Restarting) else []

@@ -11,7 +11,14 @@ from typing import Any
 from smap_ros.bodies import Body, BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import EngineError
-from smap_ros.estimators.base import Delayed, Estimator, Image, ModelInfo, check_view
+from smap_ros.estimators.base import (
+    Delayed,
+    Estimator,
+    Image,
+    ModelInfo,
+    check_view,
+    flush_before,
+)
 from smap_ros.skeletons import Skeleton
 
 # Images whose people come later; no model reports them later than so many images.
@@ -114,6 +121,10 @@ class _LaterChanged(_Changed):
             frames = [self._back(frame) for frame in self._estimator.flush()]
             self._cameras.clear()  # of images that were dropped
         return frames
+
+    def flush_before(self, stamp: float) -> list[BodyFrame]:
+        with self._busy:
+            return [self._back(frame) for frame in flush_before(self._estimator, stamp)]
 
     def _failed(self, stamp: float) -> None:
         """It may wait already, and its people be told later."""

@@ -82,6 +82,7 @@ class ViewNode(Node):
         self._accept(self._settings.values())
         self._pictures: Pictures[Image | CompressedImage] = Pictures(image_bytes)
         self._meshes: dict[int, Mesh] = {}
+        self._mesh_ends: dict[int, float] = {}  # of their lifetime, by time.monotonic
         self._welder = Welder()
         self._notes: dict[str, str] = {}  # for the panel, by topic
         self._made: list[Subscription] = []
@@ -125,6 +126,7 @@ class ViewNode(Node):
         if not self._made:
             self._subscribe()
         now = time.monotonic()
+        self._keep_meshes({k: m for k, m in self._meshes.items() if now < self._mesh_ends[k]})
         if now - self._last_bodies > ALONE:
             self._worker.put(None)
         if now - self._last_status > STATUS_PERIOD:
@@ -160,6 +162,13 @@ class ViewNode(Node):
             early.close()
         self._made, self._watch, self._early = [], None, []
         self._pictures.clear()
+        self._keep_meshes({})
+
+    def _keep_meshes(self, kept: dict[int, Mesh]) -> None:
+        """Show no other surfaces than these, of those that there are."""
+        if len(kept) < len(self._meshes):
+            self._meshes = kept
+            self._page.show_surfaces(kept)
 
     def _on_bodies(self, message: BodyArray) -> None:
         self._last_bodies = time.monotonic()
@@ -189,6 +198,9 @@ class ViewNode(Node):
         new = {identity: self._welder.mesh(c) for identity, c in surfaces.corners.items()}
         kept = {} if surfaces.all_gone else self._meshes
         self._meshes = {k: m for k, m in (kept | new).items() if k not in surfaces.gone}
+        now = time.monotonic()
+        ends = self._mesh_ends | {k: now + seconds for k, seconds in surfaces.lifetimes.items()}
+        self._mesh_ends = {k: ends[k] for k in self._meshes}
         self._page.show_surfaces(self._meshes)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -233,14 +245,17 @@ class ViewNode(Node):
         self.shown += 1
 
     def _show_alone(self) -> None:
-        """The newest picture, while nobody says who is in it."""
+        """The newest picture, if there is one, while nobody says who is in it."""
         self._notes["people"] = f"none came on {self.resolve_topic_name('bodies')}"
+        self._notes.pop("age when shown", None)
         message = self._pictures.of(None)
-        if message is not None:
-            height, width = image_from_message(message).shape[:2]
-            camera = self._camera(message.header, width, height)
-            self._page.show(View((), self._live.floor, camera))
-            self._show_picture(None)
+        if message is None:
+            self._page.show(View((), self._live.floor))
+            return
+        height, width = image_from_message(message).shape[:2]
+        camera = self._camera(message.header, width, height)
+        self._page.show(View((), self._live.floor, camera))
+        self._show_picture(None)
 
     def _camera(self, header: Header, width: int, height: int) -> Camera:
         """The camera of an image; a usual one where it isn't known, with a note that says why."""

@@ -32,7 +32,7 @@ class NewestWins(Generic[Item]):
     ) -> None:
         self._work = work
         self._replaced = replaced
-        self._waiting: Item | None = None
+        self._waiting: tuple[Item] | None = None  # an item may be None itself
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -41,7 +41,7 @@ class NewestWins(Generic[Item]):
     def put(self, item: Item) -> None:
         """Offer an item; returns at once."""
         with self._changed:
-            older, self._waiting = self._waiting, item
+            older, self._waiting = self._waiting, (item,)
             self._changed.notify()
         if older is not None:
             self._replaced()
@@ -61,10 +61,9 @@ class NewestWins(Generic[Item]):
                 self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
                 if self._stopping:
                     return
-                item, self._waiting = self._waiting, None
-            if item is None:
-                continue
+                waiting, self._waiting = self._waiting, None
+            assert waiting is not None
             try:
-                self._work(item)
+                self._work(*waiting)
             except Exception:  # the thread's outermost frame: nobody else would hear of it
                 log.exception("%s failed on a frame", self._thread.name)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from smap_ros.bodies import BodyFrame
+from smap_ros.bodies import Body, BodyFrame
 from smap_ros.calibration import CameraChoice
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError, SmapError
-from smap_ros.estimators.base import Delayed, Estimator, Image, flush
+from smap_ros.estimators.base import Delayed, Estimator, Image, flush, flush_before
 from smap_ros.sources import Frame, Source
 from smap_ros.temporal import DETECTIONS_ONLY, Answer, BodySmoother, SmootherConfig
 
@@ -82,7 +83,7 @@ def estimate_frames(
             invent nobody are used.
 
     Yields:
-        The image, uint8 [H, W, 3] bgr, and its people.
+        The image, uint8 [H, W, 3] bgr, and its people, in the order of the source.
 
     Of a folder, a picture that can't be used is skipped with a warning.
 
@@ -93,6 +94,7 @@ def estimate_frames(
     detector = estimator.about.sha256
     config = smoothing.changed(tracker=DETECTIONS_ONLY)
     smoother = BodySmoother(config, detector) if source.moving else None
+    shown: deque[_Shown] = deque()
     try:
         for frame, found in _answers(source, estimator, choice, every, max_frames):
             found = replace(
@@ -105,19 +107,40 @@ def estimate_frames(
             if smoother is None:
                 yield frame.image, found
                 continue
-            late, note = smoother.late, (frame.image, found)
-            yield from map(_named, smoother.update(found.bodies, found.stamp, note))
+            late, one = smoother.late, _Shown(frame.image, found)
+            shown.append(one)
+            _name(smoother.update(found.bodies, found.stamp, one))
             if smoother.late > late:  # nobody is who before an image that was there already
-                yield note
+                one.answer(tuple(replace(body, id=None) for body in found))
+            while shown and shown[0].answered:
+                yield shown.popleft().result
         if smoother is not None:
-            yield from map(_named, smoother.flush())
+            _name(smoother.flush())
+        for one in shown:
+            yield one.result
     finally:
         source.close()
 
 
-def _named(answer: Answer) -> tuple[Image, BodyFrame]:
-    image, found = answer.note
-    return image, found.with_bodies(tuple(person.body for person in answer.people))
+@dataclass
+class _Shown:
+    """An image and its people, as they were found until the smoother has answered."""
+
+    image: Image
+    found: BodyFrame
+    answered: bool = False
+
+    @property
+    def result(self) -> tuple[Image, BodyFrame]:
+        return self.image, self.found
+
+    def answer(self, bodies: tuple[Body, ...]) -> None:
+        self.found, self.answered = self.found.with_bodies(bodies), True
+
+
+def _name(answers: Iterable[Answer]) -> None:
+    for answer in answers:
+        answer.note.answer(tuple(person.body for person in answer.people))
 
 
 def _answers(
@@ -141,7 +164,12 @@ def _answers(
     if not source.moving:
         yield from _scenes(source, images, estimator, choice)
         return
+    last = -math.inf
     for frame in images:
+        if frame.stamp <= last:  # the clock was set back, or tells no images apart
+            owed = [*flush_before(estimator, frame.stamp), *flush(estimator)]
+            yield from _paired(waiting, owed)
+        last = frame.stamp
         waiting.append(frame)
         answers = [estimator.estimate(frame.image, camera_of(choice, frame), frame.stamp)]
         yield from _paired(waiting, answers)
@@ -179,10 +207,7 @@ def _named_error(error: SmapError, frame: Frame) -> SmapError:
 
 
 def _paired(waiting: deque[Frame], answers: list[BodyFrame]) -> Iterator[tuple[Frame, BodyFrame]]:
-    """Each answer with its image, which leaves those that wait."""
+    """Each answer with its image, which leaves those that wait; both come in order."""
     for found in answers:
-        if found.pending:
-            continue
-        while waiting[0].stamp != found.stamp:  # nothing was said of it: the video began anew
-            waiting.popleft()
-        yield waiting.popleft(), found
+        if not found.pending:
+            yield waiting.popleft(), found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from smap_ros.bodies import Body
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, convert
+from smap_ros.temporal.smoothers.base import believable
 
 Float64 = NDArray[np.float64]
 
@@ -20,6 +21,7 @@ ANKLE_HEIGHT = 0.09  # metres from the sole to the ankle joint
 STRAIGHT_LEG = math.radians(150)  # a knee that is less bent belongs to somebody who stands
 # Fewer people who stand tell the height, but not which way is up: the camera is taken as level.
 MIN_STANDING = 5
+AGREEING = 0.1  # length of the median of their directions; of people every way up it is about 0
 ANKLE_NOISE = 0.05  # metres
 UP_NOISE = math.radians(4)  # people lean as they walk
 OUTLIER = 0.15  # metres off the floor, where a foot counts half
@@ -64,14 +66,15 @@ def guess_floor(bodies: Iterable[Body]) -> Floor:
     Args:
         bodies: people of one or more frames, metres in the optical frame.
     """
-    poses = [convert(body.joints_3d.astype(np.float64), body.skeleton, MPI15) for body in bodies]
+    poses = [convert(believable(body.joints_3d), body.skeleton, MPI15) for body in bodies]
     if not poses:
         return Floor(Mounting(ASSUMED_HEIGHT), Known.ASSUMED)
     points = np.stack(poses)  # [N, 15, 3]
     uprights = _uprights(points)
-    if len(uprights) >= MIN_STANDING:
-        median = np.median(uprights, axis=0)
-        up = median / np.linalg.norm(median)
+    median = np.median(uprights, axis=0) if len(uprights) else LEVEL
+    length = float(np.linalg.norm(median))
+    if len(uprights) >= MIN_STANDING and length > AGREEING:
+        up = median / length
         up, depth = _plane(_lowest(points[:, _ANKLES], up), up)
         known, depth = Known.FEET, depth + ANKLE_HEIGHT
     else:

@@ -6,6 +6,7 @@ the newest.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,7 @@ class Page:
         self._image: NDArray[np.uint8] | None = None  # the last, shown or not
         self._picture: viser.ImageHandle | None = None
         self._labels: list[viser.LabelHandle] = []
+        self._meshes: Mapping[int, Mesh] = {}  # the last, shown or not
         self._surfaces: dict[int, viser.MeshHandle] = {}
         self._furnish()
         self._make_controls(changed)
@@ -123,18 +125,8 @@ class Page:
     def show_surfaces(self, meshes: Mapping[int, Mesh]) -> None:
         """Show the surfaces of people, by id, and no others."""
         with self._lock, self._server.atomic():
-            wanted = meshes if self.wants("surfaces") else {}
-            for identity in set(self._surfaces) - set(wanted):
-                self._surfaces.pop(identity).remove()
-            for identity, mesh in wanted.items():
-                there = self._surfaces.get(identity)
-                if there is not None and np.array_equal(there.faces, mesh.faces):
-                    there.vertices = mesh.vertices
-                else:
-                    self._surfaces[identity] = self._server.scene.add_mesh_simple(
-                        f"/camera/surfaces/{identity}",
-                        mesh.vertices, mesh.faces, color=person_color(identity), opacity=0.9,
-                    )  # fmt: skip
+            self._meshes = meshes
+            self._put_surfaces()
 
     def show_status(self, text: str, latency: str = "") -> None:
         """Show the state of the graph, and below the controls its latency, as HTML."""
@@ -194,6 +186,21 @@ class Page:
             return
         self._picture.image = rgb
         self._picture.visible = True
+
+    def _put_surfaces(self) -> None:
+        """Show the last surfaces, or none where nobody wants them."""
+        wanted = self._meshes if self.wants("surfaces") else {}
+        for identity in set(self._surfaces) - set(wanted):
+            self._surfaces.pop(identity).remove()
+        for identity, mesh in wanted.items():
+            there = self._surfaces.get(identity)
+            if there is not None and np.array_equal(there.faces, mesh.faces):
+                there.vertices = mesh.vertices
+            else:
+                self._surfaces[identity] = self._server.scene.add_mesh_simple(
+                    f"/camera/surfaces/{identity}",
+                    mesh.vertices, mesh.faces, color=person_color(identity), opacity=0.9,
+                )  # fmt: skip
 
     def _show_people(self, view: View) -> None:
         people = scene.people_of(view.bodies, view.predicted)
@@ -257,8 +264,9 @@ class Page:
                 self._server.scene.configure_default_lights(cast_shadow=self.wants("shadows"))
                 if self._view is not None:
                     self.show(self._view)
-                with self._lock:
-                    self._put_picture()  # though it is paused
+                with self._lock, self._server.atomic():  # though it is paused
+                    self._put_picture()
+                    self._put_surfaces()
                 changed()
 
     def _look(self, client: viser.ClientHandle, how: str) -> None:
@@ -274,7 +282,7 @@ class Page:
             viewpoint = scene.overview(view.bodies, view.floor)
         with client.atomic():
             client.camera.fov = opening
-            client.camera.position, client.camera.look_at = viewpoint.position, viewpoint.target
+            _move(client, viewpoint)
 
     def _aim(self, view: View) -> None:
         """Let who is there, and who comes, look at the first people; before, at where they may be.
@@ -289,7 +297,13 @@ class Page:
         start = self._server.initial_camera
         start.position, start.look_at = viewpoint.position, viewpoint.target
         for client in self._server.get_clients().values():
-            client.camera.position, client.camera.look_at = viewpoint.position, viewpoint.target
+            _move(client, viewpoint)
+
+
+def _move(client: viser.ClientHandle, viewpoint: scene.Viewpoint) -> None:
+    """Let a browser look from somewhere else, unless what it tells of its camera is none."""
+    with contextlib.suppress(ValueError, TypeError):
+        client.camera.position, client.camera.look_at = viewpoint.position, viewpoint.target
 
 
 class _Batch:

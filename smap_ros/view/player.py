@@ -152,7 +152,7 @@ class Player:
 
         @speeds.on_update
         def _(event: viser.GuiEvent[viser.GuiDropdownHandle[str]]) -> None:
-            self._speed = SPEEDS[speeds.value]
+            self._speed = SPEEDS.get(speeds.value, self._speed)
 
     def _pause(self, seconds: float) -> bool:
         """Wait; True when something else is wanted meanwhile."""

@@ -307,32 +307,41 @@ def _of_source(
 ) -> Iterator[tuple[int, Image]]:
     """The pictures of a video, folder or bag, by the number of the frame that has its index.
 
-    None of another film: of one whose pictures can't be of the frames' camera.
+    None of another film: of one whose pictures can't be of the frames' camera. Where people were
+    found in pictures of several shapes, those that can't are left out.
     """
     last = max(members)
+    several = len({camera.width / camera.height for _, camera in members.values()}) > 1
+    told = False
     with closing(open_source(str(path), topic=topic if is_bag(path) else None)) as source:
         for frame in source:
             if frame.index in members:
                 number, camera = members[frame.index]
-                if not _fits(frame.image, camera, path):
+                if _fits(frame.image, camera):
+                    yield number, frame.image
+                elif not told:
+                    told = True
+                    _tell_of_another(frame.image, camera, path)
+                if told and not several:
                     return
-                yield number, frame.image
             if frame.index >= last:
                 break
 
 
-def _fits(image: Image, camera: Camera, path: Path) -> bool:
-    """Whether a picture may be of a camera, by its shape; a warning says so if not."""
+def _fits(image: Image, camera: Camera) -> bool:
+    """Whether a picture may be of a camera, by its shape."""
     height, width = image.shape[:2]
     ratio = width / height / (camera.width / camera.height)
-    if 1 / SQUEEZED < ratio < SQUEEZED:
-        return True
+    return bool(1 / SQUEEZED < ratio < SQUEEZED)
+
+
+def _tell_of_another(image: Image, camera: Camera, path: Path) -> None:
+    height, width = image.shape[:2]
     log.warning(
         "pictures of %s are not shown: they are %dx%d, the camera's are %dx%d; state the film that "
         "people were found in with --images",
         *(path, width, height, camera.width, camera.height),
     )
-    return False
 
 
 def _singles(
@@ -355,8 +364,11 @@ def _singles(
         except InputError as error:  # which leaves the others
             log.warning("the picture of frame %d is not shown: %s", number, error)
             continue
-        fitting = (one.image for one in shown if _fits(one.image, frame.camera, place))
-        yield from ((number, image) for image in fitting)
+        for one in shown:
+            if _fits(one.image, frame.camera):
+                yield number, one.image
+            else:
+                _tell_of_another(one.image, frame.camera, place)
 
 
 def _single(name: str, folder: Path, images: Path | None, left: Path) -> Path | None:

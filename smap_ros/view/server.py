@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import rich
 import viser
-from viser.infra import WebsockClientConnection
+from viser import _messages as messages
+from viser.infra import ClientId, WebsockClientConnection
 
 from smap_ros.errors import InputError
 from smap_ros.view.access import check_address, origin_allowed
@@ -19,10 +21,20 @@ logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
 
 _POLICY_VIOLATION = 1008  # why a websocket is closed (RFC 6455)
 MAX_ORIGINS = 20  # that are told of; a page that is turned away tries again and again
+# What no control of our page says: viser would store files as the value of any control.
+_UNUSED = (
+    messages.FileTransferStartUpload,
+    messages.FileTransferPart,
+    messages.GuiFormSubmitMessage,
+    messages.GuiFormDirtyMessage,
+)
 
 
 class Server(viser.ViserServer):
     """Viser's server, without its public share link, and closed to other sites' pages.
+
+    Of what a client sends of a control, only a value that the control can have is taken: viser sets
+    whatever attribute a message names.
 
     Args:
         host: address to listen on.
@@ -42,6 +54,9 @@ class Server(viser.ViserServer):
             self.stop()
             raise InputError(f"port {port} of {host} was taken by another program just now")
         self._websock_server.on_client_connect(self._turn_away)
+        for kind in (messages.GuiUpdateMessage, *_UNUSED):
+            self._websock_server.unregister_handler(kind)
+        self._websock_server.register_handler(messages.GuiUpdateMessage, self._take_value)
 
     def request_share_url(self, verbose: bool = True) -> None:
         """A browser asks for a public link: pictures of a robot's camera are given to nobody."""
@@ -51,6 +66,13 @@ class Server(viser.ViserServer):
         """Close all connections and the port."""
         with _quiet():
             super().stop()
+
+    async def _take_value(self, client: ClientId, message: messages.GuiUpdateMessage) -> None:
+        """A browser changed a control."""
+        control = self.gui._gui_input_handle_from_uuid.get(str(message.uuid))
+        match message.updates:
+            case {"value": value, **others} if not others and _can_have(control, value):
+                await self.gui._handle_gui_updates(client, message)
 
     async def _turn_away(self, connection: WebsockClientConnection) -> None:
         """Close a connection that another site's page made, before it is sent anything."""
@@ -69,6 +91,18 @@ class Server(viser.ViserServer):
         log.warning("a page of %s tried to look at the viewer and was turned away", origin)
         if len(self._told) == MAX_ORIGINS:
             log.warning("pages of still other origins that are turned away are not told of")
+
+
+def _can_have(control: object, value: Any) -> bool:
+    """Whether a value is one that somebody can choose."""
+    if isinstance(control, viser.GuiCheckboxHandle):
+        return isinstance(value, bool)
+    if isinstance(control, viser.GuiSliderHandle):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and control.min <= value <= control.max
+    if isinstance(control, (viser.GuiDropdownHandle, viser.GuiButtonGroupHandle)):
+        return isinstance(value, str) and value in control.options
+    return False
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from smap_ros.bodies import BodyFrame
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, EngineError, InputError
 from smap_ros.estimators import create_estimator
+from smap_ros.estimators.base import flush_before
 from smap_ros.estimators.upright import roll_when_upright, turned, with_upright_images
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.paths import config_directory
@@ -273,3 +274,22 @@ def test_people_of_an_image_that_waits_are_told_in_its_own_picture_though_the_mo
     assert [frame.stamp for frame in done] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     assert all(frame.camera == camera for frame in done)
     assert not estimator._cameras
+
+
+class Beginning(Late):
+    """Takes an image of time 0 for the first of another video."""
+
+    def flush_before(self, stamp):
+        return self.flush() if stamp == 0 else []
+
+
+@pytest.mark.parametrize(("kind", "owed"), [(Late, []), (Beginning, [1.5, 2.0])])
+def test_what_is_owed_before_another_video_is_told_in_its_own_picture(kind, owed):
+    estimator = with_upright_images(kind(), "left")
+    image, camera = np.zeros((48, 64, 3), np.uint8), Camera.from_fov(64, 48, 1.0)
+    for stamp in (0.5, 1.5, 2.0):
+        estimator.estimate(image, camera, stamp)
+    assert flush_before(estimator, 2.5) == []
+    frames = flush_before(estimator, 0.0)
+    assert [frame.stamp for frame in frames] == owed
+    assert all(frame.camera == camera for frame in frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,6 +124,38 @@ def test_a_folder_without_a_picture_that_can_be_used_is_refused(usable, kind, to
 def test_a_number_of_images_has_no_limit():
     for most in (2, 10**23):
         assert len(found_in("uuu", max_frames=most)) == min(most, 3)
+
+
+@pytest.mark.parametrize("delay", [0, 1, 3])
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [0.0, 0.1, 0.2, 0.15, 0.3, 0.4],
+        [0.0, 0.1, 0.2, 0.15, 0.12, 0.3, 0.4, 0.35],
+        [20.0, 20.1, 20.1, 20.2, 1.0, 1.1, 1.05, 1.2],
+        [0.0, 0.1, 0.05],
+    ],
+)
+def test_images_keep_the_order_of_the_source_though_some_wait_for_later_ones(stamps, delay):
+    got = frames(stamps, SmootherConfig(smoother="rts" if delay else "one_euro", delay=delay))
+    assert [frame.index for frame in got] == list(range(len(stamps)))
+    assert [frame.stamp for frame in got] == stamps
+    assert {len(frame) for frame in got} == {2}
+
+
+class Numbering(Trembling):
+    """An estimator that gives people numbers of its own."""
+
+    def estimate(self, image, camera, stamp=0.0) -> BodyFrame:
+        frame = super().estimate(image, camera, stamp)
+        return frame.with_bodies(tuple(replace(b, id=k + 7) for k, b in enumerate(frame)))
+
+
+def test_an_image_from_before_has_no_ids_of_the_estimators_own():
+    film = Film([0.0, 0.1, 0.05, 0.2])
+    got = [frame for _, frame in estimate_frames(film, Numbering(""), CameraChoice())]
+    ids = [[body.id for body in frame] for frame in got]
+    assert ids == [[0, 1], [0, 1], [None, None], [0, 1]]
 
 
 def test_an_image_from_before_keeps_its_people_without_ids():

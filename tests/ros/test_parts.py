@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -138,6 +139,19 @@ def test_the_newest_item_wins_and_the_rest_is_counted():
     worker.stop()
     assert done == [1, 99] and len(replaced) == 97
     assert not any(thread.name == "test" for thread in threading.enumerate())
+
+
+def test_an_item_may_be_none():
+    done = []
+    worker = NewestWins(done.append, lambda: None, "test")
+    for item in (None, 1, None):
+        before = len(done)
+        worker.put(item)
+        end = time.monotonic() + 60
+        while len(done) == before:
+            assert time.monotonic() < end, "nobody worked on it"
+    worker.stop()
+    assert done == [None, 1, None]
 
 
 def test_an_error_costs_its_item_and_the_thread_goes_on(caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import signal
 import subprocess
@@ -34,7 +35,7 @@ from smap_ros.nodes.mesh_markers import mesh_array
 from smap_ros.nodes.view import ViewNode
 from smap_ros.skeletons import MPI15
 from smap_ros.viz.colors import person_color
-from tests.browser import Browser, Tab, colored
+from tests.browser import Browser, Tab, colored, visitor
 
 pytest.importorskip("viser", reason="viser isn't installed: pip install 'smap-ros[view]'")
 
@@ -204,6 +205,74 @@ def test_people_are_not_shown_on_a_picture_that_is_not_theirs(spin, eye):
     assert shown.pop() is not None
 
 
+def labels(node: Any) -> list[str]:
+    return [label.text for label in node._page._labels if label.visible]
+
+
+def test_without_people_for_a_second_the_newest_picture_is_shown_alone(spin, observer, eye, scene):
+    node = spin(ViewNode, view_port=0, fov_deg=60.0)
+    graph = Graph(observer, eye, scene)
+    with visitor(node.port):
+        observer.wait(lambda: all(graph.watchers), "subscriptions")
+
+        def alone() -> bool:
+            eye.show()
+            time.sleep(0.05)
+            picture = node._page._picture
+            there = picture is not None and picture.visible and not labels(node)
+            return there and node._notes.get("people") == "none came on /bodies"
+
+        def together() -> bool:
+            graph.publish(b"\x00", "running")
+            time.sleep(0.05)
+            return len(labels(node)) == 3 and node._notes["people"] == "3"
+
+        for _ in range(2):
+            observer.wait(alone, "a picture without people")
+            assert "age when shown" not in node._notes
+            observer.wait(together, "people")
+        observer.wait(alone, "the end of people who come no more")
+
+
+def test_people_of_a_graph_without_pictures_vanish_as_well(spin, observer, eye, scene):
+    node = spin(ViewNode, view_port=0)
+    graph = Graph(observer, eye, scene)
+    with visitor(node.port):
+        observer.wait(lambda: all(graph.watchers), "subscriptions")
+
+        def seen() -> bool:
+            message = body_array(people(scene), eye.header(), (1280, 720), MPI15)
+            graph.bodies.publish(message)
+            time.sleep(0.05)
+            return len(labels(node)) == 3
+
+        observer.wait(seen, "people")
+        observer.wait(lambda: not labels(node), "nobody")
+
+
+def test_surfaces_go_with_their_lifetime_and_with_the_browser(spin, observer, eye, scene):
+    node = spin(ViewNode, view_port=0)
+    graph = Graph(observer, eye, scene)
+
+    def shown(*wanted: int, lifetime: float) -> bool:
+        meshes = {k: triangles(3) for k in wanted}
+        graph.meshes.publish(mesh_array(meshes, [], Header(), lifetime))
+        time.sleep(0.05)
+        return set(node._page._surfaces) == set(wanted)
+
+    with visitor(node.port):
+        observer.wait(lambda: all(graph.watchers), "subscriptions")
+        observer.wait(lambda: shown(1, 2, lifetime=1.0), "surfaces of both")
+        # Of the first nothing more is heard, not even that it is gone.
+        observer.wait(lambda: shown(2, lifetime=60.0), "the end of the first alone")
+        observer.wait(lambda: shown(2, 3, lifetime=0.0), "one that stays")
+    observer.wait(lambda: not any(graph.watchers), "no subscriptions")
+    observer.wait(lambda: not node._page._surfaces, "no surfaces")
+    with visitor(node.port):
+        observer.wait(lambda: all(graph.watchers), "subscriptions")
+        observer.wait(lambda: shown(4, lifetime=60.0), "none of those before")
+
+
 def test_bad_messages_are_told_and_do_not_end_it(start, observer, eye, scene, browser):
     node = start(NODE, view_port=0)
     graph = Graph(observer, eye, scene)
@@ -282,6 +351,7 @@ def test_surfaces_are_read_from_what_the_pose_node_publishes(frame):
     meshes = {k: triangles(k + 1, k) for k in (0, 3, 8)}
     surfaces = surfaces_from_markers(mesh_array(meshes, [5], Header(frame_id=frame), 2.0))
     assert surfaces.gone == (5,) and not surfaces.all_gone
+    assert surfaces.lifetimes == dict.fromkeys(meshes, 2.0)
     welder = Welder()
     for identity, mesh in meshes.items():
         expected = mesh.vertices[mesh.faces].reshape(-1, 3)
@@ -303,6 +373,7 @@ def test_other_markers_in_a_message_are_passed_over():
     # The fourth point makes no triangle.
     assert surfaces.corners[9].tolist() == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
     assert set(surfaces.corners) == {9}
+    assert surfaces.lifetimes == {9: math.inf}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.99])

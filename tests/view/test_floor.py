@@ -90,6 +90,27 @@ def test_people_above_the_camera_give_no_floor_below_it():
     assert guess_floor([flying]).mounting.height == ASSUMED_HEIGHT
 
 
+@pytest.mark.parametrize("far", [2e4, 1e18, 1e30, 3e38])
+@pytest.mark.parametrize("shape", [(15, 3), (15, 1)])
+def test_who_is_nowhere_tells_nothing(far, shape):
+    """Numbers that no place has, of one person or of so many that they would decide."""
+    people = standing(PLACES, Mounting(1.2))
+    rng = np.random.default_rng(0)
+    for count in (1, 9):
+        shifts = (far * (1 + rng.random((count, *shape)) / 10)).astype(np.float32)
+        pairs = zip(people, shifts, strict=False)
+        away = [replace(b, joints_3d=b.joints_3d + shift) for b, shift in pairs]
+        assert guess_floor([*people, *away]) == guess_floor(people)
+        assert guess_floor(away).mounting == Mounting(ASSUMED_HEIGHT)
+
+
+def test_people_of_whom_every_other_stands_on_the_head_tell_no_direction():
+    people = standing(PLACES[:8], Mounting(1.2))
+    turned = [replace(body, joints_3d=-body.joints_3d) for body in people]
+    floor = guess_floor([*people, *turned])
+    assert floor.mounting.pitch == floor.mounting.roll == 0
+
+
 def test_small_changes_do_not_move_the_floor():
     here = stated_floor(Mounting(1.5, 0.1))
     assert not moved(here, stated_floor(Mounting(1.53, 0.11)))

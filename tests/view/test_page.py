@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -22,14 +22,14 @@ from websockets.sync.client import connect
 from smap_ros.bodies import Mesh
 from smap_ros.errors import InputError
 from smap_ros.view.floor import stated_floor
-from smap_ros.view.page import Page
+from smap_ros.view.page import CHOICES, Page
 from smap_ros.view.player import Player
 from smap_ros.view.reel import Reel, frame_times
 from smap_ros.view.scene import View
 from smap_ros.view.server import MAX_ORIGINS
 from smap_ros.view.spool import Spool
 from smap_ros.viz.colors import person_color
-from tests.browser import PATIENCE, Browser, Tab, colored
+from tests.browser import PATIENCE, Browser, Tab, Visitor, colored, visitor
 from tests.view.conftest import MOUNTING
 
 FLOOR = stated_floor(MOUNTING)
@@ -233,6 +233,136 @@ def test_the_box_of_the_picture_hides_and_shows_it_though_nothing_moves(page, fr
     assert shown(False)
     page._boxes["picture"].value = True
     assert shown(True) and page._picture.image.mean() > 190
+
+
+def test_the_box_of_the_surfaces_hides_and_shows_them_though_nothing_moves(page):
+    corners = np.array([[-1, -1, 4], [1, -1, 4], [0, 1, 4]], np.float32)
+    mesh = Mesh(corners, np.array([[0, 1, 2]], np.int32))
+    page.show_surfaces({4: mesh})
+    for ticked, meshes, shown in [
+        (False, {4: mesh, 5: mesh}, []), (True, {}, [4, 5]), (False, {4: mesh}, []),
+    ]:  # fmt: skip
+        page._boxes["surfaces"].value = ticked
+        assert sorted(page._surfaces) == shown
+        page.show_surfaces(meshes)  # what came meanwhile
+        assert sorted(page._surfaces) == (sorted(meshes) if ticked else [])
+
+
+@pytest.fixture
+def playing(page, frames) -> Iterator[Player]:
+    """A recording that plays; it must do so to the end of the test."""
+    player = Player(page, Reel("walk", frames, frame_times(frames), Spool(())))
+    thread = threading.Thread(target=player.run)
+    thread.start()
+    try:
+        yield player
+        assert thread.is_alive()
+        with visitor(page.port):
+            seen = player.shown
+            wait_for(lambda: player.shown != seen, "the next frame")
+    finally:
+        player.stop()
+        thread.join(20)
+        player._reel.spool.close()
+    assert not thread.is_alive()
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def state_of(page: Page) -> dict[str, dict[str, object]]:
+    """All that viser keeps of the controls of a page, by their words."""
+    controls = page.gui._gui_input_handle_from_uuid.values()
+    return {
+        c.label: {k: v for k, v in vars(c._impl).items() if k != "update_timestamp"}
+        for c in controls
+    }
+
+
+def barrier(page: Page, guest: Visitor) -> None:
+    """Wait until what was said has been taken: as is the box that this clicks."""
+    box = page._boxes["floor"]
+    ticked = not box.value
+    guest.say("GuiUpdateMessage", uuid=box._impl.uuid, updates={"value": ticked})
+    wait_for(lambda: box.value is ticked, "the box")
+
+
+NO_VALUES: tuple[tuple[str, object], ...] = (
+    ("frame", {"uuid": 5}),
+    ("frame", {"gui_api": 5}),
+    ("frame", {"sync_cb": 5}),
+    ("frame", {"removed": True}),
+    ("frame", {"value": 3, "props": 5}),
+    ("frame", {"value": "3"}),
+    ("frame", {"value": float("nan")}),
+    ("frame", {"value": 1e300}),
+    ("frame", {"value": -1}),
+    ("frame", {"value": None}),
+    ("frame", {}),
+    ("frame", [1]),
+    ("speed", {"value": "warp"}),
+    ("speed", {"value": ["1"]}),
+    ("play", {"value": "x" * 1000}),
+    ("look", {"value": 0}),
+    ("people", {"value": 0}),
+)
+
+
+def test_of_a_control_a_client_sets_nothing_but_a_value_that_it_can_have(page, playing):
+    playing._play.value = "pause"  # or the slider moves
+    uuids = {c.label: c._impl.uuid for c in page.gui._gui_input_handle_from_uuid.values()}
+    with visitor(page.port) as guest:
+        wait_for(lambda: playing.shown >= 0, "the first frame")
+        playing.seek(3)
+        wait_for(lambda: playing._slider.value == 3, "the pause")
+        before = state_of(page)
+        for label, updates in NO_VALUES:
+            guest.say("GuiUpdateMessage", uuid=uuids[label], updates=updates)
+            guest.say("GuiUpdateMessage", uuid=[uuids[label]], updates={"value": 1})
+            for _ in range(2):  # the second has the box as it was
+                barrier(page, guest)
+            assert state_of(page) == before, (label, updates)
+    playing._play.value = "play"
+
+
+def test_a_file_is_no_value_of_a_control(page, playing):
+    uuid = playing._slider._impl.uuid
+    with visitor(page.port) as guest:
+        guest.say(
+            "FileTransferStartUpload", source_component_uuid=uuid, transfer_uuid="1",
+            filename="a", mime_type="b", part_count=0, size_bytes=0,
+        )  # fmt: skip
+        barrier(page, guest)
+        assert isinstance(playing._slider.value, int)
+
+
+def test_what_a_browser_may_choose_is_taken(page, playing):
+    with visitor(page.port) as guest:
+        for words, value in [("speed", "4"), ("play", "pause"), ("frame", 7), ("shadows", True)]:
+            controls = page.gui._gui_input_handle_from_uuid.values()
+            control = next(c for c in controls if c.label in (words, CHOICES.get(words)))
+            guest.say("GuiUpdateMessage", uuid=control._impl.uuid, updates={"value": value})
+            wait_for(lambda c=control, v=value: c.value == v, words)
+        wait_for(lambda: playing._speed == 4 and playing.shown == 7, "the frame")
+        playing._play.value = "play"
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        {"position": [float("nan")] * 3},
+        {"position": [1.0, 2.0]},
+        {"look_at": [float("inf")] * 3},
+        {"look_at": ["far"]},
+    ],
+)
+def test_a_browser_whose_camera_is_none_ends_no_player(page, playing, camera):
+    with visitor(page.port, **camera):
+        wait_for(lambda: playing.shown > 1, "frames")
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [(-500, 0), (19, 19), (10**6, 19)])

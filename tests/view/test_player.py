@@ -78,6 +78,15 @@ def test_who_was_only_predicted_is_told_to_the_page(page, monkeypatch, frames):
     assert tuple(views[0].predicted) == ()
 
 
+def test_a_speed_that_there_is_not_changes_nothing(page, frames):
+    player = Player(page, reel_of(frames))
+    controls = page.gui._gui_input_handle_from_uuid.values()
+    speeds = next(control for control in controls if control.label == "speed")
+    for words, speed in (("1/2", 0.5), ("warp", 0.5), ("4", 4.0)):
+        speeds.value = words
+        assert player._speed == speed
+
+
 def test_the_time_is_that_in_the_film_also_after_a_gap(page, monkeypatch, frames):
     late = [replace(frame, stamp=frame.stamp + 60 * (frame.index > 9)) for frame in frames]
     _, said = play(page, monkeypatch, Player(page, reel_of(late)), [12])

@@ -292,6 +292,23 @@ def test_an_upright_film_of_that_name_is_not_shown_behind_a_wide_cameras_people(
     assert caplog.text.count("--images") == 2
 
 
+@pytest.mark.parametrize("upright", [0, 2])
+def test_of_pictures_of_several_shapes_in_a_film_those_that_fit_are_shown(
+    tmp_path, frames, caplog, upright
+):
+    """A run's annotated film has one shape, whatever pictures people were found in."""
+    members = people_of("walk.mp4", frames)
+    turned = replace(members[upright].camera, width=360, height=640)
+    members[upright] = replace(members[upright], camera=turned)
+    folder = tmp_path / "walk.mp4"
+    folder.mkdir()
+    for k in range(4):
+        cv2.imwrite(str(folder / f"{k:03d}.png"), picture(k, (64, 36)))
+    file = write_json(tmp_path / "bodies.json", members)
+    assert shown(file) == [None if k == upright else k for k in range(4)]
+    assert caplog.text.count("are not shown") == 1
+
+
 def test_an_upright_picture_of_that_name_is_not_shown_either(tmp_path, frames, caplog):
     file = write_json(tmp_path / "bodies.json", [replace(f, stamp=0.0) for f in film(frames)])
     for k in range(4):

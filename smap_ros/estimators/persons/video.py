@@ -158,6 +158,15 @@ class VideoEstimator(SecondStage[VideoManifest, VideoConfig]):
         self._forget()
         return frames
 
+    def flush_before(self, stamp: float) -> list[BodyFrame]:
+        """See :meth:`smap_ros.estimators.base.Restarting.flush_before`."""
+        back = stamp < self._time
+        anew = back and (self._tracker.starts_anew(stamp) or self._tracker.goes_back(stamp))
+        if not anew and stamp != self._time:
+            return []
+        self._warn_of_same(stamp)
+        return self.flush()
+
     def close(self) -> None:
         """Release both stages; harmless when done twice."""
         super().close()
@@ -165,15 +174,18 @@ class VideoEstimator(SecondStage[VideoManifest, VideoConfig]):
 
     def _go_on(self, stamp: float) -> None:
         """The next image's time; one that isn't later begins another video."""
+        self._warn_of_same(stamp)
+        if stamp <= self._time:
+            self._forget()
+        self._time = stamp
+
+    def _warn_of_same(self, stamp: float) -> None:
         if stamp == self._time:
             log.warning(
                 "two images have the stamp %.6f: taking each for a video of its own. Stamp every "
                 "image with its time",
                 stamp,
             )
-        if stamp <= self._time:
-            self._forget()
-        self._time = stamp
 
     def _forget(self) -> None:
         self._tracker.reset()

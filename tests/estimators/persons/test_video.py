@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from smap_ros.bodies import Body
 from smap_ros.camera import Camera
 from smap_ros.errors import BundleError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.base import Delayed
+from smap_ros.estimators.base import Delayed, flush_before
 from smap_ros.estimators.persons.crops import crop_around
 from smap_ros.estimators.persons.surface import turn_to
 from smap_ros.offline.estimate import CameraChoice, estimate_frames
@@ -393,6 +393,46 @@ def test_recorded_images_get_their_own_people(scene, people, sway_bundle, moving
         if not moving:  # nothing is learnt from other scenes
             expected = expected_move(people[0], scene, [number] * WINDOW, number)
             assert head_moved(frame.bodies[0], scene) == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [0.0, 0.1, 0.2, 0.4, 0.3, 0.5, 0.6],  # two changed places
+        [0.0, 0.1, 0.2, 0.3, 0.3, 0.4, 0.5],
+        [0.0, 0.1, 0.2, -9.0, -8.9, -8.8, -8.7, -8.6],
+        [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, -0.3, -0.2, -0.1, 0.0],
+        [0.0, 0.0, 0.0],
+    ],
+)
+def test_no_image_is_lost_where_stamps_go_back_or_repeat(scene, people, sway_bundle, stamps, delay):
+    estimator = create_estimator(sway_bundle(), **CPU, delay=delay)
+    numbered = shown(scene, range(len(stamps)))
+    images = [replace(f, stamp=t) for f, t in zip(numbered, stamps, strict=True)]
+    source = Film(images)
+    answers = [*estimate_frames(source, estimator, CameraChoice())]
+    assert [frame.index for _, frame in answers] == [*range(len(images))]
+    assert [frame.stamp for _, frame in answers] == stamps
+    for image, frame in zip(images, answers, strict=True):
+        assert frame[0] is image.image and len(frame[1]) == 3
+        # Its own people: the network adds the colour of the image and that of the window.
+        own = colour(people[0], scene, image.index)
+        around = [colour(people[0], scene, number) for number in (0, len(images) - 1)]
+        moved = head_moved(frame[1].bodies[0], scene) - own
+        assert around[0] - 1e-3 <= moved <= around[1] + 1e-3
+
+
+def test_what_is_owed_of_a_video_can_be_had_before_another_begins(scene, sway_bundle, caplog):
+    estimator = create_estimator(sway_bundle(), **CPU, delay=2)
+    film(estimator, scene, range(4), start=10.0)
+    late, next_one = 10.0 + 2.5 * PERIOD, 10.0 + 4 * PERIOD
+    assert flush_before(estimator, late) == flush_before(estimator, next_one) == []
+    assert [f.stamp for f in flush_before(estimator, 0.0)] == [10.0 + n * PERIOD for n in (2, 3)]
+    assert flush_before(estimator, 0.0) == [] and not caplog.messages
+    film(estimator, scene, range(2))
+    assert [f.stamp for f in flush_before(estimator, PERIOD)] == [0.0, PERIOD]
+    assert "two images have the stamp 0.100000" in caplog.text
 
 
 def test_every_and_max_frames_count_images_not_answers(scene, sway_bundle):
