@@ -277,7 +277,8 @@ class Tracks:
         """Focal length and middle of the lens from where joints are in space and in the image."""
         depth = found.joints[..., 2:]
         rays = found.joints[..., :2] / np.where(depth > 0, depth, np.nan)
-        there = np.isfinite(rays + found.pixels).all(axis=2)[..., None]
+        finite = np.isfinite(rays + found.pixels)
+        there = np.asarray(finite.all(axis=2, keepdims=True), np.bool_)
         if there.sum() < 3:
             return
         count = np.maximum(there.sum(axis=1, keepdims=True), 1)
