@@ -243,7 +243,8 @@ def fitted(camera: Camera, size: tuple[int, int], scaled: bool = False) -> Camer
                 ": another shape, so it can't be scaled. Calibrate at this size"
                 if scaled
                 else ". Calibrate at this size, publish a CameraInfo that says how the image came "
-                "about (roi, binning), or give a calibration file, which is scaled"
+                "about (roi, binning), or, where images are camera_node's or a file's, give a "
+                "calibration file, which is scaled"
             )
         )
     return camera.resized(width, height)

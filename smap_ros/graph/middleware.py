@@ -7,8 +7,10 @@ which costs more than the rest of the transport.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -118,3 +120,13 @@ def _wheel_distro() -> str:
 
 def _folder() -> Path:
     return config_directory() / "dds"
+
+
+def give_back_memory() -> None:
+    """Give the system what is free of this process' memory, as far as the C library can.
+
+    With the thresholds of :func:`middleware_environment` it keeps up to 1 GB for the images to
+    come, and a model that is released and loaded again finds no room in what is left of it.
+    """
+    with suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)

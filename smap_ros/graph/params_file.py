@@ -125,18 +125,21 @@ def _check_namespaces(
     A file may be for several robots; a name without a namespace, though, is as a rule one that
     somebody took for a name in any.
     """
-    ours = [(section, _last(section)) for section in named if _last(section) in of_graph]
-    outside = [
-        (section, node) for section, node in ours if not _may_reach(section, node, namespace)
-    ]
-    for section, node in outside:
+    meant = {section: [node for node in of_graph if _meant(section, node)] for section in named}
+    ours = {section: nodes for section, nodes in meant.items() if nodes}
+    outside = {
+        section: nodes[0]
+        for section, nodes in ours.items()
+        if not any(_may_reach(section, node, namespace) for node in nodes)
+    }
+    for section, node in outside.items():
         told = (
             f"params_file {path}: section {section} is of a node of that name alone, and this one "
             f"is {_full_name(node, namespace)}; write /**/{node}"
         )
-        if not any(_may_reach(other, one, namespace) for other in named for one in of_graph):
+        if len(outside) == len(ours):
             raise InputError(told)
-        if section == f"/{node}":
+        if section in (f"/{node}", "/*"):
             LOG.warning("%s", told)
 
 

@@ -21,6 +21,7 @@ from smap_ros.errors import CameraError, InputError, SmapError, unexpected
 from smap_ros.graph.node_types import CAMERA_NODE, POSE3D_NODE
 from smap_ros.msg import BodyArray
 from smap_ros.nodes import qos
+from smap_ros.nodes.clocks import NO_CLOCK, now, simulated
 from smap_ros.nodes.conversions import (
     array_to_compressed,
     array_to_image,
@@ -322,6 +323,8 @@ class CameraNode(Node):
             return Health(Level.WARN, self._misfit, values)
         if self._source.problem:
             return Health(Level.WARN, self._source.problem, values)
+        if simulated(self) and now(self) == 0:
+            return Health(Level.WARN, NO_CLOCK, values)
         return Health(Level.OK, "running", values)
 
 

@@ -13,6 +13,10 @@ from smap_ros.nodes.conversions import seconds
 # A stamp before is no time of day: simulations and some drivers count from their start.
 EPOCH_YEARS = 1e9  # seconds; 2001
 DAY = 86400.0  # seconds
+NO_CLOCK = (
+    "use_sim_time is on, but nothing comes on /clock: start what publishes it (the simulation, "
+    "ros2 bag play --clock), or set use_sim_time:=false"
+)
 
 
 def simulated(node: Node) -> bool:
@@ -42,10 +46,7 @@ def clock_trouble(stamp: float, clock: float, simulated: bool, wall: float | Non
     wall = time.time() if wall is None else wall
     age = clock - stamp
     if simulated and clock == 0:
-        return (
-            "use_sim_time is on, but nothing comes on /clock: start what publishes it (the "
-            "simulation, ros2 bag play --clock), or set use_sim_time:=false"
-        )
+        return NO_CLOCK
     if stamp == 0:
         return "images have no stamp (0), so nobody knows when they were taken; mend the driver"
     if stamps.belong_together(age):

@@ -23,8 +23,8 @@ TOGETHER = 0.8
 SHORTEST = 10.0  # percent
 # Nothing has come lately when it was so long ago, seconds, and so many times the usual.
 QUIET, QUIET_PERIODS = 1.0, 3
-# Gaps of so many periods, and of more than two that are all alike, aren't of images that got lost
-# but between bursts, as of a camera that sees something move; so many gaps tell.
+# Gaps of so many periods, and of more than two that are all alike between bursts that are alike,
+# aren't of images that got lost, but of a camera that sends bursts; so many gaps tell.
 PAUSE, MIN_ALIKE, ALIKE = 10, 3, 0.1
 # The shortest gap may be a few periods itself. Gaps without a period are 0.25 off on average.
 PERIODS, OFF_PERIOD = (1, 2, 3), 0.1
@@ -97,7 +97,9 @@ class LossMeter:
         return 0.0 if quiet else rate
 
     def _add(self, stamps: deque[tuple[float, float]], stamp: float) -> None:
-        if stamps and stamp < stamps[-1][1] - RESTART:
+        back = bool(stamps) and stamp < stamps[-1][1] - RESTART
+        newest = max((some[-1][1] for some in (self._images, self._infos) if some), default=stamp)
+        if back or stamp > newest + WINDOW:  # the clock was set
             self._images.clear()
             self._infos.clear()
         if stamp > 0:
@@ -158,8 +160,13 @@ def _bursts(periods: NDArray[np.float64]) -> bool:
     long = periods[periods > 1]
     if len(long) in (0, len(periods)):
         return False  # nothing comes in a row
-    alike = len(long) >= MIN_ALIKE and np.ptp(long) <= max(1.0, ALIKE * long.max())
+    bursts = np.diff(np.flatnonzero(periods > 1))
+    alike = len(long) >= MIN_ALIKE and _alike(long) and _alike(bursts)
     return bool(long.min() > PAUSE or (alike and long.min() > 2))
+
+
+def _alike(lengths: NDArray[np.number]) -> bool:
+    return bool(np.ptp(lengths) <= max(1.0, ALIKE * float(lengths.max())))
 
 
 def _rate(stamps: NDArray[np.float64]) -> float:

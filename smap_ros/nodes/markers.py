@@ -38,6 +38,10 @@ _NO_HRI = (
     "(ros-jazzy-hri-msgs), not from PyPI"
 )
 
+_NO_IDS = (
+    "people have no ids: they get no TF frames, and REP-155 tells of nobody; start smoother_node, "
+    "which tracks them (smoother:=true)"
+)
 _NO_FRAME = (
     "tf is on, but the people's frame_id is empty: they get no TF frames, as nobody could place "
     "them; set the frame_id of the camera's driver"
@@ -67,6 +71,7 @@ class MarkersNode(Node):
         self._annotator = Annotator(self, ImageInput.of(self, self._settings))
         self.create_subscription(BodyArray, "bodies", self._on_bodies, qos.RELIABLE)
         self._feed = Feed(self, "bodies", self._feeder())
+        self._nameless = False  # nobody of those who came last was tracked
         self._diagnostics = Diagnostics(self, "visualization", self._health)
 
     def _feeder(self) -> str:
@@ -116,6 +121,8 @@ class MarkersNode(Node):
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             return
         self._problem = ""
+        if message.bodies:
+            self._nameless = all(body.id == BodyMessage.UNTRACKED for body in message.bodies)
         predicted = (body.predicted for body in message.bodies)
         people = list(zip(bodies, predicted, strict=True))
         self._markers.publish(self._builder.build(people, message.header, self._style))
@@ -172,6 +179,8 @@ class MarkersNode(Node):
             return Health(Level.WARN, _NO_FRAME, values)
         if self._humans is None and self._settings.text("hri") == "on":
             return Health(Level.WARN, _NO_HRI, values)
+        if self._nameless and (self._transforms is not None or self._settings.text("hri") == "on"):
+            return Health(Level.WARN, _NO_IDS, values)
         if silence := self._feed.problem():
             return Health(Level.WARN, silence, values)
         if blind := self._annotator.problem:

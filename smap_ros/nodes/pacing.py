@@ -111,6 +111,7 @@ class ConsumerPace:
         self._timeout, self._spacing, self._retry = timeout, spacing, retry
         self._shown = -math.inf  # when the last frame was, seconds
         self._answered: float | None = None  # stamp of the newest answer, seconds
+        self._fresh = False  # whether it came since the frame before was answered or given up
         self._started = time.monotonic()
         self._changed = threading.Condition()
         self._stopped = False
@@ -134,7 +135,7 @@ class ConsumerPace:
     def consumed(self, stamp: float) -> None:
         """The people of the frame of that stamp have arrived."""
         with self._changed:
-            self._answered = stamp
+            self._answered, self._fresh = stamp, True
             self._changed.notify_all()
 
     def published(self, stamp: float) -> bool:
@@ -150,6 +151,7 @@ class ConsumerPace:
                 lambda: self._stopped or self._answers(stamp, starting),
                 self._retry if starting else self._timeout,
             )
+            self._fresh = False
             if answered:
                 return True
             if starting and time.monotonic() - self._started < START_PATIENCE:
@@ -160,12 +162,13 @@ class ConsumerPace:
     def _answers(self, stamp: float, starting: bool) -> bool:
         """Whether the newest answer is that to the frame of a stamp.
 
-        At the start, the answer to an earlier showing of it will do.
+        At the start, the answer to an earlier showing of it will do. Frames may have one stamp, as
+        of a simulation whose clock stands still.
         """
         if self._answered is None:
             return False
         # Stamps survive the way through ROS exactly; half a microsecond covers the float.
-        return starting or abs(self._answered - stamp) < 5e-7
+        return starting or (self._fresh and abs(self._answered - stamp) < 5e-7)
 
     def _pause(self, seconds: float) -> bool:
         """Wait; True when stopped meanwhile."""

@@ -21,7 +21,7 @@ from smap_ros.calibration.infos import RESTART
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, SmapError, unexpected
 from smap_ros.estimators import Estimator
-from smap_ros.estimators.base import NON_FINITE, network_ms
+from smap_ros.estimators.base import NON_FINITE, flush_before, network_ms
 from smap_ros.geometry.opening import check_field_of_view
 from smap_ros.images import BitDepth
 from smap_ros.msg import BodyArray
@@ -96,8 +96,11 @@ class HeardInfos:
     def calibration(self, frame: str, stamp: float) -> Calibration:
         """The calibration of an image that has arrived; arguments and errors of CameraInfos."""
         with self._lock:
-            if stamp and self._set_back(frame, stamp) and (info := self._aside.pop(frame, None)):
-                self._take(info)
+            if stamp and self._set_back(frame, stamp):
+                if info := self._aside.pop(frame, None):
+                    self._take(info)
+                elif frame in self._last:
+                    self._last[frame] = 0.0  # the early one may come after it, and is newer
             if frame in self._last:
                 self._shown[frame] = stamp
         return self._known.calibration(frame, stamp, live=True)
@@ -281,26 +284,35 @@ class Pipeline:
         # Images whose people the model hasn't reported yet.
         self._waiting: deque[tuple[Header, tuple[int, int]]] = deque(maxlen=MAX_WAITING)
 
-    def process(self, arrival: Arrival) -> Outcome:
-        """The people of an image; with some models, of one that was shown a little earlier."""
-        message = arrival.message
-        waiting = time.monotonic() - arrival.time
+    def process(self, arrival: Arrival) -> list[Outcome]:
+        """The people of an image; with some models, of one that was shown a little earlier.
+
+        Before it those of all that still wait, where the image begins another video.
+        """
+        outcomes: list[Outcome] = []
         try:
-            started = time.perf_counter()
-            image = image_from_message(message, self._depth)
-            height, width = image.shape[:2]
-            stamp = seconds(message.header.stamp)
-            camera = self._cameras.camera(message.header.frame_id, width, height, stamp)
-            decoded = time.perf_counter()
-            self._waiting.append((message.header, (width, height)))
-            frame = self._estimator.estimate(image, camera, stamp)
-            estimated = time.perf_counter()
-            bodies = self._message(frame)
+            self._process(arrival, outcomes)
         except SmapError as error:
-            return self._failed(type(error).__name__, str(error))
+            outcomes.append(self._failed(type(error).__name__, str(error)))
         except Exception as error:  # a bug must cost a frame, not the robot its eyes
             log.exception("unexpected error on an image")
-            return self._failed(type(error).__name__, unexpected(error))
+            outcomes.append(self._failed(type(error).__name__, unexpected(error)))
+        return outcomes
+
+    def _process(self, arrival: Arrival, outcomes: list[Outcome]) -> None:
+        message = arrival.message
+        waiting = time.monotonic() - arrival.time
+        started = time.perf_counter()
+        image = image_from_message(message, self._depth)
+        height, width = image.shape[:2]
+        stamp = seconds(message.header.stamp)
+        camera = self._cameras.camera(message.header.frame_id, width, height, stamp)
+        decoded = time.perf_counter()
+        outcomes += map(self._outcome, flush_before(self._estimator, stamp))
+        self._waiting.append((message.header, (width, height)))
+        frame = self._estimator.estimate(image, camera, stamp)
+        estimated = time.perf_counter()
+        outcome = self._outcome(frame)
         stages = {
             "transport": arrival.transport_ms,
             "waiting": waiting * 1e3,
@@ -308,8 +320,7 @@ class Pipeline:
             **frame.timings_ms,
             "message": (time.perf_counter() - estimated) * 1e3,
         }
-        people = () if bodies is None else frame.bodies
-        return Outcome(bodies, people, stages, frame.notes, _doubt(frame))
+        outcomes.append(replace(outcome, stages_ms=stages))
 
     def finish(self, outcome: Outcome, latency_ms: float) -> None:
         """Count a frame whose people were published so long after its stamp; NaN: unknown."""
@@ -320,6 +331,11 @@ class Pipeline:
     def close(self) -> None:
         """Release the estimator."""
         self._estimator.close()
+
+    def _outcome(self, frame: BodyFrame) -> Outcome:
+        message = self._message(frame)
+        people = () if message is None else frame.bodies
+        return Outcome(message, people, frame.timings_ms, frame.notes, _doubt(frame))
 
     def _message(self, frame: BodyFrame) -> BodyArray | None:
         """The people with the header of their image; None while there is nothing to say."""

@@ -31,6 +31,7 @@ from smap_ros.errors import InputError, SmapError, unexpected
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
 from smap_ros.graph.floor import NEEDS_FLOOR
+from smap_ros.graph.middleware import give_back_memory
 from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
@@ -42,7 +43,7 @@ from smap_ros.nodes.image_watch import ImageInput, ImageWatch
 from smap_ros.nodes.lifecycle import refuse_wrong_transitions
 from smap_ros.nodes.mesh_markers import MeshMarkers
 from smap_ros.nodes.parameters import NodeParameters, Values
-from smap_ros.nodes.pipeline import Arrival, LiveCameras, Pipeline, Problem
+from smap_ros.nodes.pipeline import Arrival, LiveCameras, Outcome, Pipeline, Problem
 from smap_ros.nodes.runtime import BAD_INPUT, run
 from smap_ros.nodes.worker import NewestWins
 from smap_ros.nodes.world import WorldFrame
@@ -129,6 +130,7 @@ class Pose3dNode(LifecycleNode):
         """Release the model and its device. SUCCESS always."""
         self._release()
         self._cameras.forget()
+        give_back_memory()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -295,9 +297,14 @@ class Pose3dNode(LifecycleNode):
 
     def _work(self, arrival: Arrival) -> None:
         """Runs in the worker's thread."""
+        assert self._pipeline is not None
+        for outcome in self._pipeline.process(arrival):
+            self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Publish people, or report why there are none."""
         pipeline, publisher, meshes = self._pipeline, self._publisher, self._meshes
         assert pipeline is not None and publisher is not None and meshes is not None
-        outcome = pipeline.process(arrival)
         self._problem, message = outcome.problem, outcome.message
         if message is None:
             if outcome.problem is not None:

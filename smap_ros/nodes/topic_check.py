@@ -177,7 +177,10 @@ def check(topic: str, duration: float, info_topic: str) -> list[Check]:
     _spin(node, DISCOVERY, until=lambda: listener.arrivals)
     _spin(node, duration)
     publishers = _publishers(offers(node, topic))
-    return [publishers, *listener.findings(duration), _line(topic, info_topic)]
+    findings = listener.findings(duration)
+    simulated = any("use_sim_time:=true" in finding.hint for finding in findings)
+    line = _line(topic, info_topic, simulated and node.count_publishers("/clock") > 0)
+    return [publishers, *findings, line]
 
 
 def _wait_for(node: Node, topic: str) -> tuple[Offer, ...]:
@@ -212,10 +215,11 @@ def _publishers(found: tuple[Offer, ...]) -> Check:
     return Check("publishers", len(found) <= 1, "; ".join(map(str, found)) or "gone", hint)
 
 
-def _line(topic: str, info_topic: str) -> Check:
+def _line(topic: str, info_topic: str, simulated: bool) -> Check:
     base = topic.removesuffix(COMPRESSED)
     line = f"ros2 launch smap_ros pose3d.launch.py image:={base} camera_info:={info_topic}"
-    return Check("launch with", True, line + " compressed:=true" * (base != topic))
+    more = " compressed:=true" * (base != topic) + " use_sim_time:=true" * simulated
+    return Check("launch with", True, line + more)
 
 
 def _shape(message: Image | CompressedImage) -> str:

@@ -122,7 +122,8 @@ def test_sections_of_nodes_where_they_run_reach_them(tmp_path, section, namespac
     [
         ("pose3d_node", "front"), ("/pose3d_node", "/front"), ("/rear/pose3d_node", "front"),
         ("/*/pose3d_node", "robot/front"), ("/front/pose3d_node", "/robot/front"),
-        ("/front/pose3d_node", "/front/left"),
+        ("/front/pose3d_node", "/front/left"), ("'/*'", "front"), ("/front/*", "/robot/front"),
+        ("/rear/**", "/front"), ("/**/rear/*", "front"),
     ],
 )  # fmt: skip
 def test_sections_that_reach_no_node_where_it_runs_are_refused(tmp_path, section, namespace):
@@ -144,6 +145,17 @@ def test_a_section_at_the_root_beside_others_is_told(tmp_path, caplog):
     plan(LIVE, {"params_file": str(file), "namespace": "front"})
     (told,) = caplog.messages
     assert "section /smoother_node is of" in told and "this one is /front/smoother_node" in told
+
+
+@pytest.mark.parametrize("section", ["pose3d_node", "/*"])
+def test_a_section_at_the_root_beside_one_of_all_nodes_is_told_once(tmp_path, section, caplog):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"{section}: {{ros__parameters: {{threads: 1}}}}\n/**: {{ros__parameters: {{threads: 2}}}}"
+    )
+    plan(LIVE, {"params_file": str(file), "namespace": "/front"})
+    (told,) = caplog.messages
+    assert f"section /{section.strip('/')} is of" in told and "write /**/pose3d_node" in told
 
 
 @pytest.mark.parametrize(("namespace", "waits"), [("rear", True), ("/rear", True), ("front", False),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -396,3 +398,26 @@ ADVICE = {
 def test_what_helps_against_lost_images_depends_on_the_middleware(elsewhere, told):
     rmw, environment, more = ADVICE[told]
     assert told in lost_images_advice(rmw, environment, **more)
+
+
+def test_memory_that_is_kept_for_images_can_be_given_back():
+    """In a process of its own, as the variables count when one starts."""
+    script = (
+        "import resource\n"
+        "from pathlib import Path\n"
+        "from smap_ros.graph.middleware import give_back_memory\n"
+        "def used():\n"
+        "    pages = int(Path('/proc/self/statm').read_text().split()[1])\n"
+        "    return pages * resource.getpagesize() / 1e6\n"
+        "blocks = [bytearray(b'x' * 1_000_000) for _ in range(200)]\n"
+        "last = bytearray(b'x' * 1_000_000)\n"
+        "del blocks\n"
+        "kept = used()\n"
+        "give_back_memory()\n"
+        "print(kept - used())\n"
+    )
+    environment = {**os.environ, **middleware_environment({"ROS_DISTRO": "jazzy"})}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) > 150  # MB

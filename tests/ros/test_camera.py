@@ -8,7 +8,9 @@ from functools import partial
 import av
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Bool
 
@@ -213,6 +215,19 @@ def test_diagnostics_name_the_source_and_its_rate(start, observer, clip):
     )
     assert values["source"] == "clip.mp4"
     assert observer.status(NODE).level == DiagnosticStatus.OK
+
+
+def test_a_clock_that_nobody_publishes_is_told(start, observer, clip):
+    start(NODE, source=str(clip), pacing="real_time", loop=True, use_sim_time=True)
+
+    def told(words):
+        status = observer.status(NODE)
+        return status if status and words in status.message else None
+
+    waiting = observer.wait(lambda: told("nothing comes on /clock"), "the warning")
+    assert waiting.level == DiagnosticStatus.WARN
+    clock = observer.publisher(Clock, "/clock", 10)
+    observer.wait(lambda: clock.publish(Clock(clock=Time(sec=42))) or told("running"), "its end")
 
 
 def test_a_picture_of_another_shape_in_a_folder_is_left_out_and_the_others_are_shown(

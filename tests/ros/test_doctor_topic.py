@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
@@ -103,6 +104,17 @@ def test_images_that_cant_be_read_and_have_no_calibration(observer):
     with driving(observer, name="/cam/depth/image_raw"):
         status, said, _ = doctor("--topic", "/cam/depth/image_raw")
         assert status == 2 and "these are no pictures of a camera, but distances" in said
+
+
+def test_a_simulation_is_launched_with_its_clock(observer):
+    def simulated(image, info):
+        image.header.stamp.sec = info.header.stamp.sec = 42
+
+    observer.publisher(Clock, "/clock", 10)
+    with driving(observer, simulated):
+        code, told, _ = doctor("--topic", "/cam/image_raw")
+    assert code == 2 and "clock of a simulation" in told
+    assert "camera_info:=/cam/camera_info use_sim_time:=true" in told
 
 
 def test_a_calibration_that_was_said_once_is_heard(observer):

@@ -157,6 +157,14 @@ def test_a_link_that_loses_images_in_a_row_is_not_taken_for_bursts():
     assert loss_of(np.delete(sent, lost)).sent == pytest.approx(15)
 
 
+def test_losses_of_like_length_between_images_of_any_number_are_not_taken_for_bursts():
+    """As of a link that stalls for as long each time."""
+    rng = np.random.default_rng(0)
+    kept = np.concatenate([[True] * rng.integers(5, 15) + [False] * 4 for _ in range(40)])
+    sent = 100 + np.arange(len(kept)) / 30
+    assert loss_of(sent[kept]).share == pytest.approx(1 - kept.mean(), abs=0.08)
+
+
 def test_a_recording_that_begins_again_is_not_a_loss():
     first, again = stamps(), stamps(start=100.0)
     now = [0.0]
@@ -166,6 +174,31 @@ def test_a_recording_that_begins_again_is_not_a_loss():
         meter.image(stamp)
     loss = meter.loss()
     assert loss is None or loss.share < 0.01
+
+
+@pytest.mark.parametrize("jump", [5000.0, -60.0, 11.0])
+def test_a_clock_that_is_set_is_forgotten_with_what_was_before(jump):
+    now = [0.0]
+    meter = LossMeter(clock=lambda: now[0])
+    for k in range(90):
+        now[0] = 100 + k / 15
+        for add in (meter.image, meter.info):
+            add(now[0] + (jump if k >= 45 else 0.0))
+    now[0] += 0.6
+    assert meter.info_rate == pytest.approx(15)
+    assert meter.loss().sent == pytest.approx(15) and meter.loss().share == 0
+
+
+def test_a_calibration_that_is_said_now_and_then_ends_no_count():
+    now = [0.0]
+    meter = LossMeter(clock=lambda: now[0])
+    sent = stamps(seconds=40.0)
+    for k, stamp in enumerate(np.delete(sent, np.arange(0, len(sent), 7))):
+        now[0] = stamp
+        meter.image(stamp)
+        if k % 200 == 0:
+            meter.info(stamp)
+    assert meter.loss().share == pytest.approx(1 / 7, abs=0.05)
 
 
 # --- the node -------------------------------------------------------------------------------------

@@ -370,3 +370,18 @@ def test_tf_without_tf2_msgs_says_what_is_missing_and_shows_the_rest(observer, s
     for text in (status.message, node.log):
         assert text.count("tf2_msgs isn't installed") == 1 and "ros-jazzy-tf2-msgs" in text
     assert "Traceback" not in node.log
+
+
+def test_people_without_ids_have_no_frames_and_that_is_said(observer, start, with_tf2):
+    _, through = started(observer, start)
+    words = "people have no ids: they get no TF frames, and REP-155 tells of nobody"
+
+    def said(expected):
+        status = observer.status(NODE)
+        return status if status and (words in status.message) is expected else None
+
+    through(message(1.0, person((0, 0, 3), None)))
+    assert observer.wait(lambda: said(True), "the warning").level == DiagnosticStatus.WARN
+    through(message(2.0))  # nobody is no news
+    through(message(3.0, person((0, 0, 3), None), person((1, 0, 3), 7)))
+    observer.wait(lambda: said(False), "that it is over")

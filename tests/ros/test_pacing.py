@@ -117,6 +117,16 @@ def test_answers_of_the_round_before_are_no_answer():
     assert pace.published(1.0) and pace.missed == 1
 
 
+def test_of_images_of_one_stamp_each_waits_for_an_answer_of_its_own():
+    """As in a simulation whose clock stands still."""
+    pace = ConsumerPace(timeout=0.05, spacing=Spacing(0))
+    pace.consumed(0.0)
+    assert pace.published(0.0) and pace.missed == 0
+    assert pace.published(0.0) and pace.missed == 1
+    pace.consumed(0.0)  # as fast as that
+    assert pace.published(0.0) and pace.missed == 1
+
+
 def test_patient_pace_waits_for_people_and_keeps_the_source_s_pace():
     consumer = ConsumerPace(timeout=600.0, spacing=Spacing(20), retry=0.05)
     signs = iter([False, False])

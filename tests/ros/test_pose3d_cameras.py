@@ -172,7 +172,9 @@ def said(scene):
     """Makes what a driver says of the scene's camera with another focal length, at a time."""
 
     def info(stamp, focal):
-        header = Header(frame_id="eye", stamp=Time(sec=stamp))
+        whole = int(stamp)
+        time = Time(sec=whole, nanosec=round((stamp - whole) * 1e9))
+        header = Header(frame_id="eye", stamp=time)
         return info_from_camera(replace(scene.camera, fx=focal, fy=focal), header, (1280, 720))
 
     return info
@@ -194,6 +196,16 @@ def test_a_lens_that_is_said_once_by_a_driver_whose_stamps_began_anew_is_its_ima
     cameras.take_early_info(said(3, 900.0))  # again, as early as the one before
     assert focal_at(cameras, 2001.0) == 1400
     assert focal_at(cameras, 3.2) == focal_at(cameras, 2001.0) == 900
+
+
+@pytest.mark.parametrize("before", [1.5, 1000.0])
+def test_an_image_that_comes_before_the_early_calibration_of_stamps_that_began_anew(said, before):
+    cameras = LiveCameras()
+    cameras.take_early_info(said(before, 500.0))
+    assert focal_at(cameras, before + 60) == 500
+    assert focal_at(cameras, 0.1) == 500  # nobody has said anything else yet
+    cameras.take_early_info(said(0.05, 900.0))
+    assert focal_at(cameras, 0.2) == focal_at(cameras, 30.0) == focal_at(cameras, 2000.0) == 900
 
 
 def test_what_was_said_before_a_driver_that_goes_on_is_forgotten_with_its_time(said):
@@ -256,6 +268,24 @@ def test_a_node_that_is_cleaned_up_forgets_the_cameras_but_not_what_is_stated(
     node.trigger_configure()
     node.trigger_cleanup()
     assert cameras.camera("eye", 1280, 720, 100.0).fov == pytest.approx(np.deg2rad(70))
+
+
+def test_a_node_that_is_cleaned_up_gives_the_models_memory_back(spin, scene_bundle, monkeypatch):
+    asked = []
+    monkeypatch.setattr("smap_ros.nodes.pose3d.give_back_memory", lambda: asked.append(node))
+    named = partial(Pose3dNode, cli_args=["--ros-args", "-r", "__node:=given_back"])
+    node = spin(named, bundle=scene_bundle, autostart=False, **ENGINE)
+    node.trigger_configure()
+    assert not asked
+    node.trigger_cleanup()
+    assert asked == [node] and node._pipeline is None
+
+
+def test_of_images_of_another_size_a_calibration_file_is_said_to_be_the_camera_nodes(scene):
+    cameras = LiveCameras()
+    cameras.take_info(info_from_camera(scene.camera, Header(frame_id="eye"), (1280, 720)))
+    with pytest.raises(CameraError, match=r"images are camera_node's .*, give a calibration file"):
+        cameras.camera("eye", 640, 360, 100.0)
 
 
 def test_a_window_of_the_sensor_is_taken_off(driven, scene):

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from smap_ros.bundles.bundle import load_bundle
+from smap_ros.estimators import create_estimator
 from smap_ros.msg import BodyArray, SkeletonInfo
 from smap_ros.nodes import qos
-from smap_ros.nodes.conversions import bodies_from_message
+from smap_ros.nodes.conversions import array_to_image, bodies_from_message
+from smap_ros.nodes.pipeline import Arrival, LiveCameras, Pipeline
 from tests.ros.pose3d_client import ENGINE, GREY, NODE, stamp_of
 from tests.video_bundle import CORNERS, FACES, write_video_bundle
 
@@ -129,3 +133,24 @@ def test_a_delay_the_model_has_no_use_for_is_refused(observer, start, scene_bund
         "a node that says why it is not configured",
     )
     assert "'delay'" in status.message and "Traceback" not in node.log
+
+
+@pytest.mark.parametrize("others", [[5.0, 5.1, 5.2], [20.4, 20.5, 20.6]])
+def test_no_people_are_lost_where_stamps_go_back_or_repeat(scene, video_bundle, others):
+    """A bag that begins anew, or a driver that stamps two images alike."""
+    cameras = LiveCameras()
+    cameras.fov_deg = 80.0
+    pipeline = Pipeline(create_estimator(load_bundle(video_bundle), delay=DELAY, **ENGINE), cameras)
+    stamps = [20.0, 20.1, 20.2, 20.3, 20.4, *others]
+    told = []
+    for number, time_ in enumerate(stamps):
+        header = Header(frame_id="eye")
+        header.stamp.sec, header.stamp.nanosec = int(time_), round(time_ % 1 * 10) * 10**8
+        message = array_to_image(scene.image(160 + 6 * number), header)
+        told += pipeline.process(Arrival(message, 0.0, time.monotonic()))
+    assert not any(outcome.problem for outcome in told)
+    messages = [outcome.message for outcome in told if outcome.message is not None]
+    got = [m.header.stamp.sec + round(m.header.stamp.nanosec / 1e9, 1) for m in messages]
+    assert got == stamps[:-DELAY]
+    assert {len(message.bodies) for message in messages} == {3}
+    pipeline.close()
