@@ -13,17 +13,15 @@ both give the same.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sqlite3
 import struct
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 from rosbags.interfaces import Connection
@@ -33,7 +31,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
-from smap_ros.bags import databases
+from smap_ros.bags import compression, databases
 from smap_ros.bags.reader import ROS1, bag_files, open_bag, own_types
 from smap_ros.errors import InputError
 
@@ -42,9 +40,7 @@ LOG = logging.getLogger(__name__)
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 3, 4, 5, 6
 _LARGEST = 2**31  # bytes of a record; more is damage
-_ZSTD = b"\x28\xb5\x2f\xfd"  # how its data begin; messages begin with a zero or a small number
 _METADATA = "metadata.yaml"
-_PART = 2**16  # bytes that are decompressed at a time, each of which may be the last whole ones
 
 
 @dataclass(frozen=True)
@@ -198,7 +194,7 @@ def _copy(path: Path, out: Path) -> _Copied:
                 connection = connections[message.topic]
                 if connection is None:
                     continue
-                data = _uncompressed_message(message.data)
+                data = compression.message(message.data)
                 if data is None:
                     copied.complete = False
                     continue
@@ -267,23 +263,9 @@ def _messages(path: Path, copied: _Copied) -> Iterator[Message]:
     elif path.suffix == ".zstd":  # a whole file that was compressed when it was closed
         with tempfile.TemporaryDirectory(prefix="smap_ros_bag_") as folder:
             bag = Path(folder) / path.stem
-            whole = _decompress_file(path, bag)
+            whole = compression.decompress_file(path, bag)
             yield from _messages(bag, copied)
             copied.complete &= whole and _ends(bag)
-
-
-def _decompress_file(path: Path, out: Path) -> bool:
-    """Decompress a file as far as it goes; whether that is to its end."""
-    with path.open("rb") as compressed, out.open("wb") as file:
-        try:
-            with _zstd_library().open(compressed, "rb") as parts:
-                while part := parts.read1(_PART):
-                    file.write(part)
-        except OSError:  # of the disk, no damage of the data
-            raise
-        except Exception:  # as of chunks, see _uncompressed
-            return False
-    return True
 
 
 class _Mcap:
@@ -361,40 +343,9 @@ def _records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _uncompressed(chunk: bytes) -> bytes | None:
     """The records of a chunk; None if they can't be had."""
-    compression, place = _text(chunk, 28)
+    name, place = _text(chunk, 28)
     (length,) = struct.unpack_from("<Q", chunk, place)
-    data = chunk[place + 8 : place + 8 + length]
-    try:
-        return _DECOMPRESSORS[compression](data)
-    except Exception:  # damaged or unknown, each library in its own way
-        return None
-
-
-def _zstd_library() -> Any:
-    # Part of Python since 3.14; before, rosbags brings it.
-    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-    return importlib.import_module(name)
-
-
-def _zstd(data: bytes) -> bytes:
-    return bytes(_zstd_library().decompress(data))
-
-
-def _uncompressed_message(data: bytes) -> bytes | None:
-    """A message of a bag whose messages are compressed one by one, or not; None if damaged."""
-    if not data.startswith(_ZSTD):
-        return data
-    try:
-        return _zstd(data)
-    except Exception:  # as of chunks, see _uncompressed
-        return None
-
-
-def _lz4(data: bytes) -> bytes:
-    return bytes(importlib.import_module("lz4.frame").decompress(data))
-
-
-_DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"": bytes, "zstd": _zstd, "lz4": _lz4}
+    return compression.chunk(chunk[place + 8 : place + 8 + length], name)
 
 
 def _text(content: bytes, place: int) -> tuple[str, int]:
