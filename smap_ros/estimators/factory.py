@@ -14,7 +14,8 @@ from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.engines.names import GpuOptions, Precision
 from smap_ros.errors import BundleError
 from smap_ros.estimators.base import Estimator
-from smap_ros.estimators.options import ImageUp, ModelChoice
+from smap_ros.estimators.mounted import with_mounting
+from smap_ros.estimators.options import ImageUp, ModelChoice, MountingOptions
 from smap_ros.estimators.square_pixels import with_square_pixels
 from smap_ros.estimators.upright import roll_when_upright, with_upright_images
 
@@ -66,9 +67,21 @@ def create_estimator(
     if not isinstance(roll, bool) and isinstance(roll, Real):
         roll_deg = float(roll)
         options[_ROLL] = roll_when_upright(roll_deg, image_up)
+    mounting = _stated_mounting(bundle, options)
     common = {"engine": engine, "threads": threads, "precision": precision, "gpu": gpu}
-    estimator = create(bundle, **common, **options)
+    estimator = with_mounting(create(bundle, **common, **options), mounting)
     return with_square_pixels(with_upright_images(estimator, image_up, roll_deg))
+
+
+def _stated_mounting(bundle: Bundle, options: dict[str, Any]) -> MountingOptions:
+    """How cameras are mounted, as a model is told that takes a floor; out of its options.
+
+    Models that search people above a floor take these themselves, and others refuse them.
+    """
+    if not (isinstance(bundle.manifest, SmapManifest) and options.get("on_floor") is True):
+        return MountingOptions()
+    names = [name for name in MountingOptions.model_fields if name in options]
+    return MountingOptions(**{name: options.pop(name) for name in names})
 
 
 def create_chosen(

@@ -7,6 +7,7 @@ kinds mean the same and share their help.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from pydantic import Field, model_validator
 
 from smap_ros.engines.names import GPU_NUMBER, MAX_THREADS, EngineName, GpuOptions, Precision
 from smap_ros.errors import InputError
+from smap_ros.geometry.mounting import Mounting
 from smap_ros.settings import Options, Setting, Value, build, setting, settings_of
 
 JOINTS = 15  # of the working set
@@ -119,6 +121,12 @@ class SmapConfig(Options):
         None, "standard deviation of their height as a share of the mean", low=0.001, high=1
     )
     flip_test: bool | None = setting(None, _FLIP_TEST)
+    on_floor: bool = setting(
+        False,
+        "people stand on the floor: their distance is also where their feet are on it, as the "
+        "camera's mounting has it (world_frame, or camera_height and its like); off where there "
+        "are stairs or platforms",
+    )
     second_look: bool | None = setting(
         None, "look at each person again, in a crop of their own, if the bundle can"
     )
@@ -137,17 +145,15 @@ class SmapConfig(Options):
     association_settings: Mapping[str, Any] = Field(default_factory=dict)
 
 
-class VirtualPoseConfig(Options):
-    """Settings of bundles of kind ``virtualpose``.
-
-    The mounting is that of cameras that don't state their own. Without a height 1 m is assumed,
-    with a warning. ``min_score`` is that of a person's root; None takes the bundle's threshold.
-    """
-
-    label: ClassVar[str] = "kind virtualpose"
+class MountingOptions(Options):
+    """How cameras are mounted that don't state it themselves."""
 
     camera_height: float | None = setting(
-        None, "height of the camera above the floor", unit="metres", low=0.01, high=100
+        None,
+        "height of the camera above the floor; with on_floor of kind smap, too",
+        unit="metres",
+        low=0.01,
+        high=100,
     )
     camera_pitch_deg: float = setting(
         0.0, "how far the camera looks down", unit="degrees", low=-89, high=89
@@ -159,6 +165,27 @@ class VirtualPoseConfig(Options):
         low=-180,
         high=180,
     )
+
+    @property
+    def mounting(self) -> Mounting | None:
+        """The same as a mounting; None without a height."""
+        return None if self.camera_height is None else self.mounted(self.camera_height)
+
+    def mounted(self, height: float) -> Mounting:
+        """The mounting at a height, metres."""
+        pitch, roll = math.radians(self.camera_pitch_deg), math.radians(self.camera_roll_deg)
+        return Mounting(height, pitch, roll)
+
+
+class VirtualPoseConfig(MountingOptions):
+    """Settings of bundles of kind ``virtualpose``.
+
+    The mounting is that of cameras that don't state their own. Without a height 1 m is assumed,
+    with a warning. ``min_score`` is that of a person's root; None takes the bundle's threshold.
+    """
+
+    label: ClassVar[str] = "kind virtualpose"
+
     ahead: float | None = setting(
         None,
         "horizontal distance from the camera to the middle of the searched space",

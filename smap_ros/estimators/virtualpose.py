@@ -44,7 +44,6 @@ from smap_ros.estimators.smap.lifting import NO_ROOT
 from smap_ros.estimators.virtualpose_asked import LENS_COEFFICIENTS, Asked, camera_inputs
 from smap_ros.estimators.virtualpose_networks import networks
 from smap_ros.geometry.letterbox import Letterbox
-from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, Skeleton
 
 log = logging.getLogger(__name__)
@@ -197,19 +196,15 @@ class VirtualPoseEstimator:
     def _placed(self, camera: Camera) -> dict[str, Float]:
         """A camera's pose in the searched world: ``rotation`` [1, 3, 3], ``position`` [1, 3], m."""
         config, space = self.config, self._manifest.space
-        mounting = camera.mounting
+        mounting = camera.mounting or config.mounting
         if mounting is None:
-            if config.camera_height is None and not self._assumed:
+            if not self._assumed:
                 self._assumed = True
                 log.warning(
                     "camera_height isn't stated: assuming a camera %g m above the floor",
                     ASSUMED_HEIGHT,
                 )
-            mounting = Mounting(
-                ASSUMED_HEIGHT if config.camera_height is None else config.camera_height,
-                math.radians(config.camera_pitch_deg),
-                math.radians(config.camera_roll_deg),
-            )
+            mounting = config.mounted(ASSUMED_HEIGHT)
         # The middle of the space is ahead of the camera; the world's origin isn't if it is off it.
         ahead = space.size_m[0] / 2 if config.ahead is None else config.ahead
         rotation, position = mounting.pose(space.center_m[0] + ahead)

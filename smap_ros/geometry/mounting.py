@@ -34,6 +34,13 @@ class Mounting:
         x, y, z = (float(v) for v in up)
         return cls(height, -math.asin(min(1.0, max(-1.0, z))), math.atan2(x, -y))
 
+    @property
+    def down(self) -> Float64:
+        """The direction of the floor, float64 [3] in the optical frame, unit length."""
+        level = math.cos(self.pitch)
+        x, y = -level * math.sin(self.roll), level * math.cos(self.roll)
+        return np.array([x, y, math.sin(self.pitch)])
+
     def pose(self, ahead: float) -> tuple[Float64, Float64]:
         """Pose of the camera, see :func:`level_pose`; all in metres."""
         return level_pose(self.roll, self.pitch, self.height, ahead)

@@ -1,17 +1,28 @@
-"""Who is told where the floor is: the viewer draws it, and few models need it."""
+"""Who is told where the floor is: the viewer draws it, few models need it, others can use it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from smap_ros.bundles.bundle import load_bundle
+from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import BundleError
 from smap_ros.geometry.transforms import WORLD_FRAME
 from smap_ros.graph.node_types import POSE3D_NODE
 
 MOUNTING = ("camera_height", "camera_pitch_deg", "camera_roll_deg")
 NEEDS_FLOOR = "virtualpose"  # the kind of model that searches people above it
+ON_FLOOR = "on_floor"  # what has other models put people on it
+
+
+def takes_floor(bundle: Bundle, on_floor: bool) -> bool:
+    """Whether a model wants to know where the floor is.
+
+    Args:
+        bundle: of the model.
+        on_floor: whether people are to stand on it.
+    """
+    return on_floor or bundle.kind == NEEDS_FLOOR
 
 
 def of_the_viewer_alone(stated: Mapping[str, Any]) -> frozenset[str]:
@@ -24,9 +35,11 @@ def of_the_viewer_alone(stated: Mapping[str, Any]) -> frozenset[str]:
 
     choice = {
         name: POSE3D_NODE.parameter(name).accept(stated[name])
-        for name in ("bundle", "first_stage")
+        for name in ("bundle", "first_stage", ON_FLOOR)
         if name in stated
     }
+    if choice.get(ON_FLOOR) is True:
+        return frozenset()
     try:
         bundle = load_bundle(str(choice.get("bundle", POSE3D_NODE.parameter("bundle").default)))
         # A mounting that a second stage is told goes on to its first.

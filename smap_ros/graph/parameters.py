@@ -62,7 +62,7 @@ class FloorOptions(Options):
     world_frame: str = setting(
         "",
         "TF frame with z up and 0 on the floor, like base_footprint or map, for the viewer and for "
-        "models that search people above the floor (kind virtualpose): the camera's height and "
+        "models that take it (kind virtualpose, others with on_floor): the camera's height and "
         "tilt come from TF then; empty: from camera_height and its like",
     )
 

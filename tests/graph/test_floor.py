@@ -33,3 +33,16 @@ def test_a_floor_for_the_viewer_stops_no_model_that_needs_none(tmp_path, bundle,
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps({"pose3d_node": {"ros__parameters": bundle}}))
     assert told(view=True, params_file=str(file))["pose3d_node"] == {*kept}
+
+
+@pytest.mark.parametrize("stated", [True, "true"])
+def test_models_that_put_people_on_the_floor_are_told_of_it_beside_a_viewer(tmp_path, stated):
+    values = {**FLOOR, "on_floor": stated, "view": True}
+    for process in plan(LIVE, values).processes:
+        for node in {"pose3d_node", "view_node"} & {*process.nodes}:
+            assert {*FLOOR} <= {*process.parameters[node]}
+    file = tmp_path / "mine.yaml"
+    file.write_text("pose3d_node:\n  ros__parameters:\n    on_floor: true\n")
+    of_file = plan(LIVE, {**FLOOR, "view": True, "params_file": str(file)}).processes
+    (pose,) = (p.parameters["pose3d_node"] for p in of_file if "pose3d_node" in p.nodes)
+    assert {*FLOOR} <= {*pose}

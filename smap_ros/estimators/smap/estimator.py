@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from smap_ros.association import AssociationConfig, associate, associate_both
+from smap_ros.association import associate, associate_both
 from smap_ros.association.config import NECK
 from smap_ros.association.cuda.frame import DeviceFrame
 from smap_ros.association.cuda.layout import shrink_factor
@@ -28,7 +28,7 @@ from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.engines import Engine, create_engine
 from smap_ros.engines.names import GpuOptions, Precision
-from smap_ros.errors import BundleError, InputError
+from smap_ros.errors import InputError
 from smap_ros.estimators.base import (
     NON_FINITE,
     Float,
@@ -44,8 +44,10 @@ from smap_ros.estimators.preprocess import Normaliser
 from smap_ros.estimators.second_look.lanes import Lanes
 from smap_ros.estimators.second_look.learned import open_fusing
 from smap_ros.estimators.second_look.look import SecondLook
+from smap_ros.estimators.smap.associating import association_config
 from smap_ros.estimators.smap.certainty import Told, certainty, evidence, plain_scores
 from smap_ros.estimators.smap.device import device_frame, people_of
+from smap_ros.estimators.smap.floor import Floor
 from smap_ros.estimators.smap.lifting import (
     Lifted,
     LiftingConfig,
@@ -101,7 +103,7 @@ class SmapEstimator:
         self._refine, self._second, self._fuse = refine, second, fuse
         if refine is not None:
             check_refine(manifest, refine)
-        self._association = _association_config(manifest, self.config)
+        self._association = association_config(manifest, self.config)
         self._lifting = LiftingConfig(
             stride=manifest.stride,
             centred_pixels=manifest.centred_pixels,
@@ -114,6 +116,7 @@ class SmapEstimator:
         wanted = self.config.flip_test
         self._flip_test = manifest.flip_test if wanted is None else wanted
         self._limits = Limits.of(self.config, manifest)
+        self._floor = Floor(manifest) if self.config.on_floor else None
         self._placement = Placement(
             manifest,
             {
@@ -181,6 +184,8 @@ class SmapEstimator:
         told = self._told(lifted, image, camera, timer)
         believed = tuple(body for body in told.bodies if body.score >= self._limits.min_score)
         dropped = Counter(lifted.dropped) + Counter({LOW_SCORE: len(told.bodies) - len(believed)})
+        if self._floor is not None:
+            believed = self._floor(believed, camera)
         return BodyFrame(
             believed, camera, stamp, dropped=dict(dropped), timings_ms=timer.ms, notes=told.notes
         )
@@ -380,20 +385,3 @@ class SmapEstimator:
         given = refine_input(lifted, self._lifting, manifest.refine_scores, manifest.refine_poses)
         output = refine.run({refine.inputs[0].name: given})[refine.outputs[0].name]
         return refine_output(output, lifted, self._lifting, manifest.refine_root)
-
-
-def _association_config(manifest: SmapManifest, config: SmapConfig) -> AssociationConfig:
-    overrides = {**manifest.association, **config.association_settings}
-    known = {f.name for f in fields(AssociationConfig)} - {"stride"}
-    unknown = sorted(set(overrides) - known)
-    if unknown:
-        raise BundleError(
-            f"association settings {unknown} of bundle {manifest.name!r} or the options are "
-            f"unknown; expected some of {', '.join(sorted(known))}"
-        )
-    try:
-        return replace(AssociationConfig(stride=manifest.stride), **overrides)
-    except (InputError, TypeError) as error:
-        raise BundleError(
-            f"association settings of bundle {manifest.name!r} or the options: {error}"
-        ) from error
