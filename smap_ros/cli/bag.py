@@ -11,6 +11,7 @@ from smap_ros import __version__
 from smap_ros.bags.recording import images_of
 from smap_ros.bags.salvage import ReadableBag
 from smap_ros.bags.transforms import CameraMotion, read_transforms
+from smap_ros.bundles.bundle import load_bundle
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
 from smap_ros.cli.model_options import model_words
@@ -23,6 +24,7 @@ from smap_ros.evaluation.bags.report import BagReport, write_pages
 from smap_ros.evaluation.bags.truth import recorded_truth
 from smap_ros.evaluation.common.report import Origin, claim_folder, write_report
 from smap_ros.evaluation.virtual.truth import read_clip
+from smap_ros.graph.floor import check_floor
 from smap_ros.offline.estimate import require_camera
 from smap_ros.sources.bag import BagSource
 from smap_ros.stopping import Stopped, held
@@ -49,6 +51,7 @@ class BagOptions:
         every, max_frames: take every N-th image, and stop after so many.
         smoothing: what the people are smoothed with before they are compared once more.
         fixed_frame: of TF, that stands still; empty: odom, map or world, where the bag has it.
+        world_frame: of TF, with z up and 0 on the floor, for models that take it; empty: none.
     """
 
     bag: Path
@@ -66,6 +69,7 @@ class BagOptions:
     max_frames: int | None = None
     smoothing: SmootherConfig = field(default_factory=SmootherConfig)
     fixed_frame: str = ""
+    world_frame: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what is for people found anew where those recorded are asked for.
@@ -78,6 +82,7 @@ class BagOptions:
             "--max-frames": self.max_frames is not None,
             "--camera": self.camera is not None,
             "--fov": self.fov_degrees is not None,
+            "--world-frame": bool(self.world_frame),
         }
         given = [word for word, stated in anew.items() if stated]
         if self.recorded and given:
@@ -109,6 +114,7 @@ class BagOptions:
             "--truth-topic": self.truth_topic,
             "--max-frames": self.max_frames,
             "--fixed-frame": self.fixed_frame or None,
+            "--world-frame": self.world_frame or None,
             "--smoothing": None if self.smoothing.smoother == AUTO else self.smoothing.smoother,
             "--smoothing-delay": self.smoothing.delay or None,
         }
@@ -200,9 +206,11 @@ def _require_beginning(bag: ReadableBag, options: BagOptions) -> None:
 def _replay(
     measured: BagRun, path: Path, choice: CameraChoice, options: BagOptions, images: str | None
 ) -> None:
-    source = BagSource(path, images, options.rectified)
+    source = BagSource(path, images, options.rectified, options.world_frame)
     require_camera(choice, source)
-    estimator = create_chosen(options.model)
+    bundle = load_bundle(options.model.model.bundle)
+    check_floor(options.world_frame, bundle, options.model.options)
+    estimator = create_chosen(options.model, bundle)
     total = options.max_frames or -(-(source.count or 0) // options.every) or None
     try:
         with tables.progress() as bar:

@@ -173,6 +173,14 @@ def bag(
             "bag has TF. Without it odom, map or world.",
         ),
     ] = "",
+    world_frame: Annotated[
+        str,
+        typer.Option(
+            "--world-frame",
+            help="TF frame with z up and 0 on the floor, where the bag has TF, for models that "
+            "take it: kind virtualpose, others with --on-floor true.",
+        ),
+    ] = "",
     truth: Annotated[
         Path | None, typer.Option("--truth", help="truth.json of the clip that the bag shows.")
     ] = None,
@@ -232,6 +240,7 @@ def bag(
         max_frames=max_frames,
         smoothing=SmootherConfig(smoother=smoothing, delay=smoothing_delay),
         fixed_frame=fixed_frame,
+        world_frame=world_frame,
     )
     if len(paths) == 1:
         run(options)

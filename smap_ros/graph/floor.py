@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.errors import BundleError
+from smap_ros.errors import BundleError, InputError
 from smap_ros.geometry.transforms import WORLD_FRAME
 from smap_ros.graph.node_types import POSE3D_NODE
 
@@ -15,14 +15,33 @@ NEEDS_FLOOR = "virtualpose"  # the kind of model that searches people above it
 ON_FLOOR = "on_floor"  # what has other models put people on it
 
 
-def takes_floor(bundle: Bundle, on_floor: bool) -> bool:
-    """Whether a model wants to know where the floor is.
+def check_floor(world_frame: str, bundle: Bundle, stated: Mapping[str, Any]) -> None:
+    """Refuse a floor that is told to a model without use for it, or twice, or not at all.
 
     Args:
+        world_frame: of TF, that tells it; empty: none.
         bundle: of the model.
-        on_floor: whether people are to stand on it.
+        stated: settings of the model by name; those that aren't there, or None, aren't stated.
+
+    Raises:
+        InputError: saying what to state or to leave out.
     """
-    return on_floor or bundle.kind == NEEDS_FLOOR
+    on_floor, height = stated.get(ON_FLOOR) is True, stated.get("camera_height")
+    if world_frame and not on_floor and bundle.kind != NEEDS_FLOOR:
+        raise InputError(
+            f"world_frame is {world_frame!r}, but bundle {bundle.name!r} is of kind "
+            f"{bundle.kind!r}, which needs no floor; leave it empty, or put people on the floor "
+            "with on_floor"
+        )
+    if world_frame and height is not None:
+        raise InputError(
+            f"camera_height is stated and world_frame is {world_frame!r}; expected one of the two"
+        )
+    if on_floor and not world_frame and height is None:
+        raise InputError(
+            "on_floor is true, but where the floor is isn't known: state world_frame, or "
+            "camera_height and camera_pitch_deg; or leave on_floor false"
+        )
 
 
 def of_the_viewer_alone(stated: Mapping[str, Any]) -> frozenset[str]:

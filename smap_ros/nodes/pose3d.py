@@ -27,10 +27,10 @@ from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
-from smap_ros.errors import InputError, SmapError, unexpected
+from smap_ros.errors import SmapError, unexpected
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
-from smap_ros.graph.floor import ON_FLOOR, takes_floor
+from smap_ros.graph.floor import check_floor
 from smap_ros.graph.middleware import give_back_memory
 from smap_ros.graph.node_types import POSE3D_NODE
 from smap_ros.msg import BodyArray, SkeletonInfo
@@ -212,24 +212,8 @@ class Pose3dNode(LifecycleNode):
     def _world(self, bundle: Bundle) -> WorldFrame | None:
         """What tells how the camera is mounted, if TF is to say so."""
         name = self._settings.text("world_frame")
-        if not name:
-            if self._settings.flag(ON_FLOOR) and self._settings["camera_height"] is None:
-                raise InputError(
-                    "on_floor is true, but where the floor is isn't known: state world_frame, or "
-                    "camera_height and camera_pitch_deg; or leave on_floor false"
-                )
-            return None
-        if not takes_floor(bundle, self._settings.flag(ON_FLOOR)):
-            raise InputError(
-                f"world_frame is {name!r}, but bundle {bundle.name!r} is of kind {bundle.kind!r}, "
-                "which needs no floor; leave it empty, or state on_floor:=true, which puts people "
-                "on it"
-            )
-        if self._settings["camera_height"] is not None:
-            raise InputError(
-                f"camera_height is stated and world_frame is {name!r}; expected one of the two"
-            )
-        return WorldFrame(self, name)
+        check_floor(name, bundle, self._settings.values())
+        return WorldFrame(self, name) if name else None
 
     def _subscribe(self) -> None:
         image, info = (self.resolve_topic_name(name) for name in ("image", "camera_info"))

@@ -54,12 +54,13 @@ def camera_of(choice: CameraChoice, frame: Frame, stated_by: str = OPTIONS) -> C
     """
     height, width = frame.image.shape[:2]
     try:
-        return choice.camera(
+        camera = choice.camera(
             (width, height), frame.camera, pixel_aspect=frame.pixel_aspect, problem=frame.problem
         )
     except CameraError as error:
         named = f"image {frame.index} of {frame.source}"
         raise CameraError(f"{named}: {error} ({stated_by})") from error
+    return camera if frame.mounting is None else replace(camera, mounting=frame.mounting)
 
 
 def estimate_frames(

@@ -39,11 +39,15 @@ class BagSource:
         topic: image topic; None picks that of a camera, see
             :func:`smap_ros.bags.topics.choose_topic`.
         rectified: whether the images were rectified: ``auto``, ``yes`` or ``no``.
+        world_frame: of TF, with z up and 0 on the floor, that images' mountings are told in; empty:
+            they aren't. Images whose mounting TF doesn't tell are left out, with a warning.
 
     Attributes:
         topic: the topic that is read.
         camera_source: where its camera is known from, and whether its images are rectified.
         damage: what the last reading found damaged, at most one line.
+        unmounted: images that the last reading left out for TF.
+        why_unmounted: what was wrong at the first of them.
 
     Raises:
         InputError: if the bag can't be opened or has no such topic.
@@ -53,8 +57,15 @@ class BagSource:
     moving = True
     problem = ""
 
-    def __init__(self, path: Path, topic: str | None = None, rectified: str = "auto") -> None:
+    def __init__(
+        self,
+        path: Path,
+        topic: str | None = None,
+        rectified: str = "auto",
+        world_frame: str = "",
+    ) -> None:
         self.damage: list[str] = []
+        self.unmounted, self.why_unmounted = 0, ""
         self._bag = ReadableBag(path)
         if self._bag.note:
             LOG.warning("%s", self._bag.note)
@@ -62,6 +73,8 @@ class BagSource:
             self.topic = choose_topic(reader, topic, path)
             seconds = (reader.end_time - reader.start_time) / NANOSECONDS
             infos = self._stated(reader)
+        self._world_frame = world_frame
+        self._tree = self.transforms() if world_frame else None
         self._rectification = rectification(rectified, self.topic.name, self.topic.info)
         self._depth = BitDepth()
         self.calibrated = bool(self.topic.info)
@@ -71,7 +84,7 @@ class BagSource:
         self.rate: float | None = (self.count - 1) / seconds if self.count > 1 and seconds else None
 
     def __iter__(self) -> Iterator[Frame]:
-        index = -1
+        index, self.unmounted = -1, 0
         try:
             with open_bag(self._bag.path) as reader:
                 infos, taken = self._first_infos(reader)
@@ -79,7 +92,7 @@ class BagSource:
                     index += 1
                     image = self._decode(message, index)
                     if image is not None:
-                        yield self._frame(image, message, infos, time, index)
+                        yield from self._mounted(self._frame(image, message, infos, time, index))
         except READ_ERRORS as error:
             if index < 0:
                 raise InputError(f"bag {self._bag.path} can't be read: {error}") from error
@@ -167,6 +180,21 @@ class BagSource:
         frame_id = message.header.frame_id
         camera, problem = self._camera(image, frame_id, stamp, infos)
         return Frame(image, camera, stamp, index, self.name, frame_id, problem, exact_ns=exact)
+
+    def _mounted(self, frame: Frame) -> Iterator[Frame]:
+        """The image with its mounting, where it is asked for; nothing where TF doesn't tell it."""
+        if self._tree is None:
+            yield frame
+            return
+        try:
+            mounting = self._tree.mounting(frame.frame_id, self._world_frame, frame.stamp)
+        except CameraError as error:
+            if not self.unmounted:
+                self.why_unmounted = str(error)
+                LOG.warning("image %d of %s is left out: %s", frame.index, self.name, error)
+            self.unmounted += 1
+        else:
+            yield replace(frame, mounting=mounting)
 
     def _camera(
         self, image: NDArray[np.uint8], frame_id: str, stamp: float, infos: CameraInfos

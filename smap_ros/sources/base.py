@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smap_ros.camera import Camera
 from smap_ros.errors import InputError
+from smap_ros.geometry.mounting import Mounting
 
 # Images per second of a film: one in a quarter of an hour, and what high-speed cameras take.
 SLOWEST, FASTEST = 0.001, 10_000.0
@@ -31,6 +32,7 @@ class Frame:
         problem: why there is no camera, for people.
         pixel_aspect: how many times as wide as high its pixels are.
         exact_ns: the stamp in nanoseconds, where it has more digits than ``stamp`` can hold.
+        mounting: where the floor is, where the source is asked for it and knows it (bags with TF).
     """
 
     image: NDArray[np.uint8]
@@ -42,6 +44,7 @@ class Frame:
     problem: str = "it comes without a calibration"
     pixel_aspect: float = 1.0
     exact_ns: int | None = None
+    mounting: Mounting | None = None
 
     @property
     def stamp_ns(self) -> int:

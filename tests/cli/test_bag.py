@@ -412,3 +412,43 @@ def test_people_are_found_in_the_camera_that_the_truth_is_of(
         done = smap_ros(*words, option, "/left/image_raw")
         assert done.returncode == 2
         assert "are of /right/image_raw, not of /left/image_raw; choose their" in done.stderr
+
+
+def test_people_stand_on_the_floor_that_the_bags_tf_tells(smap_ros, tmp_path):
+    words = (
+        "bag",
+        ROBOT / "bag",
+        "--bundle",
+        "smap_lite",
+        *ENGINE,
+        "--truth",
+        ROBOT / "truth.json",
+    )
+    floor = ("--on-floor", "true", "--world-frame", "odom")
+    told = {}
+    for out, further in {"plain": (), "floor": floor}.items():
+        done = smap_ros(*words, *further, "--report", out)
+        assert done.returncode == 0, done.stderr
+        told[out] = numbers(tmp_path / out)
+    plain, put = (told[name]["truth"] for name in ("plain", "floor"))
+    assert put["root_depth_percent"] < 0.85 * plain["root_depth_percent"]
+    before = [truth["before_smoothing"]["world"]["mpjpe_mm"] for truth in (plain, put)]
+    assert before[1] < 0.85 * before[0]
+    assert "--on-floor true" in told["floor"]["command"]
+    assert "--world-frame odom" in told["floor"]["command"]
+
+
+def test_images_without_their_mounting_are_counted_as_such(smap_ros, tmp_path):
+    words = ("bag", ROBOT / "bag", "--bundle", "smap_lite", *ENGINE, "--report", "report")
+    done = smap_ros(*words, "--on-floor", "true", "--world-frame", "nowhere")
+    assert done.returncode == 2 and "TF doesn't connect" in done.stderr
+    warnings = numbers(tmp_path / "report")["warnings"]
+    assert any("39 of 39 images were left out: TF doesn't tell" in one for one in warnings)
+    assert not any("can't be decoded" in one for one in warnings)
+    for further, reason in {
+        ("--world-frame", "odom"): "bundle 'smap_lite' is of kind 'smap', which needs no floor",
+        ("--on-floor", "true"): "where the floor is isn't known",
+        ("--recorded", "--world-frame", "odom"): "leave out what is for people found anew",
+    }.items():
+        done = smap_ros(*words, *further)
+        assert done.returncode == 2 and reason in done.stderr

@@ -90,6 +90,11 @@ def replay(
             f"{run.uncalibrated} of {run.images} images have no usable CameraInfo and were left "
             f"out ({usable.problem}); state the field of view with --fov"
         )
+    if source.unmounted:
+        run.warnings.append(
+            f"{source.unmounted} of {run.images} images were left out: TF doesn't tell how the "
+            f"camera was mounted then ({source.why_unmounted})"
+        )
     if not run.frames and run.uncalibrated:
         require_camera(choice, source)
 
@@ -267,7 +272,7 @@ class _Usable:
         for frame in self._once():
             decoded += 1
             run.images = frame.index + 1
-            run.unusable = run.images - decoded
+            run.unusable = run.images - decoded - self._source.unmounted
             if decoded == 1:
                 run.first_image = self._topic.first if frame.index else frame.stamp
             if frame.camera is None and not self._stated:
@@ -277,7 +282,7 @@ class _Usable:
                 yield frame
         if not self._source.damage:  # the last may be undecodable
             run.images = max(run.images, self._topic.messages - self._again)
-            run.unusable = run.images - decoded
+            run.unusable = run.images - decoded - self._source.unmounted
 
     def _once(self) -> Iterator[Frame]:
         """All that can be decoded, by number; of one shown again, the last stamp counts."""
