@@ -10,14 +10,13 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body
+from smap_ros.bodies import ANKLE_HEIGHT, Body
 from smap_ros.geometry.mounting import Mounting
 from smap_ros.skeletons import MPI15, convert
 from smap_ros.temporal.smoothers.base import believable
 
 Float64 = NDArray[np.float64]
 
-ANKLE_HEIGHT = 0.09  # metres from the sole to the ankle joint
 STRAIGHT_LEG = math.radians(150)  # a knee that is less bent belongs to somebody who stands
 # Fewer people who stand tell the height, but not which way is up: the camera is taken as level.
 MIN_STANDING = 5

@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from smap_ros.bodies import Body
+from smap_ros.bodies import ANKLE_HEIGHT, Body
 from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
@@ -30,8 +30,7 @@ log = logging.getLogger(__name__)
 Double = NDArray[np.float64]
 
 _ANKLES = [MPI15.index("l_ankle"), MPI15.index("r_ankle")]
-ANKLE_HEIGHT = 0.09  # metres above the floor that lower ankles are; virtual people's: 0.07 to 0.12
-FOOT_ERROR = 0.06  # metres, of that in poses as they are told
+FOOT_ERROR = 0.06  # metres that ankles of people on the floor are off it, as they are told
 DIRECTION_ERROR = 0.015  # radians, of the mounting and of where ankles are seen
 DEGREES_OF_FREEDOM = 4.0  # of Student's t: how soon people aren't believed to be on the floor
 MAX_LOG_RATIO = 0.4  # half as far again, or two thirds, is all that the floor may do
