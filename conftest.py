@@ -68,7 +68,9 @@ class DomainClaims:
 _claims = DomainClaims()
 os.environ["ROS_DOMAIN_ID"] = str(_claims.claim())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="smap_ros_test_log_"))
+if "ROS_LOG_DIR" not in os.environ:
+    _logs = tempfile.TemporaryDirectory(prefix="smap_ros_test_log_")  # goes with this process
+    os.environ["ROS_LOG_DIR"] = _logs.name
 # Look-ups in `share` need it; a sourced ROS installation has set it already.
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 os.environ.setdefault("MPLBACKEND", "Agg")

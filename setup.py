@@ -95,7 +95,9 @@ class BuildMessages(build_ext):
         """Copies ``smap_ros.msg`` and its extension modules into the Python package."""
         generated = next(staging.glob("**/smap_ros/msg/__init__.py")).parent
         shutil.rmtree(package / "msg", ignore_errors=True)
-        shutil.copytree(generated, package / "msg", ignore=shutil.ignore_patterns("*.c"))
+        shutil.copytree(
+            generated, package / "msg", ignore=shutil.ignore_patterns("*.c", "__pycache__")
+        )
         self._generated = [path for path in (package / "msg").rglob("*") if path.is_file()]
         for stale in package.glob("smap_ros_s__*.so"):
             stale.unlink()
