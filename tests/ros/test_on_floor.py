@@ -53,6 +53,9 @@ def test_people_stand_where_tf_says_the_floor_is(observer, start, make_eye, too_
         people = bodies_from_message(observer.wait(first, "the first people"))
     finally:
         end(publisher)
+    status = observer.wait(lambda: observer.status(NODE), "diagnostics")
+    values = {value.key: value.value for value in status.values}
+    assert values["camera above the floor [m]"] == f"{HEIGHT:.4g}"
     told = np.array([body.root[2] for body in people]) / scene.joints[:, MPI15.root, 2]
     assert len(people) == 3 and (np.abs(told - 1) < 0.35 * (WRONG - 1)).all()
 

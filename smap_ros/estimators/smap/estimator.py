@@ -184,10 +184,12 @@ class SmapEstimator:
         told = self._told(lifted, image, camera, timer)
         believed = tuple(body for body in told.bodies if body.score >= self._limits.min_score)
         dropped = Counter(lifted.dropped) + Counter({LOW_SCORE: len(told.bodies) - len(believed)})
+        notes = told.notes
         if self._floor is not None:
             believed = self._floor(believed, camera)
+            notes = {**notes, **self._floor.notes(camera)}
         return BodyFrame(
-            believed, camera, stamp, dropped=dict(dropped), timings_ms=timer.ms, notes=told.notes
+            believed, camera, stamp, dropped=dict(dropped), timings_ms=timer.ms, notes=notes
         )
 
     def told(self, image: Image, camera: Camera) -> Told:

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +34,7 @@ FOOT_ERROR = 0.06  # metres that ankles of people on the floor are off it, as th
 DIRECTION_ERROR = 0.015  # radians, of the mounting and of where ankles are seen
 DEGREES_OF_FREEDOM = 4.0  # of Student's t: how soon people aren't believed to be on the floor
 MAX_LOG_RATIO = 0.4  # half as far again, or two thirds, is all that the floor may do
+_TELLING = 10  # people whose feet tell how high the camera is
 _WATCHED = 100  # people of whom most must contradict the floor before it is said
 _CONTRADICTION = 0.15  # of the distance; networks are wrong by a few percent on average
 _LEAST = 0.02  # metres below the camera; feet at its height say nothing
@@ -66,22 +67,38 @@ class Floor:
         self._compare(camera)
         return _moved(bodies, ratio, error)
 
+    def notes(self, camera: Camera) -> Mapping[str, float]:
+        """As numbers for diagnostics: how high the camera is, as stated and as feet have it."""
+        if camera.mounting is None:
+            return {}
+        height = camera.mounting.height
+        stated = {"camera above the floor [m]": height}
+        if len(self._ratios) < _TELLING:
+            return stated
+        return {**stated, "camera above people's feet [m]": self._by_feet(height)}
+
     def _compare(self, camera: Camera) -> None:
         """Warn if the feet of most people are elsewhere than the floor is said to be."""
         now = time.monotonic()
-        if len(self._ratios) < _WATCHED or now < self._said + LOG_PERIOD:
+        if camera.mounting is None or len(self._ratios) < _WATCHED or now < self._said + LOG_PERIOD:
             return
-        off = math.exp(float(np.median(self._ratios))) - 1
-        if abs(off) > _CONTRADICTION and camera.mounting is not None:
+        height, off = camera.mounting.height, math.exp(self._middle) - 1
+        if abs(off) > _CONTRADICTION:
             self._said = now
-            height = camera.mounting.height
             log.warning(
                 "people's feet aren't where the floor is said to be: a camera %.2f m above it puts "
                 "them %.0f %% %s than they look (middle one of %d); a height of %.2f m would fit. "
                 "Check the camera's height and pitch, or leave on_floor false",
                 height, 100 * abs(off), "farther" if off > 0 else "nearer", _WATCHED,
-                (height - ANKLE_HEIGHT) / (1 + off) + ANKLE_HEIGHT,
+                self._by_feet(height),
             )  # fmt: skip
+
+    @property
+    def _middle(self) -> float:
+        return float(np.median(self._ratios))
+
+    def _by_feet(self, height: float) -> float:
+        return (height - ANKLE_HEIGHT) / math.exp(self._middle) + ANKLE_HEIGHT
 
 
 def on_floor(bodies: Sequence[Body], camera: Camera) -> tuple[Body, ...]:

@@ -225,6 +225,9 @@ def test_feet_that_contradict_the_floor_are_told_once_they_are_many(people, told
     text = record.getMessage()
     assert "a camera 0.73 m above it puts them 53 % nearer" in text
     assert f"a height of {HEIGHT:.2f} m would fit" in text and "pitch" in text
+    notes = floor.notes(low)
+    assert notes["camera above the floor [m]"] == pytest.approx(HEIGHT / 2)
+    assert notes["camera above people's feet [m]"] == pytest.approx(HEIGHT, abs=0.01)
 
 
 def test_feet_on_the_floor_are_nothing_to_tell(people, told_too_far, caplog):
