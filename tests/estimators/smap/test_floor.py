@@ -178,7 +178,8 @@ def test_an_estimator_uses_the_floor_if_it_is_asked_to(told_too_far, stated):
     assert (np.array([b.depth_std for b in put]) < [b.depth_std for b in far]).all()
 
 
-def test_a_camera_on_its_side_takes_its_roll_along(told_too_far):
+@pytest.mark.parametrize("stated", [True, False], ids=["stated", "of the camera"])
+def test_a_camera_on_its_side_takes_its_roll_along(told_too_far, stated):
     scene, make = told_too_far
     upright = make(on_floor=True, camera_height=HEIGHT).estimate(scene.image(BRIGHT), scene.camera)
     # Images of a camera on its side: the network is shown the same picture again.
@@ -187,7 +188,10 @@ def test_a_camera_on_its_side_takes_its_roll_along(told_too_far):
         scene.camera, width=720, height=1280, fx=scene.camera.fy, fy=scene.camera.fx,
         cx=719 - scene.camera.cy, cy=scene.camera.cx,
     )  # fmt: skip
-    rolled = make(on_floor=True, camera_height=HEIGHT, camera_roll_deg=90.0)
+    if stated:
+        rolled = make(on_floor=True, camera_height=HEIGHT, camera_roll_deg=90.0)
+    else:
+        rolled, side = make(on_floor=True), replace(side, mounting=Mounting(HEIGHT, 0, math.pi / 2))
     turned = rolled.estimate(image, side)
     np.testing.assert_allclose(depths(turned), depths(upright), rtol=1e-3)
 
