@@ -33,7 +33,7 @@ def were_seen(scores: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(scores > np.float32(INFERRED_SCORE), np.bool_)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mesh:
     """The surface of one person.
 
@@ -52,7 +52,7 @@ class Mesh:
                 raise InputError(f"{name} has shape {shape}, expected (N, 3)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Body:
     """One person seen in one image.
 

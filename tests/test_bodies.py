@@ -182,3 +182,10 @@ def test_identities_beyond_64_bits_are_refused(stated):
         BodyFrame.from_json({**VALID, "bodies": people})
     people[0]["id"] = 2**63 - 1
     assert BodyFrame.from_json({**VALID, "bodies": people}).bodies[0].id == 2**63 - 1
+
+
+def test_people_are_found_again_among_others():
+    one, other = body(), body()
+    frame = BodyFrame((one, other), CAMERA)
+    assert other in frame.bodies and frame.bodies.index(other) == 1
+    assert one != other and len({one, other}) == 2

@@ -13,6 +13,7 @@ from typing import Any
 
 from smap_ros.calibration.calibration import lens_model
 from smap_ros.calibration.lens_models import (
+    NO_MODEL,
     named_model,
     plain_name,
     refuse_other_cameras,
@@ -33,7 +34,6 @@ _FISHEYE = ("k1", "k2", "k3", "k4")
 _LIKE_LISTS = re.compile("(?<!un)dist(?!ance)|coef|radial|tangential|fisheye")
 _LIKE_NUMBERS = re.compile(r"^[kp]\d$")
 _MAYBE_DISTANCE = ("d", "dist")
-_NO_MODEL = ("", "none")
 _DIGITS = re.compile(r"(?<!\w)[-+]?\.?\d")  # not those of a word: kannala_brandt4
 
 
@@ -181,7 +181,7 @@ def _like_a_lens(name: str, value: Any) -> bool:
 
 def _refuse_bare_model(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
-        if plain_name(str(name)) != "distortionmodel" or str(value).strip().lower() in _NO_MODEL:
+        if plain_name(str(name)) != "distortionmodel" or str(value).strip().lower() in NO_MODEL:
             continue
         if lens_model(value) in DISTORTION_MODELS:
             raise CameraError(

@@ -14,7 +14,12 @@ from smap_ros.errors import CameraError
 # distortion_model is stated the others only describe the camera: older calibrators write plumb_bob
 # beside the model that they mean, and nothing else overrules it but the flags.
 _ABOUT_LENS = re.compile("model|type|lens|projection|fisheye|(?<!un)dist(?!ance)")
-_OVERRULING = ("cameramodel", "lensmodel", "modeltype", "model")
+_OVERRULING = (
+    "cameramodel", "lensmodel", "modeltype", "model",
+    "distortiontype", "distortionmodeltype", "lensdistortionmodel", "projectionmodel",
+    "projectiontype", "cammodel",
+)  # fmt: skip
+NO_MODEL = ("", "none")  # what says of a lens that there is no model
 _FLAGS = ("fisheyemodel", "fisheye", "isfisheye", "usefisheye", "fisheyelens")
 # Models of other programs that none of ours is.
 _OTHER_MODELS = frozenset({
@@ -54,7 +59,7 @@ def named_model(content: Mapping[str, Any]) -> tuple[str, str]:
         CameraError: if it may name a fisheye, and nothing says whether it does.
     """
     stated = stated_model(content)
-    is_stated = isinstance(stated, str) and bool(stated.strip())
+    is_stated = isinstance(stated, str) and stated.strip().lower() not in NO_MODEL
     for name, value in content.items():
         plain = plain_name(str(name))
         if plain in _FLAGS and is_true(value):

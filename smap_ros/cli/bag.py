@@ -14,7 +14,7 @@ from smap_ros.bags.transforms import CameraMotion, read_transforms
 from smap_ros.bundles.bundle import load_bundle
 from smap_ros.calibration import CameraChoice
 from smap_ros.cli import tables
-from smap_ros.cli.model_options import model_words
+from smap_ros.cli.model_options import model_words, option_words
 from smap_ros.errors import InputError
 from smap_ros.estimators.factory import create_chosen
 from smap_ros.estimators.options import ModelChoice
@@ -83,6 +83,7 @@ class BagOptions:
             "--camera": self.camera is not None,
             "--fov": self.fov_degrees is not None,
             "--world-frame": bool(self.world_frame),
+            **dict.fromkeys(option_words(self.model), True),
         }
         given = [word for word, stated in anew.items() if stated]
         if self.recorded and given:

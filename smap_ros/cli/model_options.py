@@ -83,6 +83,11 @@ def model_words(choice: ModelChoice, without: Sequence[str] = ()) -> list[str]:
     return words
 
 
+def option_words(choice: ModelChoice) -> list[str]:
+    """The options that were given of the model's kind, as a command has them."""
+    return [_option(one) for one in MODEL_SETTINGS if one.name in choice.options]
+
+
 def _read(one: Setting, text: str) -> Value | None:
     """What a word means; refused as Typer refuses, in the setting's words."""
     try:

@@ -11,14 +11,16 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from smap_ros.engines.names import GPU_NUMBER, MAX_THREADS, EngineName, GpuOptions, Precision
 from smap_ros.errors import InputError
-from smap_ros.geometry.mounting import Mounting
 from smap_ros.settings import Options, Setting, Value, build, setting, settings_of
+
+if TYPE_CHECKING:
+    from smap_ros.geometry.mounting import Mounting
 
 JOINTS = 15  # of the working set
 MAX_BATCH = 64
@@ -173,6 +175,8 @@ class MountingOptions(Options):
 
     def mounted(self, height: float) -> Mounting:
         """The mounting at a height, metres."""
+        from smap_ros.geometry.mounting import Mounting  # numpy comes with it
+
         pitch, roll = math.radians(self.camera_pitch_deg), math.radians(self.camera_roll_deg)
         return Mounting(height, pitch, roll)
 

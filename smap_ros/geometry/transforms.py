@@ -109,8 +109,10 @@ class TransformTree:
         if not transform.usable or (self._full and not self._known(frame)):
             return
         with self._lock:
-            if fixed:
+            if fixed:  # from now on, as the newest message says in tf2, too
                 self._fixed[frame] = transform
+                self._moving.pop(frame, None)
+                self._late.pop(frame, None)
                 return
             history = self._moving.setdefault(frame, deque())
             late = self._late.pop(frame, [])

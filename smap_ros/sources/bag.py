@@ -46,7 +46,7 @@ class BagSource:
         topic: the topic that is read.
         camera_source: where its camera is known from, and whether its images are rectified.
         damage: what the last reading found damaged, at most one line.
-        unmounted: images that the last reading left out for TF.
+        unmounted: numbers of the images that the last reading left out for TF.
         why_unmounted: what was wrong at the first of them.
 
     Raises:
@@ -65,7 +65,8 @@ class BagSource:
         world_frame: str = "",
     ) -> None:
         self.damage: list[str] = []
-        self.unmounted, self.why_unmounted = 0, ""
+        self.unmounted: list[int] = []
+        self.why_unmounted = ""
         self._bag = ReadableBag(path)
         if self._bag.note:
             LOG.warning("%s", self._bag.note)
@@ -84,7 +85,7 @@ class BagSource:
         self.rate: float | None = (self.count - 1) / seconds if self.count > 1 and seconds else None
 
     def __iter__(self) -> Iterator[Frame]:
-        index, self.unmounted = -1, 0
+        index, self.unmounted = -1, []
         try:
             with open_bag(self._bag.path) as reader:
                 infos, taken = self._first_infos(reader)
@@ -192,7 +193,7 @@ class BagSource:
             if not self.unmounted:
                 self.why_unmounted = str(error)
                 LOG.warning("image %d of %s is left out: %s", frame.index, self.name, error)
-            self.unmounted += 1
+            self.unmounted.append(frame.index)
         else:
             yield replace(frame, mounting=mounting)
 

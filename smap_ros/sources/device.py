@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import av
@@ -22,6 +24,7 @@ LOG = logging.getLogger(__name__)
 
 STALL = 1.0  # seconds without an image after which they are missed
 SLOW = 3  # or so many of the camera's periods
+GOODBYE = 2.0  # seconds that the end of the process waits for threads that read cameras
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to open it again
 # Of network streams; what blocks for longer must not keep a lost camera from being opened again.
 TIMEOUT = 5000  # milliseconds
@@ -162,8 +165,10 @@ class _Reader:
         self.stopped = False
         self._newest: tuple[float, np.ndarray, float] | None = None
         self._changed = threading.Condition()
-        # Not waited for at the end: it may be inside a read that blocks.
-        threading.Thread(target=self._run, name=f"camera {self._name}", daemon=True).start()
+        # Waited for at the end of the process, for a while: it may be inside a read that blocks.
+        self._thread = threading.Thread(target=self._run, name=f"camera {self._name}", daemon=True)
+        self._thread.start()
+        _READERS.add(self)
 
     def take(self, patience: float) -> tuple[float, np.ndarray, float] | None:
         """Time, image and pixel aspect that came last, untaken; None after so many seconds."""
@@ -179,6 +184,10 @@ class _Reader:
         with self._changed:
             self.stopped = True
             self._changed.notify_all()
+
+    def join(self, seconds: float) -> None:
+        """Wait until it has let go of the camera, for so long at most."""
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         seen = 0
@@ -230,6 +239,20 @@ class _Reader:
         with self._changed:
             self.refusal = reason
             self._changed.notify_all()
+
+
+_READERS: weakref.WeakSet[_Reader] = weakref.WeakSet()
+
+
+@atexit.register
+def _let_go() -> None:
+    """A thread that comes back from OpenCV while Python ends aborts the process."""
+    readers = list(_READERS)
+    for reader in readers:
+        reader.stop()
+    end = time.monotonic() + GOODBYE
+    for reader in readers:
+        reader.join(max(0.0, end - time.monotonic()))
 
 
 def _pixel_aspect(capture: cv2.VideoCapture) -> float:

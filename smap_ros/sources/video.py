@@ -76,7 +76,7 @@ class VideoSource:
         with container:
             self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
             self.count = _expected_frames(container, stream)
-            self._counted = bool(stream.frames)
+            self._counted = bool(stream.frames) and self.count == stream.frames
             self._seconds = _seconds(container, stream)
             self._pixel_aspect = _pixel_aspect(stream)
 
@@ -238,12 +238,13 @@ def film_reason(error: Exception, timeout: float) -> str:
 
 def _expected_frames(container: InputContainer, stream: VideoStream) -> int | None:
     """Frames the file's header promises: counted, or from its duration."""
-    if stream.frames:
-        return int(stream.frames)
-    if not stream.average_rate:
-        return None
-    seconds = _seconds(container, stream)
-    return None if seconds is None else round(seconds * float(stream.average_rate))
+    seconds, rate = _seconds(container, stream), stream.average_rate
+    lasting = None if seconds is None or not rate else round(seconds * float(rate))
+    held = int(stream.frames)
+    # Films that were cut without being encoded anew hold frames that aren't shown.
+    if held and (lasting is None or lasting >= held - max(2, held // 50)):
+        return held
+    return lasting
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float | None:

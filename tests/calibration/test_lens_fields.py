@@ -114,6 +114,31 @@ def test_a_file_may_say_that_there_is_no_lens(tmp_path, form):
     assert read(tmp_path, form, D=[0.0] * 5, max_distance=9.0) == BARE
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("none", ["none", "None", " "])
+def test_no_lens_model_leaves_the_word_to_other_fields(tmp_path, form, none):
+    fisheye = {"distortion_model": none, "lens_type": "fisheye"}
+    assert read(tmp_path, form, distortion=FISH, **fisheye) == FISHEYE
+    if form == "flat":
+        single = dict(zip(("k1", "k2", "k3", "k4"), FISH, strict=True))
+        assert read(tmp_path, form, **single, **fisheye) == FISHEYE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "distortion_type",
+        "lens_distortion_model",
+        "projection_model",
+        "projection_type",
+        "cam_model",
+    ],
+)
+def test_who_names_a_lens_model_counts_beside_a_stated_one(tmp_path, name):
+    stated = {"distortion_model": "plumb_bob", name: "equidistant", "distortion": FISH}
+    assert read(tmp_path, "flat", **stated) == FISHEYE
+
+
 @pytest.mark.parametrize("form", [*FORMS, "storage"])
 def test_two_lenses_are_refused(tmp_path, form):
     with pytest.raises(CameraError, match="different coefficients of the lens"):

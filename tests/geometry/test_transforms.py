@@ -209,3 +209,17 @@ def test_stragglers_and_a_second_publisher_that_is_late_cost_nothing():
         for half in (0.0, 0.025):
             tree.add("camera", moved(1.0), newest + k / 20 - 1.0 + half, fixed=False)
         assert tree.pose("camera", "map", newest + k / 20)[2, 3] == 1.0
+
+
+def test_the_newest_message_says_whether_a_frame_moves():
+    """As in tf2: a driver that tells a fixed frame on /tf, too, and on /tf_static once more."""
+    tree = TransformTree()
+    low, high = (Transform("base", (0.0, 0.0, z), OPTICAL) for z in (0.5, 1.1))
+    tree.add("optical", low, 0.0, fixed=True)
+    tree.add("optical", high, 100.0, fixed=False)
+    with pytest.raises(CameraError, match="newer than the transforms"):
+        tree.mounting("optical", "base", 160.0)
+    tree.add("optical", low, 161.0, fixed=True)
+    for stamp in (100.0, 161.0, 1000.0):
+        assert tree.mounting("optical", "base", stamp).height == 0.5
+    assert tree.frames == ((), ("optical",))

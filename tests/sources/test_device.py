@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -256,3 +258,57 @@ def test_what_a_url_keeps_secret_is_in_no_result_and_no_error(camera, caplog):
 )
 def test_of_a_url_only_the_place_is_told(spec, told):
     assert public_name(spec) == told
+
+
+LATE_READER = """
+import time
+import numpy as np
+from smap_ros.sources import Mode
+from smap_ros.sources.device import DeviceSource
+
+class Camera:
+    def get(self, what):
+        return 0.0
+    def read(self):
+        time.sleep(0.3)
+        return True, np.zeros((4, 4, 3), np.uint8)
+    def release(self):
+        print("released", flush=True)
+
+for frame in DeviceSource("rtsp://camera", Mode(), Camera()):
+    break
+print("done", flush=True)
+"""
+
+
+def test_the_end_of_a_program_waits_for_a_read_that_goes_on():
+    """A thread that comes back from OpenCV while Python ends aborts the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_READER], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["done", "released"]
+
+
+def test_a_film_that_was_cut_without_being_encoded_anew_is_whole(tmp_path, caplog):
+    """Its file holds frames before the cut, which an edit list leaves out."""
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    with av.open(str(whole), "w") as out:
+        stream = out.add_stream("libx264", rate=15, options={"g": "60", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for k in range(60):
+            picture = np.full((48, 64, 3), 4 * k, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        out.mux(stream.encode())
+    with av.open(str(whole)) as film, av.open(str(cut), "w") as out:
+        old = film.streams.video[0]
+        new = out.add_stream_from_template(old)
+        shift = round(1.5 / old.time_base)
+        for packet in film.demux(old):
+            if packet.dts is not None:
+                packet.dts, packet.pts, packet.stream = packet.dts - shift, packet.pts - shift, new
+                out.mux(packet)
+    source = open_source(str(cut))
+    frames = len(list(source))
+    assert 36 <= frames <= 39 and source.count == pytest.approx(frames, abs=1)
+    assert not caplog.records

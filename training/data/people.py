@@ -43,6 +43,8 @@ class PhotoPerson:
         depth: float32 [15] metres relative to the pelvis (away is positive); NaN where unknown.
         metres_per_pixel: root depth over focal length; NaN where unknown.
         place: archive and name of the photo, for messages.
+        size: width and height of the photo that the labels are for, pixels; None where they don't
+            say.
     """
 
     photo: bytes
@@ -51,6 +53,7 @@ class PhotoPerson:
     depth: Float
     metres_per_pixel: float
     place: str = ""
+    size: tuple[int, int] | None = None
 
     def image(self) -> NDArray[np.uint8]:
         """The decoded photo, uint8 [H, W, 3] bgr."""
@@ -89,7 +92,10 @@ def load_lspet(archive: Path, pseudo: Path) -> list[PhotoPerson]:
             if _agrees(photo.joints_2d, pseudo_2d):
                 depth, scale = pseudo_depth, pseudo_scale
         place = f"{archive}, {photo.name}"
-        people.append(PhotoPerson(photo.encoded(), None, photo.joints_2d, depth, scale, place))
+        size = photo.width, photo.height
+        people.append(
+            PhotoPerson(photo.encoded(), None, photo.joints_2d, depth, scale, place, size)
+        )
     return people
 
 
@@ -155,10 +161,15 @@ def _problem(person: PhotoPerson) -> str:
     """What is wrong with a person; nothing if they can be used."""
     for name, data in (("photo", person.photo), ("mask", person.mask)):
         try:
-            if data is not None:
-                check_complete(data)
+            if data is None:
+                continue
+            _, *shape = check_complete(data)
         except InputError as error:
             return f"its {name} is damaged: {error}"
+        height, width = shape
+        if person.size is not None and (width, height) != person.size:
+            stated = "{}x{} px".format(*person.size)
+            return f"its {name} is {width}x{height} px, but its labels are for {stated}"
     numbers = {"joints": person.joints_2d, "depths": person.depth}
     for name, most in (("joints", _MOST_PX), ("depths", _MOST_M)):
         known = numbers[name][~np.isnan(numbers[name])]

@@ -104,8 +104,8 @@ class Floor:
 def on_floor(bodies: Sequence[Body], camera: Camera) -> tuple[Body, ...]:
     """The people, moved towards where their feet would be on the floor.
 
-    They become larger or smaller with it, so that they appear as they did. Whose ankles aren't in
-    the picture stays.
+    They become larger or smaller with it, so that they appear as they did. Whose ankles aren't
+    seen stays.
 
     Args:
         bodies: mpi15, with ``depth_std``.
@@ -147,10 +147,10 @@ def by_floor(bodies: Sequence[Body], camera: Camera) -> tuple[Double, Double]:
 
 
 def _in_picture(body: Body, camera: Camera) -> NDArray[np.bool_]:
-    """Which ankles have a place in the picture and in space, bool [2]."""
+    """Which ankles were seen, and in the picture, bool [2]; a guess says nothing of the floor."""
     u, v = body.joints_2d[_ANKLES].T
     inside = (u >= 0) & (u <= camera.width - 1) & (v >= 0) & (v <= camera.height - 1)
-    return np.asarray(inside & body.present[_ANKLES])
+    return np.asarray(inside & body.present[_ANKLES] & body.seen[_ANKLES])
 
 
 def _moved(bodies: Sequence[Body], ratio: Double, error: Double) -> tuple[Body, ...]:

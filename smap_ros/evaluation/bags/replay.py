@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -90,9 +91,9 @@ def replay(
             f"{run.uncalibrated} of {run.images} images have no usable CameraInfo and were left "
             f"out ({usable.problem}); state the field of view with --fov"
         )
-    if source.unmounted:
+    if usable.unmounted:
         run.warnings.append(
-            f"{source.unmounted} of {run.images} images were left out: TF doesn't tell how the "
+            f"{usable.unmounted} of {run.images} images were left out: TF doesn't tell how the "
             f"camera was mounted then ({source.why_unmounted})"
         )
     if not run.frames and run.uncalibrated:
@@ -272,7 +273,7 @@ class _Usable:
         for frame in self._once():
             decoded += 1
             run.images = frame.index + 1
-            run.unusable = run.images - decoded - self._source.unmounted
+            run.unusable = run.images - decoded - self.unmounted
             if decoded == 1:
                 run.first_image = self._topic.first if frame.index else frame.stamp
             if frame.camera is None and not self._stated:
@@ -282,7 +283,12 @@ class _Usable:
                 yield frame
         if not self._source.damage:  # the last may be undecodable
             run.images = max(run.images, self._topic.messages - self._again)
-            run.unusable = run.images - decoded - self._source.unmounted
+            run.unusable = run.images - decoded - self.unmounted
+
+    @property
+    def unmounted(self) -> int:
+        """Images of those so far that were left out for TF; the source has read farther."""
+        return bisect_left(self._source.unmounted, self._run.images + self._again)
 
     def _once(self) -> Iterator[Frame]:
         """All that can be decoded, by number; of one shown again, the last stamp counts."""

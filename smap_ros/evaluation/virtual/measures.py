@@ -29,7 +29,7 @@ from smap_ros.evaluation.common.identities import (
     identity_numbers,
 )
 from smap_ros.evaluation.common.metrics import joint_errors, mpjpe, pa_mpjpe
-from smap_ros.evaluation.common.predictions import Predictions, beyond_the_truth
+from smap_ros.evaluation.common.predictions import FilmPredictions, Predictions, beyond_the_truth
 from smap_ros.evaluation.common.report import label
 from smap_ros.evaluation.common.scenes import Scene
 from smap_ros.evaluation.virtual.reliability import Told
@@ -39,6 +39,7 @@ from smap_ros.temporal import BodySmoother
 LOG = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
+_Film = Sequence[tuple[Scene, BodyFrame]]  # pictures, and who was found in them
 
 PCK_LIMIT = 0.25  # metres, absolute
 # Focal lengths that differ by more than this share make distances differ visibly.
@@ -214,19 +215,19 @@ def evaluate(
         warn_of_another_film((frame for _, frame in pictures), pictures[0][0].clip, film)
     return replace(
         _together(compared, len(scenes) - len(compared)),
-        tracked=_over_time(list(films.values())),
+        tracked=_over_time(list(films.values()), not isinstance(predictions, FilmPredictions)),
         not_asked_for=beyond_the_truth(predictions),
     )
 
 
-def _over_time(films: Sequence[Sequence[tuple[Scene, BodyFrame]]]) -> Outcome | None:
-    """People who have identities against the truth; None without films."""
+def _over_time(films: Sequence[_Film], stored: bool) -> Outcome | None:
+    """People who have identities (their own where ``stored``) by the truth; None without films."""
     if not films:
         return None
     tracked: list[Outcome] = []
     collectors, names = [], set()
     for pictures in films:
-        people, name = _named(pictures)
+        people, name = _named(pictures, stored)
         pairing, identities = Pairing(), IdentityCollector()
         for scene, found in people:
             tracked.append(compare_scene(scene, found, pairing))
@@ -240,14 +241,13 @@ def _over_time(films: Sequence[Sequence[tuple[Scene, BodyFrame]]]) -> Outcome | 
     )
 
 
-def _named(
-    pictures: Sequence[tuple[Scene, BodyFrame]],
-) -> tuple[list[tuple[Scene, Sequence[Body]]], str]:
+def _named(pictures: _Film, stored: bool) -> tuple[list[tuple[Scene, Sequence[Body]]], str]:
     """A film's people with identities, and who gave them these.
 
-    Those that the predictions have stay as they are. Who is only predicted was not found.
+    Those that stored predictions have stay as they are; a model is shown each picture by itself, so
+    that its own go no further. Who is only predicted was not found.
     """
-    if any(body.id is not None for _, frame in pictures for body in frame):
+    if stored and any(body.id is not None for _, frame in pictures for body in frame):
         return [(scene, frame.bodies) for scene, frame in pictures], OWN
     smoother = BodySmoother(detector=pictures[0][1].detector)
     answers = [

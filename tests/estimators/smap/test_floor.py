@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from smap_ros.bodies import Body
+from smap_ros.bodies import INFERRED_SCORE, Body
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
 from smap_ros.estimators import create_estimator
@@ -111,7 +111,7 @@ def test_who_is_far_off_the_floor_is_moved_less_the_farther_off(people):
     assert factors[-1] < factors[2]  # on a ladder, feet as high as the camera say nothing
 
 
-@pytest.mark.parametrize("case", ["cut", "missing", "climbing", "low camera"])
+@pytest.mark.parametrize("case", ["cut", "missing", "guessed", "climbing", "low camera"])
 def test_whose_feet_say_nothing_stays_as_told(people, case):
     joints, camera = people
     person = joints[0] * WRONG
@@ -122,6 +122,10 @@ def test_whose_feet_say_nothing_stays_as_told(people, case):
         points, scores = told.joints_3d.copy(), told.scores.copy()
         points[ANKLES], scores[ANKLES] = np.nan, 0
         told = replace(told, joints_3d=points, scores=scores)
+    elif case == "guessed":
+        scores = told.scores.copy()
+        scores[ANKLES] = INFERRED_SCORE
+        told = replace(told, scores=scores)
     elif case == "climbing":
         told = body_of(person - np.array([0, person[ANKLES, 1].max() + 0.1, 0]), camera)
     else:

@@ -164,6 +164,19 @@ def test_each_film_is_judged_by_its_own_identities_or_tracked():
     assert outcome.tracked.scenes == 4
 
 
+def test_a_model_that_is_shown_each_picture_by_itself_knows_no_identities():
+    """A video model tracks within what it is shown: each picture would have new people."""
+
+    class Shown(Named):
+        def film(self, pictures):
+            return map(self.of, pictures)
+
+    scenes = film(*[[(-1.0, 4.0), (1.0, 5.0)]] * 10)
+    outcome = evaluate(Shown(lambda k, who: 10 * k + who), scenes)
+    assert outcome.tracked.smoother == "split"
+    assert over_time(outcome.tracked.people).switches == 0
+
+
 def test_what_nobody_gives_is_a_dash(tmp_path):
     class Nobody(Trembling):
         def of(self, picture):

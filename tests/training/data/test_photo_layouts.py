@@ -164,3 +164,20 @@ def test_training_names_a_photo_that_it_cannot_use_or_leaves_it_out(tmp_path):
     assert usable_photos(people, "skip", tmp_path / "skipped.jsonl") == people[:1]
     (line,) = (tmp_path / "skipped.jsonl").read_text().splitlines()
     assert json.loads(line)["record"] == 1
+
+
+def test_training_learns_from_no_photo_of_another_size_than_its_labels(tmp_path):
+    """As measuring does: joints would be beside people, or out of the picture."""
+    whole = photo(1)
+    height, width = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+    halved = cv2.resize(
+        cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR), (width // 2, height // 2)
+    )
+    path = archive(
+        tmp_path / "a.zip", [labels(0), labels(1)], photo1=cv2.imencode(".jpg", halved)[1].tobytes()
+    )
+    people = load_lspet(path, pseudo(tmp_path / "p.npz", []))
+    reason = rf"its photo is {width // 2}x{height // 2} px, but its labels are for {width}x{height}"
+    with pytest.raises(BadRecordError, match=reason):
+        usable_photos(people, "stop")
+    assert usable_photos(people, "skip", tmp_path / "skipped.jsonl") == people[:1]
