@@ -10,9 +10,9 @@ from smap_ros.calibration.calibration import lens_model
 from smap_ros.errors import CameraError
 
 # Fields that tell of the lens, without case and underscores. What is called a model of the camera
-# or lens may also be the name of a product; a camera_name is never anything else. Where a
-# distortion_model is stated the others only describe the camera: older calibrators write plumb_bob
-# beside the model that they mean, and nothing else overrules it but the flags.
+# or lens may also be the name of a product; a camera_name is never anything else. Older calibrators
+# write plumb_bob as distortion_model beside the model that they mean; what names a model, and the
+# flags, overrule it, while the others only describe the camera.
 _ABOUT_LENS = re.compile("model|type|lens|projection|fisheye|(?<!un)dist(?!ance)")
 _OVERRULING = (
     "cameramodel", "lensmodel", "modeltype", "model",

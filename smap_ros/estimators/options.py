@@ -38,6 +38,12 @@ _MIN_SCORE = "people with a lower score are left out"
 _FLIP_TEST = "look at the mirrored image too, for twice the network's time"
 
 
+NO_FLOOR = (
+    "on_floor is true, but where the floor is isn't known: state world_frame where TF tells it, or "
+    "camera_height and camera_pitch_deg; or leave on_floor false"
+)
+
+
 class ModelOptions(Options):
     """Which model runs, and on what."""
 

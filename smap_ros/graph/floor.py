@@ -7,11 +7,12 @@ from typing import Any
 
 from smap_ros.bundles.bundle import Bundle, load_bundle
 from smap_ros.errors import BundleError, InputError
+from smap_ros.estimators.options import NO_FLOOR
 from smap_ros.geometry.transforms import WORLD_FRAME
-from smap_ros.graph.node_types import POSE3D_NODE
+from smap_ros.graph.node_types import MOUNTING, POSE3D_NODE
 
-MOUNTING = ("camera_height", "camera_pitch_deg", "camera_roll_deg")
 NEEDS_FLOOR = "virtualpose"  # the kind of model that searches people above it
+TELLS = frozenset({WORLD_FRAME, *MOUNTING})  # parameters that say where it is
 ON_FLOOR = "on_floor"  # what has other models put people on it
 
 
@@ -38,10 +39,7 @@ def check_floor(world_frame: str, bundle: Bundle, stated: Mapping[str, Any]) -> 
             f"camera_height is stated and world_frame is {world_frame!r}; expected one of the two"
         )
     if on_floor and not world_frame and height is None:
-        raise InputError(
-            "on_floor is true, but where the floor is isn't known: state world_frame, or "
-            "camera_height and camera_pitch_deg; or leave on_floor false"
-        )
+        raise InputError(NO_FLOOR)
 
 
 def of_the_viewer_alone(stated: Mapping[str, Any]) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from smap_ros.estimators.options import MODEL_SETTINGS
+from smap_ros.estimators.options import MODEL_SETTINGS, MountingOptions
 from smap_ros.graph.parameters import (
     CameraNodeOptions,
     MarkersNodeOptions,
@@ -77,13 +77,13 @@ MARKERS_NODE = NodeType(
     ("image", "bodies", "bodies_raw"),
 )
 # Where the camera is stated for a model, the viewer draws the floor from the same.
-_MOUNTING = ("camera_height", "camera_pitch_deg", "camera_roll_deg")
+MOUNTING = tuple(MountingOptions.model_fields)
 VIEW_NODE = NodeType(
     "view_node",
     "smap_ros.nodes.view",
     ViewNodeOptions,
     ("image", "camera_info", "bodies", "meshes"),
-    further=tuple(one for one in MODEL_SETTINGS if one.name in _MOUNTING),
+    further=tuple(one for one in MODEL_SETTINGS if one.name in MOUNTING),
 )
 NODES: dict[str, NodeType] = {
     node.name: node for node in (CAMERA_NODE, POSE3D_NODE, SMOOTHER_NODE, MARKERS_NODE, VIEW_NODE)

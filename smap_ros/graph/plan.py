@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 
 from smap_ros.errors import InputError
-from smap_ros.geometry.transforms import WORLD_FRAME
 from smap_ros.graph import floor
 from smap_ros.graph.checks import TOPICS, check, namespace_of
 from smap_ros.graph.node_types import (
@@ -357,7 +356,7 @@ def _parameters(
 
 def _of_the_model(parameters: dict[str, Value], file: ParamsFile | None) -> dict[str, Value]:
     """The pose node's parameters without what is said of the floor for the viewer alone."""
-    if parameters.keys().isdisjoint({WORLD_FRAME, *floor.MOUNTING}):
+    if parameters.keys().isdisjoint(floor.TELLS):
         return parameters
     stated = file.stated(POSE3D_NODE) if file else {}
     left = floor.of_the_viewer_alone(stated | parameters)

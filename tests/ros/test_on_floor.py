@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 
 from smap_ros.geometry.mounting import level_pose
-from smap_ros.geometry.orientation import quaternion
 from smap_ros.msg import BodyArray
 from smap_ros.nodes.conversions import bodies_from_message
 from smap_ros.skeletons import MPI15
-from tests.ros.message_packages import end
-from tests.ros.test_world_frame import ENGINE, FRAME, NODE, PUBLISHER, refusal
+from tests.ros.test_world_frame import ENGINE, NODE, first_people, refusal
 
 ROOTS = [[-1.0, 0.5, 4.0], [0.3, 0.5, 5.0], [1.4, 0.5, 6.5]]
 HEIGHT = 1.47  # of the camera; ankles are 0.88 m below pelvises, and 0.09 m above the floor
@@ -39,20 +32,8 @@ def test_people_stand_where_tf_says_the_floor_is(observer, start, make_eye, too_
     start(NODE, bundle=bundle, on_floor=True, world_frame="base_footprint", **ENGINE)
     bodies = observer.collect(BodyArray, "bodies_raw")
     eye.ready()
-    rotation, position = level_pose(0.0, 0.0, HEIGHT, ahead=0.2)
-    pose = ["base_footprint", FRAME, list(position), list(quaternion(rotation.T))]
-    publisher = subprocess.Popen([sys.executable, "-c", PUBLISHER, json.dumps(pose)])
-    try:
-
-        def first():
-            eye.calibrate()
-            eye.show()
-            time.sleep(0.5)
-            return next(iter(list(bodies)), None)
-
-        people = bodies_from_message(observer.wait(first, "the first people"))
-    finally:
-        end(publisher)
+    message = first_people(observer, eye, bodies, level_pose(0.0, 0.0, HEIGHT, ahead=0.2))
+    people = bodies_from_message(message)
     status = observer.wait(lambda: observer.status(NODE), "diagnostics")
     values = {value.key: value.value for value in status.values}
     assert values["camera above the floor [m]"] == f"{HEIGHT:.4g}"

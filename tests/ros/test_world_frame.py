@@ -80,6 +80,24 @@ def refusal(observer) -> str:
     return str(observer.wait(refused, "a node that says why it is not configured").message)
 
 
+def first_people(observer, eye, bodies, pose):
+    """The first message of people once TF says how the camera is mounted; see level_pose."""
+    rotation, position = pose
+    told = ["base_footprint", FRAME, list(position), list(quaternion(rotation.T))]
+    publisher = subprocess.Popen([sys.executable, "-c", PUBLISHER, json.dumps(told)])
+    try:
+
+        def first():
+            eye.calibrate()
+            eye.show()
+            time.sleep(0.5)
+            return next(iter(list(bodies)), None)
+
+        return observer.wait(first, "the first people")
+    finally:
+        end(publisher)
+
+
 def test_people_are_found_once_tf_says_how_the_camera_is_mounted(
     observer, start, make_eye, level_scene, level_bundle, with_tf2
 ):
@@ -100,20 +118,7 @@ def test_people_are_found_once_tf_says_how_the_camera_is_mounted(
     assert f"'{FRAME}' hangs on nothing" in status.message
     assert "robot_state_publisher" in status.message
 
-    rotation, position = level_pose(0.0, np.radians(12.0), 1.3, ahead=0.4)
-    pose = ["base_footprint", FRAME, list(position), list(quaternion(rotation.T))]
-    publisher = subprocess.Popen([sys.executable, "-c", PUBLISHER, json.dumps(pose)])
-    try:
-
-        def first():
-            eye.calibrate()
-            eye.show()
-            time.sleep(0.5)
-            return next(iter(list(bodies)), None)
-
-        message = observer.wait(first, "the first people")
-    finally:
-        end(publisher)
+    message = first_people(observer, eye, bodies, level_pose(0.0, np.radians(12.0), 1.3, ahead=0.4))
     people = sorted(bodies_from_message(message), key=lambda body: body.root[0])
     assert len(people) == 3
     for body, truth in zip(people, level_scene.joints, strict=True):

@@ -116,7 +116,7 @@ class SmapEstimator:
         wanted = self.config.flip_test
         self._flip_test = manifest.flip_test if wanted is None else wanted
         self._limits = Limits.of(self.config, manifest)
-        self._floor = Floor(manifest) if self.config.on_floor else None
+        self._floor = Floor.of(manifest) if self.config.on_floor else None
         self._placement = Placement(
             manifest,
             {

@@ -23,6 +23,7 @@ from smap_ros.bundles.manifest.smap import SmapManifest
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
 from smap_ros.estimators.base import LOG_PERIOD
+from smap_ros.estimators.options import NO_FLOOR
 from smap_ros.skeletons import MPI15
 
 log = logging.getLogger(__name__)
@@ -41,28 +42,44 @@ _LEAST = 0.02  # metres below the camera; feet at its height say nothing
 
 
 class Floor:
-    """Puts people on the floor, and says so where their feet contradict what is said of it.
+    """Puts people on the floor, and says so where their feet contradict what is said of it."""
 
-    Args:
-        manifest: of the bundle.
+    def __init__(self) -> None:
+        self._ratios: deque[float] = deque(maxlen=_WATCHED)
+        self._said = -math.inf
 
-    Raises:
-        InputError: if the bundle doesn't say how wrong its distances are.
-    """
+    @classmethod
+    def of(cls, manifest: SmapManifest) -> Floor:
+        """For the people of a bundle.
 
-    def __init__(self, manifest: SmapManifest) -> None:
+        Raises:
+            InputError: if it doesn't say how wrong its distances are.
+        """
         if not manifest.depth_error:
             raise InputError(
                 f"on_floor is true, but bundle {manifest.name!r} says nothing of depth_error, how "
                 "wrong its depths are, so the floor can't be weighed against them; leave on_floor "
                 "false"
             )
-        self._ratios: deque[float] = deque(maxlen=_WATCHED)
-        self._said = -math.inf
+        return cls()
 
     def __call__(self, bodies: Sequence[Body], camera: Camera) -> tuple[Body, ...]:
-        """See :func:`on_floor`."""
-        ratio, error = by_floor(bodies, camera)
+        """The people, moved towards where their feet would be on the floor.
+
+        They become larger or smaller with it, so that they appear as they did. Whose ankles aren't
+        seen stays.
+
+        Args:
+            bodies: mpi15, with ``depth_std``.
+            camera: of the image; its mounting tells where the floor is.
+
+        Returns:
+            The people, nearest first; ``depth_std`` is that of both measurements.
+
+        Raises:
+            CameraError: if it isn't known how the camera is mounted.
+        """
+        ratio, error = _by_floor(bodies, camera)
         self._ratios.extend(ratio[np.isfinite(error)])
         self._compare(camera)
         return _moved(bodies, ratio, error)
@@ -101,27 +118,8 @@ class Floor:
         return (height - ANKLE_HEIGHT) / math.exp(self._middle) + ANKLE_HEIGHT
 
 
-def on_floor(bodies: Sequence[Body], camera: Camera) -> tuple[Body, ...]:
-    """The people, moved towards where their feet would be on the floor.
-
-    They become larger or smaller with it, so that they appear as they did. Whose ankles aren't
-    seen stays.
-
-    Args:
-        bodies: mpi15, with ``depth_std``.
-        camera: of the image; its mounting tells where the floor is.
-
-    Returns:
-        The people, nearest first; ``depth_std`` is that of both measurements.
-
-    Raises:
-        CameraError: if it isn't known how the camera is mounted.
-    """
-    return _moved(bodies, *by_floor(bodies, camera))
-
-
-def by_floor(bodies: Sequence[Body], camera: Camera) -> tuple[Double, Double]:
-    """What the floor says of people's distances; arguments and errors as of :func:`on_floor`.
+def _by_floor(bodies: Sequence[Body], camera: Camera) -> tuple[Double, Double]:
+    """What the floor says of people's distances; arguments and errors as of :class:`Floor`.
 
     Returns:
         Logarithm of the distance by the floor over theirs, [N], and its standard deviation, [N];
@@ -129,10 +127,7 @@ def by_floor(bodies: Sequence[Body], camera: Camera) -> tuple[Double, Double]:
     """
     mounting = camera.mounting
     if mounting is None:
-        raise CameraError(
-            "on_floor is true, but where the floor is isn't known: state camera_height and "
-            "camera_pitch_deg, or world_frame where TF tells them; or leave on_floor false"
-        )
+        raise CameraError(NO_FLOOR)
     ankles = np.array([body.joints_3d[_ANKLES] for body in bodies], np.float64).reshape(-1, 2, 3)
     shown = np.array([_in_picture(body, camera) for body in bodies], np.bool_).reshape(-1, 2)
     below = np.where(shown, ankles @ mounting.down, -np.inf)
@@ -154,7 +149,7 @@ def _in_picture(body: Body, camera: Camera) -> NDArray[np.bool_]:
 
 
 def _moved(bodies: Sequence[Body], ratio: Double, error: Double) -> tuple[Body, ...]:
-    """The people by both measurements, nearest first; see :func:`by_floor`."""
+    """The people by both measurements, nearest first; see :func:`_by_floor`."""
     depth = np.array([body.root[2] for body in bodies], np.float64)
     own = np.array([body.depth_std for body in bodies], np.float64) / depth
     factor, deviation = _both(own, ratio, error)
@@ -170,7 +165,7 @@ def _both(own: Double, ratio: Double, error: Double) -> tuple[Double, Double]:
 
     Args:
         own: [N], standard deviation of the logarithm of their own distances.
-        ratio, error: see :func:`by_floor`.
+        ratio, error: see :func:`_by_floor`.
     """
     far_off = np.square(ratio) / (np.square(own) + np.square(error))
     weight = np.minimum((DEGREES_OF_FREEDOM + 1) / (DEGREES_OF_FREEDOM + far_off), 1.0)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from smap_ros.bodies import INFERRED_SCORE, Body
+from smap_ros.bodies import ANKLE_HEIGHT, INFERRED_SCORE, Body
 from smap_ros.camera import Camera
 from smap_ros.errors import CameraError, InputError
 from smap_ros.estimators import create_estimator
-from smap_ros.estimators.smap.floor import ANKLE_HEIGHT, on_floor
+from smap_ros.estimators.smap.floor import Floor
 from smap_ros.geometry.mounting import Mounting, level_pose
 from smap_ros.skeletons import MPI15
 
@@ -33,6 +33,10 @@ def body_of(joints, camera: Camera, std: float = OWN) -> Body:
     return Body(
         joints, pixels, np.full(15, 0.8, np.float32), 0.9, depth_std=std * float(joints[ROOT, 2])
     )
+
+
+def on_floor(bodies, camera: Camera) -> tuple[Body, ...]:
+    return Floor()(bodies, camera)
 
 
 @pytest.fixture
@@ -218,10 +222,10 @@ def test_a_bundle_that_does_not_say_how_wrong_it_is_takes_no_floor(told_too_far)
         make(depth_error=0.0, on_floor=True, camera_height=HEIGHT)
 
 
-def test_feet_that_contradict_the_floor_are_told_once_they_are_many(people, told_too_far, caplog):
+def test_feet_that_contradict_the_floor_are_told_once_they_are_many(people, caplog):
     joints, camera = people
     low = replace(camera, mounting=Mounting(HEIGHT / 2))
-    floor = told_too_far[1](on_floor=True)._floor
+    floor = Floor()
     told = [body_of(person, camera) for person in joints]
     with caplog.at_level("WARNING"):
         for _ in range(33):
@@ -238,9 +242,9 @@ def test_feet_that_contradict_the_floor_are_told_once_they_are_many(people, told
     assert notes["camera above people's feet [m]"] == pytest.approx(HEIGHT, abs=0.01)
 
 
-def test_feet_on_the_floor_are_nothing_to_tell(people, told_too_far, caplog):
+def test_feet_on_the_floor_are_nothing_to_tell(people, caplog):
     joints, camera = people
-    floor = told_too_far[1](on_floor=True)._floor
+    floor = Floor()
     for _ in range(70):
         floor([body_of(1.05 * person, camera) for person in joints], camera)
     assert not caplog.records
